@@ -1,0 +1,82 @@
+//! A fixed-length heap slice on a 64-byte boundary: one cache line, one AVX-512 register.
+
+use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
+
+/// A heap slice of numbers aligned to 64 bytes, zero at birth.
+///
+/// A plain `Vec` starts 16 bytes into a page when it is large, so that every 64-byte load would straddle
+/// two cache lines.
+pub struct Aligned<T: Copy> {
+    ptr: NonNull<T>,
+    len: usize,
+}
+
+/// The boundary, in bytes.
+pub const ALIGN: usize = 64;
+
+impl<T: Copy> Aligned<T> {
+    /// `len` zeros (all bits clear). Only used with types for which that is a value: numbers.
+    pub fn zeroed(len: usize) -> Self
+    where
+        T: Zeroable,
+    {
+        if len == 0 {
+            return Aligned { ptr: NonNull::dangling(), len };
+        }
+        let layout = Self::layout(len);
+        // SAFETY: the layout has a non-zero size, since T is a number and len > 0.
+        let raw = unsafe { alloc_zeroed(layout) }.cast::<T>();
+        let Some(ptr) = NonNull::new(raw) else { handle_alloc_error(layout) };
+        Aligned { ptr, len }
+    }
+
+    fn layout(len: usize) -> Layout {
+        let bytes = len.checked_mul(size_of::<T>()).expect("allocation larger than the address space");
+        Layout::from_size_align(bytes, ALIGN).expect("allocation larger than the address space")
+    }
+}
+
+/// Number types for which all-zero bits are the value 0.
+///
+/// # Safety
+/// All-zero bits must be a valid value.
+pub unsafe trait Zeroable: Copy {}
+// SAFETY: zero bits are 0 for each of these.
+unsafe impl Zeroable for f32 {}
+// SAFETY: as above.
+unsafe impl Zeroable for f64 {}
+// SAFETY: as above.
+unsafe impl Zeroable for u32 {}
+
+impl<T: Copy> Drop for Aligned<T> {
+    fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: allocated in `zeroed` with the same layout.
+            unsafe { dealloc(self.ptr.as_ptr().cast(), Self::layout(self.len)) }
+        }
+    }
+}
+
+impl<T: Copy> Deref for Aligned<T> {
+    type Target = [T];
+    #[inline]
+    fn deref(&self) -> &[T] {
+        // SAFETY: ptr points to len initialised elements, or len is 0.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr(), self.len) }
+    }
+}
+
+impl<T: Copy> DerefMut for Aligned<T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in deref, and we have exclusive access.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr(), self.len) }
+    }
+}
+
+// SAFETY: Aligned owns its memory like a Vec.
+unsafe impl<T: Copy + Send> Send for Aligned<T> {}
+// SAFETY: as above.
+unsafe impl<T: Copy + Sync> Sync for Aligned<T> {}

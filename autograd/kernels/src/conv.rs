@@ -1,0 +1,1 @@
+//! Two-dimensional convolution in its three slots.

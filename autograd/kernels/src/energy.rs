@@ -1,0 +1,1 @@
+//! Pairwise hyperspherical energy in blocks.

@@ -1,0 +1,1 @@
+//! Moving elements: permute, slice, pad, gather, scatter.

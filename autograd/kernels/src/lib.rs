@@ -1,0 +1,29 @@
+//! Numerical kernels: slices and sizes in, slices out.
+//!
+//! This crate knows nothing of tensors or graphs. Every kernel is generic over [`Element`] (f32, f64),
+//! works on row-major contiguous slices, and splits its work by size, never by the number of threads, so
+//! results are the same bits whatever [`par::set_threads`] says. All `unsafe` and all SIMD of the project
+//! live here, behind safe functions that check their slice lengths.
+
+pub mod aligned;
+pub mod conv;
+pub mod energy;
+pub mod gemm;
+pub mod layout;
+pub mod linalg;
+pub mod map;
+pub mod math;
+pub mod norm;
+pub mod optim;
+pub mod par;
+pub mod pool;
+pub mod random;
+pub mod real;
+pub mod reduce;
+pub mod simd;
+pub mod softmax;
+
+pub use real::{Element, Real};
+
+/// The largest number of axes any kernel or tensor has.
+pub const MAX_RANK: usize = 6;

@@ -1,0 +1,140 @@
+//! Elementary functions of one lane, branch-free where speed matters so that loops over them vectorise.
+
+use crate::real::Arithmetic;
+
+/// The elementary functions of an element type, given the arithmetic of the instruction set.
+///
+/// The meaning of each is in [`crate::Real`].
+#[allow(missing_docs)]
+pub trait Math: Copy {
+    fn exp<A: Arithmetic>(self) -> Self;
+    fn ln<A: Arithmetic>(self) -> Self;
+    fn ln_1p<A: Arithmetic>(self) -> Self;
+    fn sqrt<A: Arithmetic>(self) -> Self;
+    fn rsqrt<A: Arithmetic>(self) -> Self;
+    fn abs<A: Arithmetic>(self) -> Self;
+    fn sign<A: Arithmetic>(self) -> Self;
+    fn step<A: Arithmetic>(self) -> Self;
+    fn relu<A: Arithmetic>(self) -> Self;
+    fn tanh<A: Arithmetic>(self) -> Self;
+    fn sigmoid<A: Arithmetic>(self) -> Self;
+    fn softplus<A: Arithmetic>(self) -> Self;
+    fn erf<A: Arithmetic>(self) -> Self;
+    fn sin<A: Arithmetic>(self) -> Self;
+    fn cos<A: Arithmetic>(self) -> Self;
+    fn acos<A: Arithmetic>(self) -> Self;
+    fn atan2<A: Arithmetic>(self, x: Self) -> Self;
+    fn max<A: Arithmetic>(self, o: Self) -> Self;
+    fn min<A: Arithmetic>(self, o: Self) -> Self;
+    fn powf<A: Arithmetic>(self, p: f64) -> Self;
+    fn powi(self, n: i32) -> Self;
+}
+
+macro_rules! math {
+    ($t:ident, $erf:path) => {
+        impl Math for $t {
+            #[inline(always)]
+            fn exp<A: Arithmetic>(self) -> Self {
+                $t::exp(self)
+            }
+            #[inline(always)]
+            fn ln<A: Arithmetic>(self) -> Self {
+                $t::ln(self)
+            }
+            #[inline(always)]
+            fn ln_1p<A: Arithmetic>(self) -> Self {
+                $t::ln_1p(self)
+            }
+            #[inline(always)]
+            fn sqrt<A: Arithmetic>(self) -> Self {
+                $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn rsqrt<A: Arithmetic>(self) -> Self {
+                1.0 / $t::sqrt(self)
+            }
+            #[inline(always)]
+            fn abs<A: Arithmetic>(self) -> Self {
+                $t::abs(self)
+            }
+            #[inline(always)]
+            fn sign<A: Arithmetic>(self) -> Self {
+                if self > 0.0 {
+                    1.0
+                } else if self < 0.0 {
+                    -1.0
+                } else {
+                    self // keeps 0 and NaN
+                }
+            }
+            #[inline(always)]
+            fn step<A: Arithmetic>(self) -> Self {
+                if self > 0.0 { 1.0 } else { 0.0 }
+            }
+            #[inline(always)]
+            fn relu<A: Arithmetic>(self) -> Self {
+                if self < 0.0 { 0.0 } else { self }
+            }
+            #[inline(always)]
+            fn tanh<A: Arithmetic>(self) -> Self {
+                $t::tanh(self)
+            }
+            #[inline(always)]
+            fn sigmoid<A: Arithmetic>(self) -> Self {
+                1.0 / (1.0 + Math::exp::<A>(-self))
+            }
+            #[inline(always)]
+            fn softplus<A: Arithmetic>(self) -> Self {
+                Math::relu::<A>(self) + Math::ln_1p::<A>(Math::exp::<A>(-$t::abs(self)))
+            }
+            #[inline(always)]
+            fn erf<A: Arithmetic>(self) -> Self {
+                $erf(self)
+            }
+            #[inline(always)]
+            fn sin<A: Arithmetic>(self) -> Self {
+                $t::sin(self)
+            }
+            #[inline(always)]
+            fn cos<A: Arithmetic>(self) -> Self {
+                $t::cos(self)
+            }
+            #[inline(always)]
+            fn acos<A: Arithmetic>(self) -> Self {
+                $t::acos(self)
+            }
+            #[inline(always)]
+            fn atan2<A: Arithmetic>(self, x: Self) -> Self {
+                $t::atan2(self, x)
+            }
+            #[inline(always)]
+            fn max<A: Arithmetic>(self, o: Self) -> Self {
+                if self >= o || self.is_nan() { self } else { o }
+            }
+            #[inline(always)]
+            fn min<A: Arithmetic>(self, o: Self) -> Self {
+                if self <= o || self.is_nan() { self } else { o }
+            }
+            #[inline(always)]
+            fn powf<A: Arithmetic>(self, p: f64) -> Self {
+                if p == 0.0 {
+                    1.0
+                } else if p == 1.0 {
+                    self
+                } else if p == 2.0 {
+                    self * self
+                } else if p == -1.0 {
+                    1.0 / self
+                } else {
+                    $t::powf(self, p as $t)
+                }
+            }
+            #[inline(always)]
+            fn powi(self, n: i32) -> Self {
+                $t::powi(self, n)
+            }
+        }
+    };
+}
+math!(f32, libm::erff);
+math!(f64, libm::erf);

@@ -1,0 +1,1 @@
+//! Sums and extrema over axes, in a fixed order.

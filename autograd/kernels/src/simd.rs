@@ -1,0 +1,100 @@
+//! Which vector instructions this machine has, found at run time.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use crate::real::{Arithmetic, Fused, Plain};
+
+/// An instruction set that kernels are compiled for. Higher is wider.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Level {
+    /// Whatever the target guarantees (SSE2 on x86-64, NEON on aarch64).
+    Portable = 1,
+    /// AVX2 with FMA: 8 f32 lanes.
+    Avx2 = 2,
+    /// AVX-512 F, BW, DQ, VL: 16 f32 lanes.
+    Avx512 = 3,
+}
+
+static LEVEL: AtomicU8 = AtomicU8::new(0);
+
+/// The instruction set in use: the widest that the machine has, unless [`set_level`] or the environment
+/// variable `COMHE_SIMD` (`portable`, `avx2`, `avx512`) asks for a narrower one.
+#[inline]
+pub fn level() -> Level {
+    match LEVEL.load(Relaxed) {
+        1 => Level::Portable,
+        2 => Level::Avx2,
+        3 => Level::Avx512,
+        _ => {
+            let best = detect();
+            let wanted = match std::env::var("COMHE_SIMD").as_deref() {
+                Ok("portable") => Level::Portable,
+                Ok("avx2") => Level::Avx2,
+                _ => best,
+            };
+            let level = wanted.min(best);
+            LEVEL.store(level as u8, Relaxed);
+            level
+        }
+    }
+}
+
+/// Uses `level`, or the widest below it that this machine has, from the next kernel on; returns what is used.
+pub fn set_level(level: Level) -> Level {
+    let level = level.min(detect());
+    LEVEL.store(level as u8, Relaxed);
+    level
+}
+
+/// The widest instruction set that this machine has.
+pub fn detect() -> Level {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let avx512 = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512dq")
+            && is_x86_feature_detected!("avx512vl");
+        if avx2 && avx512 {
+            return Level::Avx512;
+        }
+        if avx2 {
+            return Level::Avx2;
+        }
+    }
+    Level::Portable
+}
+
+/// A computation that is compiled once for each instruction set.
+pub trait Kernel {
+    /// What it returns.
+    type Output;
+    /// The computation. Implementations must be `#[inline(always)]`, so that they are compiled inside the
+    /// function that has the instruction set switched on.
+    fn run<A: Arithmetic>(self) -> Self::Output;
+}
+
+/// Runs `kernel` with the instruction set in use.
+#[inline]
+pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
+    #[cfg(target_arch = "x86_64")]
+    {
+        #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+        fn avx512<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Fused>()
+        }
+        #[target_feature(enable = "avx2,fma")]
+        fn avx2<K: Kernel>(kernel: K) -> K::Output {
+            kernel.run::<Fused>()
+        }
+        match level() {
+            // SAFETY: level() returns only what the machine has.
+            Level::Avx512 => return unsafe { avx512(kernel) },
+            // SAFETY: as above.
+            Level::Avx2 => return unsafe { avx2(kernel) },
+            Level::Portable => {}
+        }
+    }
+    kernel.run::<Plain>()
+}
