@@ -1,1 +1,0 @@
-//! Moving elements: permute, slice, pad, gather, scatter.
