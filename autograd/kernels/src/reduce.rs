@@ -1,1 +1,0 @@
-//! Sums and extrema over axes, in a fixed order.
