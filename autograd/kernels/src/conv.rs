@@ -1,1 +1,0 @@
-//! Two-dimensional convolution in its three slots.

@@ -1,0 +1,144 @@
+//! Two-dimensional convolution in its three slots.
+//!
+//! y\[n, k, i, j\] = sum over c, u, v of w\[k, c, u, v\] x\[n, c, s i + d u - p, s j + d v - p\] is linear in x
+//! and in w. Contracting the product with one operand gives the slot of another: the forward map writes y,
+//! its adjoints write x and w. Gradients of any order are made of these three maps.
+
+use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
+
+use crate::real::Element;
+
+pub mod definition;
+mod direct;
+
+/// The sizes of a two-dimensional convolution (cross-correlation, as in every neural network library).
+///
+/// x is (batch, in_channels, input), w is (out_channels, in_channels / groups, kernel) and y is
+/// (batch, out_channels, output), all row-major.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Conv2d {
+    /// Images.
+    pub batch: usize,
+    /// Groups of channels that do not see each other; divides both channel counts.
+    pub groups: usize,
+    /// Channels of x, over all groups.
+    pub in_channels: usize,
+    /// Channels of y, over all groups.
+    pub out_channels: usize,
+    /// Height and width of x.
+    pub input: [usize; 2],
+    /// Height and width of w.
+    pub kernel: [usize; 2],
+    /// Steps of the window.
+    pub stride: [usize; 2],
+    /// Zeros added on each side.
+    pub padding: [usize; 2],
+    /// Distance between kernel elements.
+    pub dilation: [usize; 2],
+}
+
+impl Conv2d {
+    /// Height and width of y: (input + 2 padding - dilation (kernel - 1) - 1) / stride + 1.
+    ///
+    /// # Panics
+    /// If the kernel does not fit into the padded input, or if a stride, dilation or kernel size is 0.
+    pub fn output(&self) -> [usize; 2] {
+        std::array::from_fn(|i| {
+            assert!(
+                self.stride[i] > 0 && self.dilation[i] > 0 && self.kernel[i] > 0,
+                "{self:?}: zero step or kernel"
+            );
+            let (padded, span) =
+                (self.input[i] + 2 * self.padding[i], self.dilation[i] * (self.kernel[i] - 1) + 1);
+            assert!(
+                span <= padded,
+                "{self:?}: the kernel spans {span}, more than the padded input's {padded}"
+            );
+            (padded - span) / self.stride[i] + 1
+        })
+    }
+
+    /// Multiplications and additions of one slot, done directly.
+    pub fn flops(&self) -> u64 {
+        let [oh, ow] = self.output();
+        2 * (self.batch * oh * ow * self.weights()) as u64
+    }
+
+    fn weights(&self) -> usize {
+        self.out_channels * (self.in_channels / self.groups) * self.kernel[0] * self.kernel[1]
+    }
+
+    /// Checks the sizes once, at the door.
+    fn check(&self, x: usize, w: usize, y: usize) {
+        let [oh, ow] = self.output();
+        let g = self.groups;
+        assert!(
+            g > 0 && self.in_channels.is_multiple_of(g) && self.out_channels.is_multiple_of(g),
+            "{self:?}: groups divide channels"
+        );
+        assert_eq!(
+            x,
+            self.batch * self.in_channels * self.input[0] * self.input[1],
+            "{self:?}: elements of x"
+        );
+        assert_eq!(w, self.weights(), "{self:?}: elements of w");
+        assert_eq!(y, self.batch * self.out_channels * oh * ow, "{self:?}: elements of y");
+    }
+
+    /// Writes y, the convolution of `x` with `w`.
+    ///
+    /// # Panics
+    /// As [`Conv2d::output`]; if groups do not divide the channels; if a slice has the wrong length.
+    pub fn forward<T: Element>(&self, x: &[T], w: &[T], y: &mut [T]) {
+        self.check(x.len(), w.len(), y.len());
+        direct::forward(self, x, w, y);
+    }
+
+    /// Writes x, the contraction of `y` and `w` (a transposed convolution): the gradient of sum(y . forward)
+    /// with respect to x.
+    ///
+    /// # Panics
+    /// As [`Conv2d::forward`].
+    pub fn grad_input<T: Element>(&self, y: &[T], w: &[T], x: &mut [T]) {
+        self.check(x.len(), w.len(), y.len());
+        direct::grad_input(self, y, w, x);
+    }
+
+    /// Writes w, the contraction of `x` and `y`: the gradient of sum(y . forward) with respect to w.
+    ///
+    /// # Panics
+    /// As [`Conv2d::forward`].
+    pub fn grad_weight<T: Element>(&self, x: &[T], y: &[T], w: &mut [T]) {
+        self.check(x.len(), w.len(), y.len());
+        direct::grad_weight(self, x, y, w);
+    }
+}
+
+/// How convolutions are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Algorithm {
+    /// The fastest for each size.
+    Auto,
+    /// Always the plain sum of products.
+    Direct,
+    /// Winograd F(2x2, 3x3) where it applies.
+    F2,
+    /// Winograd F(4x4, 3x3) where it applies.
+    F4,
+}
+
+static ALGORITHM: AtomicU8 = AtomicU8::new(Algorithm::Auto as u8);
+
+/// Chooses the algorithm of every convolution of the process, from the next one on.
+pub fn set_algorithm(a: Algorithm) {
+    ALGORITHM.store(a as u8, Relaxed);
+}
+
+/// The algorithm in use: [`Algorithm::Auto`] unless [`set_algorithm`] said otherwise.
+pub fn algorithm() -> Algorithm {
+    [Algorithm::Auto, Algorithm::Direct, Algorithm::F2, Algorithm::F4][ALGORITHM.load(Relaxed) as usize]
+}
+
+#[cfg(test)]
+mod tests;

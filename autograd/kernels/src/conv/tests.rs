@@ -1,0 +1,140 @@
+use super::*;
+use crate::simd::{self, Level};
+use crate::{aligned::Aligned, par};
+use std::sync::Mutex;
+
+/// The algorithm, the SIMD level and the number of threads are the process's: one test at a time.
+static ONE: Mutex<()> = Mutex::new(());
+
+/// Numbers in -1..1, the same on every run.
+fn noise<T: Element>(len: usize, seed: u64) -> Aligned<T> {
+    let mut out = Aligned::zeroed(len);
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for v in out.iter_mut() {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        *v = T::from_f64((state >> 33) as f64 / (1u64 << 30) as f64 - 1.0);
+    }
+    out
+}
+
+/// One slot, fast or by definition: (x, w, y) -> the result.
+fn slot<T: Element>(s: &Conv2d, slot: usize, fast: bool, x: &[T], w: &[T], y: &[T]) -> Vec<T> {
+    // NaN shows every element that is read before it is written, or not written.
+    let mut out = vec![T::NAN; [y.len(), x.len(), w.len()][slot]];
+    match (slot, fast) {
+        (0, true) => s.forward(x, w, &mut out),
+        (0, false) => definition::forward(s, x, w, &mut out),
+        (1, true) => s.grad_input(y, w, &mut out),
+        (1, false) => definition::grad_input(s, y, w, &mut out),
+        (2, true) => s.grad_weight(x, y, &mut out),
+        _ => definition::grad_weight(s, x, y, &mut out),
+    }
+    out
+}
+
+/// (x, w, y) of the right sizes.
+fn operands<T: Element>(s: &Conv2d) -> [Aligned<T>; 3] {
+    let [oh, ow] = s.output();
+    let x = noise(s.batch * s.in_channels * s.input[0] * s.input[1], 1);
+    [x, noise(s.weights(), 2), noise(s.batch * s.out_channels * oh * ow, 3)]
+}
+
+/// The largest difference from the f64 definition, in units of the result's root mean square.
+fn error<T: Element>(s: &Conv2d, which: usize) -> f64 {
+    let [x, w, y] = operands::<T>(s);
+    let wide = |v: &[T]| v.iter().map(|v| v.to_f64()).collect::<Vec<_>>();
+    let want = slot::<f64>(s, which, false, &wide(&x), &wide(&w), &wide(&y));
+    let got = slot::<T>(s, which, true, &x, &w, &y);
+    let rms = (want.iter().map(|v| v * v).sum::<f64>() / want.len().max(1) as f64).sqrt().max(1e-3);
+    assert!(got.iter().all(|v| v.is_finite()), "{s:?}: slot {which} left an element unwritten");
+    got.iter().zip(&want).map(|(g, w)| (g.to_f64() - w).abs()).fold(0.0, f64::max) / rms
+}
+
+fn shape(batch: usize, channels: [usize; 2], input: [usize; 2], kernel: [usize; 2]) -> Conv2d {
+    let [in_channels, out_channels] = channels;
+    let (stride, padding, dilation) = ([1, 1], [0, 0], [1, 1]);
+    Conv2d { batch, groups: 1, in_channels, out_channels, input, kernel, stride, padding, dilation }
+}
+
+/// Strides x paddings x dilations x groups over sizes that divide nothing.
+fn grid() -> Vec<Conv2d> {
+    let mut shapes = vec![];
+    for (groups, channels) in [(1, [3, 5]), (1, [17, 9]), (2, [6, 4]), (4, [4, 4]), (3, [3, 6]), (1, [1, 1])]
+    {
+        for (input, kernel) in [([9, 7], [3, 3]), ([1, 13], [1, 4]), ([8, 5], [5, 2]), ([6, 6], [1, 1])] {
+            for stride in [[1, 1], [2, 2], [3, 1]] {
+                for padding in [[0, 0], [1, 1], [0, 3]] {
+                    for dilation in [[1, 1], [2, 1]] {
+                        let s =
+                            Conv2d { groups, stride, padding, dilation, ..shape(2, channels, input, kernel) };
+                        let fits = |i| dilation[i] * (kernel[i] - 1) < input[i] + 2 * padding[i];
+                        if fits(0) && fits(1) {
+                            shapes.push(s);
+                        }
+                    }
+                }
+            }
+        }
+    }
+    shapes
+}
+
+fn levels() -> Vec<Level> {
+    [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|l| *l <= simd::detect()).collect()
+}
+
+#[test]
+fn every_slot_is_what_the_definition_says() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    for level in levels() {
+        simd::set_level(level);
+        for s in grid() {
+            for which in 0..3 {
+                let (e32, e64) = (error::<f32>(&s, which), error::<f64>(&s, which));
+                assert!(e32 < 1e-5, "f32 {level:?} slot {which} {s:?}: {e32}");
+                assert!(e64 < 1e-13, "f64 {level:?} slot {which} {s:?}: {e64}");
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_batch_has_zero_weight_gradient() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let s = shape(0, [2, 3], [5, 5], [3, 3]);
+    let [x, w, y] = operands::<f32>(&s);
+    assert!(slot(&s, 0, true, &x, &w, &y).is_empty());
+    assert!(slot(&s, 1, true, &x, &w, &y).is_empty());
+    assert!(slot(&s, 2, true, &x, &w, &y).iter().all(|&v| v == 0.0));
+}
+
+#[test]
+#[should_panic(expected = "more than the padded input")]
+fn a_kernel_larger_than_the_padded_input_is_refused() {
+    let s = shape(1, [1, 1], [2, 5], [3, 3]);
+    s.forward::<f32>(&[0.0; 10], &[0.0; 9], &mut []);
+}
+
+#[test]
+fn bits_do_not_depend_on_threads() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let before = par::threads();
+    let padding = [1, 1];
+    for s in [
+        shape(5, [16, 24], [12, 12], [3, 3]),
+        shape(1, [32, 40], [20, 20], [3, 3]),
+        shape(9, [3, 8], [7, 9], [5, 5]),
+    ] {
+        let s = Conv2d { padding, ..s };
+        let [x, w, y] = operands::<f32>(&s);
+        for which in 0..3 {
+            let mut results = [1, 2, 7].map(|n| {
+                par::set_threads(n);
+                slot(&s, which, true, &x, &w, &y)
+            });
+            let last = results[2].split_off(0);
+            assert!(results[0] == results[1] && results[1] == last, "slot {which} {s:?}");
+        }
+    }
+    par::set_threads(before);
+}

@@ -1,0 +1,331 @@
+//! Elementwise operations: a formula for the value and one for each derivative, written once for every number.
+//!
+//! The formulas are generic over [`Real`]: with SIMD lanes they become the fast loop of a first-order gradient,
+//! with tensors the recorded expression that can be differentiated again, and with a probe they tell which of
+//! inputs and output they use, so that nothing else is kept.
+
+use std::fmt::Debug;
+
+use kernels::map::{self, Map, Strided};
+use kernels::Real;
+
+use crate::buffer::Buffer;
+use crate::dtype::{DType, Scalar, dispatch};
+use crate::node::{self, Rule};
+use crate::pass::Pullback;
+use crate::real::{Probe, Uses};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// A function of one number. Implement it, `#[inline(always)]`, and call [`Tensor::map`]: from outside this crate too.
+///
+/// A straight-through estimator is an operation whose declared derivative is not that of its value:
+///
+/// ```
+/// use autograd::{Real, Tensor, Unary};
+///
+/// /// The sign of x, with the gradient of a clipped identity (Hinton 2012; Bengio et al. 2013).
+/// #[derive(Clone, Copy, Debug)]
+/// struct Binarise;
+/// impl Unary for Binarise {
+///     const NAME: &'static str = "binarise";
+///     #[inline(always)]
+///     fn f<R: Real>(&self, x: R) -> R {
+///         x.sign()
+///     }
+///     #[inline(always)]
+///     fn d<R: Real>(&self, x: R, _y: R) -> R {
+///         (x.c(1.0) - x.abs()).step() // 1 inside (-1, 1), else 0
+///     }
+/// }
+///
+/// let x = Tensor::from([-2.0, -0.5, 0.5]).requires_grad();
+/// let y = x.map(Binarise);
+/// assert_eq!(y.to_vec::<f64>(), [-1.0, -1.0, 1.0]);
+/// assert_eq!(y.sum(..).backward()[&x].to_vec::<f64>(), [0.0, 1.0, 1.0]);
+/// ```
+pub trait Unary: Copy + Debug + Send + Sync + 'static {
+    /// For errors and graph pictures.
+    const NAME: &'static str;
+    /// The value at x.
+    fn f<R: Real>(&self, x: R) -> R;
+    /// The derivative at x, where y = f(x): use whichever is cheaper.
+    fn d<R: Real>(&self, x: R, y: R) -> R;
+}
+
+/// A function of two numbers, as [`Unary`]; the operands broadcast. Apply it with [`Tensor::map2`].
+pub trait Binary: Copy + Debug + Send + Sync + 'static {
+    /// For errors and graph pictures.
+    const NAME: &'static str;
+    /// The value at (a, b).
+    fn f<R: Real>(&self, a: R, b: R) -> R;
+    /// The derivative with respect to a, where y = f(a, b).
+    fn da<R: Real>(&self, a: R, b: R, y: R) -> R;
+    /// The derivative with respect to b, where y = f(a, b).
+    fn db<R: Real>(&self, a: R, b: R, y: R) -> R;
+}
+
+impl Tensor {
+    /// Applies a function to every element.
+    #[track_caller]
+    pub fn map<F: Unary>(&self, f: F) -> Tensor {
+        unary(f, self.clone())
+    }
+
+    /// Applies a function to the elements of two tensors, broadcast against each other.
+    ///
+    /// # Panics
+    /// If the dtypes differ or the shapes do not broadcast.
+    #[track_caller]
+    pub fn map2<F: Binary>(&self, other: &Tensor, f: F) -> Tensor {
+        binary(f, self.clone(), other.clone())
+    }
+}
+
+// -------------------------------------------------------------------------------------------------- unary
+
+struct Value<'a, F>(&'a F);
+impl<F: Unary> Map<1> for Value<'_, F> {
+    #[inline(always)]
+    fn call<R: Real>(&self, [x]: [R; 1]) -> R {
+        self.0.f(x)
+    }
+}
+impl<F: Binary> Map<2> for Value<'_, F> {
+    #[inline(always)]
+    fn call<R: Real>(&self, [a, b]: [R; 2]) -> R {
+        self.0.f(a, b)
+    }
+}
+
+/// g * d(x, y). Arguments that `d` does not use may be anything.
+struct Chain<'a, F>(&'a F);
+impl<F: Unary> Map<3> for Chain<'_, F> {
+    #[inline(always)]
+    fn call<R: Real>(&self, [g, x, y]: [R; 3]) -> R {
+        g * self.0.d(x, y)
+    }
+}
+
+#[track_caller]
+pub(crate) fn unary<F: Unary>(f: F, mut x: Tensor) -> Tensor {
+    let value = dispatch!(x.dtype(), T => {
+        let reused = match x.unique_mut::<T>() {
+            Some(data) => {
+                map::flat(&Value(&f), [None], data);
+                true
+            }
+            None => false,
+        };
+        if reused {
+            return node::record(F::NAME, x, [], |_| -> UnaryRule<F> { unreachable!("no inputs") });
+        }
+        Tensor::build::<T>(*x.shape(), |out| map::flat(&Value(&f), [Some(x.slice())], out))
+    });
+    node::record(F::NAME, value, [&x], |y| {
+        let uses = f.d(Probe::new(Uses::A), Probe::new(Uses::Y)).uses();
+        UnaryRule {
+            f,
+            x: uses.has(Uses::A).then(|| x.buffer().clone()),
+            y: uses.has(Uses::Y).then(|| y.buffer().clone()),
+        }
+    })
+}
+
+#[derive(Debug)]
+struct UnaryRule<F> {
+    f: F,
+    x: Option<Buffer>,
+    y: Option<Buffer>,
+}
+
+impl<F: Unary> Rule for UnaryRule<F> {
+    fn name(&self) -> &'static str {
+        F::NAME
+    }
+
+    fn pullback(&self, cx: &mut Pullback<'_>) {
+        let shape = *cx.shape();
+        if cx.recording() {
+            let tensor = |b: &Buffer| Tensor::from_buffer(b.clone(), shape);
+            let x = self.x.as_ref().map_or_else(|| cx.g().clone(), |b| cx.input(0, &tensor(b)));
+            let y = self.y.as_ref().map_or_else(|| cx.g().clone(), |b| cx.output(&tensor(b)));
+            let d = self.f.d(x, y);
+            let g = cx.take_g();
+            return cx.give(0, g * d);
+        }
+        let mut g = cx.take_g();
+        dispatch!(g.dtype(), T => {
+            let x = self.x.as_ref().map(|b| b.as_slice::<T>());
+            let y = self.y.as_ref().map(|b| b.as_slice::<T>());
+            match g.unique_mut::<T>() {
+                Some(out) => map::flat(&Chain(&self.f), [None, x, y], out),
+                None => {
+                    let given = g.slice::<T>();
+                    let inputs = [Some(given), x.or(Some(given)), y.or(Some(given))];
+                    g = Tensor::build::<T>(shape, |out| map::flat(&Chain(&self.f), inputs, out));
+                }
+            }
+        });
+        cx.give(0, g);
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.x.iter().chain(&self.y).map(Buffer::bytes).sum()
+    }
+}
+
+// ------------------------------------------------------------------------------------------------- binary
+
+/// g * da(a, b, y), g * db(a, b, y).
+struct ChainA<'a, F>(&'a F);
+struct ChainB<'a, F>(&'a F);
+impl<F: Binary> Map<4> for ChainA<'_, F> {
+    #[inline(always)]
+    fn call<R: Real>(&self, [g, a, b, y]: [R; 4]) -> R {
+        g * self.0.da(a, b, y)
+    }
+}
+impl<F: Binary> Map<4> for ChainB<'_, F> {
+    #[inline(always)]
+    fn call<R: Real>(&self, [g, a, b, y]: [R; 4]) -> R {
+        g * self.0.db(a, b, y)
+    }
+}
+
+#[track_caller]
+pub(crate) fn binary<F: Binary>(f: F, mut a: Tensor, mut b: Tensor) -> Tensor {
+    let shape = same_dtype_and_broadcast(F::NAME, &a, &b);
+    let value = dispatch!(a.dtype(), T => {
+        if a.shape() == b.shape() {
+            // An operand that nobody else holds gives its memory to the result.
+            if b.node().is_none() && let Some(out) = a.unique_mut::<T>() {
+                map::flat(&Value(&f), [None, Some(b.slice())], out);
+                return node::record(F::NAME, a, [], |_| -> BinaryRule<F> { unreachable!("no inputs") });
+            }
+            if a.node().is_none() && let Some(out) = b.unique_mut::<T>() {
+                map::flat(&Value(&f), [Some(a.slice()), None], out);
+                return node::record(F::NAME, b, [], |_| -> BinaryRule<F> { unreachable!("no inputs") });
+            }
+            Tensor::build::<T>(shape, |out| map::flat(&Value(&f), [Some(a.slice()), Some(b.slice())], out))
+        } else {
+            broadcast::<T, 2>(&Value(&f), [&a, &b], &shape)
+        }
+    });
+    node::record(F::NAME, value, [&a, &b], |y| {
+        let probe = || (Probe::new(Uses::A), Probe::new(Uses::B), Probe::new(Uses::Y));
+        let (pa, pb, py) = probe();
+        let da = if a.is_tracked() { f.da(pa, pb, py).uses() } else { Uses::NONE };
+        let (pa, pb, py) = probe();
+        let db = if b.is_tracked() { f.db(pa, pb, py).uses() } else { Uses::NONE };
+        let uses = da | db;
+        BinaryRule {
+            f,
+            a: uses.has(Uses::A).then(|| a.value()),
+            b: uses.has(Uses::B).then(|| b.value()),
+            y: uses.has(Uses::Y).then(|| y.buffer().clone()),
+            dtype: y.dtype(),
+        }
+    })
+}
+
+#[track_caller]
+pub(crate) fn same_dtype_and_broadcast(name: &str, a: &Tensor, b: &Tensor) -> Shape {
+    same_dtype(name, a, b);
+    match a.shape().broadcast(b.shape()) {
+        Ok(shape) => shape,
+        Err(e) => panic!("{name}: shapes {e}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn same_dtype(name: &str, a: &Tensor, b: &Tensor) {
+    assert!(
+        a.dtype() == b.dtype(),
+        "{name}: the operands are {} {} and {} {}; convert one with to_dtype",
+        a.dtype(),
+        a.shape(),
+        b.dtype(),
+        b.shape()
+    );
+}
+
+/// f over inputs of any shapes that broadcast to `shape`.
+pub(crate) fn broadcast<T: Scalar, const N: usize>(f: &impl Map<N>, x: [&Tensor; N], shape: &Shape) -> Tensor {
+    let strided = x.map(|x| Strided { data: x.slice::<T>(), strides: x.shape().strides_in(shape) });
+    Tensor::build::<T>(*shape, |out| map::broadcast(f, strided, shape, out))
+}
+
+#[derive(Debug)]
+struct BinaryRule<F> {
+    f: F,
+    a: Option<Tensor>,
+    b: Option<Tensor>,
+    y: Option<Buffer>,
+    dtype: DType,
+}
+
+impl<F: Binary> Rule for BinaryRule<F> {
+    fn name(&self) -> &'static str {
+        F::NAME
+    }
+
+    fn pullback(&self, cx: &mut Pullback<'_>) {
+        let shape = *cx.shape();
+        let y = self.y.as_ref().map(|b| Tensor::from_buffer(b.clone(), shape));
+        if cx.recording() {
+            let unused = cx.g().clone();
+            let a = self.a.as_ref().map_or_else(|| unused.clone(), |v| cx.input(0, v));
+            let b = self.b.as_ref().map_or_else(|| unused.clone(), |v| cx.input(1, v));
+            let y = y.as_ref().map_or_else(|| unused.clone(), |v| cx.output(v));
+            if cx.wants(0) {
+                let d = self.f.da(a.clone(), b.clone(), y.clone());
+                cx.give(0, &unused * d);
+            }
+            if cx.wants(1) {
+                let d = self.f.db(a, b, y);
+                cx.give(1, unused * d);
+            }
+            return;
+        }
+        let g = cx.take_g();
+        let gradient = |first: bool| {
+            let [a, b, y] = [&self.a, &self.b, &y].map(|v| v.as_ref().unwrap_or(&g));
+            dispatch!(self.dtype, T => {
+                if a.shape() == b.shape() && *a.shape() == shape {
+                    let x = [&g, a, b, y].map(|x| Some(x.slice::<T>()));
+                    Tensor::build::<T>(shape, |out| match first {
+                        true => map::flat(&ChainA(&self.f), x, out),
+                        false => map::flat(&ChainB(&self.f), x, out),
+                    })
+                } else if first {
+                    broadcast::<T, 4>(&ChainA(&self.f), [&g, a, b, y], &shape)
+                } else {
+                    broadcast::<T, 4>(&ChainB(&self.f), [&g, a, b, y], &shape)
+                }
+            })
+        };
+        // A derivative of 1 needs no loop: addition passes g on as it is.
+        if cx.wants(0) {
+            let g = if self.constant(true) == Some(1.0) { g.clone() } else { gradient(true) };
+            cx.give(0, g);
+        }
+        if cx.wants(1) {
+            let g = if self.constant(false) == Some(1.0) { g.clone() } else { gradient(false) };
+            cx.give(1, g);
+        }
+    }
+
+    fn kept_bytes(&self) -> usize {
+        let kept = self.a.iter().chain(&self.b).map(Tensor::buffer).chain(&self.y);
+        kept.map(Buffer::bytes).sum()
+    }
+}
+
+impl<F: Binary> BinaryRule<F> {
+    /// The derivative, if it is the same number everywhere.
+    fn constant(&self, first: bool) -> Option<f64> {
+        let (a, b, y) = (Probe::new(Uses::A), Probe::new(Uses::B), Probe::new(Uses::Y));
+        if first { self.f.da(a, b, y).constant() } else { self.f.db(a, b, y).constant() }
+    }
+}

@@ -1,0 +1,247 @@
+//! Fused operations: a definition in plain operations, and kernels that compute the same thing faster.
+//!
+//! A first-order gradient uses the backward kernel. A recorded one differentiates the definition, so that a
+//! fused operation can be differentiated to any order without a line of further mathematics. Tests hold kernel
+//! and definition together.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+
+use crate::node::{self, Rule};
+use crate::pass::{self, Pullback};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// An operation with a definition and, optionally, fast kernels. Implement it outside this crate, too, and apply
+/// it with [`fused`].
+///
+/// ```
+/// use autograd::{Fused, Tensor, fused};
+///
+/// /// |x|^2 with a kernel of its own.
+/// #[derive(Debug)]
+/// struct SquaredNorm;
+/// impl Fused for SquaredNorm {
+///     type Kept = ();
+///     const NAME: &'static str = "squared_norm";
+///     fn definition(&self, x: &[Tensor]) -> Tensor {
+///         (&x[0] * &x[0]).sum(..)
+///     }
+///     fn forward(&self, x: &[Tensor]) -> (Tensor, ()) {
+///         let sum: f64 = x[0].data::<f64>().iter().map(|v| v * v).sum();
+///         (Tensor::from(sum), ())
+///     }
+///     fn backward(&self, x: &[Tensor], _: &(), g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
+///         vec![Some(&x[0] * (2.0 * g.item()))]
+///     }
+/// }
+///
+/// let x = Tensor::from([1.0, 2.0]).requires_grad();
+/// let y = fused(SquaredNorm, &[&x]);
+/// let g = y.recorded().grad(&[&x]).remove(0); // from the definition, differentiable
+/// assert_eq!(g.to_vec::<f64>(), [2.0, 4.0]);
+/// assert_eq!(y.backward()[&x].to_vec::<f64>(), [2.0, 4.0]); // from the kernel
+/// ```
+pub trait Fused: Debug + Send + Sync + 'static {
+    /// What the forward kernel hands to the backward kernel besides the inputs.
+    type Kept: Debug + Send + Sync;
+    /// For errors and graph pictures.
+    const NAME: &'static str;
+
+    /// What the operation means, in plain operations.
+    fn definition(&self, x: &[Tensor]) -> Tensor;
+
+    /// The value, for inputs outside every graph.
+    fn forward(&self, x: &[Tensor]) -> (Tensor, Self::Kept);
+
+    /// The gradients of sum(g * value) with respect to the inputs for which `wants` holds; `None` stands for
+    /// zero. All tensors are outside every graph.
+    fn backward(&self, x: &[Tensor], kept: &Self::Kept, g: &Tensor, wants: &[bool]) -> Vec<Option<Tensor>>;
+
+    /// Floating-point operations of the forward kernel, for the given output shape.
+    fn flops(&self, output: &Shape) -> u64 {
+        output.numel() as u64
+    }
+}
+
+/// Applies a fused operation, recorded.
+#[track_caller]
+pub fn fused<F: Fused>(f: F, inputs: &[&Tensor]) -> Tensor {
+    fused_keeping(f, inputs).0
+}
+
+/// As [`fused`], and hands out what the forward kernel kept (batch statistics, for example).
+#[track_caller]
+pub(crate) fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<F::Kept>) {
+    let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
+    let (value, kept) = f.forward(&x);
+    let kept = Arc::new(kept);
+    let out = node::record(F::NAME, value, inputs.iter().copied(), |_| FusedRule { f, x, kept: Arc::clone(&kept) });
+    (out, kept)
+}
+
+#[derive(Debug)]
+struct FusedRule<F: Fused> {
+    f: F,
+    x: Vec<Tensor>,
+    kept: Arc<F::Kept>,
+}
+
+impl<F: Fused> Rule for FusedRule<F> {
+    fn name(&self) -> &'static str {
+        F::NAME
+    }
+
+    fn pullback(&self, cx: &mut Pullback<'_>) {
+        let wants: Vec<bool> = (0..self.x.len()).map(|i| cx.wants(i)).collect();
+        let g = cx.take_g();
+        let gradients = if cx.recording() {
+            let x: Vec<Tensor> = self.x.iter().enumerate().map(|(i, x)| cx.input(i, x)).collect();
+            gradients_of(|x| self.f.definition(x), &x, &wants, &g, true)
+        } else {
+            self.f.backward(&self.x, &self.kept, &g, &wants)
+        };
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            if let Some(gradient) = gradient {
+                cx.give(i, gradient);
+            }
+        }
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.x.iter().map(|t| t.buffer().bytes()).sum()
+    }
+
+    fn flops(&self, shape: &Shape) -> u64 {
+        self.f.flops(shape)
+    }
+}
+
+/// Gradients of sum(g * f(x)) with respect to the wanted `x`, by differentiating `f`.
+///
+/// Each x is seen by `f` through an identity node of its own: the pass ends there, so that what x depends on is
+/// not counted twice, and yet a recorded gradient still depends on x itself.
+pub(crate) fn gradients_of(
+    f: impl FnOnce(&[Tensor]) -> Tensor,
+    x: &[Tensor],
+    wants: &[bool],
+    g: &Tensor,
+    recording: bool,
+) -> Vec<Option<Tensor>> {
+    let inside: Vec<Tensor> = x
+        .iter()
+        .zip(wants)
+        .map(|(x, &wanted)| match (wanted, x.is_tracked()) {
+            (true, true) => alias(x),
+            (true, false) => x.requires_grad(),
+            (false, _) => x.clone(),
+        })
+        .collect();
+    let y = f(&inside);
+    let wanted: Vec<&Tensor> = inside.iter().zip(wants).filter(|(_, w)| **w).map(|(x, _)| x).collect();
+    let mut found = pass::grad(&y, g.clone(), &wanted, recording).into_iter();
+    wants.iter().map(|&w| if w { found.next().flatten() } else { None }).collect()
+}
+
+/// x under another node.
+fn alias(x: &Tensor) -> Tensor {
+    node::record("alias", x.value(), [x], |_| Alias)
+}
+
+#[derive(Debug)]
+struct Alias;
+
+impl Rule for Alias {
+    fn name(&self) -> &'static str {
+        "alias"
+    }
+    fn pullback(&self, cx: &mut Pullback<'_>) {
+        let g = cx.take_g();
+        cx.give(0, g);
+    }
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+    fn flops(&self, _: &Shape) -> u64 {
+        0
+    }
+}
+
+/// An operation whose gradient the user writes, in plain operations. Apply it with [`custom`].
+///
+/// Because the gradient is itself made of operations, it can be differentiated again.
+///
+/// ```
+/// use autograd::{Custom, Tensor, custom};
+///
+/// /// x^3, with a hand-written gradient.
+/// #[derive(Debug)]
+/// struct Cube;
+/// impl Custom for Cube {
+///     const NAME: &'static str = "cube";
+///     fn forward(&self, x: &[Tensor]) -> Tensor {
+///         &x[0] * &x[0] * &x[0]
+///     }
+///     fn gradient(&self, x: &[Tensor], _y: &Tensor, g: &Tensor) -> Vec<Option<Tensor>> {
+///         vec![Some(&x[0] * &x[0] * 3.0 * g)]
+///     }
+/// }
+///
+/// let x = Tensor::from(2.0).requires_grad();
+/// let dy = custom(Cube, &[&x]).recorded().grad(&[&x]).remove(0);
+/// assert_eq!(dy.item(), 12.0);
+/// assert_eq!(dy.backward()[&x].item(), 12.0); // 6 x
+/// ```
+pub trait Custom: Debug + Send + Sync + 'static {
+    /// For errors and graph pictures.
+    const NAME: &'static str;
+    /// The value. The inputs are outside every graph.
+    fn forward(&self, x: &[Tensor]) -> Tensor;
+    /// The gradients of sum(g * y) with respect to each input; `None` stands for zero. When gradients are
+    /// recorded, x, y and g are part of the graph.
+    fn gradient(&self, x: &[Tensor], y: &Tensor, g: &Tensor) -> Vec<Option<Tensor>>;
+}
+
+/// Applies a user's operation, recorded.
+#[track_caller]
+pub fn custom<C: Custom>(c: C, inputs: &[&Tensor]) -> Tensor {
+    let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
+    let value = c.forward(&x).value();
+    node::record(C::NAME, value, inputs.iter().copied(), |y| CustomRule { c, x, y: y.value() })
+}
+
+#[derive(Debug)]
+struct CustomRule<C> {
+    c: C,
+    x: Vec<Tensor>,
+    y: Tensor,
+}
+
+impl<C: Custom> Rule for CustomRule<C> {
+    fn name(&self) -> &'static str {
+        C::NAME
+    }
+
+    fn pullback(&self, cx: &mut Pullback<'_>) {
+        let x: Vec<Tensor> = self.x.iter().enumerate().map(|(i, x)| cx.input(i, x)).collect();
+        let y = cx.output(&self.y);
+        let g = cx.take_g();
+        let gradients = self.c.gradient(&x, &y, &g);
+        assert!(
+            gradients.len() == x.len(),
+            "{}: gradient() returned {} gradients for {} inputs",
+            C::NAME,
+            gradients.len(),
+            x.len()
+        );
+        for (i, gradient) in gradients.into_iter().enumerate() {
+            if let Some(gradient) = gradient {
+                cx.give(i, gradient);
+            }
+        }
+    }
+
+    fn kept_bytes(&self) -> usize {
+        self.x.iter().map(|t| t.buffer().bytes()).sum()
+    }
+}

@@ -1,0 +1,192 @@
+//! The graph: what a tensor remembers of how it was made.
+
+use std::fmt::Debug;
+use std::mem;
+use std::panic::Location;
+use std::sync::Arc;
+use std::cell::Cell;
+
+use crate::debug;
+use crate::dtype::DType;
+use crate::pass::Pullback;
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// How to pull a gradient back through one operation. Its fields are exactly what the operation keeps.
+///
+/// A rule keeps values (tensors without a node), never tensors with one: [`Pullback::input`] attaches the node
+/// again when gradients are themselves recorded. So a rule can neither close a cycle with its own output nor
+/// make dropping a long graph recursive.
+pub(crate) trait Rule: Debug + Send + Sync {
+    /// The operation's name, for errors and graph pictures.
+    fn name(&self) -> &'static str;
+    /// Gives each wanted input its gradient.
+    fn pullback(&self, cx: &mut Pullback<'_>);
+    /// Bytes kept for the reverse pass.
+    fn kept_bytes(&self) -> usize;
+    /// Floating-point operations of the forward pass, for output `shape`.
+    fn flops(&self, shape: &Shape) -> u64 {
+        shape.numel() as u64
+    }
+}
+
+/// What a node is in the graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// A tensor that gradients are wanted for.
+    Leaf,
+    /// The result of an operation.
+    Op,
+    /// Where `detach` cut the graph: carries no gradient, only the place for the error message.
+    Cut,
+}
+
+/// A node of the graph. Rule and node share one allocation.
+pub(crate) struct Node<R: Rule + ?Sized = dyn Rule> {
+    /// Larger than the id of every input: the ids order the graph.
+    pub id: u64,
+    pub role: Role,
+    pub dtype: DType,
+    pub shape: Shape,
+    pub edges: Edges,
+    /// The user's line.
+    pub site: &'static Location<'static>,
+    pub rule: R,
+}
+
+pub(crate) type NodeRef = Arc<Node>;
+
+/// Nodes of an operation's inputs, in order; `None` for constants. Up to three need no allocation.
+#[derive(Default)]
+pub(crate) struct Edges {
+    first: [Option<NodeRef>; 3],
+    rest: Box<[Option<NodeRef>]>,
+}
+
+impl Edges {
+    pub fn new<'a>(inputs: impl IntoIterator<Item = &'a Tensor>) -> Edges {
+        let mut nodes = inputs.into_iter().map(|t| t.node().cloned());
+        let first = std::array::from_fn(|_| nodes.next().flatten());
+        Edges { first, rest: nodes.collect() }
+    }
+
+    pub fn get(&self, i: usize) -> Option<&NodeRef> {
+        self.first.get(i).unwrap_or_else(|| &self.rest[i - self.first.len()]).as_ref()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &NodeRef> {
+        self.first.iter().chain(&self.rest).flatten()
+    }
+
+    fn take(&mut self) -> impl Iterator<Item = NodeRef> {
+        mem::take(&mut self.first).into_iter().chain(mem::take(&mut self.rest)).flatten()
+    }
+}
+
+impl<R: Rule + ?Sized> Node<R> {
+    /// Whether gradients flow through this node.
+    pub fn is_tracked(&self) -> bool {
+        self.role != Role::Cut
+    }
+}
+
+/// Dropping a graph walks it with a list instead of recursion, so that a chain of a million nodes fits any stack.
+impl<R: Rule + ?Sized> Drop for Node<R> {
+    fn drop(&mut self) {
+        let mut doomed: Vec<NodeRef> = Vec::new();
+        let mut release = |edges: &mut Edges, doomed: &mut Vec<NodeRef>| {
+            doomed.extend(edges.take().filter(|node| Arc::strong_count(node) == 1));
+        };
+        release(&mut self.edges, &mut doomed);
+        while let Some(mut node) = doomed.pop() {
+            if let Some(unique) = Arc::get_mut(&mut node) {
+                release(&mut unique.edges, &mut doomed);
+            }
+        }
+    }
+}
+
+thread_local! {
+    /// A Lamport clock: ids grow along every edge, also across threads, without a counter that all threads share.
+    static CLOCK: Cell<u64> = const { Cell::new(0) };
+}
+
+fn next_id(edges: &Edges) -> u64 {
+    CLOCK.with(|clock| {
+        let id = edges.iter().map(|n| n.id).fold(clock.get(), u64::max) + 1;
+        clock.set(id);
+        id
+    })
+}
+
+fn node<R: Rule + 'static>(
+    role: Role,
+    value: &Tensor,
+    edges: Edges,
+    site: &'static Location<'static>,
+    rule: R,
+) -> NodeRef {
+    let id = next_id(&edges);
+    Arc::new(Node { id, role, dtype: value.dtype(), shape: *value.shape(), edges, site, rule })
+}
+
+/// Makes `value` the result of an operation on `inputs`.
+///
+/// `rule` is called only if some input is tracked, so that nothing is kept for a graph nobody asked for.
+#[track_caller]
+pub(crate) fn record<'a, R: Rule + 'static>(
+    name: &'static str,
+    value: Tensor,
+    inputs: impl IntoIterator<Item = &'a Tensor> + Clone,
+    rule: impl FnOnce(&Tensor) -> R,
+) -> Tensor {
+    if debug::watching() {
+        debug::check_forward(name, &value, inputs.clone(), Location::caller());
+    }
+    let mut cut = None;
+    for input in inputs.clone() {
+        match input.node() {
+            Some(n) if n.is_tracked() => {
+                let rule = rule(&value);
+                let node = node(Role::Op, &value, Edges::new(inputs), Location::caller(), rule);
+                return value.with_node(Some(node));
+            }
+            Some(n) => cut = cut.or(Some(n)),
+            None => {}
+        }
+    }
+    // A cut is passed on, so that an error about a missing gradient can name it.
+    let cut = cut.cloned();
+    value.with_node(cut)
+}
+
+/// `value` as a fresh leaf.
+#[track_caller]
+pub(crate) fn leaf(value: Tensor) -> Tensor {
+    let node = node(Role::Leaf, &value, Edges::default(), Location::caller(), End("leaf"));
+    value.with_node(Some(node))
+}
+
+/// `value` behind a cut.
+#[track_caller]
+pub(crate) fn cut(value: Tensor) -> Tensor {
+    let node = node(Role::Cut, &value, Edges::default(), Location::caller(), End("detach"));
+    value.with_node(Some(node))
+}
+
+/// The rule of a node where the reverse pass ends.
+#[derive(Debug)]
+struct End(&'static str);
+
+impl Rule for End {
+    fn name(&self) -> &'static str {
+        self.0
+    }
+    fn pullback(&self, _: &mut Pullback<'_>) {}
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+    fn flops(&self, _: &Shape) -> u64 {
+        0
+    }
+}

@@ -1,0 +1,136 @@
+//! Two more kinds of number that formulas can be evaluated on: tensors, which record what is computed, and
+//! probes, which find out what a formula uses.
+
+use std::ops::{Add, BitOr, Div, Mul, Neg, Sub};
+
+use kernels::Real;
+
+use crate::tensor::Tensor;
+
+/// A set of arguments of a derivative formula.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Uses(u8);
+
+impl Uses {
+    pub const NONE: Uses = Uses(0);
+    /// The first input.
+    pub const A: Uses = Uses(1);
+    /// The second input.
+    pub const B: Uses = Uses(2);
+    /// The output.
+    pub const Y: Uses = Uses(4);
+
+    pub fn has(self, other: Uses) -> bool {
+        self.0 & other.0 != 0
+    }
+}
+
+impl BitOr for Uses {
+    type Output = Uses;
+    fn bitor(self, o: Uses) -> Uses {
+        Uses(self.0 | o.0)
+    }
+}
+
+/// A number that stands for any value and remembers which arguments went into it, or that is a known constant.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Probe {
+    uses: Uses,
+    constant: f64,
+}
+
+impl Probe {
+    pub fn new(uses: Uses) -> Probe {
+        Probe { uses, constant: f64::NAN }
+    }
+
+    pub fn uses(self) -> Uses {
+        self.uses
+    }
+
+    /// The value, if it does not depend on any argument.
+    pub fn constant(self) -> Option<f64> {
+        (self.uses == Uses::NONE).then_some(self.constant)
+    }
+
+    fn with(self, o: Probe, constant: f64) -> Probe {
+        Probe { uses: self.uses | o.uses, constant }
+    }
+}
+
+macro_rules! probe_operators {
+    ($($tr:ident $f:ident),*) => {$(
+        impl $tr for Probe {
+            type Output = Probe;
+            #[inline(always)]
+            fn $f(self, o: Probe) -> Probe {
+                self.with(o, self.constant.$f(o.constant))
+            }
+        }
+    )*};
+}
+probe_operators!(Add add, Sub sub, Mul mul, Div div);
+
+impl Neg for Probe {
+    type Output = Probe;
+    #[inline(always)]
+    fn neg(self) -> Probe {
+        Probe { constant: -self.constant, ..self }
+    }
+}
+
+/// Forwards the functions of [`Real`]: to f64 for a probe, to the tensor method of the given name for a tensor.
+macro_rules! real_fns {
+    (unary: $($f:ident => $tf:ident),*; binary: $($g:ident => $tg:ident),*) => {
+        impl Real for Probe {
+            #[inline(always)]
+            fn c(&self, v: f64) -> Probe {
+                Probe { uses: Uses::NONE, constant: v }
+            }
+            $(#[inline(always)]
+            fn $f(self) -> Probe {
+                Probe { constant: Real::$f(self.constant), ..self }
+            })*
+            $(#[inline(always)]
+            fn $g(self, o: Probe) -> Probe {
+                self.with(o, Real::$g(self.constant, o.constant))
+            })*
+            #[inline(always)]
+            fn powf(self, p: f64) -> Probe {
+                Probe { constant: Real::powf(self.constant, p), ..self }
+            }
+            #[inline(always)]
+            fn powi(self, n: i32) -> Probe {
+                Probe { constant: Real::powi(self.constant, n), ..self }
+            }
+        }
+
+        impl Real for Tensor {
+            fn c(&self, v: f64) -> Tensor {
+                Tensor::scalar(v, self.dtype())
+            }
+            $(#[track_caller]
+            fn $f(self) -> Tensor {
+                Tensor::$tf(&self)
+            })*
+            $(#[track_caller]
+            fn $g(self, o: Tensor) -> Tensor {
+                Tensor::$tg(&self, &o)
+            })*
+            #[track_caller]
+            fn powf(self, p: f64) -> Tensor {
+                Tensor::powf(&self, p)
+            }
+            #[track_caller]
+            fn powi(self, n: i32) -> Tensor {
+                Tensor::powi(&self, n)
+            }
+        }
+    };
+}
+real_fns!(
+    unary: exp => exp, ln => log, ln_1p => log1p, sqrt => sqrt, rsqrt => rsqrt, abs => abs, sign => sign,
+        step => step, relu => relu, tanh => tanh, sigmoid => sigmoid, softplus => softplus, erf => erf,
+        sin => sin, cos => cos, acos => acos;
+    binary: atan2 => atan2, max => maximum, min => minimum
+);

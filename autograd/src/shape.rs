@@ -1,0 +1,263 @@
+//! Shapes: a few dimensions held inline, and the algebra of broadcasting.
+
+use std::fmt;
+use std::ops::Deref;
+
+use kernels::MAX_RANK;
+
+/// The dimensions of a tensor, at most six. The empty shape is that of a scalar.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shape {
+    dims: [usize; MAX_RANK],
+    rank: u8,
+}
+
+/// Why a shape does not fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShapeError(pub String);
+
+impl fmt::Display for ShapeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+impl std::error::Error for ShapeError {}
+
+impl Shape {
+    /// A shape from its dimensions.
+    ///
+    /// # Panics
+    /// If there are more than six.
+    #[track_caller]
+    pub fn new(dims: &[usize]) -> Shape {
+        assert!(dims.len() <= MAX_RANK, "shape {dims:?} has {} axes; at most {MAX_RANK} are supported", dims.len());
+        let mut shape = Shape { dims: [0; MAX_RANK], rank: dims.len() as u8 };
+        shape.dims[..dims.len()].copy_from_slice(dims);
+        shape
+    }
+
+    /// The number of elements: the product of the dimensions, 1 for a scalar.
+    pub fn numel(&self) -> usize {
+        self.iter().product()
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.rank as usize
+    }
+
+    /// How far one step along each axis moves in row-major memory.
+    pub fn strides(&self) -> [usize; MAX_RANK] {
+        let mut strides = [0; MAX_RANK];
+        let mut step = 1;
+        for axis in (0..self.rank()).rev() {
+            strides[axis] = step;
+            step *= self[axis];
+        }
+        strides
+    }
+
+    /// Strides that read a tensor of this shape as if it had the broader shape `to`: 0 along repeated axes.
+    pub(crate) fn strides_in(&self, to: &Shape) -> [usize; MAX_RANK] {
+        let own = self.strides();
+        let mut strides = [0; MAX_RANK];
+        let lead = to.rank() - self.rank();
+        for axis in 0..self.rank() {
+            if self[axis] != 1 {
+                strides[lead + axis] = own[axis];
+            }
+        }
+        strides
+    }
+
+    /// The shape of an elementwise operation on two shapes: aligned at the last axis, equal dimensions match,
+    /// and a dimension of 1 or a missing one is repeated.
+    pub fn broadcast(&self, other: &Shape) -> Result<Shape, ShapeError> {
+        if self == other {
+            return Ok(*self);
+        }
+        let rank = self.rank().max(other.rank());
+        let mut out = Shape { dims: [1; MAX_RANK], rank: rank as u8 };
+        for back in 1..=rank {
+            let dim = |s: &Shape| if back <= s.rank() { s[s.rank() - back] } else { 1 };
+            out.dims[rank - back] = match (dim(self), dim(other)) {
+                (a, b) if a == b => a,
+                (1, b) => b,
+                (a, 1) => a,
+                (a, b) => {
+                    return Err(ShapeError(format!(
+                        "{self} and {other} do not broadcast: {a} against {b} at axis -{back}; equal sizes or 1 are needed"
+                    )));
+                }
+            };
+        }
+        out.dims[rank..].fill(0);
+        Ok(out)
+    }
+
+    /// Axis numbers may be negative, counted from the end.
+    pub(crate) fn axis(&self, axis: isize) -> Result<usize, ShapeError> {
+        let rank = self.rank() as isize;
+        let resolved = if axis < 0 { axis + rank } else { axis };
+        if (0..rank).contains(&resolved) {
+            Ok(resolved as usize)
+        } else {
+            Err(ShapeError(format!("axis {axis} is outside shape {self}, which has {rank} axes")))
+        }
+    }
+
+    /// The same shape with dimension `axis` replaced.
+    pub(crate) fn with(mut self, axis: usize, dim: usize) -> Shape {
+        assert!(axis < self.rank());
+        self.dims[axis] = dim;
+        self
+    }
+
+    /// The same shape with a dimension inserted before `axis`.
+    #[track_caller]
+    pub(crate) fn insert(&self, axis: usize, dim: usize) -> Shape {
+        let mut dims = self.to_vec();
+        dims.insert(axis, dim);
+        Shape::new(&dims)
+    }
+}
+
+impl Deref for Shape {
+    type Target = [usize];
+    #[inline]
+    fn deref(&self) -> &[usize] {
+        &self.dims[..self.rank as usize]
+    }
+}
+
+impl fmt::Display for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", &**self)
+    }
+}
+impl fmt::Debug for Shape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<&[usize]> for Shape {
+    #[track_caller]
+    fn from(dims: &[usize]) -> Shape {
+        Shape::new(dims)
+    }
+}
+impl<const N: usize> From<[usize; N]> for Shape {
+    #[track_caller]
+    fn from(dims: [usize; N]) -> Shape {
+        Shape::new(&dims)
+    }
+}
+impl From<&Vec<usize>> for Shape {
+    #[track_caller]
+    fn from(dims: &Vec<usize>) -> Shape {
+        Shape::new(dims)
+    }
+}
+impl From<&Shape> for Shape {
+    fn from(shape: &Shape) -> Shape {
+        *shape
+    }
+}
+impl PartialEq<[usize]> for Shape {
+    fn eq(&self, other: &[usize]) -> bool {
+        **self == *other
+    }
+}
+impl<const N: usize> PartialEq<[usize; N]> for Shape {
+    fn eq(&self, other: &[usize; N]) -> bool {
+        **self == *other
+    }
+}
+
+/// Which axes a reduction runs over, and whether they stay as dimensions of 1.
+///
+/// `..` is all axes, a number one axis (negative: from the end), an array several; [`keep`] wraps any of them.
+#[derive(Clone, Debug)]
+pub struct Axes {
+    which: Option<Vec<isize>>,
+    keep: bool,
+}
+
+/// Reduced axes stay as dimensions of 1 ("keepdim"): `x.sum(keep(1))`.
+pub fn keep(axes: impl Into<Axes>) -> Axes {
+    Axes { keep: true, ..axes.into() }
+}
+
+impl From<std::ops::RangeFull> for Axes {
+    fn from(_: std::ops::RangeFull) -> Axes {
+        Axes { which: None, keep: false }
+    }
+}
+impl From<isize> for Axes {
+    fn from(axis: isize) -> Axes {
+        Axes { which: Some(vec![axis]), keep: false }
+    }
+}
+impl<const N: usize> From<[isize; N]> for Axes {
+    fn from(axes: [isize; N]) -> Axes {
+        Axes { which: Some(axes.to_vec()), keep: false }
+    }
+}
+impl From<&[isize]> for Axes {
+    fn from(axes: &[isize]) -> Axes {
+        Axes { which: Some(axes.to_vec()), keep: false }
+    }
+}
+
+/// A reduction of one shape, resolved: which axes go, and what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reduction {
+    pub input: Shape,
+    pub reduced: [bool; MAX_RANK],
+    /// The result with reduced axes as 1s.
+    pub kept: Shape,
+    /// The result as the user asked for it.
+    pub output: Shape,
+}
+
+impl Reduction {
+    pub fn new(input: &Shape, axes: &Axes) -> Result<Reduction, ShapeError> {
+        let mut reduced = [false; MAX_RANK];
+        match &axes.which {
+            None => reduced[..input.rank()].fill(true),
+            Some(list) => {
+                for &axis in list {
+                    let resolved = input.axis(axis)?;
+                    if std::mem::replace(&mut reduced[resolved], true) {
+                        return Err(ShapeError(format!("axis {axis} of {input} is named twice")));
+                    }
+                }
+            }
+        }
+        let mut kept = *input;
+        (0..input.rank()).filter(|&a| reduced[a]).for_each(|a| kept.dims[a] = 1);
+        let rest: Vec<usize> = (0..input.rank()).filter(|&a| !reduced[a]).map(|a| input[a]).collect();
+        let output = if axes.keep { kept } else { Shape::new(&rest) };
+        Ok(Reduction { input: *input, reduced, kept, output })
+    }
+
+    /// The reduction that undoes broadcasting from `to` back to `from`.
+    pub fn unbroadcast(from: &Shape, to: &Shape) -> Reduction {
+        let lead = to.rank() - from.rank();
+        let mut reduced = [false; MAX_RANK];
+        let mut kept = *to;
+        for axis in 0..to.rank() {
+            if axis < lead || (from[axis - lead] == 1 && to[axis] != 1) {
+                reduced[axis] = true;
+                kept.dims[axis] = 1;
+            }
+        }
+        Reduction { input: *to, reduced, kept, output: *from }
+    }
+
+    /// How many elements make one result.
+    pub fn count(&self) -> usize {
+        (0..self.input.rank()).filter(|&a| self.reduced[a]).map(|a| self.input[a]).product()
+    }
+}

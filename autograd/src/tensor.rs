@@ -1,0 +1,327 @@
+//! The tensor: shared numbers, a shape, and optionally a node of the graph.
+
+use std::fmt;
+
+use kernels::random::Key;
+
+use crate::buffer::Buffer;
+use crate::dtype::{DType, Scalar, dispatch};
+use crate::node::{self, NodeRef};
+use crate::shape::Shape;
+
+/// A dense array of f32 or f64 numbers, row-major and contiguous, that may remember how it was computed.
+///
+/// There is one type for data, parameters and gradients. Cloning is cheap (the numbers are shared) and safe:
+/// writing through [`Tensor::update`] copies if anybody else, including a live graph, holds the numbers.
+///
+/// ```
+/// use autograd::Tensor;
+/// let x = Tensor::from([1.0, 2.0, 3.0]).requires_grad();
+/// let loss = (&x * &x).sum(..);
+/// let grads = loss.backward();
+/// assert_eq!(grads[&x].to_vec::<f64>(), [2.0, 4.0, 6.0]);
+/// ```
+#[derive(Clone)]
+pub struct Tensor {
+    data: Buffer,
+    shape: Shape,
+    node: Option<NodeRef>,
+}
+
+/// # Making tensors
+impl Tensor {
+    /// A tensor of the given elements in row-major order.
+    ///
+    /// # Panics
+    /// If the number of elements is not the product of the dimensions.
+    #[track_caller]
+    pub fn new<T: Scalar>(data: &[T], shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        assert!(
+            data.len() == shape.numel(),
+            "Tensor::new: {} elements given for shape {shape}, which has {}",
+            data.len(),
+            shape.numel()
+        );
+        Tensor::from_buffer(Buffer::copy_of(data), shape)
+    }
+
+    /// A tensor without axes.
+    pub fn scalar(value: f64, dtype: DType) -> Tensor {
+        Tensor::full([], value, dtype)
+    }
+
+    /// All elements equal to `value`.
+    pub fn full(shape: impl Into<Shape>, value: f64, dtype: DType) -> Tensor {
+        let shape = shape.into();
+        dispatch!(dtype, T => Tensor::build::<T>(shape, |out| out.fill(kernels::Element::from_f64(value))))
+    }
+
+    /// All elements 0.
+    pub fn zeros(shape: impl Into<Shape>, dtype: DType) -> Tensor {
+        Tensor::full(shape, 0.0, dtype)
+    }
+
+    /// All elements 1.
+    pub fn ones(shape: impl Into<Shape>, dtype: DType) -> Tensor {
+        Tensor::full(shape, 1.0, dtype)
+    }
+
+    /// The numbers 0, 1, …, n - 1.
+    pub fn arange(n: usize, dtype: DType) -> Tensor {
+        Tensor::from_fn([n], dtype, |i| i as f64)
+    }
+
+    /// The n x n identity matrix.
+    pub fn eye(n: usize, dtype: DType) -> Tensor {
+        Tensor::from_fn([n, n], dtype, |i| if i / n == i % n { 1.0 } else { 0.0 })
+    }
+
+    /// Element `i` (in row-major order) is `f(i)`, rounded to `dtype`.
+    pub fn from_fn(shape: impl Into<Shape>, dtype: DType, mut f: impl FnMut(usize) -> f64) -> Tensor {
+        let shape = shape.into();
+        dispatch!(dtype, T => Tensor::build::<T>(shape, |out| {
+            out.iter_mut().enumerate().for_each(|(i, v)| *v = kernels::Element::from_f64(f(i)));
+        }))
+    }
+
+    /// Independent draws, uniform on [0, 1). The same key gives the same numbers, whatever the threads.
+    pub fn uniform(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
+        let shape = shape.into();
+        dispatch!(dtype, T => Tensor::build::<T>(shape, |out| key.fill_uniform(out)))
+    }
+
+    /// Independent draws from the normal distribution of mean 0 and variance 1.
+    pub fn normal(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
+        let shape = shape.into();
+        dispatch!(dtype, T => Tensor::build::<T>(shape, |out| key.fill_normal(out)))
+    }
+
+    /// A tensor whose elements `write` sets, all of them, in row-major order.
+    #[inline]
+    pub(crate) fn build<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [T])) -> Tensor {
+        Tensor::from_buffer(Buffer::build(shape.numel(), write), shape)
+    }
+
+    pub(crate) fn from_buffer(data: Buffer, shape: Shape) -> Tensor {
+        debug_assert_eq!(data.len(), shape.numel());
+        Tensor { data, shape, node: None }
+    }
+}
+
+/// # Looking at tensors
+impl Tensor {
+    /// The dimensions.
+    #[inline]
+    pub fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// The number of axes.
+    pub fn rank(&self) -> usize {
+        self.shape.rank()
+    }
+
+    /// The number of elements.
+    pub fn numel(&self) -> usize {
+        self.data.len()
+    }
+
+    /// The element type.
+    #[inline]
+    pub fn dtype(&self) -> DType {
+        self.data.dtype()
+    }
+
+    /// The elements in row-major order.
+    ///
+    /// # Panics
+    /// If T is not the tensor's dtype.
+    #[track_caller]
+    pub fn data<T: Scalar>(&self) -> &[T] {
+        assert!(self.dtype() == T::DTYPE, "data: the tensor is {}, not {}", self.dtype(), T::DTYPE);
+        self.data.as_slice()
+    }
+
+    /// A copy of the elements in row-major order, converted to T.
+    pub fn to_vec<T: Scalar>(&self) -> Vec<T> {
+        dispatch!(self.dtype(), S => {
+            let data: &[S] = self.data.as_slice();
+            data.iter().map(|&v| T::from_f64(kernels::Element::to_f64(v))).collect()
+        })
+    }
+
+    /// The value of a tensor with one element.
+    ///
+    /// # Panics
+    /// If there is not exactly one element.
+    #[track_caller]
+    pub fn item(&self) -> f64 {
+        assert!(self.numel() == 1, "item: shape {} has {} elements, one is needed", self.shape, self.numel());
+        self.get(0)
+    }
+
+    /// The element at an index, one number an axis.
+    ///
+    /// # Panics
+    /// If the index is outside the shape.
+    #[track_caller]
+    pub fn at(&self, index: &[usize]) -> f64 {
+        let inside = index.len() == self.rank() && index.iter().zip(self.shape.iter()).all(|(i, d)| i < d);
+        assert!(inside, "at: index {index:?} is outside shape {}", self.shape);
+        self.get(index.iter().zip(self.shape.strides()).map(|(i, s)| i * s).sum())
+    }
+
+    /// The element at a row-major position.
+    pub(crate) fn get(&self, i: usize) -> f64 {
+        dispatch!(self.dtype(), T => kernels::Element::to_f64(self.data.as_slice::<T>()[i]))
+    }
+
+    /// Whether no element is NaN or infinite.
+    pub fn is_finite(&self) -> bool {
+        dispatch!(self.dtype(), T => self.data.as_slice::<T>().iter().all(|v| v.is_finite()))
+    }
+
+    pub(crate) fn buffer(&self) -> &Buffer {
+        &self.data
+    }
+
+    /// Elements, for kernels: the caller has dispatched on the dtype.
+    #[inline]
+    pub(crate) fn slice<T: Scalar>(&self) -> &[T] {
+        self.data.as_slice()
+    }
+
+    pub(crate) fn into_buffer(self) -> Buffer {
+        self.data
+    }
+}
+
+/// # Graph
+impl Tensor {
+    /// This tensor as a leaf of the graph: operations on it are recorded, and gradients flow to it.
+    ///
+    /// The result shares its numbers with `self` but is another leaf: ask for the gradient of the result.
+    #[track_caller]
+    pub fn requires_grad(&self) -> Tensor {
+        node::leaf(self.value())
+    }
+
+    /// The same numbers as a constant: gradients stop here. This is the only way to cut the graph.
+    #[track_caller]
+    pub fn detach(&self) -> Tensor {
+        if self.is_tracked() { node::cut(self.value()) } else { self.clone() }
+    }
+
+    /// Whether gradients flow through this tensor.
+    #[inline]
+    pub fn is_tracked(&self) -> bool {
+        self.node.as_ref().is_some_and(|n| n.is_tracked())
+    }
+
+    /// Whether this tensor is a leaf made by [`Tensor::requires_grad`].
+    pub fn is_leaf(&self) -> bool {
+        self.node.as_ref().is_some_and(|n| n.role == node::Role::Leaf)
+    }
+
+    /// Changes the elements: in place if nobody else holds them, in a copy otherwise. A leaf stays the same leaf.
+    ///
+    /// A live graph that kept the old elements still has them: it never sees the change.
+    ///
+    /// # Panics
+    /// If the tensor is the result of a recorded operation (its value would no longer be that operation's), or
+    /// if T is not its dtype.
+    #[track_caller]
+    pub fn update<T: Scalar>(&mut self, write: impl FnOnce(&mut [T])) {
+        assert!(
+            !self.is_tracked() || self.is_leaf(),
+            "update: this tensor of shape {} is the result of a recorded operation; detach it first",
+            self.shape
+        );
+        assert!(self.dtype() == T::DTYPE, "update: the tensor is {}, not {}", self.dtype(), T::DTYPE);
+        write(self.data.make_mut());
+    }
+
+    /// Replaces the elements by those of `source`, which is shared, not copied. A leaf stays the same leaf.
+    ///
+    /// # Panics
+    /// If shape or dtype differ, or the tensor is the result of a recorded operation.
+    #[track_caller]
+    pub fn assign(&mut self, source: &Tensor) {
+        assert!(
+            self.shape == source.shape && self.dtype() == source.dtype(),
+            "assign: {} {} cannot take the elements of {} {}",
+            self.dtype(),
+            self.shape,
+            source.dtype(),
+            source.shape
+        );
+        assert!(!self.is_tracked() || self.is_leaf(), "assign: the target is the result of a recorded operation");
+        self.data = source.data.clone();
+    }
+
+    /// Whether `self` and `other` share their elements in memory.
+    pub fn shares_data(&self, other: &Tensor) -> bool {
+        self.data.shares(&other.data)
+    }
+
+    pub(crate) fn node(&self) -> Option<&NodeRef> {
+        self.node.as_ref()
+    }
+
+    /// The numbers alone, outside every graph.
+    #[inline]
+    pub(crate) fn value(&self) -> Tensor {
+        Tensor { data: self.data.clone(), shape: self.shape, node: None }
+    }
+
+    #[inline]
+    pub(crate) fn with_node(self, node: Option<NodeRef>) -> Tensor {
+        Tensor { node, ..self }
+    }
+
+    /// The elements for writing, if this tensor is outside every graph and alone in holding them.
+    #[inline]
+    pub(crate) fn unique_mut<T: Scalar>(&mut self) -> Option<&mut [T]> {
+        if self.node.is_some() { None } else { self.data.unique_mut() }
+    }
+}
+
+macro_rules! from_arrays {
+    ($($t:ty),*) => {$(
+        impl From<$t> for Tensor {
+            fn from(v: $t) -> Tensor {
+                Tensor::new(&[v], [])
+            }
+        }
+        impl<const N: usize> From<[$t; N]> for Tensor {
+            fn from(v: [$t; N]) -> Tensor {
+                Tensor::new(&v, [N])
+            }
+        }
+        impl<const N: usize, const M: usize> From<[[$t; N]; M]> for Tensor {
+            fn from(v: [[$t; N]; M]) -> Tensor {
+                Tensor::new(v.as_flattened(), [M, N])
+            }
+        }
+        impl<const N: usize, const M: usize, const L: usize> From<[[[$t; N]; M]; L]> for Tensor {
+            fn from(v: [[[$t; N]; M]; L]) -> Tensor {
+                Tensor::new(v.as_flattened().as_flattened(), [L, M, N])
+            }
+        }
+    )*};
+}
+from_arrays!(f32, f64);
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tensor({} {}", self.dtype(), self.shape)?;
+        if let Some(node) = &self.node {
+            write!(f, ", {}", node.rule.name())?;
+        }
+        const SHOWN: usize = 8;
+        let n = self.numel().min(SHOWN);
+        let shown: Vec<f64> = (0..n).map(|i| self.get(i)).collect();
+        write!(f, ", {shown:?}{})", if self.numel() > SHOWN { " …" } else { "" })
+    }
+}
