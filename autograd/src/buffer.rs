@@ -111,10 +111,6 @@ impl Buffer {
         self.unique_mut().expect("just made unique")
     }
 
-    pub fn is_unique(&self) -> bool {
-        Arc::strong_count(self.storage()) == 1
-    }
-
     pub fn shares(&self, other: &Buffer) -> bool {
         Arc::ptr_eq(self.storage(), other.storage())
     }
@@ -167,7 +163,11 @@ struct Shelf(u64);
 impl Shelf {
     fn of<T: Stored>(len: usize) -> Shelf {
         // f32 and u32 have different poison bits, hence different kinds.
-        let kind = if size_of::<T>() == 8 { 2 } else { u64::from(std::any::TypeId::of::<T>() == std::any::TypeId::of::<u32>()) };
+        let kind = if size_of::<T>() == 8 {
+            2
+        } else {
+            u64::from(std::any::TypeId::of::<T>() == std::any::TypeId::of::<u32>())
+        };
         Shelf((len as u64) << 2 | kind)
     }
 

@@ -1,1 +1,55 @@
-//! x
+#![forbid(unsafe_code)]
+//! A reverse-mode autodiff engine whose gradients can be differentiated again, to any order.
+//!
+//! One [`Tensor`], one graph, four kinds of rule. Reading order, for an evening: `tensor.rs` (what a tensor is),
+//! `node.rs` (what it remembers), `pass.rs` (the reverse pass), `kinds/` (the four rules), then any file of
+//! `ops/`.
+//!
+//! ```
+//! use autograd::Tensor;
+//!
+//! // f(x, y) = x^2 y + sin y
+//! let x = Tensor::from(3.0).requires_grad();
+//! let y = Tensor::from(2.0).requires_grad();
+//! let f = &x * &x * &y + y.sin();
+//!
+//! // The gradient, recorded, and the gradient of the gradient.
+//! let df = f.recorded().grad(&[&x, &y]);
+//! assert_eq!(df[0].item(), 2.0 * 3.0 * 2.0);
+//! let dxdy = df[0].grad(&[&y]).remove(0);
+//! assert_eq!(dxdy.item(), 2.0 * 3.0);
+//! ```
+//!
+//! # Errors
+//!
+//! Misuse (shapes, dtypes, axes) panics at the caller's line, naming the operation, all shapes and the rule that
+//! was broken. Nothing here reads files or flags, so nothing returns a `Result`, except the pure shape rules.
+
+mod buffer;
+mod check;
+mod debug;
+mod dtype;
+mod kinds;
+mod node;
+mod ops;
+mod pass;
+mod real;
+mod shape;
+mod tensor;
+
+pub use buffer::{Memory, memory, release_memory};
+pub use check::{Entry, Group, Input, OrderReport, Report, Sample, gradcheck, samples, tolerance};
+pub use debug::{Anomaly, Graph, GraphNode, detect_anomaly, inspect};
+pub use dtype::{DType, Scalar};
+pub use kernels::conv::{
+    Algorithm as ConvAlgorithm, algorithm as conv_algorithm, set_algorithm as set_conv_algorithm,
+};
+pub use kernels::par::{set_threads, threads};
+pub use kernels::random::{self, Key};
+pub use kernels::{MAX_RANK, Real};
+pub use kinds::elementwise::{Binary, Unary};
+pub use kinds::fused::{Custom, Fused, custom, fused};
+pub use ops::{ConvOptions, Transpose, conv2d_shape, matmul_with};
+pub use pass::{Grads, Recorded};
+pub use shape::{Axes, Shape, ShapeError, keep};
+pub use tensor::Tensor;

@@ -1,10 +1,10 @@
 //! The graph: what a tensor remembers of how it was made.
 
+use std::cell::Cell;
 use std::fmt::Debug;
 use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
-use std::cell::Cell;
 
 use crate::debug;
 use crate::dtype::DType;
@@ -94,7 +94,7 @@ impl<R: Rule + ?Sized> Node<R> {
 impl<R: Rule + ?Sized> Drop for Node<R> {
     fn drop(&mut self) {
         let mut doomed: Vec<NodeRef> = Vec::new();
-        let mut release = |edges: &mut Edges, doomed: &mut Vec<NodeRef>| {
+        let release = |edges: &mut Edges, doomed: &mut Vec<NodeRef>| {
             doomed.extend(edges.take().filter(|node| Arc::strong_count(node) == 1));
         };
         release(&mut self.edges, &mut doomed);

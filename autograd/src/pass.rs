@@ -159,7 +159,11 @@ impl Index<&Tensor> for Grads {
 fn missing(leaf: &Tensor, site: &Location<'_>, cuts: &[&Location<'_>]) -> String {
     let shape = leaf.shape();
     let who = match leaf.node() {
-        None => return format!("no gradient for a tensor of shape {shape}: it is a constant; call requires_grad() on it"),
+        None => {
+            return format!(
+                "no gradient for a tensor of shape {shape}: it is a constant; call requires_grad() on it"
+            );
+        }
         Some(n) if n.role == Role::Cut => {
             return format!("no gradient for a tensor of shape {shape}: it was detached at {}", n.site);
         }
@@ -208,7 +212,7 @@ fn check_seed(y: &Tensor, cotangent: &Tensor) {
     );
 }
 
-fn address(node: &NodeRef) -> usize {
+pub(crate) fn address(node: &NodeRef) -> usize {
     Arc::as_ptr(node).cast::<()>() as usize
 }
 
@@ -403,7 +407,9 @@ pub(crate) fn reachable(root: &NodeRef, go: impl Fn(&NodeRef) -> bool) -> Vec<&N
 fn cuts_below(y: &Tensor) -> Vec<&'static Location<'static>> {
     let mut sites: Vec<_> = y
         .node()
-        .map(|root| reachable(root, |_| true).iter().filter(|n| n.role == Role::Cut).map(|n| n.site).collect())
+        .map(|root| {
+            reachable(root, |_| true).iter().filter(|n| n.role == Role::Cut).map(|n| n.site).collect()
+        })
         .unwrap_or_default();
     sites.sort_unstable_by_key(|s| (s.file(), s.line(), s.column()));
     sites.dedup();

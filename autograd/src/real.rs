@@ -58,8 +58,19 @@ impl Probe {
     }
 }
 
-macro_rules! probe_operators {
+/// A tensor as a number of a formula. (Not `Tensor` itself: the by-value methods of [`Real`] would hide the
+/// tensor's own wherever the trait is imported.)
+#[derive(Clone)]
+pub(crate) struct Symbol(pub Tensor);
+
+macro_rules! operators {
     ($($tr:ident $f:ident),*) => {$(
+        impl $tr for Symbol {
+            type Output = Symbol;
+            fn $f(self, o: Symbol) -> Symbol {
+                Symbol(self.0.$f(o.0))
+            }
+        }
         impl $tr for Probe {
             type Output = Probe;
             #[inline(always)]
@@ -69,7 +80,14 @@ macro_rules! probe_operators {
         }
     )*};
 }
-probe_operators!(Add add, Sub sub, Mul mul, Div div);
+operators!(Add add, Sub sub, Mul mul, Div div);
+
+impl Neg for Symbol {
+    type Output = Symbol;
+    fn neg(self) -> Symbol {
+        Symbol(-self.0)
+    }
+}
 
 impl Neg for Probe {
     type Output = Probe;
@@ -79,7 +97,7 @@ impl Neg for Probe {
     }
 }
 
-/// Forwards the functions of [`Real`]: to f64 for a probe, to the tensor method of the given name for a tensor.
+/// Forwards the functions of [`Real`]: to f64 for a probe, to the tensor method of the given name for a symbol.
 macro_rules! real_fns {
     (unary: $($f:ident => $tf:ident),*; binary: $($g:ident => $tg:ident),*) => {
         impl Real for Probe {
@@ -105,25 +123,21 @@ macro_rules! real_fns {
             }
         }
 
-        impl Real for Tensor {
-            fn c(&self, v: f64) -> Tensor {
-                Tensor::scalar(v, self.dtype())
+        impl Real for Symbol {
+            fn c(&self, v: f64) -> Symbol {
+                Symbol(Tensor::scalar(v, self.0.dtype()))
             }
-            $(#[track_caller]
-            fn $f(self) -> Tensor {
-                Tensor::$tf(&self)
+            $(fn $f(self) -> Symbol {
+                Symbol(self.0.$tf())
             })*
-            $(#[track_caller]
-            fn $g(self, o: Tensor) -> Tensor {
-                Tensor::$tg(&self, &o)
+            $(fn $g(self, o: Symbol) -> Symbol {
+                Symbol(self.0.$tg(&o.0))
             })*
-            #[track_caller]
-            fn powf(self, p: f64) -> Tensor {
-                Tensor::powf(&self, p)
+            fn powf(self, p: f64) -> Symbol {
+                Symbol(self.0.powf(p))
             }
-            #[track_caller]
-            fn powi(self, n: i32) -> Tensor {
-                Tensor::powi(&self, n)
+            fn powi(self, n: i32) -> Symbol {
+                Symbol(self.0.powi(n))
             }
         }
     };

@@ -30,7 +30,11 @@ impl Shape {
     /// If there are more than six.
     #[track_caller]
     pub fn new(dims: &[usize]) -> Shape {
-        assert!(dims.len() <= MAX_RANK, "shape {dims:?} has {} axes; at most {MAX_RANK} are supported", dims.len());
+        assert!(
+            dims.len() <= MAX_RANK,
+            "shape {dims:?} has {} axes; at most {MAX_RANK} are supported",
+            dims.len()
+        );
         let mut shape = Shape { dims: [0; MAX_RANK], rank: dims.len() as u8 };
         shape.dims[..dims.len()].copy_from_slice(dims);
         shape

@@ -191,10 +191,6 @@ impl Tensor {
     pub(crate) fn slice<T: Scalar>(&self) -> &[T] {
         self.data.as_slice()
     }
-
-    pub(crate) fn into_buffer(self) -> Buffer {
-        self.data
-    }
 }
 
 /// # Graph
@@ -256,7 +252,10 @@ impl Tensor {
             source.dtype(),
             source.shape
         );
-        assert!(!self.is_tracked() || self.is_leaf(), "assign: the target is the result of a recorded operation");
+        assert!(
+            !self.is_tracked() || self.is_leaf(),
+            "assign: the target is the result of a recorded operation"
+        );
         self.data = source.data.clone();
     }
 

@@ -6,14 +6,14 @@
 
 use std::fmt::Debug;
 
-use kernels::map::{self, Map, Strided};
 use kernels::Real;
+use kernels::map::{self, Map, Strided};
 
 use crate::buffer::Buffer;
 use crate::dtype::{DType, Scalar, dispatch};
 use crate::node::{self, Rule};
 use crate::pass::Pullback;
-use crate::real::{Probe, Uses};
+use crate::real::{Probe, Symbol, Uses};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -150,7 +150,7 @@ impl<F: Unary> Rule for UnaryRule<F> {
             let tensor = |b: &Buffer| Tensor::from_buffer(b.clone(), shape);
             let x = self.x.as_ref().map_or_else(|| cx.g().clone(), |b| cx.input(0, &tensor(b)));
             let y = self.y.as_ref().map_or_else(|| cx.g().clone(), |b| cx.output(&tensor(b)));
-            let d = self.f.d(x, y);
+            let d = self.f.d(Symbol(x), Symbol(y)).0;
             let g = cx.take_g();
             return cx.give(0, g * d);
         }
@@ -251,7 +251,11 @@ pub(crate) fn same_dtype(name: &str, a: &Tensor, b: &Tensor) {
 }
 
 /// f over inputs of any shapes that broadcast to `shape`.
-pub(crate) fn broadcast<T: Scalar, const N: usize>(f: &impl Map<N>, x: [&Tensor; N], shape: &Shape) -> Tensor {
+pub(crate) fn broadcast<T: Scalar, const N: usize>(
+    f: &impl Map<N>,
+    x: [&Tensor; N],
+    shape: &Shape,
+) -> Tensor {
     let strided = x.map(|x| Strided { data: x.slice::<T>(), strides: x.shape().strides_in(shape) });
     Tensor::build::<T>(*shape, |out| map::broadcast(f, strided, shape, out))
 }
@@ -275,16 +279,16 @@ impl<F: Binary> Rule for BinaryRule<F> {
         let y = self.y.as_ref().map(|b| Tensor::from_buffer(b.clone(), shape));
         if cx.recording() {
             let unused = cx.g().clone();
-            let a = self.a.as_ref().map_or_else(|| unused.clone(), |v| cx.input(0, v));
-            let b = self.b.as_ref().map_or_else(|| unused.clone(), |v| cx.input(1, v));
-            let y = y.as_ref().map_or_else(|| unused.clone(), |v| cx.output(v));
+            let a = Symbol(self.a.as_ref().map_or_else(|| unused.clone(), |v| cx.input(0, v)));
+            let b = Symbol(self.b.as_ref().map_or_else(|| unused.clone(), |v| cx.input(1, v)));
+            let y = Symbol(y.as_ref().map_or_else(|| unused.clone(), |v| cx.output(v)));
             if cx.wants(0) {
                 let d = self.f.da(a.clone(), b.clone(), y.clone());
-                cx.give(0, &unused * d);
+                cx.give(0, &unused * d.0);
             }
             if cx.wants(1) {
                 let d = self.f.db(a, b, y);
-                cx.give(1, unused * d);
+                cx.give(1, unused * d.0);
             }
             return;
         }

@@ -1,0 +1,57 @@
+//! The operations, one file a family: meaning, shape rule, kind and gradcheck samples together.
+
+mod conv;
+mod elementwise;
+mod matmul;
+mod reduce;
+mod shape;
+
+pub(crate) mod arith;
+pub(crate) mod table;
+
+pub use conv::{ConvOptions, conv2d_shape};
+pub use matmul::{Transpose, matmul_with};
+
+use crate::check::Sample;
+
+/// The samples of every family.
+pub(crate) fn samples() -> Vec<Sample> {
+    let families = [
+        arith::samples,
+        elementwise::samples,
+        reduce::samples,
+        shape::samples,
+        matmul::samples,
+        conv::samples,
+    ];
+    families.into_iter().flat_map(|samples| samples()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::DType;
+
+    #[test]
+    fn every_sample_passes_at_orders_1_and_2_in_f64() {
+        let failed: Vec<String> = super::samples()
+            .iter()
+            .filter_map(|s| {
+                let report = s.check(DType::F64, 2);
+                (!report.pass()).then(|| format!("{} ({}):\n{report}", s.name, s.case))
+            })
+            .collect();
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
+
+    #[test]
+    fn every_sample_passes_at_orders_1_and_2_in_f32() {
+        let failed: Vec<String> = super::samples()
+            .iter()
+            .filter_map(|s| {
+                let report = s.check(DType::F32, 2);
+                (!report.pass()).then(|| format!("{} ({}):\n{report}", s.name, s.case))
+            })
+            .collect();
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
+}

@@ -1,0 +1,130 @@
+//! Sums over axes, and the broadcasting that is their adjoint.
+
+use crate::check::{Input, Sample};
+use crate::dtype::dispatch;
+use crate::kinds::linear::{Linear, linear};
+use crate::shape::{Axes, Reduction, Shape, keep};
+use crate::tensor::Tensor;
+
+/// The sum over some axes.
+#[derive(Clone, Copy, Debug)]
+struct Sum(Reduction);
+/// Each element repeated along the axes that [`Sum`] sums over.
+#[derive(Clone, Copy, Debug)]
+struct Broadcast(Reduction);
+
+impl Linear for Sum {
+    type Adjoint = Broadcast;
+    const NAME: &'static str = "sum";
+    fn apply(&self, x: &Tensor) -> Tensor {
+        let r = &self.0;
+        dispatch!(x.dtype(), T => Tensor::build::<T>(r.output, |out| {
+            kernels::reduce::sum(x.slice(), &r.input, &r.reduced[..r.input.rank()], out);
+        }))
+    }
+    fn adjoint(&self) -> Broadcast {
+        Broadcast(self.0)
+    }
+}
+
+impl Linear for Broadcast {
+    type Adjoint = Sum;
+    const NAME: &'static str = "broadcast";
+    fn apply(&self, x: &Tensor) -> Tensor {
+        let r = &self.0;
+        dispatch!(x.dtype(), T => Tensor::build::<T>(r.input, |out| {
+            kernels::layout::broadcast_to(x.slice::<T>(), &r.kept, &r.input, out);
+        }))
+    }
+    fn adjoint(&self) -> Sum {
+        Sum(self.0)
+    }
+}
+
+#[track_caller]
+pub(crate) fn reduction(name: &str, x: &Tensor, axes: impl Into<Axes>) -> Reduction {
+    match Reduction::new(x.shape(), &axes.into()) {
+        Ok(r) => r,
+        Err(e) => panic!("{name}: {e}"),
+    }
+}
+
+/// # Reductions
+impl Tensor {
+    /// The sum over `axes` (`..` for all of them): `x.sum(0)`, `x.sum([0, 2])`, `x.sum(keep(-1))`.
+    ///
+    /// # Panics
+    /// If an axis is outside the shape or named twice.
+    #[track_caller]
+    pub fn sum(&self, axes: impl Into<Axes>) -> Tensor {
+        linear(Sum(reduction("sum", self, axes)), self)
+    }
+
+    /// The mean over `axes`; NaN over no elements.
+    ///
+    /// # Panics
+    /// As [`Tensor::sum`].
+    #[track_caller]
+    pub fn mean(&self, axes: impl Into<Axes>) -> Tensor {
+        let r = reduction("mean", self, axes);
+        linear(Sum(r), self) / r.count() as f64
+    }
+
+    /// The variance over `axes`: the sum of squared deviations from the mean, divided by the number of elements
+    /// less `correction` (0 for the biased estimate, 1 for the unbiased one).
+    ///
+    /// # Panics
+    /// As [`Tensor::sum`], or if there are not more elements than `correction`.
+    #[track_caller]
+    pub fn var(&self, axes: impl Into<Axes>, correction: usize) -> Tensor {
+        let r = reduction("var", self, axes);
+        let n = r.count();
+        assert!(
+            n > correction,
+            "var: {n} elements of {} are too few for correction {correction}",
+            self.shape()
+        );
+        let mean = linear(Sum(Reduction { output: r.kept, ..r }), self) / n as f64;
+        let deviation = self - mean;
+        linear(Sum(r), &(&deviation * &deviation)) / (n - correction) as f64
+    }
+
+    /// This tensor repeated to `shape`: axes are aligned at the last one, and those of size 1 or missing repeat.
+    ///
+    /// # Panics
+    /// If the shape does not broadcast to `shape`.
+    #[track_caller]
+    pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Tensor {
+        let shape = shape.into();
+        match self.shape().broadcast(&shape) {
+            Ok(result) if result == shape => {}
+            _ => panic!("broadcast_to: shape {} does not broadcast to {shape}", self.shape()),
+        }
+        linear(Broadcast(Reduction::unbroadcast(self.shape(), &shape)), self)
+    }
+
+    /// The adjoint of [`Tensor::broadcast_to`]: sums the repeated axes back to `shape`.
+    #[track_caller]
+    pub(crate) fn sum_to(&self, shape: &Shape) -> Tensor {
+        linear(Sum(Reduction::unbroadcast(shape, self.shape())), self)
+    }
+}
+
+pub(crate) fn samples() -> Vec<Sample> {
+    let x = || Input::normal([2, 3, 4]);
+    vec![
+        Sample::new("sum", "all", [x()], |x| x[0].sum(..)),
+        Sample::new("sum", "first", [x()], |x| x[0].sum(0)),
+        Sample::new("sum", "last", [x()], |x| x[0].sum(-1)),
+        Sample::new("sum", "outer two, kept", [x()], |x| x[0].sum(keep([0, 2]))),
+        Sample::new("sum", "no axes", [x()], |x| x[0].sum([])),
+        Sample::new("sum", "no elements", [Input::normal([0, 3])], |x| x[0].sum(0)),
+        Sample::new("mean", "all", [x()], |x| x[0].mean(..)),
+        Sample::new("mean", "middle", [x()], |x| x[0].mean(1)),
+        Sample::new("var", "biased", [x()], |x| x[0].var([0, 2], 0)),
+        Sample::new("var", "unbiased", [x()], |x| x[0].var(.., 1)),
+        Sample::new("var", "one element", [x()], |x| x[0].var([], 0)),
+        Sample::new("broadcast_to", "", [Input::normal([3, 1])], |x| x[0].broadcast_to([2, 3, 4])),
+        Sample::new("broadcast_to", "no elements", [Input::normal([3, 1])], |x| x[0].broadcast_to([3, 0])),
+    ]
+}
