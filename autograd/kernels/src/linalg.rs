@@ -449,6 +449,7 @@ mod tests {
 
     #[test]
     fn results_do_not_depend_on_threads() {
+        let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
         let n = 301;
         let a: Vec<f64> = tame(n, 7);
         let mut square = product(&a, true, &a, n, n);
