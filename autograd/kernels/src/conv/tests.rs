@@ -1,10 +1,6 @@
 use super::*;
-use crate::simd::{self, Level};
+use crate::simd::{self, Level, SETTINGS};
 use crate::{aligned::Aligned, par};
-use std::sync::Mutex;
-
-/// The algorithm, the SIMD level and the number of threads are the process's: one test at a time.
-static ONE: Mutex<()> = Mutex::new(());
 
 /// Numbers in -1..1, the same on every run.
 fn noise<T: Element>(len: usize, seed: u64) -> Aligned<T> {
@@ -85,7 +81,7 @@ fn levels() -> Vec<Level> {
 
 #[test]
 fn every_slot_is_what_the_definition_says() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for level in levels() {
         simd::set_level(level);
         for s in grid() {
@@ -100,7 +96,7 @@ fn every_slot_is_what_the_definition_says() {
 
 #[test]
 fn an_empty_batch_has_zero_weight_gradient() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let s = shape(0, [2, 3], [5, 5], [3, 3]);
     let [x, w, y] = operands::<f32>(&s);
     assert!(slot(&s, 0, true, &x, &w, &y).is_empty());
@@ -117,7 +113,7 @@ fn a_kernel_larger_than_the_padded_input_is_refused() {
 
 #[test]
 fn bits_do_not_depend_on_threads() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let before = par::threads();
     let padding = [1, 1];
     for s in [
