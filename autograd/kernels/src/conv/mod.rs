@@ -8,8 +8,10 @@ use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use crate::real::Element;
 
+mod correlate;
 pub mod definition;
-mod direct;
+mod padded;
+mod weight;
 
 /// The sizes of a two-dimensional convolution (cross-correlation, as in every neural network library).
 ///
@@ -91,7 +93,7 @@ impl Conv2d {
     /// As [`Conv2d::output`]; if groups do not divide the channels; if a slice has the wrong length.
     pub fn forward<T: Element>(&self, x: &[T], w: &[T], y: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
-        direct::forward(self, x, w, y);
+        correlate::forward(self, x, w, y);
     }
 
     /// Writes x, the contraction of `y` and `w` (a transposed convolution): the gradient of sum(y . forward)
@@ -101,7 +103,7 @@ impl Conv2d {
     /// As [`Conv2d::forward`].
     pub fn grad_input<T: Element>(&self, y: &[T], w: &[T], x: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
-        direct::grad_input(self, y, w, x);
+        correlate::grad_input(self, y, w, x);
     }
 
     /// Writes w, the contraction of `x` and `y`: the gradient of sum(y . forward) with respect to w.
@@ -110,7 +112,7 @@ impl Conv2d {
     /// As [`Conv2d::forward`].
     pub fn grad_weight<T: Element>(&self, x: &[T], y: &[T], w: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
-        direct::grad_weight(self, x, y, w);
+        weight::grad_weight(self, x, y, w);
     }
 }
 
