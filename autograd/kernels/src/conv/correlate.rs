@@ -224,32 +224,51 @@ impl<T: Element> Piece<'_, T> {
         count
     }
 
+    /// Copies what `steps` steps of the sum, from step `from` on, see at these places.
+    #[inline(always)]
+    unsafe fn gather<V: Vector<T>, const W: usize>(&mut self, runs: &[Run], from: usize, steps: usize) {
+        let (taps, width) = (&self.of.taps[..], W * V::LANES);
+        let plane = self.padded.plane(self.rows);
+        let whole = runs.len() == 1 && runs[0].len == width;
+        let (mut c, mut t) = (from / taps.len().max(1), from % taps.len().max(1));
+        for p in 0..steps {
+            // SAFETY: the caller's promise.
+            unsafe {
+                let window = self.windows.as_ptr().add(c * plane + self.padded.tap(taps[t]));
+                let to = self.gathered.as_mut_ptr().add(p * width);
+                if whole {
+                    for j in 0..W {
+                        V::load(window.add(runs[0].window + j * V::LANES)).store(to.add(j * V::LANES));
+                    }
+                } else {
+                    for run in runs {
+                        let mut at = 0;
+                        while at < run.len {
+                            // What a register holds beyond the run is overwritten by the next run or step.
+                            V::load(window.add(run.window + at)).store(to.add(run.panel + at));
+                            at += V::LANES;
+                        }
+                    }
+                }
+            }
+            t += 1;
+            if t == taps.len() {
+                (c, t) = (c + 1, 0);
+            }
+        }
+    }
+
     #[inline(always)]
     unsafe fn panel<V: Vector<T>, const R: usize, const W: usize>(&mut self, place: usize, len: usize) {
         let (taps, [sources, rows], width) = (&self.of.taps[..], self.of.channels, W * V::LANES);
         let depth = sources * taps.len();
-        let plane = self.padded.plane(self.rows);
         let mut runs = [Run::default(); 32];
         let count = self.runs(place, len, &mut runs);
         let runs = &runs[..count];
         for from in (0..depth.max(1)).step_by(DEPTH) {
             let steps = DEPTH.min(depth - from);
-            for p in 0..steps {
-                let (c, t) = ((from + p) / taps.len(), (from + p) % taps.len());
-                let window = c * plane + self.padded.tap(taps[t]);
-                for run in runs {
-                    let mut at = 0;
-                    while at < run.len {
-                        // What a register holds beyond the run is overwritten by the next run or step.
-                        // SAFETY: the slices have room for a register beyond the last run.
-                        unsafe {
-                            V::load(self.windows.as_ptr().add(window + run.window + at))
-                                .store(self.gathered.as_mut_ptr().add(p * width + run.panel + at));
-                        }
-                        at += V::LANES;
-                    }
-                }
-            }
+            // SAFETY: the slices have room for a register beyond the last run.
+            unsafe { self.gather::<V, W>(runs, from, steps) }
             for i in 0..rows.div_ceil(R) {
                 // SAFETY: weights hold `depth` steps of this panel, result this tile.
                 unsafe {
