@@ -152,7 +152,7 @@ fn winograd_shapes() -> Vec<Conv2d> {
 
 #[test]
 fn winograd_is_algebraically_exact() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for level in levels() {
         simd::set_level(level);
         for s in winograd_shapes() {
