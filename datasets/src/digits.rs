@@ -86,7 +86,7 @@ mod tests {
             (measured.mean[0] - MEAN).abs() < 1e-9 && (measured.std[0] - STD).abs() < 1e-9,
             "{measured:?}"
         );
-        // The split must not move: published numbers depend on it. This is the FNV-1a hash of the test pixels.
+        // The split must not move: published numbers depend on it. The FNV-1a hash of the test pixels:
         let hash = (0..797 * 64).fold(0xcbf2_9ce4_8422_2325u64, |h, i| {
             (h ^ data.test.pixels_at(i)).wrapping_mul(0x0100_0000_01b3)
         });

@@ -1,7 +1,7 @@
 //! The IDX format of the MNIST family: unsigned bytes in any number of dimensions.
 //!
-//! Big-endian: two zero bytes, a byte for the element type, a byte for the number of dimensions, each dimension
-//! as 4 bytes, then the elements, row-major. gzip on top is recognised by its own magic bytes.
+//! Big-endian: two zero bytes, a byte for the element type, a byte for the number of dimensions, each
+//! dimension as 4 bytes, then the elements, row-major. gzip on top is recognised by its own magic bytes.
 
 use std::io::Read;
 use std::path::Path;

@@ -37,7 +37,7 @@ pub const NAMES: [&str; 14] = [
 pub struct Options {
     /// The folder that holds data sets; without it, the environment variable [`DATA_VARIABLE`] names it.
     pub data_dir: Option<PathBuf>,
-    /// For all that is random about the data (splits, subsets, noise, synthetic sets), apart from the run's seed.
+    /// For all that is random about the data: splits, subsets, noise, synthetic sets. Not the run's seed.
     pub seed: u64,
     /// Keep so many training examples only, each class in proportion. Drawn after validation is set aside.
     pub train_size: Option<usize>,
@@ -65,8 +65,8 @@ impl Default for Options {
     }
 }
 
-/// Loads the data set called `name`, one of [`NAMES`], and applies the options in this order: validation, then
-/// train size, then label noise (training labels only).
+/// Loads the data set called `name`, one of [`NAMES`], and applies the options in this order: validation,
+/// then train size, then label noise (training labels only).
 pub fn load(name: &str, options: &Options) -> Result<Dataset, Error> {
     options.check()?;
     let data_dir = match &options.data_dir {

@@ -254,7 +254,7 @@ impl<T: Element> ExactSizeIterator for Epoch<T> {}
 impl<T: Element> Drop for Epoch<T> {
     fn drop(&mut self) {
         if let Some(Worker { batches, spares: _, thread }) = self.worker.take() {
-            // Closing the channel is what ends the thread. Its panic, if any, was of a batch nobody asked for.
+            // Closing the channel ends the thread. Its panic, if any, was of a batch nobody asked for.
             drop(batches);
             let _ = thread.join();
         }

@@ -93,7 +93,7 @@ fn find(member: &Member, data_dir: Option<&Path>) -> Result<Vec<PathBuf>, Error>
     let mut folders = Vec::new();
     if let Some(dir) = data_dir {
         folders.extend([dir.join(member.name), dir.join(member.folder)]);
-        // All sets of the family have the same file names: DIR itself will do unless it is named after another.
+        // All sets of the family have the same file names: DIR itself will do unless named after another.
         let named = |m: &Member| dir.file_name().is_some_and(|f| f.eq_ignore_ascii_case(m.name));
         if !MEMBERS.iter().any(|m| m.name != member.name && named(m)) {
             folders.push(dir.to_owned());

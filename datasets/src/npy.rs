@@ -7,6 +7,9 @@ use npyz::{DType, Deserialize, NpyFile, Order, TypeChar};
 use crate::error::Error;
 use crate::files;
 
+/// Far more than the header of an array of plain numbers takes.
+const LONGEST_HEADER: usize = 4096;
+
 /// An array, row-major.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Array {
@@ -94,6 +97,12 @@ fn check_header(bytes: &[u8], place: &Path) -> Result<(), Error> {
             ));
         }
     };
+    if length > LONGEST_HEADER {
+        return Err(Error::unusable(
+            place,
+            format_args!("a header of {length} bytes is not of a plain array"),
+        ));
+    }
     let Some(header) = bytes.get(10..length) else {
         return Err(Error::unusable(place, format_args!("truncated: the header ends at byte {length}")));
     };
@@ -105,8 +114,16 @@ fn check_header(bytes: &[u8], place: &Path) -> Result<(), Error> {
         ));
     }
     let shape = header.split(|&b| b == b'(').nth(1).unwrap_or(&[]);
-    if shape.iter().take_while(|&&b| b != b')').filter(|b| b.is_ascii_digit()).count() > 18 {
-        return Err(Error::unusable(place, "the shape in the header is too large to be true"));
+    let shape = shape.split(|&b| b == b')').next().unwrap_or(&[]);
+    let digits = shape.iter().filter(|b| b.is_ascii_digit()).count();
+    if digits > 18 || shape.iter().any(|b| !b"0123456789, ".contains(b)) {
+        return Err(Error::unusable(
+            place,
+            format_args!(
+                "the shape ({}) is not a tuple of sizes that fit memory",
+                String::from_utf8_lossy(shape)
+            ),
+        ));
     }
     Ok(())
 }
@@ -209,7 +226,12 @@ pub(crate) mod tests {
         fails(&encode("|b1", false, "(1,)", &[0]), "element type |b1 is not supported");
         fails(&encode("|O", false, "(1,)", &[0]), "|O");
         fails(&encode("<U3", false, "(1,)", &[0; 12]), "element type <U3 is not supported");
-        fails(&encode("<f4", false, "(99999999999999999999,)", &[0; 8]), "too large");
+        fails(
+            &encode("<f4", false, "(99999999999999999999,)", &[0; 8]),
+            "not a tuple of sizes that fit memory",
+        );
+        fails(&encode("<f4", false, "(0xffffffffff, 0xffffffffff)", &[0; 8]), "not a tuple of sizes");
+        fails(&encode("<f4", false, &" ".repeat(5000), &[0; 8]), "is not of a plain array");
         fails(&encode("<f4", false, "((((", &[0; 8]), "structured");
         fails(&encode("<f4", false, "'x'", &[0; 8]), "not a usable .npy header");
         assert!(read(Path::new("/nowhere/a.npy")).unwrap_err().to_string().contains("cannot open it"));
@@ -223,6 +245,12 @@ pub(crate) mod tests {
             let at = at.index(bytes.len());
             bytes[at] = value;
             let _ = decoded(&bytes);
+        }
+
+        #[test]
+        fn never_panics_on_any_header(descr in "[<>|=]?[a-zA-Z][0-9]{0,20}", shape in "[-+0-9xfj,'{} :()]{0,60}") {
+            let _ = decoded(&encode(&descr, false, &shape, &[1; 24]));
+            let _ = decoded(&encode(&descr, true, &format!("({shape})"), &[1; 24]));
         }
     }
 }

@@ -33,7 +33,8 @@ pub(crate) fn split(labels: &[u32], first: usize, key: Key) -> (Vec<usize>, Vec<
     (0..n).partition(|&i| chosen[i])
 }
 
-/// Gives round(`fraction` * N) of the examples another label, uniform among the other classes. Returns how many.
+/// Gives round(`fraction` * N) of the examples another label, uniform among the other classes. Returns the
+/// number of changed labels.
 ///
 /// # Panics
 /// If there are fewer than two classes and something to change.

@@ -20,8 +20,8 @@ pub fn distance(a: &str, b: &str) -> usize {
     d[a.len()][b.len()]
 }
 
-/// The candidate nearest to `name`, letter case, `-` and `_` aside, if it is near enough to be a slip: at most
-/// one edit in three letters. The first of equals.
+/// The candidate nearest to `name`, letter case, `-` and `_` aside, if it is near enough to be a slip: at
+/// most one edit in three letters. The first of equals.
 pub fn suggest<'a>(name: &str, candidates: &[&'a str]) -> Option<&'a str> {
     let plain = |s: &str| s.to_lowercase().replace(['-', '_', ' '], "");
     let name = plain(name);

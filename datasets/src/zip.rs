@@ -1,7 +1,7 @@
 //! Just enough of the zip format for .npz files: stored or deflated entries, found by the central directory.
 //!
-//! Layout (little-endian): entries, each behind a local header; the central directory, one header an entry; the
-//! end record, which says where the directory is. Fields of all ones stand for 64-bit values kept elsewhere.
+//! Layout (little-endian): entries, each behind a local header; the central directory, one header an entry;
+//! the end record, which says where the directory is. Fields of all ones stand for 64-bit values kept elsewhere.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
