@@ -1,7 +1,6 @@
 //! A view: a shape with a signed stride for each axis, laid over a slice.
 
 use crate::MAX_RANK;
-use crate::aligned::ALIGN;
 use crate::par::{self, Shared};
 use crate::real::Arithmetic;
 use crate::simd::{self, Kernel};
@@ -150,7 +149,7 @@ impl View {
             }
             (from, to)
         };
-        let stripe = (GRAIN / cols).next_multiple_of(STRIPE).max(STRIPE);
+        let stripe = (GRAIN / cols).next_multiple_of(BLOCK);
         let stripes = rows.div_ceil(stripe);
         let planes: usize = dims.iter().product();
         let out = Shared::new(out);
@@ -197,8 +196,8 @@ impl Iterator for Rows<'_> {
 
 /// Side of the square that is transposed in registers.
 const TILE: usize = 8;
-/// Rows of the output that are written side by side: a cache line of f32, so that lines read are used whole.
-const STRIPE: usize = ALIGN / size_of::<f32>();
+/// Side of the square that is transposed before going on, so that the lines it touches stay in the cache.
+const BLOCK: usize = 128;
 
 /// `out[to + i * to_stride + j] = x[from + j * from_stride + i]` for i < rows, j < cols.
 struct Transpose<'a, T> {
@@ -216,18 +215,19 @@ impl<T: Copy> Kernel for Transpose<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
+        let whole_rows = self.rows / TILE * TILE;
         let whole_cols = self.cols / TILE * TILE;
-        for i0 in (0..self.rows).step_by(STRIPE) {
-            let i1 = self.rows.min(i0 + STRIPE);
-            let whole = i1 - (i1 - i0) % TILE;
-            for j in (0..whole_cols).step_by(TILE) {
-                for i in (i0..whole).step_by(TILE) {
-                    self.tile(i, j);
+        for i0 in (0..whole_rows).step_by(BLOCK) {
+            for j0 in (0..whole_cols).step_by(BLOCK) {
+                for j in (j0..whole_cols.min(j0 + BLOCK)).step_by(TILE) {
+                    for i in (i0..whole_rows.min(i0 + BLOCK)).step_by(TILE) {
+                        self.tile(i, j);
+                    }
                 }
-                self.single(whole..i1, j..j + TILE);
             }
-            self.single(i0..i1, whole_cols..self.cols);
         }
+        self.single(0..whole_rows, whole_cols..self.cols);
+        self.single(whole_rows..self.rows, 0..self.cols);
     }
 }
 

@@ -1,1 +1,0 @@
-//! Pairwise hyperspherical energy in blocks.

@@ -1,0 +1,194 @@
+//! Energies against sums over explicit points, gradients against differences and closed forms.
+
+use super::*;
+use crate::random::Key;
+
+/// Every form: exponents, distances, spaces.
+fn forms() -> Vec<PairEnergy> {
+    let mut all = vec![];
+    for s in [0.0, 1.0, 2.0, 0.7, 3.0] {
+        for half_space in [false, true] {
+            all.push(PairEnergy { s, angular: false, offset: 0.0, half_space, floor: 1e-12 });
+            all.push(PairEnergy { s, angular: true, offset: 0.0, half_space, floor: 1e-12 });
+            all.push(PairEnergy { s, angular: true, offset: 3e-4, half_space, floor: 1e-12 });
+        }
+    }
+    all
+}
+
+/// Random rows of length a little below 1, as an epsilon in the norm leaves them.
+fn directions(n: usize, d: usize, seed: u64) -> Vec<f64> {
+    let mut u = vec![0.0; n * d];
+    Key::new(seed).fill_normal(&mut u);
+    for row in u.chunks_mut(d) {
+        let norm = (row.iter().map(|v| v * v).sum::<f64>() * 1.01).sqrt();
+        row.iter_mut().for_each(|v| *v /= norm);
+    }
+    u
+}
+
+/// The energy by its definition: all ordered pairs of all points.
+fn definition(e: &PairEnergy, u: &[f64], d: usize) -> f64 {
+    let mut points: Vec<Vec<f64>> = u.chunks(d).map(<[f64]>::to_vec).collect();
+    if e.half_space {
+        let negative: Vec<_> = points.iter().map(|p| p.iter().map(|v| -v).collect()).collect();
+        points.extend::<Vec<_>>(negative);
+    }
+    let mut sum = 0.0;
+    for (i, p) in points.iter().enumerate() {
+        for (j, q) in points.iter().enumerate() {
+            let c: f64 = p.iter().zip(q).map(|(p, q)| p * q).sum();
+            let r = if e.angular {
+                c.acos().max(e.floor) + e.offset
+            } else {
+                (2.0 - 2.0 * c).max(e.floor).sqrt()
+            };
+            if i != j {
+                sum += if e.s == 0.0 { -r.ln() } else { r.powf(-e.s) };
+            }
+        }
+    }
+    sum
+}
+
+fn to_f32(x: &[f64]) -> Vec<f32> {
+    x.iter().map(|&v| v as f32).collect()
+}
+
+#[test]
+fn the_sum_is_that_of_its_definition() {
+    for (n, d) in [(0, 3), (1, 3), (2, 2), (5, 40), (19, 3), (70, 27)] {
+        let u = directions(n, d, 1);
+        for e in forms() {
+            let want = definition(&e, &u, d);
+            let tolerance = 1e-12 * (1.0 + want.abs());
+            let mut slopes = vec![f64::NAN; n * n];
+            assert!((e.forward(&u, n, d) - want).abs() < tolerance, "{e:?} {n}");
+            assert!((e.forward_with_slopes(&u, n, d, &mut slopes) - want).abs() < tolerance, "{e:?} {n}");
+            let narrow = e.forward(&to_f32(&u), n, d);
+            assert!((narrow - want).abs() < 1e-4 * (1.0 + want.abs()), "{e:?} {n}: {narrow}, not {want}");
+        }
+    }
+}
+
+#[test]
+fn gradients_agree_with_differences() {
+    let (n, d) = (23, 5);
+    let u = directions(n, d, 2);
+    let v = directions(n, d, 3);
+    for e in forms() {
+        let h = 1e-6;
+        let at = |t: f64| {
+            let moved: Vec<f64> = u.iter().zip(&v).map(|(u, v)| u + t * v).collect();
+            definition(&e, &moved, d)
+        };
+        // Richardson's extrapolation of central differences.
+        let central = |h: f64| (at(h) - at(-h)) / (2.0 * h);
+        let want = (4.0 * central(h) - central(2.0 * h)) / 3.0;
+        let (mut du, mut kept) = (vec![f64::NAN; n * d], vec![f64::NAN; n * d]);
+        e.backward(&u, n, d, 0.5, &mut du);
+        let mut slopes = vec![f64::NAN; n * n];
+        e.forward_with_slopes(&u, n, d, &mut slopes);
+        e.backward_from_slopes(&slopes, &u, n, d, 0.5, &mut kept);
+        for du in [du, kept] {
+            let got = 2.0 * du.iter().zip(&v).map(|(g, v)| g * v).sum::<f64>();
+            assert!((got - want).abs() < 1e-6 * (1.0 + want.abs()), "{e:?}: {got}, not {want}");
+        }
+    }
+}
+
+#[test]
+fn small_and_large_angles_keep_their_digits() {
+    // Two unit vectors at angle a in a plane: the force along the circle is 2 f'(a), in closed form. Half-space
+    // adds the pair at angle pi - a, twice.
+    for a in [1e-4, 1e-3, 0.5, 3.0, std::f64::consts::PI - 1e-4] {
+        for e in forms() {
+            let turn: f64 = 0.3;
+            let (x, y) = (turn + a, turn);
+            let u = [x.cos(), x.sin(), y.cos(), y.sin()];
+            let slope = |a: f64| {
+                let (r, dr) =
+                    if e.angular { (a + e.offset, 1.0) } else { (2.0 * (a / 2.0).sin(), (a / 2.0).cos()) };
+                if e.s == 0.0 { -dr / r } else { -e.s * r.powf(-e.s - 1.0) * dr }
+            };
+            let pi = std::f64::consts::PI;
+            let want = if e.half_space { 4.0 * (slope(a) - slope(pi - a)) } else { 2.0 * slope(a) };
+            let mut du = [f64::NAN; 4];
+            e.backward(&u, 2, 2, 1.0, &mut du);
+            let got = -x.sin() * du[0] + x.cos() * du[1];
+            assert!((got / want - 1.0).abs() < 1e-6, "{e:?} at {a}: {got}, not {want}");
+        }
+    }
+}
+
+#[test]
+fn the_pair_function_has_its_derivative() {
+    for e in forms() {
+        for c in [-0.9f64, -0.1, 0.3, 0.99] {
+            let h = 1e-6;
+            let difference = (e.pair(c + h).0 - e.pair(c - h).0) / (2.0 * h);
+            assert!((e.pair(c).1 / difference - 1.0).abs() < 1e-6, "{e:?} at {c}");
+        }
+    }
+}
+
+#[test]
+fn coinciding_points_are_finite_and_at_rest() {
+    for e in forms() {
+        let (f, df) = e.pair(1.0);
+        let t = if e.angular { e.floor + e.offset } else { e.floor.sqrt() };
+        let want = if e.s == 0.0 { -t.ln() } else { t.powf(-e.s) };
+        assert!((f / want - 1.0).abs() < 1e-12 && df == 0.0, "{e:?}");
+        assert_eq!(e.pair(1.0 + 1e-15), (f, df), "beyond 1 by rounding");
+        assert!(e.pair(-1.0 - 1e-15).0.is_finite() && e.pair(-1.0 - 1e-15).1.is_finite());
+        assert!(e.pair(f64::NAN).0.is_nan());
+        // Equal and opposite rows, in both types.
+        let u = [1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.6, 0.8];
+        let (mut wide, mut narrow) = ([f64::NAN; 8], [f32::NAN; 8]);
+        e.backward(&u, 4, 2, 1.0, &mut wide);
+        e.backward(&to_f32(&u), 4, 2, 1.0, &mut narrow);
+        assert!(wide.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {wide:?}");
+        assert!(narrow.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {narrow:?}");
+        assert!(e.forward(&u, 4, 2).is_finite());
+    }
+}
+
+#[test]
+fn optima_have_their_known_energy() {
+    // The orthonormal frame: N pairs at distance 2, the others at sqrt 2.
+    let n = 7;
+    let mut u = vec![0.0; n * n];
+    (0..n).for_each(|i| u[i * n + i] = 1.0);
+    for s in [1.0, 2.0] {
+        let e = PairEnergy { s, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
+        let n = n as f64;
+        let want = 2.0 * (n * 2f64.powf(-s) + (n * (2.0 * n - 1.0) - n) * 2f64.powf(-s / 2.0));
+        assert!((e.forward(&u, 7, 7) - want).abs() < 1e-12 * want);
+    }
+    // The regular simplex: all cosines -1 / (N - 1); here N = 3 in the plane.
+    let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12 };
+    let h = 3f64.sqrt() / 2.0;
+    assert!((e.forward(&[1.0, 0.0, -0.5, h, -0.5, -h], 3, 2) - 6.0 / 3.0).abs() < 1e-14);
+}
+
+#[test]
+fn blocks_agree_with_one_piece_for_any_number_of_threads() {
+    let (n, d) = (COLS + ROWS + 37, 3);
+    let u = directions(n, d, 4);
+    let e = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
+    let mut slopes = vec![0.0; n * n];
+    let want = e.forward_with_slopes(&u, n, d, &mut slopes);
+    let mut want_du = vec![0.0; n * d];
+    e.backward_from_slopes(&slopes, &u, n, d, 1.0, &mut want_du);
+    let run = |threads| {
+        par::set_threads(threads);
+        let mut du = vec![f64::NAN; n * d];
+        e.backward(&u, n, d, 1.0, &mut du);
+        (e.forward(&u, n, d), du)
+    };
+    let one = run(1);
+    assert!((one.0 / want - 1.0).abs() < 1e-13);
+    let largest = want_du.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    assert!(one.1.iter().zip(&want_du).all(|(a, b)| (a - b).abs() < 1e-11 * largest));
+    assert!(one == run(2) && one == run(7));
+}

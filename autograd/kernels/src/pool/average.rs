@@ -1,0 +1,207 @@
+//! The mean of each window, for fixed windows and for windows that divide an image into a given number.
+
+use std::ops::Range;
+
+use super::Pool2d;
+use crate::par;
+use crate::real::{Arithmetic, Element};
+use crate::simd::{self, Kernel};
+
+impl Pool2d {
+    /// The mean of each window. With `count_border` the sum is divided by the window's size, the border
+    /// counting as zeros; without, by the number of elements it covers.
+    ///
+    /// # Panics
+    /// If a slice does not have its size.
+    pub fn average<T: Element>(&self, x: &[T], count_border: bool, out: &mut [T]) {
+        self.check(x.len(), out.len());
+        self.means(count_border).forward(x, out);
+    }
+
+    /// The adjoint of [`Pool2d::average`]: zeroes `out` (shaped as the images), then adds the share of each
+    /// element of `g` to every place of its window.
+    ///
+    /// # Panics
+    /// If a slice does not have its size.
+    pub fn average_adjoint<T: Element>(&self, g: &[T], count_border: bool, out: &mut [T]) {
+        self.check(out.len(), g.len());
+        self.means(count_border).adjoint(g, out);
+    }
+
+    fn means(&self, count_border: bool) -> Means<impl Fn(usize, usize) -> Range<usize> + Sync + '_> {
+        let area = (self.kernel[0] * self.kernel[1]) as f64;
+        Means {
+            planes_a_piece: self.grain(),
+            input: self.input,
+            output: self.output(),
+            window: |axis, i| self.window(axis, i),
+            divisor: count_border.then_some(area),
+            halves: self.halves(),
+        }
+    }
+}
+
+/// The mean of `output[0]` x `output[1]` windows that cover each of `planes` images: window i of n over a length
+/// of m reaches from floor(i m / n) to ceil((i + 1) m / n), so windows may share elements.
+///
+/// # Panics
+/// If an image is empty while its output is not, or a slice does not have its size.
+pub fn adaptive_average<T: Element>(
+    x: &[T],
+    planes: usize,
+    input: [usize; 2],
+    output: [usize; 2],
+    out: &mut [T],
+) {
+    check_adaptive(planes, input, output, x.len(), out.len());
+    adaptive(input, output).forward(x, out);
+}
+
+/// The adjoint of [`adaptive_average`]; `out` is shaped as the images.
+///
+/// # Panics
+/// As [`adaptive_average`].
+pub fn adaptive_average_adjoint<T: Element>(
+    g: &[T],
+    planes: usize,
+    input: [usize; 2],
+    output: [usize; 2],
+    out: &mut [T],
+) {
+    check_adaptive(planes, input, output, out.len(), g.len());
+    adaptive(input, output).adjoint(g, out);
+}
+
+fn check_adaptive(planes: usize, input: [usize; 2], output: [usize; 2], input_len: usize, output_len: usize) {
+    assert!(input.iter().all(|&n| n > 0), "adaptive average: empty images ({input:?})");
+    assert_eq!(input_len, planes * input[0] * input[1], "adaptive average: images of the given size");
+    assert_eq!(output_len, planes * output[0] * output[1], "adaptive average: output of the given size");
+}
+
+fn adaptive(input: [usize; 2], output: [usize; 2]) -> Means<impl Fn(usize, usize) -> Range<usize> + Sync> {
+    Means {
+        planes_a_piece: ((1 << 14) / (input[0] * input[1])).max(1),
+        input,
+        output,
+        window: move |axis: usize, i: usize| {
+            let (m, n) = (input[axis], output[axis]);
+            i * m / n..((i + 1) * m).div_ceil(n)
+        },
+        divisor: None,
+        halves: false,
+    }
+}
+
+/// Means over the windows `window(axis, i)`.
+struct Means<W> {
+    planes_a_piece: usize,
+    input: [usize; 2],
+    output: [usize; 2],
+    window: W,
+    /// What sums are divided by, if not by the number of elements.
+    divisor: Option<f64>,
+    /// Whether the windows are 2 x 2 and tile the image.
+    halves: bool,
+}
+
+impl<W: Fn(usize, usize) -> Range<usize> + Sync> Means<W> {
+    fn forward<T: Element>(&self, x: &[T], out: &mut [T]) {
+        let (area, windows) = (self.input[0] * self.input[1], self.output[0] * self.output[1]);
+        if out.is_empty() {
+            return;
+        }
+        par::chunks(out, self.planes_a_piece * windows, |piece, out| {
+            let x = &x[piece * self.planes_a_piece * area..][..out.len() / windows * area];
+            simd::dispatch(Forward { means: self, x, out });
+        });
+    }
+
+    fn adjoint<T: Element>(&self, g: &[T], out: &mut [T]) {
+        let (area, windows) = (self.input[0] * self.input[1], self.output[0] * self.output[1]);
+        par::chunks(out, self.planes_a_piece * area, |piece, out| {
+            let g = &g[piece * self.planes_a_piece * windows..][..out.len() / area * windows];
+            simd::dispatch(Adjoint { means: self, g, out });
+        });
+    }
+
+    /// What the sum over a window is divided by.
+    #[inline(always)]
+    fn count<T: Element>(&self, rows: &Range<usize>, columns: &Range<usize>) -> T {
+        T::from_f64(self.divisor.unwrap_or((rows.len() * columns.len()) as f64))
+    }
+}
+
+struct Forward<'a, T, W> {
+    means: &'a Means<W>,
+    x: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Element, W: Fn(usize, usize) -> Range<usize> + Sync> Kernel for Forward<'_, T, W> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Forward { means, x, out } = self;
+        let ([h, w], [oh, ow]) = (means.input, means.output);
+        for (row, out) in out.chunks_exact_mut(ow).enumerate() {
+            let (plane, i) = (row / oh, row % oh);
+            let x = &x[plane * h * w..(plane + 1) * h * w];
+            if means.halves {
+                let (top, bottom) = x[2 * i * w..2 * (i + 1) * w].split_at(w);
+                let quarter = T::from_f64(0.25);
+                for ((out, top), bottom) in out.iter_mut().zip(top.as_chunks().0).zip(bottom.as_chunks().0) {
+                    let ([a, b], [c, d]): (&[T; 2], &[T; 2]) = (top, bottom);
+                    *out = (*a + *b + *c + *d) * quarter;
+                }
+                continue;
+            }
+            let rows = (means.window)(0, i);
+            for (j, out) in out.iter_mut().enumerate() {
+                let columns = (means.window)(1, j);
+                let mut sum = T::ZERO;
+                for r in rows.clone() {
+                    x[r * w..][columns.clone()].iter().for_each(|&v| sum = sum + v);
+                }
+                *out = sum / means.count(&rows, &columns);
+            }
+        }
+    }
+}
+
+struct Adjoint<'a, T, W> {
+    means: &'a Means<W>,
+    g: &'a [T],
+    out: &'a mut [T],
+}
+
+impl<T: Element, W: Fn(usize, usize) -> Range<usize> + Sync> Kernel for Adjoint<'_, T, W> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Adjoint { means, g, out } = self;
+        let ([h, w], [oh, ow]) = (means.input, means.output);
+        out.fill(T::ZERO);
+        for (plane, out) in out.chunks_exact_mut(h * w).enumerate() {
+            for i in 0..oh {
+                let rows = (means.window)(0, i);
+                let g = &g[(plane * oh + i) * ow..][..ow];
+                if means.halves {
+                    let (top, bottom) = out[2 * i * w..2 * (i + 1) * w].split_at_mut(w);
+                    let places = top.as_chunks_mut().0.iter_mut().zip(bottom.as_chunks_mut().0);
+                    for (&g, (top, bottom)) in g.iter().zip(places) {
+                        let quarter = g / T::from_f64(4.0);
+                        (*top, *bottom) = ([quarter; 2], [quarter; 2]);
+                    }
+                    continue;
+                }
+                for (j, &g) in g.iter().enumerate() {
+                    let columns = (means.window)(1, j);
+                    let g = g / means.count(&rows, &columns);
+                    for r in rows.clone() {
+                        out[r * w..][columns.clone()].iter_mut().for_each(|v| *v = *v + g);
+                    }
+                }
+            }
+        }
+    }
+}

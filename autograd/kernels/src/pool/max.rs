@@ -1,0 +1,210 @@
+//! The maximum of each window, and where it stood.
+
+use super::Pool2d;
+use crate::par::{self, Shared};
+use crate::real::{Arithmetic, Element};
+use crate::simd::{self, Kernel};
+
+impl Pool2d {
+    /// Writes the largest element of each window and its flat index into `x`. The border never wins; of equal
+    /// elements the first in row-major order wins; NaN beats every number, and the last NaN the others, as in
+    /// PyTorch.
+    ///
+    /// With the winners fixed, the maximum is linear in x: `layout::take(x, winners)`.
+    ///
+    /// # Panics
+    /// If a slice does not have its size, or `x` has more than 2^32 elements.
+    pub fn max<T: Element>(&self, x: &[T], out: &mut [T], winners: &mut [u32]) {
+        self.check(x.len(), out.len());
+        assert_eq!(winners.len(), out.len(), "max pool: a winner for each output");
+        assert!(x.len() <= 1 << 32, "max pool: {} elements are too many for 32-bit winners", x.len());
+        let (area, [oh, ow], grain) = (self.input[0] * self.input[1], self.output(), self.grain());
+        let winners = Shared::new(winners);
+        par::chunks(out, grain * oh * ow, |piece, out| {
+            // SAFETY: as long as out, and cut as out is.
+            let winners = unsafe { winners.slice(piece * grain * oh * ow, out.len()) };
+            let first = piece * grain * area;
+            let x = &x[first..first + out.len() / (oh * ow) * area];
+            simd::dispatch(Max { pool: self, x, first, out, winners });
+        });
+    }
+
+    /// The adjoint of the maximum at fixed `winners`: zeroes `out` (shaped as the images), then adds each
+    /// element of `g` to the place of its winner, in order.
+    ///
+    /// # Panics
+    /// If a slice does not have its size, or a winner lies outside its window's image.
+    pub fn max_adjoint<T: Element>(&self, g: &[T], winners: &[u32], out: &mut [T]) {
+        self.check(out.len(), g.len());
+        assert_eq!(winners.len(), g.len(), "max pool: a winner for each output");
+        let (area, [oh, ow], grain) = (self.input[0] * self.input[1], self.output(), self.grain());
+        par::chunks(out, grain * area, |piece, out| {
+            let windows = piece * grain * oh * ow..;
+            let count = out.len() / area * oh * ow;
+            let (g, winners) = (&g[windows.clone()][..count], &winners[windows][..count]);
+            simd::dispatch(MaxAdjoint { pool: self, g, winners, first: piece * grain * area, out });
+        });
+    }
+}
+
+/// The maxima of whole planes, the first of which starts at element `first`.
+struct Max<'a, T> {
+    pool: &'a Pool2d,
+    x: &'a [T],
+    first: usize,
+    out: &'a mut [T],
+    winners: &'a mut [u32],
+}
+
+impl<T: Element> Kernel for Max<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Max { pool, x, first, out, winners } = self;
+        let ([h, w], [oh, ow]) = (pool.input, pool.output());
+        let outputs = out.chunks_exact_mut(ow).zip(winners.chunks_exact_mut(ow));
+        for (row, (out, winners)) in outputs.enumerate() {
+            let (plane, i) = (row / oh, row % oh);
+            let base = plane * h * w;
+            if pool.halves() {
+                let start = base + 2 * i * w;
+                let (top, bottom) = (&x[start..start + 2 * ow], &x[start + w..start + w + 2 * ow]);
+                max_of_halves(top, bottom, (first + start) as u32, w as u32, out, winners);
+                continue;
+            }
+            for (j, (out, winner)) in out.iter_mut().zip(winners).enumerate() {
+                let columns = pool.window(1, j);
+                let rows = pool.window(0, i);
+                let mut best = base + rows.start * w + columns.start;
+                for r in rows {
+                    for at in base + r * w + columns.start..base + r * w + columns.end {
+                        if beats(x[at], x[best]) {
+                            best = at;
+                        }
+                    }
+                }
+                (*out, *winner) = (x[best], (first + best) as u32);
+            }
+        }
+    }
+}
+
+/// Whether `new` takes the place of the earlier `best`: larger, or NaN.
+#[inline(always)]
+#[allow(clippy::eq_op)] // only NaN differs from itself
+fn beats<T: Element>(new: T, best: T) -> bool {
+    new > best || new != new
+}
+
+/// Outputs that are computed together.
+const LANES: usize = 16;
+
+/// One row of outputs of 2 x 2 windows; `start` is the index of the first element of `top`.
+#[inline(always)]
+fn max_of_halves<T: Element>(
+    top: &[T],
+    bottom: &[T],
+    start: u32,
+    width: u32,
+    out: &mut [T],
+    winners: &mut [u32],
+) {
+    let window = |top: &[T], bottom: &[T], l: usize, start: u32| {
+        let (mut best, mut at) = (top[2 * l], start + 2 * l as u32);
+        let others = [(top[2 * l + 1], 1), (bottom[2 * l], width), (bottom[2 * l + 1], width + 1)];
+        for (v, step) in others {
+            let wins = beats(v, best);
+            best = if wins { v } else { best };
+            at = if wins { start + 2 * l as u32 + step } else { at };
+        }
+        (best, at)
+    };
+    let whole = out.len() / LANES * LANES;
+    let blocks = out.chunks_exact_mut(LANES).zip(winners.chunks_exact_mut(LANES));
+    let inputs = top.chunks_exact(2 * LANES).zip(bottom.chunks_exact(2 * LANES));
+    for (b, ((out, winners), (top, bottom))) in blocks.zip(inputs).enumerate() {
+        let start = start + (2 * LANES * b) as u32;
+        for l in 0..LANES {
+            (out[l], winners[l]) = window(top, bottom, l, start);
+        }
+    }
+    for l in whole..out.len() {
+        (out[l], winners[l]) = window(top, bottom, l, start);
+    }
+}
+
+/// The adjoint over whole planes, the first of which starts at element `first`.
+struct MaxAdjoint<'a, T> {
+    pool: &'a Pool2d,
+    g: &'a [T],
+    winners: &'a [u32],
+    first: usize,
+    out: &'a mut [T],
+}
+
+impl<T: Element> Kernel for MaxAdjoint<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let MaxAdjoint { pool, g, winners, first, out } = self;
+        let ([h, w], [oh, ow]) = (pool.input, pool.output());
+        for (plane, out) in out.chunks_exact_mut(h * w).enumerate() {
+            let first = first + plane * h * w;
+            let windows = plane * oh * ow..(plane + 1) * oh * ow;
+            let (g, winners) = (&g[windows.clone()], &winners[windows]);
+            if pool.halves() {
+                let mut lost = 0;
+                for (i, (g, winners)) in g.chunks_exact(ow).zip(winners.chunks_exact(ow)).enumerate() {
+                    let rows = &mut out[2 * i * w..2 * (i + 1) * w];
+                    lost += spread_over_halves(g, winners, (first + 2 * i * w) as u32, rows);
+                }
+                assert!(lost == 0, "max pool: {lost} winners lie outside their windows");
+                out[2 * oh * w..].fill(T::ZERO);
+                continue;
+            }
+            out.fill(T::ZERO);
+            for (&g, &winner) in g.iter().zip(winners) {
+                let at = (winner as usize).wrapping_sub(first);
+                assert!(at < out.len(), "max pool: winner {winner} lies outside its image");
+                out[at] = out[at] + g;
+            }
+        }
+    }
+}
+
+/// Writes two rows of the adjoint for 2 x 2 windows, the first element of which has index `start`; returns how
+/// many winners were not in their windows.
+#[inline(always)]
+fn spread_over_halves<T: Element>(g: &[T], winners: &[u32], start: u32, rows: &mut [T]) -> u32 {
+    let width = rows.len() / 2;
+    let (top, bottom) = rows.split_at_mut(width);
+    let mut lost = [0; LANES];
+    let window = |g: T, winner: u32, l: usize, start: u32| {
+        let at = winner.wrapping_sub(start + 2 * l as u32);
+        let here = |place: u32| if at == place { g } else { T::ZERO };
+        let (down, across) = (width as u32, width as u32 + 1);
+        let found = at <= 1 || at == down || at == across;
+        ([here(0), here(1)], [here(down), here(across)], u32::from(!found))
+    };
+    let whole = g.len() / LANES * LANES;
+    let blocks = g.chunks_exact(LANES).zip(winners.chunks_exact(LANES));
+    let outputs = top.chunks_exact_mut(2 * LANES).zip(bottom.chunks_exact_mut(2 * LANES));
+    for (b, ((g, winners), (top, bottom))) in blocks.zip(outputs).enumerate() {
+        let start = start + (2 * LANES * b) as u32;
+        for l in 0..LANES {
+            let (above, below, miss) = window(g[l], winners[l], l, start);
+            (top[2 * l], top[2 * l + 1]) = (above[0], above[1]);
+            (bottom[2 * l], bottom[2 * l + 1]) = (below[0], below[1]);
+            lost[l] += miss;
+        }
+    }
+    for l in whole..g.len() {
+        let (above, below, miss) = window(g[l], winners[l], l, start);
+        top[2 * l..2 * l + 2].copy_from_slice(&above);
+        bottom[2 * l..2 * l + 2].copy_from_slice(&below);
+        lost[0] += miss;
+    }
+    top[2 * g.len()..].fill(T::ZERO);
+    bottom[2 * g.len()..].fill(T::ZERO);
+    lost.iter().sum()
+}
