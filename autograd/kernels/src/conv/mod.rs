@@ -7,9 +7,13 @@
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use crate::real::Element;
+use winograd::transform::{F2, F4};
 
+mod correlate;
 pub mod definition;
-mod direct;
+mod padded;
+mod weight;
+mod winograd;
 
 /// The sizes of a two-dimensional convolution (cross-correlation, as in every neural network library).
 ///
@@ -85,13 +89,31 @@ impl Conv2d {
         assert_eq!(y, self.batch * self.out_channels * oh * ow, "{self:?}: elements of y");
     }
 
+    /// The side of the Winograd tiles to use, if any.
+    fn tile<T>(&self) -> Option<usize> {
+        let applies = size_of::<T>() == size_of::<f32>()
+            && (self.kernel, self.stride, self.dilation, self.groups) == ([3, 3], [1, 1], [1, 1], 1)
+            && self.padding[0].max(self.padding[1]) <= 2;
+        let pays = self.in_channels.min(self.out_channels) >= 16;
+        match algorithm() {
+            Algorithm::F2 if applies => Some(2),
+            Algorithm::F4 if applies => Some(4),
+            Algorithm::Auto if applies && pays => Some(4),
+            _ => None,
+        }
+    }
+
     /// Writes y, the convolution of `x` with `w`.
     ///
     /// # Panics
     /// As [`Conv2d::output`]; if groups do not divide the channels; if a slice has the wrong length.
     pub fn forward<T: Element>(&self, x: &[T], w: &[T], y: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
-        direct::forward(self, x, w, y);
+        match self.tile::<T>() {
+            Some(4) => winograd::forward::<T, F4, 4, 6>(self, x, w, y),
+            Some(_) => winograd::forward::<T, F2, 2, 4>(self, x, w, y),
+            None => correlate::forward(self, x, w, y),
+        }
     }
 
     /// Writes x, the contraction of `y` and `w` (a transposed convolution): the gradient of sum(y . forward)
@@ -101,7 +123,11 @@ impl Conv2d {
     /// As [`Conv2d::forward`].
     pub fn grad_input<T: Element>(&self, y: &[T], w: &[T], x: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
-        direct::grad_input(self, y, w, x);
+        match self.tile::<T>() {
+            Some(4) => winograd::grad_input::<T, F4, 4, 6>(self, y, w, x),
+            Some(_) => winograd::grad_input::<T, F2, 2, 4>(self, y, w, x),
+            None => correlate::grad_input(self, y, w, x),
+        }
     }
 
     /// Writes w, the contraction of `x` and `y`: the gradient of sum(y . forward) with respect to w.
@@ -110,7 +136,11 @@ impl Conv2d {
     /// As [`Conv2d::forward`].
     pub fn grad_weight<T: Element>(&self, x: &[T], y: &[T], w: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
-        direct::grad_weight(self, x, y, w);
+        match self.tile::<T>() {
+            Some(4) => winograd::weight::grad_weight::<T, F4, 4, 6>(self, x, y, w),
+            Some(_) => winograd::weight::grad_weight::<T, F2, 2, 4>(self, x, y, w),
+            None => weight::grad_weight(self, x, y, w),
+        }
     }
 }
 
