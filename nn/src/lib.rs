@@ -27,6 +27,7 @@ mod archive;
 mod error;
 mod init;
 mod layers;
+mod loss;
 mod metrics;
 mod module;
 mod optim;
@@ -44,6 +45,7 @@ pub use layers::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GroupNorm, LayerNorm, Linear,
     MaxPool2d, Sequential,
 };
+pub use loss::cross_entropy;
 pub use metrics::{ConfusionMatrix, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};
 pub use module::{Change, CloneModule, Context, Kind, Module, See, join};

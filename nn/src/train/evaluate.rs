@@ -1,8 +1,7 @@
 //! How good a model is on data it does not learn from.
 
-use autograd::Index;
-
 use super::Batch;
+use crate::loss::cross_entropy;
 use crate::metrics::{ConfusionMatrix, label_ranks};
 use crate::models::Model;
 use crate::module::{Context, Module};
@@ -32,8 +31,7 @@ pub fn evaluate(model: &Model, batches: impl IntoIterator<Item = Batch>) -> Eval
     let (mut loss, mut ranks) = (0.0, Vec::new());
     for batch in batches {
         let logits = model.forward(&batch.images, &mut Context::eval());
-        let labels = Index::new(&batch.labels, [batch.labels.len()]);
-        loss += logits.cross_entropy(&labels, CrossEntropy::default()).item() * batch.labels.len() as f64;
+        loss += cross_entropy(&logits, &batch.labels, 0.0).item() * batch.labels.len() as f64;
         ranks.extend(label_ranks(&logits, &batch.labels));
         confusion.add(&logits, &batch.labels);
     }

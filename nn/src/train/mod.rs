@@ -11,9 +11,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use autograd::{Index, Key, Tensor, detect_anomaly};
+use autograd::{Key, Tensor, detect_anomaly};
 
 use crate::error::Error;
+use crate::loss::cross_entropy;
 use crate::metrics::accuracy;
 use crate::models::Model;
 use crate::module::{Context, Module};
@@ -188,8 +189,7 @@ impl Trainer {
         let mut cx = Context::train(self.key.step(self.step));
         let logits = self.model.forward(&batch.images, &mut cx);
         let accuracy = accuracy(&logits, &batch.labels);
-        let labels = Index::new(&batch.labels, [batch.labels.len()]);
-        let mut loss = logits.cross_entropy(&labels, CrossEntropy { smoothing: self.smoothing, ..Default::default() });
+        let mut loss = cross_entropy(&logits, &batch.labels, self.smoothing);
         let fit = loss.item();
         let mut reg = 0.0;
         if let Some(regulariser) = &mut self.regulariser {
