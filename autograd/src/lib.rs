@@ -44,11 +44,13 @@ pub use dtype::{DType, Scalar};
 pub use kernels::conv::{
     Algorithm as ConvAlgorithm, algorithm as conv_algorithm, set_algorithm as set_conv_algorithm,
 };
+pub use kernels::optim;
 pub use kernels::par::{set_threads, threads};
 pub use kernels::random::{self, Key};
 pub use kernels::{MAX_RANK, Real};
 pub use kinds::elementwise::{Binary, Unary};
 pub use kinds::fused::{Custom, Fused, custom, fused};
+pub use ops::BatchStats;
 pub use ops::{ConvOptions, Transpose, conv2d_shape, matmul_with};
 pub use pass::{Grads, Recorded};
 pub use shape::{Axes, Shape, ShapeError, keep};

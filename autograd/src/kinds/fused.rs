@@ -76,6 +76,8 @@ pub(crate) fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
     let (value, kept) = f.forward(&x);
     assert_untracked(F::NAME, &value);
+    #[cfg(test)]
+    tests::assert_same(F::NAME, &value, &f.definition(&x));
     let kept = Arc::new(kept);
     let out =
         node::record(F::NAME, value, inputs.iter().copied(), |_| FusedRule { f, x, kept: Arc::clone(&kept) });
@@ -263,5 +265,47 @@ impl<C: Custom> Rule for CustomRule<C> {
 
     fn kept_bytes(&self) -> usize {
         self.x.iter().map(|t| t.buffer().bytes()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Holds a kernel's value against the definition's: called for every fused operation of every test. The
+    /// gradients are held together by gradcheck.
+    #[track_caller]
+    pub(super) fn assert_same(name: &str, kernel: &Tensor, definition: &Tensor) {
+        assert_eq!(kernel.shape(), definition.shape(), "{name}: shapes of kernel and definition");
+        let tolerance = if kernel.dtype() == crate::DType::F64 { 1e-12 } else { 1e-4 };
+        let (a, b) = (kernel.to_vec::<f64>(), definition.to_vec::<f64>());
+        let largest = b.iter().filter(|v| v.is_finite()).fold(0.0, |m: f64, v| m.max(v.abs()));
+        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+            let same = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * largest;
+            assert!(same, "{name}: the kernel gives {a:e} at {i}, the definition {b:e}");
+        }
+    }
+
+    /// A kernel that is wrong by a factor.
+    #[derive(Debug)]
+    struct Wrong;
+    impl Fused for Wrong {
+        type Kept = ();
+        const NAME: &'static str = "wrong";
+        fn definition(&self, x: &[Tensor]) -> Tensor {
+            &x[0] * 2.0
+        }
+        fn forward(&self, x: &[Tensor]) -> (Tensor, ()) {
+            (&x[0] * 2.000001, ())
+        }
+        fn backward(&self, _: &[Tensor], _: &(), _: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
+            unreachable!("the value is refused")
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "wrong: the kernel gives 2.000001e0 at 0, the definition 2e0")]
+    fn a_kernel_that_disagrees_with_its_definition_is_caught() {
+        fused(Wrong, &[&Tensor::from([1.0, 5.0])]);
     }
 }

@@ -1,5 +1,6 @@
 //! The operations, one file a family: meaning, shape rule, kind and gradcheck samples together.
 
+mod batch_norm;
 mod conv;
 mod elementwise;
 mod matmul;
@@ -9,6 +10,7 @@ mod shape;
 pub(crate) mod arith;
 pub(crate) mod table;
 
+pub use batch_norm::BatchStats;
 pub use conv::{ConvOptions, conv2d_shape};
 pub use matmul::{Transpose, matmul_with};
 
@@ -23,6 +25,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         shape::samples,
         matmul::samples,
         conv::samples,
+        batch_norm::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }

@@ -275,14 +275,7 @@ impl<T: Element> Piece<'_, T> {
                     let mut sum = tile::zero::<T, V, R, W>();
                     let a = self.weights.as_ptr().add((i * depth + from) * R);
                     let result = self.result.as_mut_ptr().add(i * R * width);
-                    tile::accumulate(
-                        &mut sum,
-                        steps,
-                        std::array::from_fn(|i| a.wrapping_add(i)),
-                        R,
-                        self.gathered.as_ptr(),
-                        width,
-                    );
+                    tile::accumulate(&mut sum, steps, tile::rows(a, 1), R, self.gathered.as_ptr(), width);
                     if from > 0 {
                         tile::add(&mut sum, result, width);
                     }

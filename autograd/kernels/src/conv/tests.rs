@@ -85,6 +85,7 @@ fn every_slot_is_what_the_definition_says() {
     for level in levels() {
         simd::set_level(level);
         for s in grid() {
+            set_algorithm(Algorithm::Auto);
             for which in 0..3 {
                 let (e32, e64) = (error::<f32>(&s, which), error::<f64>(&s, which));
                 assert!(e32 < 1e-5, "f32 {level:?} slot {which} {s:?}: {e32}");
@@ -178,5 +179,25 @@ fn winograd_is_algebraically_exact() {
                 }
             }
         }
+    }
+}
+
+#[test]
+fn every_algorithm_keeps_its_bound() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    simd::set_level(simd::detect());
+    for (batch, channels, side) in
+        [(2, [16, 16], 30), (2, [64, 64], 32), (4, [128, 128], 16), (6, [256, 256], 8)]
+    {
+        let s = Conv2d { padding: [1, 1], ..shape(batch, channels, [side; 2], [3, 3]) };
+        for a in [Algorithm::Direct, Algorithm::F2, Algorithm::F4, Algorithm::Auto] {
+            set_algorithm(a);
+            for which in 0..3 {
+                let e = error::<f32>(&s, which);
+                println!("{a:?} {which} {channels:?} {e:e}");
+                assert!(e < a.bound(), "{a:?} slot {which} {s:?}: {e}");
+            }
+        }
+        set_algorithm(Algorithm::Auto);
     }
 }

@@ -18,8 +18,9 @@ mod stage;
 pub mod transform;
 pub mod weight;
 
-/// Tiles of a block.
-const TILES: usize = 16;
+/// Tiles of a block, and blocks to cut a small batch into.
+const TILES: usize = 32;
+const PIECES: usize = 8;
 
 /// Where and of what sizes tiles are.
 #[derive(Clone, Copy)]
@@ -32,10 +33,11 @@ struct Tiling {
 }
 
 impl Tiling {
-    fn new(batch: usize, output: [usize; 2], side: usize, tiles: usize) -> Self {
+    fn new(batch: usize, output: [usize; 2], side: usize) -> Self {
         let grid = output.map(|n| n.div_ceil(side));
         let rows = batch * grid[0];
-        Tiling { grid, rows, block: tiles.div_ceil(grid[1]).clamp(1, rows) }
+        let block = TILES.div_ceil(grid[1]).min(rows.div_ceil(PIECES)).max(1);
+        Tiling { grid, rows, block }
     }
 
     fn blocks(&self) -> usize {
@@ -136,7 +138,7 @@ impl Pass {
         let level = simd::level();
         let (rows, width) = vector::tile::<T>(level);
         let [depth, channels] = self.channels;
-        let tiling = Tiling::new(self.batch, self.output, M, TILES);
+        let tiling = Tiling::new(self.batch, self.output, M);
         // Weights, [point][panel][source channel][destination channel].
         let point = (channels.next_multiple_of(width) * depth).next_multiple_of(16) + 16;
         scratch::with(A * A * point, |weights: &mut [T]| {
@@ -149,7 +151,7 @@ impl Pass {
             });
             let tiles = tiling.tiles().next_multiple_of(rows);
             let values = Values::new(tiles, depth.next_multiple_of(width));
-            let products = Values::new(tiles, channels.next_multiple_of(width));
+            let products = Values::new(tiles, width);
             // Rows and columns of pixels of a block, with a border around every image's part.
             let most = tiling.block * M + tiling.block.min(self.batch + 1) * (A - M);
             let pixels = most * (tiling.grid[1] * M + A - M);
@@ -260,43 +262,48 @@ impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Kernel<T> fo
                 padding: self.pass.padding,
             };
             source.values::<F, V, M, A, A>(self.tiling, self.i, self.memory[2], self.values, self.memory[0]);
-            self.multiply::<V, R>();
-            self.outputs::<V>();
+            for panel in 0..self.pass.channels[1].div_ceil(2 * V::LANES) {
+                self.multiply::<V, R>(panel);
+                self.outputs::<V>(panel);
+            }
         }
     }
 }
 
 impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Block<'_, T, F, M, A> {
+    /// Products of all points for a panel of destination channels.
     #[inline(always)]
-    unsafe fn multiply<V: Vector<T>, const R: usize>(&self) {
+    unsafe fn multiply<V: Vector<T>, const R: usize>(&self, panel: usize) {
         let ([depth, channels], wide) = (self.pass.channels, 2 * V::LANES);
         let tiles =
             self.tiling.tiles().min((self.tiling.rows - self.i * self.tiling.block) * self.tiling.grid[1]);
         for point in 0..A * A {
-            for panel in 0..channels.div_ceil(wide) {
-                for t in (0..tiles).step_by(R) {
-                    // SAFETY: the memory has room for whole register tiles.
-                    unsafe {
-                        let a = self.memory[0].add(point * self.values.point + t * self.values.tile);
-                        let b = self.weights.as_ptr().add(point * self.point + panel * wide * depth);
-                        let c = self.memory[1]
-                            .add(point * self.products.point + t * self.products.tile + panel * wide);
-                        if channels - panel * wide <= V::LANES {
-                            product::<T, V, R, 1>(depth, a, self.values.tile, b, c, self.products.tile);
-                        } else {
-                            product::<T, V, R, 2>(depth, a, self.values.tile, b, c, self.products.tile);
-                        }
+            for t in (0..tiles).step_by(R) {
+                // SAFETY: the memory has room for whole register tiles.
+                unsafe {
+                    let a = self.memory[0].add(point * self.values.point + t * self.values.tile);
+                    let b = self.weights.as_ptr().add(point * self.point + panel * wide * depth);
+                    let c = self.memory[1].add(point * self.products.point + t * self.products.tile);
+                    if channels - panel * wide <= V::LANES {
+                        product::<T, V, R, 1>(depth, a, self.values.tile, b, c, self.products.tile);
+                    } else {
+                        product::<T, V, R, 2>(depth, a, self.values.tile, b, c, self.products.tile);
                     }
                 }
             }
         }
     }
 
+    /// Transforms these products to pixels of y.
     #[inline(always)]
-    unsafe fn outputs<V: Vector<T>>(&self) {
+    unsafe fn outputs<V: Vector<T>>(&self, panel: usize) {
         let (channels, [oh, ow], pixels, lanes) =
             (self.pass.channels[1], self.pass.output, self.memory[2], V::LANES);
-        for first in (0..channels).step_by(lanes) {
+        for half in 0..2 {
+            let first = (2 * panel + half) * lanes;
+            if first >= channels {
+                return;
+            }
             for (image, top, rows, before) in self.tiling.bands(self.i) {
                 let across = self.tiling.grid[1];
                 let height = (rows * M).min(oh - top * M);
@@ -304,7 +311,7 @@ impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Block<'_, T,
                 unsafe {
                     for t in 0..rows * across {
                         let (i, j) = (t / across * M, t % across * M);
-                        let from = self.memory[1].add((before + t) * self.products.tile + first);
+                        let from = self.memory[1].add((before + t) * self.products.tile + half * lanes);
                         let point = self.products.point as isize;
                         let to = pixels.add((i * ow + j) * lanes);
                         let size = [M.min(height - i), M.min(ow - j)];
@@ -337,11 +344,7 @@ unsafe fn product<T: Element, V: Vector<T>, const R: usize, const W: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut sum = tile::zero::<T, V, R, W>();
-        let mut rows = [a; R];
-        for i in 0..R {
-            rows[i] = a.add(i * lda);
-        }
-        tile::accumulate(&mut sum, depth, rows, 1, b, W * V::LANES);
+        tile::accumulate(&mut sum, depth, tile::rows(a, lda), 1, b, W * V::LANES);
         tile::store(&sum, c, ldc);
     }
 }
@@ -376,16 +379,8 @@ impl<T: Element> Source<'_, T> {
                     let row = (top * M) as isize - self.padding[0] as isize;
                     let from = &self.x[(image * self.all + first) * h * w..];
                     let count = lanes.min(self.channels - first);
-                    stage::spread::<T, V>(
-                        from,
-                        count,
-                        self.image,
-                        row,
-                        rows * M + I - M,
-                        self.padding[1],
-                        cols,
-                        pixels,
-                    );
+                    let rows_of = (row, rows * M + I - M);
+                    stage::spread::<T, V>(from, count, self.image, rows_of, (self.padding[1], cols), pixels);
                     for t in 0..rows * across {
                         let from = pixels.add((t / across * cols + t % across) * M * lanes);
                         let to = to.add((before + t) * values.tile + first);

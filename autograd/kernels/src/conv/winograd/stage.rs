@@ -18,10 +18,8 @@ pub unsafe fn spread<T: Element, V: Vector<T>>(
     from: &[T],
     channels: usize,
     [h, w]: [usize; 2],
-    row: isize,
-    rows: usize,
-    left: usize,
-    cols: usize,
+    (row, rows): (isize, usize),
+    (left, cols): (usize, usize),
     to: *mut T,
 ) {
     let (lanes, plane) = (V::LANES, h * w);
@@ -51,6 +49,10 @@ pub unsafe fn spread<T: Element, V: Vector<T>>(
             let block = block.as_mut_ptr().cast::<T>();
             let (mut i, mut j) = (0, 0);
             while done + lanes <= pixels {
+                for c in 0..lanes {
+                    // The next channels' turn comes when these pixels have been transformed.
+                    V::prefetch(from.as_ptr().wrapping_add((lanes + c) * plane + done));
+                }
                 if j + lanes <= w {
                     V::transpose(from.as_ptr().add(done), plane, to.add((i * cols + j) * lanes), lanes);
                     j += lanes;

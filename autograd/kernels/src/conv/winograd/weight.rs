@@ -14,9 +14,8 @@ use crate::par::{self, Shared};
 use crate::real::Element;
 use crate::simd;
 
-/// Numbers in the values of a chunk of tiles, about; tiles transformed by one piece of work.
+/// Numbers in the values of a chunk of tiles, about.
 const CHUNK: usize = 1 << 21;
-const TILES: usize = 16;
 
 /// Writes w.
 pub fn grad_weight<T: Element, F: Winograd<M, A>, const M: usize, const A: usize>(
@@ -32,7 +31,7 @@ pub fn grad_weight<T: Element, F: Winograd<M, A>, const M: usize, const A: usize
     let level = simd::level();
     let (rows, width) = vector::tile::<T>(level);
     let channels = [s.in_channels, s.out_channels].map(|c| c.next_multiple_of(width));
-    let tiling = Tiling::new(s.batch, [oh, ow], M, TILES);
+    let tiling = Tiling::new(s.batch, [oh, ow], M);
     // Blocks of a chunk, tiles of it.
     let blocks = (CHUNK / (A * A * (channels[0] + channels[1]) * tiling.tiles())).clamp(1, tiling.blocks());
     let tiles = blocks * tiling.tiles();
@@ -193,11 +192,7 @@ unsafe fn product<T: Element, V: Vector<T>, const R: usize, const W: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut sum = tile::zero::<T, V, R, W>();
-        let mut rows = [a; R];
-        for i in 0..R {
-            rows[i] = a.add(i);
-        }
-        tile::accumulate(&mut sum, depth, rows, step[0], b, step[1]);
+        tile::accumulate(&mut sum, depth, tile::rows(a, 1), step[0], b, step[1]);
         tile::add(&mut sum, c, step[2]);
         tile::store(&sum, c, step[2]);
     }
