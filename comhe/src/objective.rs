@@ -1,0 +1,284 @@
+//! The network's objective: which layers are regularised, by what, and how strongly.
+//!
+//!   loss + sum over hidden layers of lambda_h E(layer) + lambda_o E(classifier)
+//!
+//! Published settings (Lin et al., CVPR 2020, sections 3 and 5): hidden layers, convolutions among them, have
+//! lambda_h = 1, half-space and s = 2, projected, but for the first, whose d = 27 is below k = 40: it takes the
+//! half-space energy itself. The classifier has lambda_o = 10, full space, s = 2, no projection. Paper and
+//! published code agree on all of this.
+
+use std::collections::HashSet;
+
+use autograd::{DType, Tensor};
+
+use crate::energy::{Energy, Reduce, checked_rows};
+use crate::error::{Error, Problem};
+use crate::pattern;
+use crate::projection::Projections;
+use crate::random::RandomProjection;
+use crate::regulariser::{LayerWeight, Regulariser, Role, Step, smallest_angle};
+
+/// The regularisers that [`Objective::new`] knows, and what they are.
+pub const NAMES: [(&str, &str); 4] = [
+    ("none", "no regulariser"),
+    ("mhe", "hyperspherical energy, full space"),
+    ("hs-mhe", "hyperspherical energy, half-space"),
+    ("rp", "half-space energy under random projections (RP-CoMHE)"),
+];
+
+/// What can be said about a regulariser besides its name. The default is the published setting.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The hidden layers' energy: s, angular, eps, ..., where `half_space` is replaced by the next field.
+    pub energy: Energy,
+    /// Half-space for hidden layers; `None`: as the name says.
+    pub half_space: Option<bool>,
+    /// lambda_h, the weight of every hidden layer.
+    pub weight: f64,
+    /// lambda_o, the weight of the classifier.
+    pub head_weight: f64,
+    /// k, C, distribution and seed of random projections.
+    pub projections: Projections,
+    /// Steps between draws of projections.
+    pub redraw: u64,
+    /// Regularise only layers whose name matches one of these (`*` stands for any letters); empty: all.
+    pub include: Vec<String>,
+    /// Leave out layers whose name matches one of these.
+    pub exclude: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            energy: Energy::default(),
+            half_space: None,
+            weight: 1.0,
+            head_weight: 10.0,
+            projections: Projections::default(),
+            redraw: 1,
+            include: Vec::new(),
+            exclude: Vec::new(),
+        }
+    }
+}
+
+/// Which layers a rule is for.
+#[derive(Clone, Debug)]
+pub struct Select {
+    /// The roles it covers.
+    pub roles: Vec<Role>,
+    /// Patterns of names, of which one must match; empty: every name.
+    pub names: Vec<String>,
+    /// Only layers whose neurons have fewer dimensions than this.
+    pub below: Option<usize>,
+}
+
+impl Select {
+    fn covers(&self, layer: &LayerWeight, d: usize) -> bool {
+        self.roles.contains(&layer.role)
+            && (self.names.is_empty() || pattern::any(&self.names, layer.name))
+            && self.below.is_none_or(|k| d < k)
+    }
+}
+
+/// A regulariser, the layers it is for, and its weight lambda.
+pub struct Rule {
+    /// Which layers.
+    pub select: Select,
+    /// lambda.
+    pub weight: f64,
+    /// What.
+    pub regulariser: Box<dyn Regulariser>,
+}
+
+/// The regularising part of a network's objective: the first rule that covers a layer is the layer's.
+pub struct Objective {
+    /// In order of precedence.
+    pub rules: Vec<Rule>,
+    include: Vec<String>,
+    exclude: Vec<String>,
+    /// What [`Objective::report`] calls the energy.
+    energy: Energy,
+}
+
+/// The state of one layer, for the log.
+#[derive(Clone, Debug)]
+pub struct LayerReport {
+    /// The layer's name.
+    pub name: String,
+    /// How many neurons.
+    pub n: usize,
+    /// Their dimension.
+    pub d: usize,
+    /// The name of its regulariser, if it has one.
+    pub regulariser: Option<&'static str>,
+    /// lambda, 0 without a regulariser.
+    pub weight: f64,
+    /// The penalty before lambda: the projected energy, where the regulariser projects.
+    pub penalty: Option<f64>,
+    /// The mean energy in full space.
+    pub full: f64,
+    /// The mean energy in half-space.
+    pub half_space: f64,
+    /// The smallest angle between two neurons, in radians.
+    pub smallest_angle: Option<f64>,
+}
+
+impl Objective {
+    /// The published rules for a regulariser given by name.
+    ///
+    /// # Errors
+    /// If the name is unknown (the message has the nearest one), or an option is out of range.
+    pub fn new(name: &str, options: &Options) -> Result<Objective, Error> {
+        let half_space = match name {
+            "none" | "mhe" => false,
+            "hs-mhe" | "rp" => true,
+            _ => {
+                let known = NAMES.iter().map(|(name, _)| name.to_string()).collect();
+                return Err(Problem::Unknown { what: "regulariser", name: name.into(), known }.into());
+            }
+        };
+        for (name, weight) in [("weight", options.weight), ("head weight", options.head_weight)] {
+            if !weight.is_finite() {
+                return Err(Error::option(format!("{name} = {weight}: it must be finite")));
+            }
+        }
+        options.energy.check()?;
+        let hidden = Energy { half_space: options.half_space.unwrap_or(half_space), ..options.energy };
+        let head = Energy { half_space: false, ..options.energy };
+        let rule = |roles: &[Role], below, weight, regulariser| Rule {
+            select: Select { roles: roles.to_vec(), names: Vec::new(), below },
+            weight,
+            regulariser,
+        };
+        let mut rules = Vec::new();
+        if name != "none" {
+            let before = &[Role::Conv, Role::Hidden];
+            rules.push(rule(&[Role::Classifier], None, options.head_weight, Box::new(head) as Box<_>));
+            if name == "rp" {
+                let projected = RandomProjection::new(hidden, options.projections, options.redraw)?;
+                let plain = Energy { half_space: true, ..hidden };
+                let k = Some(options.projections.k);
+                rules.push(rule(before, k, options.weight, Box::new(plain)));
+                rules.push(rule(before, None, options.weight, Box::new(projected)));
+            } else {
+                rules.push(rule(before, None, options.weight, Box::new(hidden)));
+            }
+        }
+        let Options { include, exclude, energy, .. } = options.clone();
+        let energy = Energy { reduce: Reduce::Mean, ..energy };
+        Ok(Objective { rules, include, exclude, energy })
+    }
+
+    /// Whether the network has what the objective asks for: every pattern matches a layer, and names are unique.
+    ///
+    /// # Errors
+    /// If not: the message has the pattern and the layers there are.
+    pub fn check(&self, layers: &[LayerWeight]) -> Result<(), Error> {
+        let mut seen = HashSet::new();
+        for layer in layers {
+            if !seen.insert(layer.name) {
+                return Err(Error::option("two layers have this name".into()).in_layer(layer.name));
+            }
+        }
+        let of_rules = self.rules.iter().flat_map(|rule| &rule.select.names);
+        for pattern in self.include.iter().chain(&self.exclude).chain(of_rules) {
+            if !layers.iter().any(|layer| pattern::matches(pattern, layer.name)) {
+                let known = layers.iter().map(|layer| layer.name.to_string()).collect();
+                let what = "layer that matches";
+                return Err(Problem::Unknown { what, name: pattern.clone(), known }.into());
+            }
+        }
+        Ok(())
+    }
+
+    /// The weighted sum of the penalties of all layers: add it to the loss. A constant 0 if no layer is covered.
+    ///
+    /// # Errors
+    /// If a weight cannot be regularised: the message names the layer.
+    pub fn penalty(&mut self, layers: &[LayerWeight], step: Step) -> Result<Tensor, Error> {
+        let mut sum: Option<Tensor> = None;
+        for layer in layers {
+            let Some(i) = self.rule_for(layer)? else { continue };
+            let rule = &mut self.rules[i];
+            if rule.weight == 0.0 {
+                continue;
+            }
+            let penalty = rule.regulariser.penalty(layer, step).map_err(|e| e.in_layer(layer.name))?;
+            let weighted = if rule.weight == 1.0 { penalty } else { penalty * rule.weight };
+            sum = Some(match sum {
+                Some(sum) => sum + weighted,
+                None => weighted,
+            });
+        }
+        let dtype = layers.first().map_or(DType::F32, |layer| layer.weight.dtype());
+        Ok(sum.unwrap_or_else(|| Tensor::scalar(0.0, dtype)))
+    }
+
+    /// Energies and angles of every layer, regularised or not. Computed without a graph; no state changes.
+    ///
+    /// # Errors
+    /// As [`Objective::penalty`].
+    pub fn report(&self, layers: &[LayerWeight], step: Step) -> Result<Vec<LayerReport>, Error> {
+        layers.iter().map(|layer| self.report_one(layer, step).map_err(|e| e.in_layer(layer.name))).collect()
+    }
+
+    fn report_one(&self, layer: &LayerWeight, step: Step) -> Result<LayerReport, Error> {
+        let rows = checked_rows(&layer.weight.detach())?;
+        let rule = self.rule_for(layer)?.map(|i| &self.rules[i]);
+        let energy = |half_space| Ok(Energy { half_space, ..self.energy }.of(&rows)?.item());
+        Ok(LayerReport {
+            name: layer.name.to_string(),
+            n: rows.shape()[0],
+            d: rows.shape()[1],
+            regulariser: rule.map(|rule| rule.regulariser.name()),
+            weight: rule.map_or(0.0, |rule| rule.weight),
+            penalty: rule.map(|rule| rule.regulariser.measure(layer, step)).transpose()?,
+            full: energy(false)?,
+            half_space: energy(true)?,
+            smallest_angle: smallest_angle(&rows)?,
+        })
+    }
+
+    /// The rule that covers a layer.
+    fn rule_for(&self, layer: &LayerWeight) -> Result<Option<usize>, Error> {
+        let left_out = !self.include.is_empty() && !pattern::any(&self.include, layer.name);
+        if left_out || pattern::any(&self.exclude, layer.name) || self.rules.is_empty() {
+            return Ok(None);
+        }
+        let d = checked_rows(layer.weight).map_err(|e| e.in_layer(layer.name))?.shape()[1];
+        Ok(self.rules.iter().position(|rule| rule.select.covers(layer, d)))
+    }
+
+    /// The tensors that a checkpoint must hold, by name: those of rule i begin with `i.`.
+    pub fn state(&self) -> Vec<(String, Tensor)> {
+        let of_rule = |(i, rule): (usize, &Rule)| {
+            rule.regulariser.state().into_iter().map(move |(name, t)| (format!("{i}.{name}"), t))
+        };
+        self.rules.iter().enumerate().flat_map(of_rule).collect()
+    }
+
+    /// Takes up the state that [`Objective::state`] gave.
+    ///
+    /// # Errors
+    /// If a tensor is not part of the state.
+    pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), Error> {
+        let mut taken = 0;
+        for (i, rule) in self.rules.iter_mut().enumerate() {
+            let prefix = format!("{i}.");
+            let own: Vec<(String, Tensor)> = state
+                .iter()
+                .filter_map(|(name, t)| Some((name.strip_prefix(&prefix)?.to_string(), t.clone())))
+                .collect();
+            taken += own.len();
+            rule.regulariser.load_state(&own)?;
+        }
+        if taken < state.len() {
+            let (found, expected) = (state.len(), taken);
+            return Err(Error::option(format!(
+                "the state has {found} tensors, of which only {expected} belong to the regulariser's rules"
+            )));
+        }
+        Ok(())
+    }
+}
