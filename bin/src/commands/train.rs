@@ -85,7 +85,7 @@ impl Train {
         if let Some(key) = config::given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
             return Err(Failure::usage(format_args!(
                 "--{key} cannot change when a run goes on; only {} can",
-                CHANGEABLE[1..].map(|name| format!("--{name}")).join(", ")
+                CHANGEABLE[1..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
             )));
         }
         let config = run_folder::settings(path)?.with_flags(&self.settings, matches)?;
