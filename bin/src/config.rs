@@ -278,7 +278,8 @@ impl Config {
             ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-noise", self.label_noise, 1.0, "in 0..=1"),
         ];
-        if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v)) {
+        if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
+        {
             return Err(Failure::usage(format_args!("--{name} is {value}; it must be {rule}")));
         }
         if self.steps.is_some() && self.epochs.is_some() {
@@ -289,7 +290,9 @@ impl Config {
         }
         if !self.milestones.is_sorted_by(|a, b| a < b) {
             let list = format!("{:?}", self.milestones);
-            return Err(Failure::usage(format_args!("--milestones are {list}; each must be later than the one before")));
+            return Err(Failure::usage(format_args!(
+                "--milestones are {list}; each must be later than the one before"
+            )));
         }
         Ok(())
     }
@@ -328,21 +331,29 @@ mod tests {
 
     #[test]
     fn flags_win_over_the_file_and_the_file_over_the_defaults() {
-        let config = resolve("lr = 0.1\nbatch-size = 7\nepochs = 3\ngrey = true", &["--batch-size", "128", "--steps", "5"]).unwrap();
+        let config = resolve(
+            "lr = 0.1\nbatch-size = 7\nepochs = 3\ngrey = true",
+            &["--batch-size", "128", "--steps", "5"],
+        )
+        .unwrap();
         assert_eq!((config.lr, config.batch_size, config.grey), (Some(0.1), 128, true));
         assert_eq!((config.epochs, config.steps, config.momentum), (None, Some(5), 0.9));
     }
 
     #[test]
     fn what_is_written_reads_the_same() {
-        let config = resolve("", &["--lr", "0.3", "--milestones", "5,9", "--reg", "rp", "--dtype", "f64"]).unwrap();
+        let config =
+            resolve("", &["--lr", "0.3", "--milestones", "5,9", "--reg", "rp", "--dtype", "f64"]).unwrap();
         assert_eq!(Config::parse(&config.to_toml(), Path::new("a.toml")).unwrap(), config);
     }
 
     #[test]
     fn broken_files_say_where_and_what_was_meant() {
         let line = |text: &str| resolve(text, &[]).unwrap_err().message().unwrap().to_string();
-        assert_eq!(line("lr = 0.1\nbatchsize = 3"), "a.toml: line 2: unknown key \"batchsize\"; did you mean batch-size?");
+        assert_eq!(
+            line("lr = 0.1\nbatchsize = 3"),
+            "a.toml: line 2: unknown key \"batchsize\"; did you mean batch-size?"
+        );
         assert!(line("lr = 0.1\nwidth = \"two\"").starts_with("a.toml: line 2: invalid type"));
         assert!(line("optimizer = \"sdg\"").contains("line 1: unknown variant `sdg`"));
         assert!(line("lr = ").starts_with("a.toml: line 1: "));
@@ -351,9 +362,24 @@ mod tests {
 
     #[test]
     fn impossible_values() {
-        let line = |flags: &[&str]| resolve("", flags).unwrap().check().unwrap_err().message().unwrap().to_string();
-        for name in ["width", "batch-size", "reg-k", "reg-c", "reg-redraw", "threads", "eval-every", "checkpoint-every", "steps", "epochs"] {
-            assert!(line(&[&format!("--{name}"), "0"]).starts_with(&format!("--{name} is 0; it must be at least 1")));
+        let line =
+            |flags: &[&str]| resolve("", flags).unwrap().check().unwrap_err().message().unwrap().to_string();
+        for name in [
+            "width",
+            "batch-size",
+            "reg-k",
+            "reg-c",
+            "reg-redraw",
+            "threads",
+            "eval-every",
+            "checkpoint-every",
+            "steps",
+            "epochs",
+        ] {
+            assert!(
+                line(&[&format!("--{name}"), "0"])
+                    .starts_with(&format!("--{name} is 0; it must be at least 1"))
+            );
         }
         assert_eq!(line(&["--lr=-0.1"]), "--lr is -0.1; it must be a finite number, not negative");
         assert!(line(&["--lr", "nan"]).starts_with("--lr is NaN"));

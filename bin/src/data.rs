@@ -110,7 +110,8 @@ mod tests {
     use super::*;
 
     fn stream(from: u64, to: u64, dtype: DType) -> Vec<(u64, Vec<u32>, Vec<f64>)> {
-        let config = Config { dataset: "moons".into(), train_size: Some(50), batch_size: 20, ..Config::default() };
+        let config =
+            Config { dataset: "moons".into(), train_size: Some(50), batch_size: 20, ..Config::default() };
         let loader = training(&load(&config).unwrap(), &config).unwrap();
         Stream::new(loader, dtype, from, to).map(|b| (b.epoch, b.labels, b.images.to_vec())).collect()
     }
@@ -120,7 +121,10 @@ mod tests {
         for dtype in [DType::F32, DType::F64] {
             let whole = stream(0, 8, dtype);
             // 50 images in batches of 20: 20, 20, 10 an epoch.
-            assert_eq!(whole.iter().map(|b| (b.0, b.1.len())).collect::<Vec<_>>()[1..4], [(0, 20), (0, 10), (1, 20)]);
+            assert_eq!(
+                whole.iter().map(|b| (b.0, b.1.len())).collect::<Vec<_>>()[1..4],
+                [(0, 20), (0, 10), (1, 20)]
+            );
             assert_eq!(whole.len(), 8);
             assert_ne!(whole[0].1, whole[3].1, "another order in the next epoch");
             for cut in 0..=8 {

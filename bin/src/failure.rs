@@ -111,18 +111,26 @@ mod tests {
     #[test]
     fn codes_and_single_lines() {
         assert_eq!(Failure::usage("a\n  b\n").message(), Some("a b"));
-        assert_eq!((Failure::usage("").code(), Failure::unfinished("").code(), Failure::Closed.code()), (2, 1, 1));
+        assert_eq!(
+            (Failure::usage("").code(), Failure::unfinished("").code(), Failure::Closed.code()),
+            (2, 1, 1)
+        );
         assert_eq!(Failure::usage("x").mid_run(), Failure::unfinished("x"));
         assert_eq!(Failure::place(Path::new("f"), "is a folder").message(), Some("f: is a folder"));
     }
 
     #[test]
     fn clap_errors_are_one_line_with_the_suggestion() {
-        let command = || clap::Command::new("t").arg(clap::arg!(--rate <R>)).arg(clap::arg!(--kind <K>).value_parser(["sum", "mean"]));
-        let line = |arguments: &[&str]| match from_clap(&command().try_get_matches_from(arguments).unwrap_err()) {
-            Err(Failure::Usage(line)) => line,
-            other => panic!("{other:?}"),
+        let command = || {
+            clap::Command::new("t")
+                .arg(clap::arg!(--rate <R>))
+                .arg(clap::arg!(--kind <K>).value_parser(["sum", "mean"]))
         };
+        let line =
+            |arguments: &[&str]| match from_clap(&command().try_get_matches_from(arguments).unwrap_err()) {
+                Err(Failure::Usage(line)) => line,
+                other => panic!("{other:?}"),
+            };
         let unknown = line(&["t", "--rat", "1"]);
         assert!(unknown.contains("unexpected argument '--rat'") && unknown.contains("'--rate'"), "{unknown}");
         let value = line(&["t", "--kind", "maen"]);

@@ -33,14 +33,19 @@ use failure::Failure;
 /// Spread the neurons of a network over the sphere, and see what it does: hyperspherical energy (MHE) and its
 /// projected form (CoMHE) as weight regularisers, on a CPU
 #[derive(Parser, Debug)]
-#[command(name = "comhe", version, max_term_width = 110, after_help = "Examples:
+#[command(
+    name = "comhe",
+    version,
+    max_term_width = 110,
+    after_help = "Examples:
   comhe compare                              four regularisers, five seeds, built-in images: about two minutes
   comhe train --dataset fashion-mnist        one network, one run folder
   comhe eval runs/fashion-mnist-lenet-none-1
   comhe energy weights.safetensors           how spread are these neurons?
 
 comhe COMMAND --help says more. Exit codes: 0 done, 1 a check failed or a run could not finish, 2 wrong usage or
-unusable input.")]
+unusable input."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

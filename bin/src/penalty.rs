@@ -44,6 +44,10 @@ fn layers(weights: &[Weight]) -> Vec<LayerWeight<'_>> {
 }
 
 /// The energies of all layers of a network, whatever it is trained with.
-pub fn energies(objective: &Objective, weights: &[Weight], step: Step) -> Result<Vec<LayerReport>, comhe::Error> {
+pub fn energies(
+    objective: &Objective,
+    weights: &[Weight],
+    step: Step,
+) -> Result<Vec<LayerReport>, comhe::Error> {
     objective.report(&layers(weights), step)
 }

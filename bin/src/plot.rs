@@ -21,7 +21,8 @@ pub struct Curve {
 
 /// A picture of some curves; None if there is nothing to draw.
 pub fn chart(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
-    let curves: Vec<(&str, Vec<(f64, f64)>)> = curves.iter().map(|c| (c.name.as_str(), thinned(&c.points))).collect();
+    let curves: Vec<(&str, Vec<(f64, f64)>)> =
+        curves.iter().map(|c| (c.name.as_str(), thinned(&c.points))).collect();
     let all = || curves.iter().flat_map(|(_, points)| points);
     let [x0, x1] = range(all().map(|p| p.0))?;
     let [y0, y1] = range(all().map(|p| p.1))?;
@@ -42,24 +43,42 @@ pub fn chart(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
     for v in ticks(y0, y1) {
         let (y, end) = (y(v), WIDTH - right);
         put(format!("<line x1=\"{left}\" x2=\"{end}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/>"));
-        put(format!("<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>", left - 6.0, y + 4.0, number(v)));
+        put(format!(
+            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
+            left - 6.0,
+            y + 4.0,
+            number(v)
+        ));
     }
     for v in ticks(x0, x1) {
         let (x, base) = (x(v), HEIGHT - bottom);
-        put(format!("<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{base}\" y2=\"{}\" stroke=\"#888\"/>", base + 4.0));
+        put(format!(
+            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{base}\" y2=\"{}\" stroke=\"#888\"/>",
+            base + 4.0
+        ));
         put(format!("<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>", base + 18.0, number(v)));
     }
     let middle = (left + WIDTH - right) / 2.0;
-    put(format!("<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>", HEIGHT - 10.0, escaped(x_label)));
+    put(format!(
+        "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
+        HEIGHT - 10.0,
+        escaped(x_label)
+    ));
     for (i, (name, points)) in curves.iter().enumerate() {
         let colour = COLOURS[i % COLOURS.len()];
         let mut path = String::new();
         for (px, py) in points {
             let _ = write!(path, "{:.1},{:.1} ", x(*px), y(*py));
         }
-        put(format!("<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>", path.trim_end()));
+        put(format!(
+            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>",
+            path.trim_end()
+        ));
         let at = WIDTH - right - 110.0 * (curves.len() - i) as f64;
-        put(format!("<line x1=\"{at}\" x2=\"{}\" y1=\"18\" y2=\"18\" stroke=\"{colour}\" stroke-width=\"3\"/>", at + 18.0));
+        put(format!(
+            "<line x1=\"{at}\" x2=\"{}\" y1=\"18\" y2=\"18\" stroke=\"{colour}\" stroke-width=\"3\"/>",
+            at + 18.0
+        ));
         put(format!("<text x=\"{}\" y=\"22\">{}</text>", at + 23.0, escaped(name)));
     }
     svg.push_str("</svg>\n");
@@ -68,7 +87,8 @@ pub fn chart(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
 
 /// At most [`POINTS`] points, each the mean of its neighbours.
 fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let finite: Vec<(f64, f64)> = points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+    let finite: Vec<(f64, f64)> =
+        points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
     let size = finite.len().div_ceil(POINTS).max(1);
     let mean = |block: &[(f64, f64)]| {
         let n = block.len() as f64;

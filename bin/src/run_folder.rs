@@ -81,7 +81,9 @@ pub fn prepare(path: &Path) -> Result<(), Failure> {
         if path.join(name).exists() {
             return Err(Failure::place(
                 path,
-                format_args!("holds a run already ({name}); go on with it by --resume, or choose another --out"),
+                format_args!(
+                    "holds a run already ({name}); go on with it by --resume, or choose another --out"
+                ),
             ));
         }
     }
@@ -116,7 +118,10 @@ pub fn settings(path: &Path) -> Result<Config, Failure> {
 pub fn checkpoint(path: &Path) -> Result<Archive, Failure> {
     let file = path.join(CHECKPOINT);
     if !file.is_file() {
-        return Err(Failure::place(path, format_args!("has no {CHECKPOINT}: the run ended before its first")));
+        return Err(Failure::place(
+            path,
+            format_args!("has no {CHECKPOINT}: the run ended before its first"),
+        ));
     }
     Ok(Archive::load(&file)?)
 }
@@ -133,14 +138,19 @@ impl RunFolder {
     /// Goes on with a run: the log is cut back to what it was at the checkpoint.
     pub fn reopen(path: &Path, config: &Config, checkpoint: &Archive) -> Result<RunFolder, Failure> {
         let logged = checkpoint.metadata.get(LOGGED).and_then(|n| n.parse().ok()).ok_or_else(|| {
-            Failure::place(&path.join(CHECKPOINT), format_args!("is not of a run: its metadata has no {LOGGED}"))
+            Failure::place(
+                &path.join(CHECKPOINT),
+                format_args!("is not of a run: its metadata has no {LOGGED}"),
+            )
         })?;
         let file = path.join(METRICS);
         let cut = || -> io::Result<File> {
             let metrics = OpenOptions::new().append(true).open(&file)?;
             let length = metrics.metadata()?.len();
             if length < logged {
-                return Err(io::Error::other(format!("{length} bytes are there, {logged} were at the checkpoint")));
+                return Err(io::Error::other(format!(
+                    "{length} bytes are there, {logged} were at the checkpoint"
+                )));
             }
             metrics.set_len(logged)?;
             Ok(metrics)
@@ -196,7 +206,8 @@ impl RunFolder {
     /// Adds a session (one run of the command) to the manifest, or replaces the last one.
     pub fn manifest(&self, run: &Value, session: &Value, first_time: bool) -> Result<(), Failure> {
         let file = self.path.join(MANIFEST);
-        let old: Value = fs::read_to_string(&file).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
+        let old: Value =
+            fs::read_to_string(&file).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
         let mut sessions = old["sessions"].as_array().cloned().unwrap_or_default();
         if !first_time {
             sessions.pop();
@@ -212,7 +223,8 @@ impl RunFolder {
     pub fn plots(&mut self) -> Result<(), Failure> {
         self.flush()?;
         let file = self.path.join(METRICS);
-        let text = fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
+        let text = fs::read_to_string(&file)
+            .map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
         let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
         let curve = |name: &str, key: &str| {
             let points = lines.iter().filter_map(|l| Some((l["step"].as_f64()?, l[key].as_f64()?))).collect();

@@ -142,7 +142,8 @@ fn schedule(config: &Config, steps: u64) -> nn::Schedule {
 fn check_batch_norm(model: &Model, loader: &Loader) -> Result<(), Failure> {
     let (images, batch) = (loader.split().len(), loader.config().batch_size);
     let smallest = if images.is_multiple_of(batch) { batch } else { images % batch };
-    let alone = |row: &&nn::Row| row.layer.starts_with("BatchNorm") && row.output[2..].iter().product::<usize>() == 1;
+    let alone =
+        |row: &&nn::Row| row.layer.starts_with("BatchNorm") && row.output[2..].iter().product::<usize>() == 1;
     match model.summary().rows.iter().find(alone) {
         Some(row) if smallest == 1 => Err(Failure::usage(format_args!(
             "{images} images in batches of {batch} leave one of a single image, from which {} ({}) cannot take a variance; \

@@ -87,7 +87,15 @@ mod tests {
 
     #[test]
     fn quantiles_are_those_of_the_tables() {
-        for (n, t) in [(1, 12.706205), (2, 4.302653), (3, 3.182446), (4, 2.776445), (5, 2.570582), (9, 2.262157), (30, 2.042272)] {
+        for (n, t) in [
+            (1, 12.706205),
+            (2, 4.302653),
+            (3, 3.182446),
+            (4, 2.776445),
+            (5, 2.570582),
+            (9, 2.262157),
+            (30, 2.042272),
+        ] {
             assert!((t_quantile(n) - t).abs() < 1e-6, "{n}: {}, not {t}", t_quantile(n));
         }
     }
@@ -105,7 +113,10 @@ mod tests {
         let interval = paired_difference(&[10.0, 20.0, 30.0], &[9.0, 18.0, 27.0]).unwrap();
         // Differences 1, 2, 3: mean 2, standard error 1 / sqrt 3, t of 2 degrees of freedom.
         let half = 4.302653 / 3f64.sqrt();
-        assert!((interval.mean - 2.0).abs() < 1e-12 && (interval.high - 2.0 - half).abs() < 1e-6, "{interval:?}");
+        assert!(
+            (interval.mean - 2.0).abs() < 1e-12 && (interval.high - 2.0 - half).abs() < 1e-6,
+            "{interval:?}"
+        );
         assert_eq!(paired_difference(&[1.0], &[0.0]), None);
     }
 }

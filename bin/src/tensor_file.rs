@@ -20,7 +20,9 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
             .map(|(name, array)| Ok((name, tensor(array, path)?)))
             .collect(),
         Some("safetensors") => Ok(Archive::load(path)?.tensors),
-        _ => Err(Failure::place(path, "is of no known kind: its name must end in .npy, .npz or .safetensors")),
+        _ => {
+            Err(Failure::place(path, "is of no known kind: its name must end in .npy, .npz or .safetensors"))
+        }
     }
 }
 
@@ -32,7 +34,8 @@ pub fn read_npy(path: &Path, dtype: DType) -> Result<Tensor, Failure> {
 fn tensor(array: Array, path: &Path) -> Result<Tensor, Failure> {
     let Array { shape, values } = array;
     if shape.len() > autograd::MAX_RANK {
-        let problem = format!("an array has {} axes; at most {} are supported", shape.len(), autograd::MAX_RANK);
+        let problem =
+            format!("an array has {} axes; at most {} are supported", shape.len(), autograd::MAX_RANK);
         return Err(Failure::place(path, problem));
     }
     let widened = |v: Vec<i64>| v.into_iter().map(|v| v as f64).collect::<Vec<_>>();

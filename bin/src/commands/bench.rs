@@ -144,7 +144,11 @@ impl StepBench {
         let mut trainer = Trainer::new(model, optimizer, config.rate(), Key::new(0));
         if self.reg != "none" {
             let objective = setup::objective(&config)?;
-            trainer = trainer.regulariser(Penalty { objective, lr: config.rate(), schedule: nn::Schedule::Constant });
+            trainer = trainer.regulariser(Penalty {
+                objective,
+                lr: config.rate(),
+                schedule: nn::Schedule::Constant,
+            });
         }
         let [c, h, w] = shape;
         let images = Tensor::normal([self.batch_size, c, h, w], dtype, Key::new(1));
@@ -267,10 +271,13 @@ impl OpsBench {
         let mut norm = BatchNorm::new(64, DType::F32);
         let pool = MaxPool2d::new(2);
         let mut layers: [(&str, Box<dyn FnMut() -> Tensor + '_>); 3] = [
-            ("batch norm, relu", Box::new(|| {
-                let y = norm.forward(&x, &mut Context::train(Key::new(0)));
-                Activation::Relu.forward(&y, &mut Context::eval())
-            })),
+            (
+                "batch norm, relu",
+                Box::new(|| {
+                    let y = norm.forward(&x, &mut Context::train(Key::new(0)));
+                    Activation::Relu.forward(&y, &mut Context::eval())
+                }),
+            ),
             ("relu", Box::new(|| Activation::Relu.forward(&x, &mut Context::eval()))),
             ("max pool 2x2", Box::new(|| pool.clone().forward(&x, &mut Context::eval()))),
         ];

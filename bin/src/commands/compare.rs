@@ -96,9 +96,13 @@ impl Compare {
         let files = ["compare.json", "compare.md"];
         if let Some(path) = &self.out {
             if let Some(name) = files.iter().find(|name| path.join(name).exists()) {
-                return Err(Failure::place(path, format_args!("holds a comparison already ({name}); choose another --out")));
+                return Err(Failure::place(
+                    path,
+                    format_args!("holds a comparison already ({name}); choose another --out"),
+                ));
             }
-            std::fs::create_dir_all(path).map_err(|e| Failure::place(path, format_args!("cannot be made: {e}")))?;
+            std::fs::create_dir_all(path)
+                .map_err(|e| Failure::place(path, format_args!("cannot be made: {e}")))?;
             writable(path)?;
         }
         let dataset = data::load(&config)?;
@@ -139,11 +143,17 @@ impl Compare {
     /// The settings that all runs share.
     fn checked(&self, matches: &ArgMatches) -> Result<Config, Failure> {
         let given = given(matches);
-        if let Some(key) = ["reg", "eval-every", "checkpoint-every"].iter().find(|key| given.contains(&key.to_string())) {
-            return Err(Failure::usage(format_args!("--{key} is not for compare; --regs names the regularisers")));
+        if let Some(key) =
+            ["reg", "eval-every", "checkpoint-every"].iter().find(|key| given.contains(&key.to_string()))
+        {
+            return Err(Failure::usage(format_args!(
+                "--{key} is not for compare; --regs names the regularisers"
+            )));
         }
         if self.seeds == 0 {
-            return Err(Failure::usage("--seeds is 0; it must be at least 1: 2 for a standard deviation, 5 to believe it"));
+            return Err(Failure::usage(
+                "--seeds is 0; it must be at least 1: 2 for a standard deviation, 5 to believe it",
+            ));
         }
         let mut config = self.settings.clone();
         if config.steps.is_none() && config.epochs.is_none() {
@@ -169,10 +179,14 @@ impl Compare {
                 let config = Config { reg: reg.clone(), seed: config.seed + i, ..config.clone() };
                 let run = one(&config, dataset)
                     .map_err(|e| match e.message() {
-                        Some(text) => Failure::unfinished(format_args!("{reg}, seed {}: {text}", config.seed)),
+                        Some(text) => {
+                            Failure::unfinished(format_args!("{reg}, seed {}: {text}", config.seed))
+                        }
                         None => e,
                     })?
-                    .ok_or_else(|| Failure::unfinished(format_args!("stopped after {} of {total} runs", runs.len())))?;
+                    .ok_or_else(|| {
+                        Failure::unfinished(format_args!("stopped after {} of {total} runs", runs.len()))
+                    })?;
                 let (number, accuracy) = (runs.len() + 1, 100.0 * run.test_acc);
                 eprintln!("run {number}/{total}: seed {}, {reg}: test accuracy {accuracy:.2} %", config.seed);
                 runs.push(run);
@@ -244,7 +258,8 @@ fn one(config: &Config, dataset: &Dataset) -> Result<Option<Run>, Failure> {
 }
 
 fn mean_energies(layers: &[LayerReport]) -> Energies {
-    let mean = |what: fn(&LayerReport) -> f64| layers.iter().map(what).sum::<f64>() / layers.len().max(1) as f64;
+    let mean =
+        |what: fn(&LayerReport) -> f64| layers.iter().map(what).sum::<f64>() / layers.len().max(1) as f64;
     Energies { full: mean(|l| l.full), half_space: mean(|l| l.half_space) }
 }
 
@@ -286,7 +301,17 @@ fn about(config: &Config, dataset: &Dataset, regs: &[String], seeds: u64) -> Vec
 
 fn table(rows: &[Row], baseline: &str) -> Table {
     let difference = format!("difference to {baseline} [95 %]");
-    let head = ["regulariser", "weights", "accuracy %", "sd", "n", &difference, "full energy", "half-space", "ms/step"];
+    let head = [
+        "regulariser",
+        "weights",
+        "accuracy %",
+        "sd",
+        "n",
+        &difference,
+        "full energy",
+        "half-space",
+        "ms/step",
+    ];
     let mut table = Table::new(head);
     for row in rows {
         let Summary { n, mean, sd } = row.test_acc;

@@ -100,7 +100,10 @@ impl EnergyOf {
         if !VARIANTS.contains(&self.variant.as_str()) {
             let hint = datasets::suggest(&self.variant, &VARIANTS).map(|v| format!("; did you mean {v}?"));
             let (hint, known) = (hint.unwrap_or_default(), VARIANTS.join(", "));
-            return Err(Failure::usage(format_args!("there is no variant {:?}{hint} The variants are {known}", self.variant)));
+            return Err(Failure::usage(format_args!(
+                "there is no variant {:?}{hint} The variants are {known}",
+                self.variant
+            )));
         }
         if self.variant == "mhe" && self.projection.is_some() {
             return Err(Failure::usage("--projection belongs to --variant rp"));
@@ -138,7 +141,9 @@ impl EnergyOf {
             let value = match (self.variant.as_str(), &given) {
                 ("mhe", _) => energy.of(&w),
                 (_, Some(p)) => projected_energy(&energy, &w, p),
-                (_, None) => projections.draw(name, 0, d, dtype).and_then(|p| projected_energy(&energy, &w, &p)),
+                (_, None) => {
+                    projections.draw(name, 0, d, dtype).and_then(|p| projected_energy(&energy, &w, &p))
+                }
             }
             .map_err(place)?;
             let n = w.shape()[0];
@@ -161,10 +166,16 @@ impl EnergyOf {
                 let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
                 let hint = datasets::suggest(wanted, &names).map(|n| format!("; did you mean {n}?"));
                 let (hint, names) = (hint.unwrap_or_default(), names.join(", "));
-                return Err(Failure::place(&self.file, format_args!("has no tensor {wanted:?}{hint} It holds {names}")));
+                return Err(Failure::place(
+                    &self.file,
+                    format_args!("has no tensor {wanted:?}{hint} It holds {names}"),
+                ));
             };
             if !fits(t) {
-                return Err(Failure::place(&self.file, format_args!("tensor {name} has shape {}; {rule}", t.shape())));
+                return Err(Failure::place(
+                    &self.file,
+                    format_args!("tensor {name} has shape {}; {rule}", t.shape()),
+                ));
             }
             return Ok(vec![(name.clone(), t.clone())]);
         }

@@ -32,14 +32,17 @@ pub struct Eval {
 }
 
 /// The settings that an evaluation depends on.
-const USED: [&str; 10] = ["path", "json", "dataset", "data-dir", "image-size", "grey", "model", "width", "dtype", "threads"];
+const USED: [&str; 10] =
+    ["path", "json", "dataset", "data-dir", "image-size", "grey", "model", "width", "dtype", "threads"];
 
 impl Eval {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         if let Some(key) = given(matches).iter().find(|key| !USED.contains(&key.as_str())) {
             let used = USED[2..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ");
-            return Err(Failure::usage(format_args!("--{key} plays no part in an evaluation; these do: {used}")));
+            return Err(Failure::usage(format_args!(
+                "--{key} plays no part in an evaluation; these do: {used}"
+            )));
         }
         let (folder, file) = self.place()?;
         let base = match folder.join("config.toml").is_file() {
@@ -63,20 +66,29 @@ impl Eval {
         let result = evaluate(&model, data::test(&dataset, setup::dtype(&config)));
         let objective = setup::objective(&config)?;
         let layers = penalty::energies(&objective, &model.weights(), Step { index: 0, lr: 0.0 })?;
-        if self.json { json(&file, &dataset.name, result, layers) } else { text(&dataset.classes, result, layers) }
+        if self.json {
+            json(&file, &dataset.name, result, layers)
+        } else {
+            text(&dataset.classes, result, layers)
+        }
     }
 
     /// The folder whose settings count, and the file of weights.
     fn place(&self) -> Result<(PathBuf, PathBuf), Failure> {
         if !self.path.exists() {
-            return Err(Failure::place(&self.path, "does not exist; a run folder or a .safetensors file is needed"));
+            return Err(Failure::place(
+                &self.path,
+                "does not exist; a run folder or a .safetensors file is needed",
+            ));
         }
         if !self.path.is_dir() {
             return Ok((self.path.parent().unwrap_or(Path::new("")).to_path_buf(), self.path.clone()));
         }
-        let found = [FINAL, CHECKPOINT].map(|name| self.path.join(name)).into_iter().find(|file| file.is_file());
-        let file = found
-            .ok_or_else(|| Failure::place(&self.path, format_args!("has neither {FINAL} nor {CHECKPOINT}")))?;
+        let found =
+            [FINAL, CHECKPOINT].map(|name| self.path.join(name)).into_iter().find(|file| file.is_file());
+        let file = found.ok_or_else(|| {
+            Failure::place(&self.path, format_args!("has neither {FINAL} nor {CHECKPOINT}"))
+        })?;
         Ok((self.path.clone(), file))
     }
 }
@@ -132,7 +144,8 @@ pub fn energies(layers: &[LayerReport]) -> Table {
     let mut table = Table::new(["layer", "neurons", "dimension", "full", "half-space", "smallest angle"]);
     for l in layers {
         let angle = l.smallest_angle.map_or("-".into(), |a| format!("{:.1}", a.to_degrees()));
-        let numbers = [l.n.to_string(), l.d.to_string(), format!("{:.4}", l.full), format!("{:.4}", l.half_space)];
+        let numbers =
+            [l.n.to_string(), l.d.to_string(), format!("{:.4}", l.full), format!("{:.4}", l.half_space)];
         table.row([l.name.clone()].into_iter().chain(numbers).chain([angle]));
     }
     table

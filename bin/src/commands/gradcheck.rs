@@ -59,12 +59,16 @@ impl Gradcheck {
         }
         if let Some(pattern) = &self.only {
             let known: Vec<String> = names.keys().map(|(_, name)| name.clone()).collect();
-            names.retain(|(group, name), _| name.contains(pattern.as_str()) || group.contains(pattern.as_str()));
+            names.retain(|(group, name), _| {
+                name.contains(pattern.as_str()) || group.contains(pattern.as_str())
+            });
             if names.is_empty() {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 let hint = datasets::suggest(pattern, &known).map(|n| format!("; did you mean {n}?"));
                 let (hint, known) = (hint.unwrap_or_default(), known.join(", "));
-                return Err(Failure::usage(format_args!("nothing is named like {pattern:?}{hint} There are {known}")));
+                return Err(Failure::usage(format_args!(
+                    "nothing is named like {pattern:?}{hint} There are {known}"
+                )));
             }
         }
         let dtypes: Vec<DType> = match self.dtype {
@@ -72,7 +76,8 @@ impl Gradcheck {
             Some(Precision::F64) => vec![DType::F64],
             Some(Precision::F32) => vec![DType::F32],
         };
-        let mut table = Table::new(["name", "group", "order", "dtype", "cases", "max_rel_err", "tolerance", "pass"]);
+        let mut table =
+            Table::new(["name", "group", "order", "dtype", "cases", "max_rel_err", "tolerance", "pass"]);
         let (mut checks, mut failed) = (0, Vec::new());
         for ((group, name), samples) in &names {
             for &dtype in &dtypes {
@@ -88,7 +93,11 @@ impl Gradcheck {
                     let pass = if *pass { "yes" } else { "NO" };
                     let (error, tolerance) = (format!("{max_rel_err:.1e}"), format!("{tolerance:.0e}"));
                     let counts = [order.to_string(), dtype.to_string(), cases.to_string()];
-                    table.row([name.clone(), group.clone()].into_iter().chain(counts).chain([error, tolerance, pass.into()]));
+                    table.row([name.clone(), group.clone()].into_iter().chain(counts).chain([
+                        error,
+                        tolerance,
+                        pass.into(),
+                    ]));
                 }
             }
         }
@@ -99,7 +108,11 @@ impl Gradcheck {
         if failed.is_empty() {
             return Ok(());
         }
-        Err(Failure::unfinished(format_args!("{} of {checks} checks failed: {}", failed.len(), failed.join(", "))))
+        Err(Failure::unfinished(format_args!(
+            "{} of {checks} checks failed: {}",
+            failed.len(),
+            failed.join(", ")
+        )))
     }
 }
 
