@@ -125,7 +125,8 @@ impl Fixtures {
 
 /// The element generator of the fixtures' README: FNV-1a of the name, then splitmix64.
 fn bits(name: &str) -> impl Iterator<Item = u64> {
-    let start = name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
+    let start =
+        name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x0100_0000_01B3));
     (1u64..).map(move |i| {
         let z = start.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

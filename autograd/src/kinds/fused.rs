@@ -76,6 +76,8 @@ pub(crate) fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
     let (value, kept) = f.forward(&x);
     assert_untracked(F::NAME, &value);
+    #[cfg(test)]
+    tests::assert_same(F::NAME, &value, &f.definition(&x));
     let kept = Arc::new(kept);
     let out =
         node::record(F::NAME, value, inputs.iter().copied(), |_| FusedRule { f, x, kept: Arc::clone(&kept) });
@@ -108,7 +110,7 @@ impl<F: Fused> Rule for FusedRule<F> {
         let g = cx.take_g();
         let gradients = if cx.recording() {
             let x: Vec<Tensor> = self.x.iter().enumerate().map(|(i, x)| cx.input(i, x)).collect();
-            gradients_of(|x| self.f.definition(x), &x, &wants, |_| g, true)
+            gradients_of(|x| self.f.definition(x), &x, &wants, &g, true)
         } else {
             self.f.backward(&self.x, &self.kept, &g, &wants)
         };
@@ -128,34 +130,30 @@ impl<F: Fused> Rule for FusedRule<F> {
     }
 }
 
-/// Gradients of sum(g * f(x)) with respect to the wanted `x`, by differentiating `f`; `g` is given f(x).
-///
-/// Each x is seen by `f` through an identity node of its own: the pass ends there, so that what x depends on is
-/// not counted twice, and yet a recorded gradient still depends on x itself.
+/// Gradients of sum(g * f(x)) with respect to the wanted `x`, by differentiating `f`.
 pub(crate) fn gradients_of(
     f: impl FnOnce(&[Tensor]) -> Tensor,
     x: &[Tensor],
     wants: &[bool],
-    g: impl FnOnce(&Tensor) -> Tensor,
+    g: &Tensor,
     recording: bool,
 ) -> Vec<Option<Tensor>> {
-    let inside: Vec<Tensor> = x
-        .iter()
-        .zip(wants)
-        .map(|(x, &wanted)| match (wanted, x.is_tracked()) {
-            (true, true) => alias(x),
-            (true, false) => x.requires_grad(),
-            (false, _) => x.clone(),
-        })
-        .collect();
+    let inside: Vec<Tensor> = x.iter().zip(wants).map(|(x, &w)| if w { enter(x) } else { x.clone() }).collect();
     let y = f(&inside);
     let wanted: Vec<&Tensor> = inside.iter().zip(wants).filter(|(_, w)| **w).map(|(x, _)| x).collect();
-    let g = g(&y);
-    let mut found = pass::grad(&y, g, &wanted, recording).into_iter();
+    let mut found = pass::grad(&y, g.clone(), &wanted, recording).into_iter();
     wants.iter().map(|&w| if w { found.next().flatten() } else { None }).collect()
 }
 
+/// x as an input of a function that is to be differentiated on its own: a node of its own, where the pass ends.
+/// So what x depends on is not counted twice, and yet a recorded gradient still depends on x itself.
+#[track_caller]
+pub(crate) fn enter(x: &Tensor) -> Tensor {
+    if x.is_tracked() { alias(x) } else { x.requires_grad() }
+}
+
 /// x under another node.
+#[track_caller]
 fn alias(x: &Tensor) -> Tensor {
     node::record("alias", x.value(), [x], |_| Alias)
 }
@@ -263,5 +261,47 @@ impl<C: Custom> Rule for CustomRule<C> {
 
     fn kept_bytes(&self) -> usize {
         self.x.iter().map(|t| t.buffer().bytes()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Holds a kernel's value against the definition's: called for every fused operation of every test. The
+    /// gradients are held together by gradcheck.
+    #[track_caller]
+    pub(super) fn assert_same(name: &str, kernel: &Tensor, definition: &Tensor) {
+        assert_eq!(kernel.shape(), definition.shape(), "{name}: shapes of kernel and definition");
+        let tolerance = if kernel.dtype() == crate::DType::F64 { 1e-12 } else { 1e-4 };
+        let (a, b) = (kernel.to_vec::<f64>(), definition.to_vec::<f64>());
+        let largest = b.iter().filter(|v| v.is_finite()).fold(0.0, |m: f64, v| m.max(v.abs()));
+        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+            let same = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * largest;
+            assert!(same, "{name}: the kernel gives {a:e} at {i}, the definition {b:e}");
+        }
+    }
+
+    /// A kernel that is wrong by a factor.
+    #[derive(Debug)]
+    struct Wrong;
+    impl Fused for Wrong {
+        type Kept = ();
+        const NAME: &'static str = "wrong";
+        fn definition(&self, x: &[Tensor]) -> Tensor {
+            &x[0] * 2.0
+        }
+        fn forward(&self, x: &[Tensor]) -> (Tensor, ()) {
+            (&x[0] * 2.000001, ())
+        }
+        fn backward(&self, _: &[Tensor], _: &(), _: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
+            unreachable!("the value is refused")
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "wrong: the kernel gives 2.000001e0 at 0, the definition 2e0")]
+    fn a_kernel_that_disagrees_with_its_definition_is_caught() {
+        fused(Wrong, &[&Tensor::from([1.0, 5.0])]);
     }
 }

@@ -1,5 +1,6 @@
 //! The operations, one file a family: meaning, shape rule, kind and gradcheck samples together.
 
+mod batch_norm;
 mod choose;
 mod conv;
 mod elementwise;
@@ -18,6 +19,7 @@ mod slice;
 pub(crate) mod arith;
 pub(crate) mod table;
 
+pub use batch_norm::BatchStats;
 pub use conv::{ConvOptions, conv2d_shape};
 pub use index::Index;
 pub use mask::{Mask, Operand};
@@ -42,6 +44,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         gather::samples,
         choose::samples,
         scan::samples,
+        batch_norm::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }

@@ -7,11 +7,14 @@
 //!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
+mod near;
 mod pair;
 #[cfg(test)]
 mod tests;
 
 pub use pair::PairEnergy;
+
+use std::ops::Range;
 
 use crate::gemm::{gemm, scratch};
 use crate::par::{self, Shared};
@@ -36,10 +39,8 @@ impl PairEnergy {
         for i in (0..n).step_by(ROWS) {
             for j in (i..n).step_by(COLS) {
                 let (rows, cols) = (ROWS.min(n - i), COLS.min(n - j));
-                sum += scratch::with(rows * cols, |tile| {
-                    cosines(u, d, i..i + rows, j..j + cols, tile);
-                    self.sum(tile, cols, i as isize - j as isize, false)
-                });
+                sum +=
+                    scratch::with(rows * cols, |tile| self.tile(u, d, i..i + rows, j..j + cols, tile, false));
             }
         }
         self.multiplicity() * sum
@@ -53,8 +54,7 @@ impl PairEnergy {
     pub fn forward_with_slopes<T: Element>(&self, u: &[T], n: usize, d: usize, slopes: &mut [T]) -> f64 {
         self.check_rows(u, n, d);
         assert_eq!(slopes.len(), n * n, "energy: {n} x {n} slopes");
-        cosines(u, d, 0..n, 0..n, slopes);
-        self.multiplicity() * self.sum(slopes, n, 0, true)
+        self.multiplicity() * self.tile(u, d, 0..n, 0..n, slopes, true)
     }
 
     /// Writes `scale` dE/du, given the slopes that [`PairEnergy::forward_with_slopes`] kept.
@@ -87,8 +87,7 @@ impl PairEnergy {
             for j in (0..n).step_by(COLS) {
                 let cols = COLS.min(n - j);
                 scratch::with(rows * cols, |tile| {
-                    cosines(u, d, i..i + rows, j..j + cols, tile);
-                    self.sum(tile, cols, i as isize - j as isize, true);
+                    self.tile(u, d, i..i + rows, j..j + cols, tile, true);
                     let beta = if j == 0 { T::ZERO } else { T::ONE };
                     let (u, du) = (&u[j * d..(j + cols) * d], &mut du[i * d..(i + rows) * d]);
                     gemm(rows, d, cols, scale, tile, false, u, false, beta, du);
@@ -105,6 +104,34 @@ impl PairEnergy {
     fn check_rows<T>(&self, u: &[T], n: usize, d: usize) {
         self.check();
         assert_eq!(u.len(), n * d, "energy: {n} rows of {d}");
+    }
+
+    /// The sum over the pairs i < j of two ranges of rows of `u`. With `slopes`, `tile` is left with their slopes.
+    fn tile<T: Element>(
+        &self,
+        u: &[T],
+        d: usize,
+        rows: Range<usize>,
+        cols: Range<usize>,
+        tile: &mut [T],
+        slopes: bool,
+    ) -> f64 {
+        cosines(u, d, rows.clone(), cols.clone(), tile);
+        // Near pairs sit out as orthogonal ones, and then take their own places.
+        let near = self.near_pairs(u, d, rows.clone(), cols.clone(), tile);
+        near.iter().for_each(|pair| tile[pair.at] = T::ZERO);
+        let width = cols.len();
+        let mut sum = self.sum(tile, width, rows.start as isize - cols.start as isize, slopes);
+        let orthogonal = self.pair(0.0f64).0 * if self.half_space { 2.0 } else { 1.0 };
+        for pair in near {
+            if slopes {
+                tile[pair.at] = pair.slope;
+            }
+            if cols.start + pair.at % width > rows.start + pair.at / width {
+                sum += pair.f - orthogonal;
+            }
+        }
+        sum
     }
 
     /// The sum over the pairs i < j of a tile of cosines with `cols` columns, row 0 of which has the diagonal
@@ -132,13 +159,7 @@ impl PairEnergy {
 }
 
 /// The products of two ranges of rows of `u`.
-fn cosines<T: Element>(
-    u: &[T],
-    d: usize,
-    rows: std::ops::Range<usize>,
-    cols: std::ops::Range<usize>,
-    out: &mut [T],
-) {
+fn cosines<T: Element>(u: &[T], d: usize, rows: Range<usize>, cols: Range<usize>, out: &mut [T]) {
     let (m, n) = (rows.len(), cols.len());
     let (a, b) = (&u[rows.start * d..rows.end * d], &u[cols.start * d..cols.end * d]);
     gemm(m, n, d, T::ONE, a, false, b, true, T::ZERO, out);
@@ -192,7 +213,7 @@ impl<T: Element> Rows<'_, T> {
             *sum = replace::<T, A, S, ANGULAR, HALF>(energy, upper);
             if let Some(square) = own {
                 let (f, df) = match HALF {
-                    true => energy.pair_as::<T, A, S, ANGULAR>(-square),
+                    true => energy.pair_as::<T, A, S, ANGULAR>(-snap(square)),
                     false => (T::ZERO, T::ZERO),
                 };
                 *sum += 0.5 * f.to_f64();
@@ -200,6 +221,13 @@ impl<T: Element> Rows<'_, T> {
             }
         }
     }
+}
+
+/// A square length that is 1 up to rounding is 1: the angle to the antipode would lose half its digits.
+#[inline(always)]
+fn snap<T: Element>(square: T) -> T {
+    let unit = (T::ONE - square).to_f64().abs() <= 16.0 * pair::epsilon::<T>();
+    if unit { T::ONE } else { square }
 }
 
 /// Replaces cosines by slopes and returns the sum of the values.

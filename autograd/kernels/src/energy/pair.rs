@@ -32,9 +32,9 @@ impl PairEnergy {
     /// f' = s f / (t sin arccos c). Logarithms for s = 0: f = -ln(x) / 2, f' = 1 / x; f = -ln t,
     /// f' = 1 / (t sin arccos c).
     ///
-    /// Everything follows from c, which is enough: c carries an error of a few units of rounding e, so 1 - c =
-    /// a^2 / 2 at angle a has relative error 2 e / a^2 for each, that is 2e-8 at a = 1e-4 in f64, and so have
-    /// f and f' up to a factor of s / 2 + 1. The two ends of arccos, where its slope is infinite: c = 1 is below
+    /// Everything follows from c, which is enough but for nearly equal rows: c carries an error of a few units of
+    /// rounding e, so 1 - c = a^2 / 2 at angle a has relative error 2 e / a^2 for each, that is 2e-8 at a = 1e-4
+    /// in f64, and so have f and f' up to a factor of s / 2 + 1 (sums take those pairs from `near.rs`). The two ends of arccos, where its slope is infinite: c = 1 is below
     /// the floor; near c = -1 the direction from u to -u is lost in rounding once sin^2 < 16 e, and f' is 0
     /// from there on.
     pub fn pair<T: Element>(&self, c: T) -> (T, T) {
@@ -112,7 +112,7 @@ impl PairEnergy {
 
 /// The spacing of numbers at 1.
 #[inline(always)]
-fn epsilon<T: Element>() -> f64 {
+pub(super) fn epsilon<T: Element>() -> f64 {
     if size_of::<T>() == size_of::<f32>() { f64::from(f32::EPSILON) } else { f64::EPSILON }
 }
 
