@@ -105,6 +105,8 @@ fn main() {
         for (channels, size) in [([16, 16], 32), ([32, 32], 16), ([64, 64], 8)] {
             conv("resnet", batch, 1, channels, size, 3, 1);
         }
+    }
+    if "stride".contains(&name) {
         conv("resnet", batch, 1, [16, 32], 32, 3, 2);
         conv("resnet", batch, 1, [16, 32], 32, 1, 2);
         conv("resnet", batch, 1, [32, 64], 16, 3, 2);
@@ -112,6 +114,9 @@ fn main() {
     if "lenet".contains(&name) {
         conv("lenet", 64, 1, [1, 32], 28, 5, 1);
         conv("lenet", 64, 1, [32, 64], 14, 5, 1);
+    }
+    if "wide".contains(&name) {
+        conv("wide", batch, 1, [64, 64], 32, 3, 1);
     }
     if "other".contains(&name) {
         conv("other", 1, 1, [64, 64], 32, 3, 1);

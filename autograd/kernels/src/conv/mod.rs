@@ -145,7 +145,7 @@ impl Conv2d {
     pub fn grad_weight<T: Element>(&self, x: &[T], y: &[T], w: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
         let channels = self.in_channels.min(self.out_channels);
-        match self.tile::<T>(self.output(), channels, channels) {
+        match self.tile::<T>(self.output(), channels / 2, channels) {
             Some(4) => winograd::weight::grad_weight::<T, F4, 4, 6>(self, x, y, w),
             Some(_) => winograd::weight::grad_weight::<T, F2, 2, 4>(self, x, y, w),
             None => weight::grad_weight(self, x, y, w),
