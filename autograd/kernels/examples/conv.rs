@@ -123,6 +123,9 @@ fn main() {
         conv("other", 64, 64, [64, 64], 32, 3, 1);
         conv("other", 64, 4, [64, 64], 32, 3, 1);
     }
+    if "tiny".contains(&name) {
+        product(1000, 8, 8, 8);
+    }
     if "gemm".contains(&name) {
         for (batch, m, n, k) in [
             (1, 1024, 1024, 1024),

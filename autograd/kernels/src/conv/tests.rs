@@ -167,10 +167,10 @@ fn winograd_is_algebraically_exact() {
                 let want = slot(&s, which, false, &x, &w, &y);
                 for tile in [2, 4] {
                     match (which, tile) {
-                        (0, 2) => winograd::forward::<_, F2, 2, 4>(&s, &x, &w, &mut out),
-                        (0, _) => winograd::forward::<_, F4, 4, 6>(&s, &x, &w, &mut out),
-                        (1, 2) => winograd::grad_input::<_, F2, 2, 4>(&s, &y, &w, &mut out),
-                        (1, _) => winograd::grad_input::<_, F4, 4, 6>(&s, &y, &w, &mut out),
+                        (0, 2) => winograd::pass::forward::<_, F2, 2, 4>(&s, &x, &w, &mut out),
+                        (0, _) => winograd::pass::forward::<_, F4, 4, 6>(&s, &x, &w, &mut out),
+                        (1, 2) => winograd::pass::grad_input::<_, F2, 2, 4>(&s, &y, &w, &mut out),
+                        (1, _) => winograd::pass::grad_input::<_, F4, 4, 6>(&s, &y, &w, &mut out),
                         (_, 2) => winograd::weight::grad_weight::<_, F2, 2, 4>(&s, &x, &y, &mut out),
                         _ => winograd::weight::grad_weight::<_, F4, 4, 6>(&s, &x, &y, &mut out),
                     }
