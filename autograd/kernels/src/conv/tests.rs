@@ -1,11 +1,7 @@
 use super::*;
 use crate::simd::{self, Level};
 use crate::{aligned::Aligned, par};
-use std::sync::Mutex;
 use winograd::transform::Winograd;
-
-/// The algorithm, the SIMD level and the number of threads are the process's: one test at a time.
-static ONE: Mutex<()> = Mutex::new(());
 
 /// Numbers in -1..1 that f32 holds exactly, the same on every run.
 fn noise<T: Element>(len: usize, seed: u64) -> Aligned<T> {
@@ -90,7 +86,7 @@ fn levels() -> Vec<Level> {
 
 #[test]
 fn every_slot_is_what_the_definition_says() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for s in grid() {
         for which in 0..3 {
             let want = wanted(&s, which);
@@ -106,7 +102,7 @@ fn every_slot_is_what_the_definition_says() {
 
 #[test]
 fn an_empty_batch_has_zero_weight_gradient() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let s = shape(0, [2, 3], [5, 5], [3, 3]);
     let [x, w, y] = operands::<f32>(&s);
     assert!(slot(&s, 0, true, &x, &w, &y).is_empty());
@@ -123,7 +119,7 @@ fn a_kernel_larger_than_the_padded_input_is_refused() {
 
 #[test]
 fn bits_do_not_depend_on_threads() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let before = par::threads();
     let padding = [1, 1];
     for s in [
@@ -174,7 +170,7 @@ fn winograd_slot<F: Winograd<M, A>, const M: usize, const A: usize>(s: &Conv2d, 
 
 #[test]
 fn winograd_is_algebraically_exact() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for s in winograd_shapes() {
         for which in 0..3 {
             let want = wanted(&s, which);
@@ -193,7 +189,7 @@ fn winograd_is_algebraically_exact() {
 
 #[test]
 fn every_algorithm_keeps_its_bound() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     simd::set_level(simd::detect());
     for (batch, channels, side) in
         [(2, [16, 16], 30), (2, [64, 64], 32), (4, [128, 128], 16), (6, [256, 256], 8)]
