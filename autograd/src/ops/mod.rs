@@ -37,7 +37,6 @@ pub(crate) fn samples() -> Vec<Sample> {
         shape::samples,
         matmul::samples,
         conv::samples,
-        batch_norm::samples,
         slice::samples,
         join::samples,
         pad::samples,
@@ -45,6 +44,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         gather::samples,
         choose::samples,
         scan::samples,
+        batch_norm::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }
