@@ -49,7 +49,7 @@ pub use kernels::random::{self, Key};
 pub use kernels::{MAX_RANK, Real};
 pub use kinds::elementwise::{Binary, Unary};
 pub use kinds::fused::{Custom, Fused, custom, fused};
-pub use ops::BatchStats;
+pub use ops::{BatchStats, CrossEntropy, Reduction};
 pub use ops::{ConvOptions, Transpose, conv2d_shape, matmul_with};
 pub use pass::{Grads, Recorded};
 pub use shape::{Axes, Shape, ShapeError, keep};

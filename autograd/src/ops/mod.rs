@@ -2,16 +2,23 @@
 
 mod batch_norm;
 mod conv;
+mod dropout;
 mod elementwise;
+mod linalg;
+mod losses;
 mod matmul;
+mod normalize;
 mod reduce;
+mod row_norm;
 mod shape;
+mod softmax;
 
 pub(crate) mod arith;
 pub(crate) mod table;
 
 pub use batch_norm::BatchStats;
 pub use conv::{ConvOptions, conv2d_shape};
+pub use losses::{CrossEntropy, Reduction};
 pub use matmul::{Transpose, matmul_with};
 
 use crate::check::Sample;
@@ -26,6 +33,12 @@ pub(crate) fn samples() -> Vec<Sample> {
         matmul::samples,
         conv::samples,
         batch_norm::samples,
+        row_norm::samples,
+        normalize::samples,
+        softmax::samples,
+        losses::samples,
+        dropout::samples,
+        linalg::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }
