@@ -91,11 +91,7 @@ impl Custom for Cholesky {
     /// dA = L'^-1 half(L' G) L^-1, made symmetric, where half keeps the lower triangle and half the diagonal.
     fn gradient(&self, _: &[Tensor], l: &Tensor, g: &Tensor) -> Vec<Option<Tensor>> {
         let n = size(l);
-        let half = Tensor::from_fn([n, n], l.dtype(), |i| match (i / n).cmp(&(i % n)) {
-            std::cmp::Ordering::Greater => 1.0,
-            std::cmp::Ordering::Equal => 0.5,
-            std::cmp::Ordering::Less => 0.0,
-        });
+        let half = Tensor::ones([n, n], l.dtype()).tril(0) - Tensor::eye(n, l.dtype()) * 0.5;
         let inverse = l.inverse();
         let da = inverse.matmul_tn(&(l.matmul_tn(g) * half)).matmul(&inverse);
         vec![Some((&da + da.transpose(-1, -2)) * 0.5)]

@@ -1,16 +1,25 @@
 //! The operations, one file a family: meaning, shape rule, kind and gradcheck samples together.
 
 mod batch_norm;
+mod choose;
 mod conv;
 mod dropout;
 mod elementwise;
+mod gather;
+mod index;
+mod join;
 mod linalg;
 mod losses;
+mod mask;
 mod matmul;
+mod matrix;
 mod normalize;
+mod pad;
 mod reduce;
 mod row_norm;
+mod scan;
 mod shape;
+mod slice;
 mod softmax;
 
 pub(crate) mod arith;
@@ -18,8 +27,11 @@ pub(crate) mod table;
 
 pub use batch_norm::BatchStats;
 pub use conv::{ConvOptions, conv2d_shape};
+pub use index::Index;
 pub use losses::{CrossEntropy, Reduction};
+pub use mask::{Mask, Operand};
 pub use matmul::{Transpose, matmul_with};
+pub use pad::Padding;
 
 use crate::check::Sample;
 
@@ -32,6 +44,13 @@ pub(crate) fn samples() -> Vec<Sample> {
         shape::samples,
         matmul::samples,
         conv::samples,
+        slice::samples,
+        join::samples,
+        pad::samples,
+        matrix::samples,
+        gather::samples,
+        choose::samples,
+        scan::samples,
         batch_norm::samples,
         row_norm::samples,
         normalize::samples,

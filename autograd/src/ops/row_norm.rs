@@ -189,9 +189,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(
-        expected = "group_norm: 3 channels of the input [2, 3, 4] are not a multiple of 2 groups"
-    )]
+    #[should_panic(expected = "group_norm: 3 channels of the input [2, 3, 4] are not a multiple of 2 groups")]
     fn groups_divide_the_channels() {
         let one = Tensor::from([1.0; 3]);
         Tensor::zeros([2, 3, 4], DType::F64).group_norm(2, &one, &one, 1e-5);

@@ -1,5 +1,7 @@
 //! Softmax and its logarithm, over any axis.
 
+use kernels::softmax;
+
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::fused::{Fused, fused};
@@ -25,12 +27,17 @@ impl Fused for Softmax {
     }
 
     fn forward(&self, x: &[Tensor]) -> (Tensor, Tensor) {
-        let y = self.definition(x);
+        let x = &x[0];
+        let y = dispatch!(x.dtype(), T => Tensor::build::<T>(*x.shape(), |y| {
+            softmax::softmax_forward(x.slice(), classes(x), y);
+        }));
         (y.clone(), y)
     }
 
     fn backward(&self, _: &[Tensor], y: &Tensor, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
-        vec![Some((g - (g * y).sum(keep(-1))) * y)]
+        vec![Some(dispatch!(y.dtype(), T => Tensor::build::<T>(*y.shape(), |dx| {
+            softmax::softmax_backward(y.slice(), g.slice(), classes(y), dx);
+        })))]
     }
 }
 
@@ -45,13 +52,23 @@ impl Fused for LogSoftmax {
     }
 
     fn forward(&self, x: &[Tensor]) -> (Tensor, Tensor) {
-        let y = self.definition(x);
+        let x = &x[0];
+        let y = dispatch!(x.dtype(), T => Tensor::build::<T>(*x.shape(), |y| {
+            softmax::log_softmax_forward(x.slice(), classes(x), y);
+        }));
         (y.clone(), y)
     }
 
     fn backward(&self, _: &[Tensor], y: &Tensor, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
-        vec![Some(g - y.exp() * g.sum(keep(-1)))]
+        vec![Some(dispatch!(y.dtype(), T => Tensor::build::<T>(*y.shape(), |dx| {
+            softmax::log_softmax_backward(y.slice(), g.slice(), classes(y), dx);
+        })))]
     }
+}
+
+/// The length of the last axis.
+fn classes(x: &Tensor) -> usize {
+    x.shape()[x.rank() - 1]
 }
 
 /// The largest element along the last axis, kept as an axis of size 1; x is outside every graph. (Softmax does

@@ -1,10 +1,13 @@
 //! Cross-entropy between logits and labels or target probabilities.
 
+use kernels::softmax::{self, Targets};
+
 use super::Reduction;
 use crate::check::{Group, Input, Sample};
+use crate::dtype::{Scalar, dispatch};
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::fused::{Fused, fused};
-use crate::shape::keep;
+use crate::ops::Index;
 use crate::tensor::Tensor;
 
 /// Options of [`Tensor::cross_entropy`] and [`Tensor::cross_entropy_soft`]. The default is the plain mean.
@@ -47,7 +50,7 @@ impl CrossEntropy {
 /// The losses of the items, [N], for logits [N, K]: - sum_k T_nk log softmax(x_n)_k with constant T.
 #[derive(Clone, Debug)]
 struct ItemLosses {
-    labels: Vec<u32>,
+    labels: Index,
     options: CrossEntropy,
 }
 
@@ -58,8 +61,20 @@ impl ItemLosses {
         let a = self.options.label_smoothing;
         Tensor::from_fn(x.shape(), x.dtype(), |i| {
             let (item, class) = (i / classes, i % classes);
-            let hit = if self.labels[item] as usize == class { 1.0 - a } else { 0.0 };
+            let hit = if self.labels.data()[item] as usize == class { 1.0 - a } else { 0.0 };
             self.options.weight(class) * (hit + a / classes as f64)
+        })
+    }
+
+    /// Calls `f` with the same targets as the kernels take them, for logits `x`.
+    fn with_targets<T: Scalar, R>(&self, x: &Tensor, f: impl FnOnce(&Targets<T>) -> R) -> R {
+        let weights = self.options.class_weights.as_ref();
+        let weights: Option<Vec<T>> = weights.map(|w| w.iter().map(|&w| T::from_f64(w)).collect());
+        f(&Targets {
+            labels: self.labels.data(),
+            classes: x.shape()[1],
+            smoothing: T::from_f64(self.options.label_smoothing),
+            weights: weights.as_deref(),
         })
     }
 }
@@ -72,58 +87,66 @@ impl Fused for ItemLosses {
     fn definition(&self, x: &[Tensor]) -> Tensor {
         let targets = self.targets(&x[0]);
         // Where T is 0, a logit of -infinity counts nothing.
-        let finite = f64::from(f32::MIN);
-        let floor = Tensor::from_fn(x[0].shape(), x[0].dtype(), |i| {
-            if targets.get(i) == 0.0 { finite } else { f64::NEG_INFINITY }
-        });
-        -(x[0].log_softmax(1).maximum(&floor) * targets).sum(1)
+        let log_p = x[0].log_softmax(1).masked_fill(&targets.eq(0.0), 0.0);
+        -(log_p * targets).sum(1)
     }
 
     fn forward(&self, x: &[Tensor]) -> (Tensor, Tensor) {
-        (self.definition(x), x[0].log_softmax(1))
+        let x = &x[0];
+        dispatch!(x.dtype(), T => self.with_targets(x, |targets| {
+            let mut losses = vec![<T as kernels::Element>::ZERO; self.labels.numel()];
+            let log_p = Tensor::build::<T>(*x.shape(), |log_p| {
+                softmax::cross_entropy_forward(x.slice(), targets, log_p, &mut losses);
+            });
+            (Tensor::new(&losses, [losses.len()]), log_p)
+        }))
     }
 
-    /// dx_nk = g_n (softmax(x_n)_k sum_j T_nj - T_nk)
-    fn backward(&self, x: &[Tensor], log_p: &Tensor, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
-        let targets = self.targets(&x[0]);
-        let dx = log_p.exp() * targets.sum(keep(1)) - targets;
-        vec![Some(dx * g.unsqueeze(1))]
+    fn backward(&self, _: &[Tensor], log_p: &Tensor, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
+        let dx = dispatch!(g.dtype(), T => self.with_targets(log_p, |targets| {
+            Tensor::build::<T>(*log_p.shape(), |dx| {
+                softmax::cross_entropy_backward(log_p.slice(), targets, g.slice(), dx);
+            })
+        }));
+        vec![Some(dx)]
     }
 }
 
 /// # Cross-entropy
 impl Tensor {
-    /// The cross-entropy of logits [N, K] and N labels: for each item - w_y log softmax(x)_y, with label
+    /// The cross-entropy of logits [N, K] and labels [N]: for each item - w_y log softmax(x)_y, with label
     /// smoothing - sum_k w_k t'_k log softmax(x)_k. As in PyTorch, the mean of weighted losses divides by the sum
     /// of the labels' weights, not by N. A scalar, or [N] if not reduced.
     ///
     /// # Panics
-    /// If the logits do not have two axes, there are not N labels, a label is not below K, the weights are not K,
+    /// If the logits do not have two axes, the labels are not [N], a label is not below K, the weights are not K,
     /// or the smoothing is not in 0..=1.
     ///
     /// ```
-    /// # use autograd::{CrossEntropy, Tensor};
+    /// # use autograd::{CrossEntropy, Index, Tensor};
     /// let logits = Tensor::from([[0.0, 3f64.ln()]]);
-    /// let loss = logits.cross_entropy([1], CrossEntropy::default());
+    /// let loss = logits.cross_entropy(&Index::from([1]), CrossEntropy::default());
     /// assert!((loss.item() - (4.0f64 / 3.0).ln()).abs() < 1e-15);
     /// ```
     #[track_caller]
-    pub fn cross_entropy(&self, labels: impl AsRef<[u32]>, options: CrossEntropy) -> Tensor {
-        let labels = labels.as_ref();
+    pub fn cross_entropy(&self, labels: &Index, options: CrossEntropy) -> Tensor {
         let classes = options.check("cross_entropy", self);
         assert!(
-            labels.len() == self.shape()[0],
-            "cross_entropy: {} labels for the {} items of the logits {}",
-            labels.len(),
+            *labels.shape() == [self.shape()[0]],
+            "cross_entropy: labels {} must be [{}], one for each item of the logits {}",
+            labels.shape(),
             self.shape()[0],
             self.shape()
         );
-        if let Some(at) = labels.iter().position(|&label| label as usize >= classes) {
-            panic!("cross_entropy: label {} at position {at} is not below {classes}, the number of classes", labels[at]);
+        if let Some(at) = labels.data().iter().position(|&label| label as usize >= classes) {
+            panic!(
+                "cross_entropy: label {} at position {at} is not below {classes}, the number of classes",
+                labels.data()[at]
+            );
         }
-        let total: f64 = labels.iter().map(|&label| options.weight(label as usize)).sum();
+        let total: f64 = labels.data().iter().map(|&label| options.weight(label as usize)).sum();
         let reduction = options.reduction;
-        let losses = fused(ItemLosses { labels: labels.to_vec(), options }, &[self]);
+        let losses = fused(ItemLosses { labels: labels.clone(), options }, &[self]);
         match reduction {
             Reduction::Mean => losses.sum(..) / total,
             other => other.of(losses),
@@ -160,12 +183,14 @@ pub(super) fn samples() -> Vec<Sample> {
     };
     let labels = |case: &str, options: CrossEntropy| {
         Sample::new("cross_entropy", case, [Input::normal([3, 4])], move |x| {
-            x[0].cross_entropy([2, 0, 2], options.clone())
+            x[0].cross_entropy(&Index::from([2, 0, 2]), options.clone())
         })
     };
     let soft = |case: &str, options: CrossEntropy| {
         let inputs = [Input::normal([3, 4]), Input::uniform(0.0, 1.0, [3, 4])];
-        Sample::new("cross_entropy_soft", case, inputs, move |x| x[0].cross_entropy_soft(&x[1], options.clone()))
+        Sample::new("cross_entropy_soft", case, inputs, move |x| {
+            x[0].cross_entropy_soft(&x[1], options.clone())
+        })
     };
     use Reduction::{Mean, Sum};
     let list = vec![
@@ -176,13 +201,19 @@ pub(super) fn samples() -> Vec<Sample> {
         labels("weighted", options(0.0, true, Mean)),
         labels("weighted and smoothed", options(0.2, true, Mean)),
         Sample::new("cross_entropy", "one class", [Input::normal([2, 1])], |x| {
-            x[0].cross_entropy([0, 0], CrossEntropy::default())
+            x[0].cross_entropy(&Index::from([0, 0]), CrossEntropy::default())
         }),
         Sample::new("cross_entropy", "no items", [Input::normal([0, 3])], |x| {
-            x[0].cross_entropy([], CrossEntropy { reduction: Sum, ..Default::default() })
+            x[0].cross_entropy(
+                &Index::new::<u32>(&[], [0]),
+                CrossEntropy { reduction: Sum, ..Default::default() },
+            )
         }),
         Sample::new("cross_entropy", "many classes", [Input::normal([2, 70])], |x| {
-            x[0].cross_entropy([69, 3], CrossEntropy { label_smoothing: 0.1, ..Default::default() })
+            x[0].cross_entropy(
+                &Index::from([69, 3]),
+                CrossEntropy { label_smoothing: 0.1, ..Default::default() },
+            )
         }),
         soft("mean", options(0.0, false, Mean)),
         soft("items", options(0.0, false, Reduction::None)),
@@ -220,12 +251,12 @@ mod tests {
 
     #[test]
     fn agrees_with_the_sum_it_stands_for() {
-        let labels = [2, 0, 1, 2];
+        let labels = Index::from([2, 0, 1, 2]);
         for label_smoothing in [0.0, 0.3] {
             for class_weights in [None, Some(vec![0.5, 1.0, 3.0])] {
                 let o = CrossEntropy { label_smoothing, class_weights, reduction: Reduction::Mean };
-                let got = logits().cross_entropy(labels, o.clone()).item();
-                assert!((got - naive(&logits(), &labels, &o)).abs() < 1e-14);
+                let got = logits().cross_entropy(&labels, o.clone()).item();
+                assert!((got - naive(&logits(), labels.data(), &o)).abs() < 1e-14);
             }
         }
     }
@@ -233,7 +264,10 @@ mod tests {
     #[test]
     fn sure_and_excluded_classes_are_finite() {
         let x = Tensor::from([[1e4, 0.0, f64::NEG_INFINITY], [0.0, -1e4, 0.0]]).requires_grad();
-        let loss = x.cross_entropy([0, 1], CrossEntropy { reduction: Reduction::None, ..Default::default() });
+        let loss = x.cross_entropy(
+            &Index::from([0, 1]),
+            CrossEntropy { reduction: Reduction::None, ..Default::default() },
+        );
         assert_eq!(loss.at(&[0]), 0.0);
         assert!((loss.at(&[1]) - 1e4 - 2f64.ln()).abs() < 1e-11);
         let sum = loss.sum(..);
@@ -242,26 +276,28 @@ mod tests {
         assert_eq!(g[..3], [0.0; 3]);
         assert!(g.iter().zip(&recorded).all(|(a, b)| (a - b).abs() < 1e-15), "{g:?} {recorded:?}");
         let x = Tensor::from([[0.0f32, f32::NEG_INFINITY]]);
-        assert_eq!(x.cross_entropy([0], CrossEntropy::default()).item(), 0.0);
-        assert_eq!(x.cross_entropy([1], CrossEntropy::default()).item(), f64::INFINITY);
+        assert_eq!(x.cross_entropy(&Index::from([0]), CrossEntropy::default()).item(), 0.0);
+        assert_eq!(x.cross_entropy(&Index::from([1]), CrossEntropy::default()).item(), f64::INFINITY);
     }
 
     #[test]
     fn the_third_order_is_right_too() {
         let o = CrossEntropy { label_smoothing: 0.1, ..Default::default() };
-        gradcheck(|x| x[0].cross_entropy([2, 0, 1, 2], o.clone()), &[logits()], 3).assert();
+        gradcheck(|x| x[0].cross_entropy(&Index::from([2, 0, 1, 2]), o.clone()), &[logits()], 3).assert();
     }
 
     #[test]
     #[should_panic(expected = "cross_entropy: label 3 at position 2 is not below 3, the number of classes")]
     fn labels_are_classes() {
-        logits().cross_entropy([0, 1, 3, 5], CrossEntropy::default());
+        logits().cross_entropy(&Index::from([0, 1, 3, 5]), CrossEntropy::default());
     }
 
     #[test]
-    #[should_panic(expected = "cross_entropy: 2 labels for the 4 items of the logits [4, 3]")]
+    #[should_panic(
+        expected = "cross_entropy: labels [2] must be [4], one for each item of the logits [4, 3]"
+    )]
     fn every_item_has_a_label() {
-        logits().cross_entropy(vec![0, 1], CrossEntropy::default());
+        logits().cross_entropy(&Index::from([0, 1]), CrossEntropy::default());
     }
 
     #[test]

@@ -155,9 +155,12 @@ pub(super) fn samples() -> Vec<Sample> {
         Sample::new("bce_with_logits", "mean", [Input::normal([3, 4]), bits()], |x| {
             x[0].bce_with_logits(&x[1], None, Mean)
         }),
-        Sample::new("bce_with_logits", "weighted", [Input::normal([3, 4]), bits(), Input::normal([4])], |x| {
-            x[0].bce_with_logits(&x[1], Some(&x[2]), Each)
-        }),
+        Sample::new(
+            "bce_with_logits",
+            "weighted",
+            [Input::normal([3, 4]), bits(), Input::normal([4])],
+            |x| x[0].bce_with_logits(&x[1], Some(&x[2]), Each),
+        ),
     ];
     list.into_iter().map(|s| s.group(Group::Loss)).collect()
 }
@@ -190,7 +193,10 @@ mod tests {
             (vec![0.0, 0.25, 3.0, 0.0625], vec![0.0, 0.5, -1.0, -0.25])
         );
         let (x, t) = (Tensor::from(x), Tensor::from(t));
-        assert_eq!((x.mse(&t, Reduction::Sum).item(), x.mse(&t, Reduction::Mean).item()), (17.25, 17.25 / 4.0));
+        assert_eq!(
+            (x.mse(&t, Reduction::Sum).item(), x.mse(&t, Reduction::Mean).item()),
+            (17.25, 17.25 / 4.0)
+        );
     }
 
     #[test]
