@@ -13,8 +13,7 @@
 
 use std::fmt;
 
-use crate::kinds::fused::{Fused, fused, gradients_of};
-use crate::ops::stack;
+use crate::kinds::fused::{Fused, enter, fused, gradients_of};
 use crate::pass;
 use crate::tensor::Tensor;
 
@@ -71,22 +70,12 @@ fn pull(
     x: &[Tensor],
     seed: impl FnOnce(&Tensor) -> Tensor,
 ) -> (Tensor, Vec<Tensor>) {
-    let (mut value, mut cotangent) = (None, None);
     let recording = x.iter().any(Tensor::is_tracked);
-    let found = gradients_of(
-        |x| {
-            let y = f(x);
-            cotangent = Some(seed(&y));
-            value = Some(if recording { y.clone() } else { y.value() });
-            y
-        },
-        x,
-        &vec![true; x.len()],
-        |_| cotangent.take().expect("set with the value"),
-        recording,
-    );
+    let inside: Vec<Tensor> = x.iter().map(enter).collect();
+    let y = f(&inside);
+    let found = pass::grad(&y, seed(&y), &inside.iter().collect::<Vec<_>>(), recording);
     let grads = found.into_iter().zip(x).map(|(g, x)| g.unwrap_or_else(|| zeros_like(x))).collect();
-    (value.expect("f was called"), grads)
+    (if recording { y } else { y.value() }, grads)
 }
 
 /// f(x) and the Jacobian-vector product J `tangents`: how f changes when the inputs move along `tangents`. Exact,
@@ -104,7 +93,7 @@ fn pull(
 pub fn jvp(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor], tangents: &[Tensor]) -> (Tensor, Tensor) {
     alike("jvp", "tangent", x, tangents);
     let recording = x.iter().chain(tangents).any(Tensor::is_tracked);
-    let leaves: Vec<Tensor> = x.iter().map(|x| if x.is_tracked() { x.clone() } else { x.requires_grad() }).collect();
+    let leaves: Vec<Tensor> = x.iter().map(enter).collect();
     let y = f(&leaves);
     let u = Tensor::zeros(y.shape(), y.dtype()).requires_grad();
     let refs: Vec<&Tensor> = leaves.iter().collect();
@@ -157,7 +146,7 @@ pub fn hvp(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor], vectors: &[Tensor]
 #[track_caller]
 pub fn jacobian(f: impl FnOnce(&[Tensor]) -> Tensor, x: &Tensor) -> Tensor {
     let recording = x.is_tracked();
-    let leaf = if recording { x.clone() } else { x.requires_grad() };
+    let leaf = enter(x);
     let y = f(std::slice::from_ref(&leaf));
     let dims: Vec<usize> = y.shape().iter().chain(x.shape().iter()).copied().collect();
     let row = |i: usize| {
@@ -168,7 +157,7 @@ pub fn jacobian(f: impl FnOnce(&[Tensor]) -> Tensor, x: &Tensor) -> Tensor {
     if rows.is_empty() {
         return Tensor::zeros(dims.as_slice(), x.dtype());
     }
-    stack(&rows.iter().collect::<Vec<_>>(), 0).reshape(dims.as_slice())
+    Tensor::stack(&rows.iter().collect::<Vec<_>>(), 0).reshape(dims.as_slice())
 }
 
 /// The Hessian of the scalar f at one input, of shape [shape of x, shape of x].
@@ -201,13 +190,17 @@ pub fn hessian(f: impl FnOnce(&[Tensor]) -> Tensor, x: &Tensor) -> Tensor {
 /// # Panics
 /// If a loss has more than one element.
 #[track_caller]
-pub fn per_sample_grad(loss: impl Fn(&[Tensor], usize) -> Tensor, parameters: &[Tensor], n: usize) -> Vec<Tensor> {
+pub fn per_sample_grad(
+    loss: impl Fn(&[Tensor], usize) -> Tensor,
+    parameters: &[Tensor],
+    n: usize,
+) -> Vec<Tensor> {
     let rows: Vec<Vec<Tensor>> = (0..n).map(|i| grad(|p| loss(p, i), parameters)).collect();
     let column = |(p, parameter): (usize, &Tensor)| {
         if n == 0 {
             return Tensor::zeros(parameter.shape().insert(0, 0), parameter.dtype());
         }
-        stack(&rows.iter().map(|row| &row[p]).collect::<Vec<_>>(), 0)
+        Tensor::stack(&rows.iter().map(|row| &row[p]).collect::<Vec<_>>(), 0)
     };
     parameters.iter().enumerate().map(column).collect()
 }
@@ -250,7 +243,7 @@ impl<F: Fn(&[Tensor]) -> Tensor + Send + Sync + 'static> Fused for Recompute<F> 
         ((self.0)(x), ())
     }
     fn backward(&self, x: &[Tensor], (): &(), g: &Tensor, wants: &[bool]) -> Vec<Option<Tensor>> {
-        gradients_of(|x| (self.0)(x), x, wants, |_| g.clone(), false)
+        gradients_of(|x| (self.0)(x), x, wants, g, false)
     }
 }
 

@@ -280,7 +280,7 @@ mod tests {
             Archive::from_bytes(&bytes)
         };
         assert!(swap("\"F32\"", "\"F31\"").is_err());
-        assert!(swap("\"shape\":[2,2]", "\"shape\":[2,3]").is_err());
+        assert!(swap("\"shape\":[2, 2]", "\"shape\":[2, 3]").is_err());
         assert!(swap("{\"dtype\"", "[\"dtype\"").is_err());
     }
 

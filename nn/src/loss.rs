@@ -10,5 +10,5 @@ use autograd::{CrossEntropy, Index, Tensor};
 #[track_caller]
 pub fn cross_entropy(logits: &Tensor, labels: &[u32], smoothing: f64) -> Tensor {
     let labels = Index::new(labels, [labels.len()]);
-    logits.cross_entropy(&labels, CrossEntropy { smoothing, ..CrossEntropy::default() })
+    logits.cross_entropy(&labels, CrossEntropy { label_smoothing: smoothing, ..CrossEntropy::default() })
 }

@@ -39,7 +39,7 @@ pub(crate) fn label_ranks(logits: &Tensor, labels: &[u32]) -> Vec<usize> {
     fn ranks<T: Scalar>(logits: &[T], classes: usize, labels: &[u32]) -> Vec<usize> {
         let rank = |(row, &label): (&[T], &u32)| {
             let own = row[label as usize];
-            if row.iter().any(|v| v.is_nan()) {
+            if row.iter().any(|v| v.to_f64().is_nan()) {
                 return usize::MAX;
             }
             row.iter().enumerate().filter(|&(c, &v)| v > own || (v == own && c < label as usize)).count()

@@ -110,7 +110,7 @@ impl<F: Fused> Rule for FusedRule<F> {
         let g = cx.take_g();
         let gradients = if cx.recording() {
             let x: Vec<Tensor> = self.x.iter().enumerate().map(|(i, x)| cx.input(i, x)).collect();
-            gradients_of(|x| self.f.definition(x), &x, &wants, |_| g, true)
+            gradients_of(|x| self.f.definition(x), &x, &wants, &g, true)
         } else {
             self.f.backward(&self.x, &self.kept, &g, &wants)
         };
@@ -130,34 +130,31 @@ impl<F: Fused> Rule for FusedRule<F> {
     }
 }
 
-/// Gradients of sum(g * f(x)) with respect to the wanted `x`, by differentiating `f`; `g` is given f(x).
-///
-/// Each x is seen by `f` through an identity node of its own: the pass ends there, so that what x depends on is
-/// not counted twice, and yet a recorded gradient still depends on x itself.
+/// Gradients of sum(g * f(x)) with respect to the wanted `x`, by differentiating `f`.
 pub(crate) fn gradients_of(
     f: impl FnOnce(&[Tensor]) -> Tensor,
     x: &[Tensor],
     wants: &[bool],
-    g: impl FnOnce(&Tensor) -> Tensor,
+    g: &Tensor,
     recording: bool,
 ) -> Vec<Option<Tensor>> {
-    let inside: Vec<Tensor> = x
-        .iter()
-        .zip(wants)
-        .map(|(x, &wanted)| match (wanted, x.is_tracked()) {
-            (true, true) => alias(x),
-            (true, false) => x.requires_grad(),
-            (false, _) => x.clone(),
-        })
-        .collect();
+    let inside: Vec<Tensor> =
+        x.iter().zip(wants).map(|(x, &w)| if w { enter(x) } else { x.clone() }).collect();
     let y = f(&inside);
     let wanted: Vec<&Tensor> = inside.iter().zip(wants).filter(|(_, w)| **w).map(|(x, _)| x).collect();
-    let g = g(&y);
-    let mut found = pass::grad(&y, g, &wanted, recording).into_iter();
+    let mut found = pass::grad(&y, g.clone(), &wanted, recording).into_iter();
     wants.iter().map(|&w| if w { found.next().flatten() } else { None }).collect()
 }
 
+/// x as an input of a function that is to be differentiated on its own: a node of its own, where the pass ends.
+/// So what x depends on is not counted twice, and yet a recorded gradient still depends on x itself.
+#[track_caller]
+pub(crate) fn enter(x: &Tensor) -> Tensor {
+    if x.is_tracked() { alias(x) } else { x.requires_grad() }
+}
+
 /// x under another node.
+#[track_caller]
 fn alias(x: &Tensor) -> Tensor {
     node::record("alias", x.value(), [x], |_| Alias)
 }

@@ -79,7 +79,7 @@ impl Module for Conv2d {
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
         let output = match conv2d_shape(input, self.weight.shape(), &self.options) {
             Ok(output) => output,
-            Err(rule) => return misfit(path, "Conv2d", input, rule),
+            Err(rule) => return misfit(path, "Conv2d", rule),
         };
         let w = self.weight.shape();
         let mut layer = format!("Conv2d {}x{}", w[2], w[3]);

@@ -44,7 +44,7 @@ impl Module for Linear {
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
         let [outputs, inputs] = [self.weight.shape()[0], self.weight.shape()[1]];
         if input.rank() != 2 || input[1] != inputs {
-            return misfit(path, "Linear", input, format_args!("[N, {inputs}] is needed"));
+            return misfit(path, "Linear", format_args!("input {input}: [N, {inputs}] is needed"));
         }
         let output = Shape::new(&[input[0], outputs]);
         let flops = 2 * (output.numel() * inputs) as u64;

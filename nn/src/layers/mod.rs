@@ -16,11 +16,9 @@ pub use norm::{BatchNorm, GroupNorm, LayerNorm};
 pub use pool::{AvgPool2d, Flatten, GlobalAvgPool, MaxPool2d};
 pub use sequential::Sequential;
 
-use autograd::Shape;
-
 use crate::error::Error;
 
 /// The error of a layer whose input does not fit.
-fn misfit<T>(path: &str, layer: &str, input: &Shape, rule: impl std::fmt::Display) -> Result<T, Error> {
-    Err(Error::Config(format!("{path} ({layer}): input {input}: {rule}")))
+fn misfit<T>(path: &str, layer: &str, rule: impl std::fmt::Display) -> Result<T, Error> {
+    Err(Error::Config(format!("{path} ({layer}): {rule}")))
 }

@@ -73,7 +73,7 @@ impl Module for BatchNorm {
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
         let channels = self.weight.numel();
         if input.rank() < 2 || input[1] != channels {
-            return misfit(path, "BatchNorm", input, format_args!("[N, {channels}, ..] is needed"));
+            return misfit(path, "BatchNorm", format_args!("input {input}: [N, {channels}, ..] is needed"));
         }
         plan.row(self, path, "BatchNorm", *input, 4 * input.numel() as u64)
     }
@@ -109,7 +109,7 @@ impl Module for LayerNorm {
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
         let shape = self.weight.shape();
         if !input.ends_with(shape) {
-            return misfit(path, "LayerNorm", input, format_args!("the last axes must be {shape}"));
+            return misfit(path, "LayerNorm", format_args!("input {input}: the last axes must be {shape}"));
         }
         plan.row(self, path, "LayerNorm", *input, 8 * input.numel() as u64)
     }
@@ -155,7 +155,7 @@ impl Module for GroupNorm {
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
         let channels = self.weight.numel();
         if input.rank() < 2 || input[1] != channels {
-            return misfit(path, "GroupNorm", input, format_args!("[N, {channels}, ..] is needed"));
+            return misfit(path, "GroupNorm", format_args!("input {input}: [N, {channels}, ..] is needed"));
         }
         plan.row(self, path, format!("GroupNorm {}", self.groups), *input, 8 * input.numel() as u64)
     }

@@ -1,6 +1,6 @@
 //! Pooling, and the end of an image.
 
-use autograd::{Shape, Tensor};
+use autograd::{Shape, Tensor, pool2d_shape};
 
 use super::misfit;
 use crate::error::Error;
@@ -8,24 +8,21 @@ use crate::module::{Context, Module};
 use crate::summary::Summary;
 use crate::tensors;
 
-/// The largest value of each window; no padding.
+/// The largest value of each window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MaxPool2d {
-    /// The side of the square window.
-    pub kernel: usize,
+    /// The window's height and width.
+    pub kernel: [usize; 2],
     /// Positions between windows.
-    pub stride: usize,
+    pub stride: [usize; 2],
+    /// The border, which never wins.
+    pub padding: [usize; 2],
 }
 
 impl MaxPool2d {
-    /// Windows side by side.
-    ///
-    /// # Panics
-    /// If `kernel` is 0.
-    #[track_caller]
+    /// Square windows side by side.
     pub fn new(kernel: usize) -> MaxPool2d {
-        assert!(kernel > 0, "MaxPool2d: a window has at least one element");
-        MaxPool2d { kernel, stride: kernel }
+        MaxPool2d { kernel: [kernel; 2], stride: [kernel; 2], padding: [0; 2] }
     }
 }
 
@@ -33,34 +30,34 @@ impl Module for MaxPool2d {
     tensors!();
 
     fn forward(&mut self, x: &Tensor, _: &mut Context) -> Tensor {
-        x.max_pool2d(window(self.kernel, self.stride))
+        x.max_pool2d(self.kernel, self.stride, self.padding)
     }
 
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
-        let layer = format!("MaxPool2d {0}x{0}", self.kernel);
-        let output = pooled(path, &layer, input, self.kernel, self.stride)?;
-        plan.row(self, path, layer, output, (output.numel() * self.kernel * self.kernel) as u64)
+        let MaxPool2d { kernel, stride, padding } = *self;
+        let layer = format!("MaxPool2d {}x{}", kernel[0], kernel[1]);
+        match pool2d_shape(input, kernel, stride, padding) {
+            Ok(output) => plan.row(self, path, layer, output, (output.numel() * kernel[0] * kernel[1]) as u64),
+            Err(rule) => misfit(path, &layer, rule),
+        }
     }
 }
 
-/// The mean of each window; no padding.
+/// The mean of each window; the border counts as zeros.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AvgPool2d {
-    /// The side of the square window.
-    pub kernel: usize,
+    /// The window's height and width.
+    pub kernel: [usize; 2],
     /// Positions between windows.
-    pub stride: usize,
+    pub stride: [usize; 2],
+    /// Zeros around the image.
+    pub padding: [usize; 2],
 }
 
 impl AvgPool2d {
-    /// Windows side by side.
-    ///
-    /// # Panics
-    /// If `kernel` is 0.
-    #[track_caller]
+    /// Square windows side by side.
     pub fn new(kernel: usize) -> AvgPool2d {
-        assert!(kernel > 0, "AvgPool2d: a window has at least one element");
-        AvgPool2d { kernel, stride: kernel }
+        AvgPool2d { kernel: [kernel; 2], stride: [kernel; 2], padding: [0; 2] }
     }
 }
 
@@ -68,25 +65,17 @@ impl Module for AvgPool2d {
     tensors!();
 
     fn forward(&mut self, x: &Tensor, _: &mut Context) -> Tensor {
-        x.avg_pool2d(window(self.kernel, self.stride))
+        x.avg_pool2d(self.kernel, self.stride, self.padding, true)
     }
 
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
-        let layer = format!("AvgPool2d {0}x{0}", self.kernel);
-        let output = pooled(path, &layer, input, self.kernel, self.stride)?;
-        plan.row(self, path, layer, output, (output.numel() * self.kernel * self.kernel) as u64)
+        let AvgPool2d { kernel, stride, padding } = *self;
+        let layer = format!("AvgPool2d {}x{}", kernel[0], kernel[1]);
+        match pool2d_shape(input, kernel, stride, padding) {
+            Ok(output) => plan.row(self, path, layer, output, (output.numel() * kernel[0] * kernel[1]) as u64),
+            Err(rule) => misfit(path, &layer, rule),
+        }
     }
-}
-
-fn pooled(path: &str, layer: &str, input: &Shape, kernel: usize, stride: usize) -> Result<Shape, Error> {
-    if input.rank() != 4 {
-        return misfit(path, layer, input, "[N, C, H, W] is needed");
-    }
-    if input[2] < kernel || input[3] < kernel {
-        return misfit(path, layer, input, "the window is larger than the image");
-    }
-    let out = |size: usize| (size - kernel) / stride + 1;
-    Ok(Shape::new(&[input[0], input[1], out(input[2]), out(input[3])]))
 }
 
 /// The mean over each channel of an image: [N, C, H, W] to [N, C].
@@ -97,12 +86,12 @@ impl Module for GlobalAvgPool {
     tensors!();
 
     fn forward(&mut self, x: &Tensor, _: &mut Context) -> Tensor {
-        x.mean([2, 3])
+        x.global_avg_pool2d()
     }
 
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
         if input.rank() != 4 {
-            return misfit(path, "GlobalAvgPool", input, "[N, C, H, W] is needed");
+            return misfit(path, "GlobalAvgPool", format_args!("input {input}: [N, C, H, W] is needed"));
         }
         plan.row(self, path, "GlobalAvgPool", Shape::new(&input[..2]), input.numel() as u64)
     }
@@ -121,7 +110,7 @@ impl Module for Flatten {
 
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
         if input.rank() < 2 {
-            return misfit(path, "Flatten", input, "[N, ..] is needed");
+            return misfit(path, "Flatten", format_args!("input {input}: [N, ..] is needed"));
         }
         let output = Shape::new(&[input[0], input[1..].iter().product()]);
         plan.row(self, path, "Flatten", output, 0)

@@ -148,6 +148,17 @@ impl Optimizer {
         Ok(())
     }
 
+    /// Makes room for what will be remembered of each parameter. A training step does so first, not last: then
+    /// its peak of memory is that of all steps, and the next allocates nothing.
+    pub(crate) fn prepare(&mut self, model: &dyn Module) {
+        for (name, p) in model.named_parameters() {
+            if !self.memory.contains_key(&name) && !self.is_frozen(&name) {
+                let slots = self.rule.slots().iter().map(|_| Tensor::zeros(p.shape(), p.dtype())).collect();
+                self.memory.insert(name, Memory { updates: 0, slots });
+            }
+        }
+    }
+
     /// Updates the parameters of `model` in place from the gradients of a loss, at learning rate `lr`.
     ///
     /// # Errors
@@ -175,6 +186,7 @@ impl Optimizer {
 
     /// Clips the gradients and applies the rule.
     pub(crate) fn update(&mut self, model: &mut dyn Module, mut gradients: BTreeMap<String, Tensor>, lr: f64) {
+        self.prepare(model);
         self.clip.apply(gradients.values_mut());
         model.visit_mut(&mut |name, p, kind| {
             if kind == Kind::Parameter
@@ -192,15 +204,7 @@ impl Optimizer {
         let group = self.group_of(name);
         let lr = lr * group.map_or(1.0, |g| g.lr_factor);
         let weight_decay = group.and_then(|g| g.weight_decay).unwrap_or(self.weight_decay);
-        let slots = self.rule.slots().len();
-        let fresh = || {
-            let zeros = || Tensor::zeros(p.shape(), p.dtype());
-            Memory { updates: 0, slots: (0..slots).map(|_| zeros()).collect() }
-        };
-        if !self.memory.contains_key(name) {
-            self.memory.insert(name.to_string(), fresh());
-        }
-        let memory = self.memory.get_mut(name).expect("it was just put there");
+        let memory = self.memory.get_mut(name).expect("prepare made room for every parameter");
         memory.updates += 1;
         let t = memory.updates;
         let g = g.data::<T>();

@@ -89,9 +89,10 @@ impl Schedule {
     }
 }
 
-/// From `a` at t = 0 to `b` at t = 1 and after.
+/// From `a` at t = 0 to `b` at t = 1 and after, exactly at both ends.
 fn half_cosine(a: f64, b: f64, t: f64) -> f64 {
-    if t >= 1.0 { b } else { b + (a - b) * (1.0 + (PI * t).cos()) / 2.0 }
+    let cos = (PI * t.min(1.0)).cos();
+    (a * (1.0 + cos) + b * (1.0 - cos)) / 2.0
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::archive::Archive;
 use crate::error::Error;
+use crate::module::Module;
 use crate::state::load_state_dict;
 
 use super::Trainer;

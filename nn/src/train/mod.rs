@@ -157,6 +157,7 @@ impl Trainer {
     /// If the batch does not fit the model.
     pub fn step(&mut self, batch: &Batch) -> Result<StepMetrics, Error> {
         let start = Instant::now();
+        self.optimizer.prepare(&self.model);
         let before = self.model.clone();
         match self.gradients(batch) {
             Ok((values, gradients)) => {
@@ -173,7 +174,10 @@ impl Trainer {
             }
             Err(Error::NotFinite { step, what, .. }) => {
                 self.model = before.clone();
-                let again = detect_anomaly(|| self.forward(batch).map(|(loss, _)| loss.backward()));
+                let again = detect_anomaly(|| {
+                    // Not backwards from a loss that already is not finite: all its gradients would be to blame.
+                    self.forward(batch).map(|(loss, _)| if loss.is_finite() { drop(loss.backward()) })
+                });
                 self.model = before;
                 Err(Error::NotFinite { step, what, anomaly: again.err().map(Box::new) })
             }

@@ -7,7 +7,7 @@ use crate::real::Element;
 /// Numbers in -1..1 without a pattern.
 fn numbers(n: usize, seed: u64) -> Vec<f64> {
     let unit = |i: u64| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 11) as f64 / (1u64 << 53) as f64;
-    (0..n as u64).map(|i| 2.0 * unit((i + 1) * (seed + 1) ^ (i << 7)) - 1.0).collect()
+    (0..n as u64).map(|i| 2.0 * unit(((i + 1) * (seed + 1)) ^ (i << 7)) - 1.0).collect()
 }
 
 fn cast<T: Element>(x: &[f64]) -> Vec<T> {
