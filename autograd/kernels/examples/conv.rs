@@ -1,6 +1,6 @@
 //! Times the convolution slots and matrix products of common networks.
 //!
-//! `cargo run --release -p kernels --example conv [direct|f2|f4|auto] [name]`: one line per shape with the
+//! `cargo run --release -p kernels --example conv [direct|f2|f4|auto] [name] [batch]`: one line per shape with the
 //! fastest of several runs of each slot, in milliseconds and in direct GFLOP/s.
 
 use std::time::Instant;
@@ -84,6 +84,7 @@ fn main() {
         _ => Algorithm::Auto,
     };
     let name = arguments.next().unwrap_or_default();
+    let batch = arguments.next().map_or(128, |b| b.parse().expect("the batch is a number"));
     set_algorithm(algorithm);
     println!(
         "{algorithm:?}: milliseconds and GFLOP/s of forward, grad_input, grad_weight (gemm: NN, NT, TN)"
@@ -97,16 +98,16 @@ fn main() {
             ([128, 256], 8),
             ([256, 256], 8),
         ] {
-            conv("cnn9", 128, 1, channels, size, 3, 1);
+            conv("cnn9", batch, 1, channels, size, 3, 1);
         }
     }
     if "resnet".contains(&name) {
         for (channels, size) in [([16, 16], 32), ([32, 32], 16), ([64, 64], 8)] {
-            conv("resnet", 128, 1, channels, size, 3, 1);
+            conv("resnet", batch, 1, channels, size, 3, 1);
         }
-        conv("resnet", 128, 1, [16, 32], 32, 3, 2);
-        conv("resnet", 128, 1, [16, 32], 32, 1, 2);
-        conv("resnet", 128, 1, [32, 64], 16, 3, 2);
+        conv("resnet", batch, 1, [16, 32], 32, 3, 2);
+        conv("resnet", batch, 1, [16, 32], 32, 1, 2);
+        conv("resnet", batch, 1, [32, 64], 16, 3, 2);
     }
     if "lenet".contains(&name) {
         conv("lenet", 64, 1, [1, 32], 28, 5, 1);

@@ -75,10 +75,20 @@ pub fn fused<F: Fused>(f: F, inputs: &[&Tensor]) -> Tensor {
 pub(crate) fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<F::Kept>) {
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
     let (value, kept) = f.forward(&x);
+    assert_untracked(F::NAME, &value);
     let kept = Arc::new(kept);
     let out =
         node::record(F::NAME, value, inputs.iter().copied(), |_| FusedRule { f, x, kept: Arc::clone(&kept) });
     (out, kept)
+}
+
+/// The inputs are constants here, so a tracked result depends on some other tensor, which would get no gradient.
+#[track_caller]
+fn assert_untracked(name: &str, value: &Tensor) {
+    assert!(
+        !value.is_tracked(),
+        "{name}: the function uses a tracked tensor that is not among its inputs and would get no gradient; pass it as an input"
+    );
 }
 
 #[derive(Debug)]
@@ -98,7 +108,7 @@ impl<F: Fused> Rule for FusedRule<F> {
         let g = cx.take_g();
         let gradients = if cx.recording() {
             let x: Vec<Tensor> = self.x.iter().enumerate().map(|(i, x)| cx.input(i, x)).collect();
-            gradients_of(|x| self.f.definition(x), &x, &wants, &g, true)
+            gradients_of(|x| self.f.definition(x), &x, &wants, |_| g, true)
         } else {
             self.f.backward(&self.x, &self.kept, &g, &wants)
         };
@@ -118,7 +128,7 @@ impl<F: Fused> Rule for FusedRule<F> {
     }
 }
 
-/// Gradients of sum(g * f(x)) with respect to the wanted `x`, by differentiating `f`.
+/// Gradients of sum(g * f(x)) with respect to the wanted `x`, by differentiating `f`; `g` is given f(x).
 ///
 /// Each x is seen by `f` through an identity node of its own: the pass ends there, so that what x depends on is
 /// not counted twice, and yet a recorded gradient still depends on x itself.
@@ -126,7 +136,7 @@ pub(crate) fn gradients_of(
     f: impl FnOnce(&[Tensor]) -> Tensor,
     x: &[Tensor],
     wants: &[bool],
-    g: &Tensor,
+    g: impl FnOnce(&Tensor) -> Tensor,
     recording: bool,
 ) -> Vec<Option<Tensor>> {
     let inside: Vec<Tensor> = x
@@ -140,7 +150,8 @@ pub(crate) fn gradients_of(
         .collect();
     let y = f(&inside);
     let wanted: Vec<&Tensor> = inside.iter().zip(wants).filter(|(_, w)| **w).map(|(x, _)| x).collect();
-    let mut found = pass::grad(&y, g.clone(), &wanted, recording).into_iter();
+    let g = g(&y);
+    let mut found = pass::grad(&y, g, &wanted, recording).into_iter();
     wants.iter().map(|&w| if w { found.next().flatten() } else { None }).collect()
 }
 
@@ -207,7 +218,9 @@ pub trait Custom: Debug + Send + Sync + 'static {
 #[track_caller]
 pub fn custom<C: Custom>(c: C, inputs: &[&Tensor]) -> Tensor {
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
-    let value = c.forward(&x).value();
+    let value = c.forward(&x);
+    assert_untracked(C::NAME, &value);
+    let value = value.value();
     node::record(C::NAME, value, inputs.iter().copied(), |y| CustomRule { c, x, y: y.value() })
 }
 
@@ -236,9 +249,15 @@ impl<C: Custom> Rule for CustomRule<C> {
             x.len()
         );
         for (i, gradient) in gradients.into_iter().enumerate() {
-            if let Some(gradient) = gradient {
-                cx.give(i, gradient);
-            }
+            let Some(gradient) = gradient else { continue };
+            assert!(
+                gradient.shape() == x[i].shape(),
+                "{}: gradient() returned shape {} for input {i} of shape {}",
+                C::NAME,
+                gradient.shape(),
+                x[i].shape()
+            );
+            cx.give(i, gradient);
         }
     }
 

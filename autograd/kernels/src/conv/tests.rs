@@ -1,10 +1,6 @@
 use super::*;
-use crate::simd::{self, Level};
+use crate::simd::{self, Level, SETTINGS};
 use crate::{aligned::Aligned, par};
-use std::sync::Mutex;
-
-/// The algorithm, the SIMD level and the number of threads are the process's: one test at a time.
-static ONE: Mutex<()> = Mutex::new(());
 
 /// Numbers in -1..1, the same on every run.
 fn noise<T: Element>(len: usize, seed: u64) -> Aligned<T> {
@@ -85,10 +81,11 @@ fn levels() -> Vec<Level> {
 
 #[test]
 fn every_slot_is_what_the_definition_says() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for level in levels() {
         simd::set_level(level);
         for s in grid() {
+            set_algorithm(Algorithm::Auto);
             for which in 0..3 {
                 let (e32, e64) = (error::<f32>(&s, which), error::<f64>(&s, which));
                 assert!(e32 < 1e-5, "f32 {level:?} slot {which} {s:?}: {e32}");
@@ -100,7 +97,7 @@ fn every_slot_is_what_the_definition_says() {
 
 #[test]
 fn an_empty_batch_has_zero_weight_gradient() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let s = shape(0, [2, 3], [5, 5], [3, 3]);
     let [x, w, y] = operands::<f32>(&s);
     assert!(slot(&s, 0, true, &x, &w, &y).is_empty());
@@ -117,7 +114,7 @@ fn a_kernel_larger_than_the_padded_input_is_refused() {
 
 #[test]
 fn bits_do_not_depend_on_threads() {
-    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let before = par::threads();
     let padding = [1, 1];
     for s in [
@@ -137,4 +134,70 @@ fn bits_do_not_depend_on_threads() {
         }
     }
     par::set_threads(before);
+}
+
+/// Shapes that every Winograd tile must handle: remainders of all kinds, every padding, few and many channels.
+fn winograd_shapes() -> Vec<Conv2d> {
+    let mut shapes = vec![];
+    for channels in [[1, 1], [3, 5], [16, 16], [17, 40], [33, 16]] {
+        for input in [[3, 3], [4, 5], [9, 7], [16, 16], [13, 30], [1, 40]] {
+            for padding in [[0, 0], [1, 1], [2, 2], [1, 0]] {
+                if (0..2).all(|i| input[i] + 2 * padding[i] >= 3) {
+                    shapes.push(Conv2d { padding, ..shape(3, channels, input, [3, 3]) });
+                }
+            }
+        }
+    }
+    shapes
+}
+
+#[test]
+fn winograd_is_algebraically_exact() {
+    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    for level in levels() {
+        simd::set_level(level);
+        for s in winograd_shapes() {
+            let [x, w, y] = operands::<f64>(&s);
+            for which in 0..3 {
+                let mut out = vec![f64::NAN; [y.len(), x.len(), w.len()][which]];
+                let want = slot(&s, which, false, &x, &w, &y);
+                for tile in [2, 4] {
+                    match (which, tile) {
+                        (0, 2) => winograd::forward::<_, F2, 2, 4>(&s, &x, &w, &mut out),
+                        (0, _) => winograd::forward::<_, F4, 4, 6>(&s, &x, &w, &mut out),
+                        (1, 2) => winograd::grad_input::<_, F2, 2, 4>(&s, &y, &w, &mut out),
+                        (1, _) => winograd::grad_input::<_, F4, 4, 6>(&s, &y, &w, &mut out),
+                        (_, 2) => winograd::weight::grad_weight::<_, F2, 2, 4>(&s, &x, &y, &mut out),
+                        _ => winograd::weight::grad_weight::<_, F4, 4, 6>(&s, &x, &y, &mut out),
+                    }
+                    for (i, (got, want)) in out.iter().zip(&want).enumerate() {
+                        assert!(
+                            (got - want).abs() < 1e-12,
+                            "{level:?} F{tile} slot {which} {s:?} at {i}: {got} {want}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn every_algorithm_keeps_its_bound() {
+    let _one = ONE.lock().unwrap_or_else(|e| e.into_inner());
+    simd::set_level(simd::detect());
+    for (batch, channels, side) in
+        [(2, [16, 16], 30), (2, [64, 64], 32), (4, [128, 128], 16), (6, [256, 256], 8)]
+    {
+        let s = Conv2d { padding: [1, 1], ..shape(batch, channels, [side; 2], [3, 3]) };
+        for a in [Algorithm::Direct, Algorithm::F2, Algorithm::F4, Algorithm::Auto] {
+            set_algorithm(a);
+            for which in 0..3 {
+                let e = error::<f32>(&s, which);
+                println!("{a:?} {which} {channels:?} {e:e}");
+                assert!(e < a.bound(), "{a:?} slot {which} {s:?}: {e}");
+            }
+        }
+        set_algorithm(Algorithm::Auto);
+    }
 }

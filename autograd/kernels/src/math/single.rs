@@ -224,15 +224,15 @@ mod tests {
         let sigmoid = |x: f64| if x < 0.0 { x.exp() / (1.0 + x.exp()) } else { 1.0 / (1.0 + (-x).exp()) };
         check(
             "sigmoid",
-            worst(|x| Math::sigmoid::<Fused>(x), sigmoid, -INF, INF),
-            worst(|x| Math::sigmoid::<Plain>(x), sigmoid, -INF, INF),
+            worst(Math::sigmoid::<Fused>, sigmoid, -INF, INF),
+            worst(Math::sigmoid::<Plain>, sigmoid, -INF, INF),
             2.5,
         );
         let softplus = |x: f64| x.max(0.0) + (-x.abs()).exp().ln_1p();
         check(
             "softplus",
-            worst(|x| Math::softplus::<Fused>(x), softplus, -INF, INF),
-            worst(|x| Math::softplus::<Plain>(x), softplus, -INF, INF),
+            worst(Math::softplus::<Fused>, softplus, -INF, INF),
+            worst(Math::softplus::<Plain>, softplus, -INF, INF),
             2.5,
         );
     }

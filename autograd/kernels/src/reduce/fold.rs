@@ -6,16 +6,25 @@ use crate::math::Math;
 use crate::real::{Arithmetic, Element, Num, Real};
 
 /// Running results side by side in a row: several registers' worth, to hide the latency of addition.
-pub(super) const LANES: usize = 64;
+const LANES: usize = 64;
 /// Blocks of LANES that are summed before they are added to the total.
-pub(super) const RUN: usize = 16;
+const RUN: usize = 16;
 
 /// x itself.
-pub(super) struct Same;
+pub(crate) struct Same;
 impl Map<1> for Same {
     #[inline(always)]
     fn call<R: Real>(&self, [x]: [R; 1]) -> R {
         x
+    }
+}
+
+/// x y.
+pub(crate) struct Product;
+impl Map<2> for Product {
+    #[inline(always)]
+    fn call<R: Real>(&self, [x, y]: [R; 2]) -> R {
+        x * y
     }
 }
 
@@ -47,45 +56,50 @@ impl<T: Element> Map<1> for ExpShifted<T> {
     }
 }
 
+/// f of plain elements.
 #[inline(always)]
-fn of<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: [T; N]) -> T {
+pub(crate) fn of<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: [T; N]) -> T {
     f.call(x.map(Num::<T, A>::new)).0
 }
 
-/// The sum of f(x) over a row: LANES running sums and a tree over them.
+/// The sum of f over rows read side by side, equally long: LANES running sums and a tree over them.
 #[inline(always)]
-pub(super) fn row_sum<T: Element, A: Arithmetic>(f: &impl Map<1>, x: &[T]) -> T {
-    if x.len() < LANES / 2 {
+pub(crate) fn row_sum<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: [&[T]; N]) -> T {
+    let len = x[0].len();
+    let at = |i: usize| of::<T, A, N>(f, x.map(|x| x[i]));
+    if len < LANES / 2 {
         // Too short for lanes to pay; neighbouring rows overlap instead.
         let mut sum = T::ZERO;
-        for &v in x {
-            sum = sum + of::<T, A, 1>(f, [v]);
+        for i in 0..len {
+            sum = sum + at(i);
         }
         return sum;
     }
     let mut sums = [T::ZERO; LANES];
-    let (blocks, tail) = x.as_chunks::<LANES>();
+    let blocks = x.map(|x| x.as_chunks::<LANES>().0);
     // Sums of a few, then sums of those: the rounding errors of long runs of alike numbers would add up.
-    for few in blocks.chunks(RUN) {
+    for start in (0..len / LANES).step_by(RUN) {
         let mut run = [T::ZERO; LANES];
-        for block in few {
+        for b in start..(start + RUN).min(len / LANES) {
+            let block = blocks.map(|x| &x[b]);
             for l in 0..LANES {
-                run[l] = run[l] + of::<T, A, 1>(f, [block[l]]);
+                run[l] = run[l] + of::<T, A, N>(f, block.map(|x| x[l]));
             }
         }
         for l in 0..LANES {
             sums[l] = sums[l] + run[l];
         }
     }
-    for (sum, &v) in sums.iter_mut().zip(tail) {
-        *sum = *sum + of::<T, A, 1>(f, [v]);
+    let tail = len / LANES * LANES;
+    for i in tail..len {
+        sums[i - tail] = sums[i - tail] + at(i);
     }
     tree(sums, |a, b| a + b)
 }
 
 /// Combines a power of two of numbers, halving them again and again.
 #[inline(always)]
-pub(super) fn tree<T: Copy, const N: usize>(mut v: [T; N], f: impl Fn(T, T) -> T) -> T {
+pub(crate) fn tree<T: Copy, const N: usize>(mut v: [T; N], f: impl Fn(T, T) -> T) -> T {
     let mut half = N / 2;
     while half > 0 {
         for l in 0..half {
@@ -98,7 +112,7 @@ pub(super) fn tree<T: Copy, const N: usize>(mut v: [T; N], f: impl Fn(T, T) -> T
 
 /// The largest element of a row, NaN if one is; -infinity for an empty row.
 #[inline(always)]
-pub(super) fn row_max<T: Element, A: Arithmetic>(x: &[T]) -> T {
+pub(crate) fn row_max<T: Element, A: Arithmetic>(x: &[T]) -> T {
     let mut most = [-T::INFINITY; LANES];
     let (blocks, tail) = x.as_chunks::<LANES>();
     for block in blocks {
@@ -121,7 +135,7 @@ impl Fold for Sum {
 
     #[inline(always)]
     fn row<T: Element, A: Arithmetic>(x: &[T]) -> T {
-        row_sum::<T, A>(&Same, x)
+        row_sum::<T, A, 1>(&Same, [x])
     }
 
     #[inline(always)]
@@ -168,7 +182,7 @@ impl Fold for LogSumExp {
     #[inline(always)]
     fn row<T: Element, A: Arithmetic>(x: &[T]) -> T {
         let max = shift(row_max::<T, A>(x));
-        Math::ln::<A>(row_sum::<T, A>(&ExpShifted(max), x)) + max
+        Math::ln::<A>(row_sum::<T, A, 1>(&ExpShifted(max), [x])) + max
     }
 
     #[inline(always)]
@@ -220,8 +234,8 @@ fn scaled_norm<T: Element>(x: impl Iterator<Item = T> + Clone) -> T {
 
 /// The norm of a row.
 #[inline(always)]
-pub(super) fn row_norm<T: Element, A: Arithmetic>(x: &[T]) -> T {
-    let squares = row_sum::<T, A>(&Square, x);
+pub(crate) fn row_norm<T: Element, A: Arithmetic>(x: &[T]) -> T {
+    let squares = row_sum::<T, A, 1>(&Square, [x]);
     if safe(squares) { Math::sqrt::<A>(squares) } else { scaled_norm(x.iter().copied()) }
 }
 

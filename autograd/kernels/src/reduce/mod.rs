@@ -12,7 +12,7 @@ use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
 
 mod extrema;
-mod fold;
+pub(crate) mod fold;
 mod scan;
 
 pub use extrema::{max, min};

@@ -1,7 +1,8 @@
 //! Running sums, inner products and accumulation.
 
 use super::GRAIN;
-use super::fold::{LANES, RUN, Same, row_sum, tree};
+use super::fold::{Product, Same, row_sum};
+use crate::map::Map;
 use crate::par;
 use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
@@ -55,14 +56,14 @@ fn scan<T: Element>(x: &[T], inner: usize, reverse: bool, out: &mut [T]) {
 pub fn dot<T: Element>(x: &[T], y: &[T]) -> T {
     assert_eq!(x.len(), y.len(), "dot: slices equally long");
     if x.len() <= GRAIN {
-        return simd::dispatch(Dot { x, y });
+        return simd::dispatch(RowSum(&Product, [x, y]));
     }
     let mut partial = vec![T::ZERO; x.len().div_ceil(GRAIN)];
     par::chunks(&mut partial, 1, |i, out| {
         let range = i * GRAIN..((i + 1) * GRAIN).min(x.len());
-        out[0] = simd::dispatch(Dot { x: &x[range.clone()], y: &y[range] });
+        out[0] = simd::dispatch(RowSum(&Product, [&x[range.clone()], &y[range]]));
     });
-    simd::dispatch(Total { x: &partial })
+    simd::dispatch(RowSum(&Same, [&partial[..]]))
 }
 
 /// The sum of squares, in the same tree. May overflow or vanish where [`super::norm`] does not.
@@ -70,45 +71,13 @@ pub fn sum_squares<T: Element>(x: &[T]) -> T {
     dot(x, x)
 }
 
-struct Dot<'a, T> {
-    x: &'a [T],
-    y: &'a [T],
-}
+struct RowSum<'a, F, T, const N: usize>(&'a F, [&'a [T]; N]);
 
-impl<T: Element> Kernel for Dot<'_, T> {
+impl<F: Map<N>, T: Element, const N: usize> Kernel for RowSum<'_, F, T, N> {
     type Output = T;
     #[inline(always)]
     fn run<A: Arithmetic>(self) -> T {
-        let mut sums = [T::ZERO; LANES];
-        let (x, x_tail) = self.x.as_chunks::<LANES>();
-        let (y, y_tail) = self.y.as_chunks::<LANES>();
-        for (x, y) in x.chunks(RUN).zip(y.chunks(RUN)) {
-            let mut run = [T::ZERO; LANES];
-            for (x, y) in x.iter().zip(y) {
-                for l in 0..LANES {
-                    run[l] = A::mul_add(x[l], y[l], run[l]);
-                }
-            }
-            for l in 0..LANES {
-                sums[l] = sums[l] + run[l];
-            }
-        }
-        for ((sum, &x), &y) in sums.iter_mut().zip(x_tail).zip(y_tail) {
-            *sum = A::mul_add(x, y, *sum);
-        }
-        tree(sums, |a, b| a + b)
-    }
-}
-
-struct Total<'a, T> {
-    x: &'a [T],
-}
-
-impl<T: Element> Kernel for Total<'_, T> {
-    type Output = T;
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) -> T {
-        row_sum::<T, A>(&Same, self.x)
+        row_sum::<T, A, N>(self.0, self.1)
     }
 }
 
