@@ -41,7 +41,9 @@ pub trait Regulariser {
         if state.is_empty() {
             return Ok(());
         }
-        Err(Error::Mismatch(state.iter().map(|(name, _)| format!("regulariser.{name} is left over")).collect()))
+        Err(Error::Mismatch(
+            state.iter().map(|(name, _)| format!("regulariser.{name} is left over")).collect(),
+        ))
     }
 
     /// Numbers of the last penalty worth a line in the log, by name.

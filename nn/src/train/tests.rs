@@ -151,7 +151,10 @@ fn a_gradient_that_is_not_finite_is_found_before_the_update() {
     let mut t = trainer().regulariser(Steep);
     let before = numbers(&t);
     let error = t.step(&batch(0)).unwrap_err().to_string();
-    assert!(error.contains("the gradient of conv1_1.weight is not finite; the gradient through sqrt"), "{error}");
+    assert!(
+        error.contains("the gradient of conv1_1.weight is not finite; the gradient through sqrt"),
+        "{error}"
+    );
     assert_eq!(numbers(&t), before);
 }
 
@@ -183,7 +186,11 @@ fn evaluation_counts_every_image_once() {
     let all = batch(0);
     let part = |from: usize, to: usize| {
         let data = &all.images.data::<f64>()[from * 64..to * 64];
-        Batch { images: Tensor::new(data, [to - from, 1, 8, 8]), labels: all.labels[from..to].to_vec(), epoch: 0 }
+        Batch {
+            images: Tensor::new(data, [to - from, 1, 8, 8]),
+            labels: all.labels[from..to].to_vec(),
+            epoch: 0,
+        }
     };
     let before = numbers(&t);
     let whole = evaluate(&t.model, [all.clone()]);
