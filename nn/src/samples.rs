@@ -120,7 +120,7 @@ fn networks() -> Vec<Sample> {
 /// of a residual block are all above: something positive is added to them.
 fn away_from_kinks(name: &str, t: &mut Tensor, kind: Kind) {
     if kind == Kind::Parameter && name.contains("bn") {
-        let sign = |i: usize| if i % 2 == 0 || name.contains(".bn2.") { 1.0 } else { -1.0 };
+        let sign = |i: usize| if i.is_multiple_of(2) || name.contains(".bn2.") { 1.0 } else { -1.0 };
         let value = |i: usize| if name.ends_with("weight") { 0.2 } else { sign(i) };
         t.assign(&Tensor::from_fn(t.shape(), t.dtype(), value));
     }

@@ -21,7 +21,7 @@ use crate::models::Weight;
 ///     }
 /// }
 /// ```
-pub trait Regulariser {
+pub trait Regulariser: Send {
     /// The term of step `step`: a tensor with one element, of the weights' dtype.
     ///
     /// # Errors

@@ -201,3 +201,18 @@ fn evaluation_counts_every_image_once() {
     assert_eq!(numbers(&t), before);
     assert!(evaluate(&t.model, []).loss.is_nan());
 }
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let run = |threads: usize| {
+        autograd::set_threads(threads);
+        let mut t = trainer();
+        (0..2).for_each(|i| drop(t.step(&batch(i)).unwrap()));
+        numbers(&t)
+    };
+    let before = autograd::threads();
+    let one = run(1);
+    assert_eq!(run(2), one);
+    assert_eq!(run(7), one);
+    autograd::set_threads(before);
+}
