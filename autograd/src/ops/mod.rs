@@ -1,16 +1,21 @@
 //! The operations, one file a family: meaning, shape rule, kind and gradcheck samples together.
 
+#[cfg(test)]
+mod adjoints;
 mod batch_norm;
 mod choose;
 mod conv;
 mod elementwise;
+mod extrema;
 mod gather;
 mod index;
 mod join;
+mod magnitude;
 mod mask;
 mod matmul;
 mod matrix;
 mod pad;
+mod pool;
 mod reduce;
 mod scan;
 mod shape;
@@ -25,6 +30,7 @@ pub use index::Index;
 pub use mask::{Mask, Operand};
 pub use matmul::{Transpose, matmul_with};
 pub use pad::Padding;
+pub use pool::pool2d_shape;
 
 use crate::check::Sample;
 
@@ -45,6 +51,9 @@ pub(crate) fn samples() -> Vec<Sample> {
         choose::samples,
         scan::samples,
         batch_norm::samples,
+        extrema::samples,
+        magnitude::samples,
+        pool::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }
