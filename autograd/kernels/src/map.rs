@@ -241,4 +241,27 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn every_length_and_stride_agrees_with_plain_indexing() {
+        let data: Vec<f64> = (0..40_000).map(|i| f64::from(i * 7919 % 10_007)).collect();
+        for inner in [0, 1, 2, 31, 32, 33, 100] {
+            for (middle, outer) in [(1, 1), (3, 2), (0, 4), (2, 150)] {
+                let dims = [outer, middle, inner];
+                let strides = [[middle * inner, inner, 1], [0, 1, 2], [1, 0, 0]];
+                let x = strides.map(|s| Strided { data: &data[..], strides: [s[0], s[1], s[2], 0, 0, 0] });
+                let mut out = vec![f64::NAN; dims.iter().product()];
+                broadcast(&MulAdd, x, &dims, &mut out);
+                for (i, v) in out.iter().enumerate() {
+                    let place = [i / (middle * inner), i / inner % middle, i % inner];
+                    let at = |s: [usize; 3]| data[place.iter().zip(s).map(|(p, s)| p * s).sum::<usize>()];
+                    let [a, b, c] = strides.map(at);
+                    assert_eq!(*v, a * b + c, "{dims:?} at {place:?}");
+                }
+            }
+            let mut out = data[..inner].to_vec();
+            flat(&MulAdd, [None, Some(&data[1..=inner]), None], &mut out);
+            assert!((0..inner).all(|i| out[i] == data[i] * data[i + 1] + data[i]));
+        }
+    }
 }
