@@ -14,7 +14,7 @@ pub trait Map<const N: usize>: Sync {
 const GRAIN: usize = 1 << 14;
 /// Elements that are loaded, computed and stored together: enough for every register width, and constant, so
 /// that the compiler needs no remainder loop and no alias checks.
-const LANES: usize = 32;
+const LANES: usize = 16;
 
 /// `out[i] = f(x[0][i], …, x[N-1][i])`. An input that is `None` is `out` itself, as it was.
 ///
