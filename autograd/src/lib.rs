@@ -51,8 +51,8 @@ pub use kernels::{MAX_RANK, Real};
 pub use kinds::elementwise::{Binary, Unary};
 pub use kinds::fused::{Custom, Fused, custom, fused};
 pub use ops::{
-    BatchStats, ConvOptions, Index, Mask, Operand, Padding, Transpose, conv2d_shape, matmul_with,
-    pool2d_shape,
+    BatchStats, ConvOptions, CrossEntropy, Index, Mask, Operand, Padding, Reduction, Transpose, conv2d_shape,
+    matmul_with, pool2d_shape,
 };
 pub use pass::{Grads, Recorded};
 pub use shape::{Axes, Shape, ShapeError, keep};

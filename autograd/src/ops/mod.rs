@@ -5,21 +5,27 @@ mod adjoints;
 mod batch_norm;
 mod choose;
 mod conv;
+mod dropout;
 mod elementwise;
 mod extrema;
 mod gather;
 mod index;
 mod join;
+mod linalg;
+mod losses;
 mod magnitude;
 mod mask;
 mod matmul;
 mod matrix;
+mod normalize;
 mod pad;
 mod pool;
 mod reduce;
+mod row_norm;
 mod scan;
 mod shape;
 mod slice;
+mod softmax;
 
 pub(crate) mod arith;
 pub(crate) mod table;
@@ -27,6 +33,7 @@ pub(crate) mod table;
 pub use batch_norm::BatchStats;
 pub use conv::{ConvOptions, conv2d_shape};
 pub use index::Index;
+pub use losses::{CrossEntropy, Reduction};
 pub use mask::{Mask, Operand};
 pub use matmul::{Transpose, matmul_with};
 pub use pad::Padding;
@@ -54,6 +61,12 @@ pub(crate) fn samples() -> Vec<Sample> {
         extrema::samples,
         magnitude::samples,
         pool::samples,
+        row_norm::samples,
+        normalize::samples,
+        softmax::samples,
+        losses::samples,
+        dropout::samples,
+        linalg::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }
