@@ -51,7 +51,8 @@ impl Archive {
         tensors.sort_by_key(|(name, t)| (std::cmp::Reverse(t.dtype().bytes()), name.clone()));
         let mut header: Vec<String> = Vec::new();
         if !self.metadata.is_empty() {
-            let text: Vec<String> = self.metadata.iter().map(|(k, v)| format!("{}:{}", json(k), json(v))).collect();
+            let text: Vec<String> =
+                self.metadata.iter().map(|(k, v)| format!("{}:{}", json(k), json(v))).collect();
             header.push(format!("\"__metadata__\":{{{}}}", text.join(",")));
         }
         let mut names = HashSet::new();
@@ -126,11 +127,13 @@ fn tensor(name: &str, view: &TensorView<'_>) -> Result<Tensor, Error> {
     let (shape, data) = (view.shape(), view.data());
     if shape.len() > autograd::MAX_RANK {
         let most = autograd::MAX_RANK;
-        return Err(Error::Format(format!("tensor {name:?} has {} axes; at most {most} are supported", shape.len())));
+        return Err(Error::Format(format!(
+            "tensor {name:?} has {} axes; at most {most} are supported",
+            shape.len()
+        )));
     }
-    let small = |decode: fn([u8; 2]) -> f32| -> Vec<f32> {
-        data.as_chunks().0.iter().map(|b| decode(*b)).collect()
-    };
+    let small =
+        |decode: fn([u8; 2]) -> f32| -> Vec<f32> { data.as_chunks().0.iter().map(|b| decode(*b)).collect() };
     Ok(match view.dtype() {
         Dtype::F32 => Tensor::new(&decode(data, f32::from_le_bytes), shape),
         Dtype::F64 => Tensor::new(&decode(data, f64::from_le_bytes), shape),
@@ -155,7 +158,9 @@ fn json(text: &str) -> String {
     for c in text.chars() {
         match c {
             '"' | '\\' => out.extend(['\\', c]),
-            c if c.is_control() => c.encode_utf16(&mut [0; 2]).iter().for_each(|u| out += &format!("\\u{u:04x}")),
+            c if c.is_control() => {
+                c.encode_utf16(&mut [0; 2]).iter().for_each(|u| out += &format!("\\u{u:04x}"))
+            }
             c => out.push(c),
         }
     }
@@ -240,7 +245,10 @@ mod tests {
         a.save(&path).unwrap(); // over itself
         assert_same(&a, &Archive::load(&path).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file stays");
-        assert_same(&Archive::default(), &Archive::from_bytes(&Archive::default().to_bytes().unwrap()).unwrap());
+        assert_same(
+            &Archive::default(),
+            &Archive::from_bytes(&Archive::default().to_bytes().unwrap()).unwrap(),
+        );
     }
 
     #[test]

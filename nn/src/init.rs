@@ -146,12 +146,16 @@ mod tests {
                 assert!(mean.abs() < 0.035 * variance.sqrt(), "{init:?}: mean {mean}");
             }
         }
-        assert_eq!(Init::Constant(0.5).draw(&shape, DType::F32, Key::new(1)).to_vec::<f64>(), [0.5; 64 * 288]);
+        assert_eq!(
+            Init::Constant(0.5).draw(&shape, DType::F32, Key::new(1)).to_vec::<f64>(),
+            [0.5; 64 * 288]
+        );
     }
 
     #[test]
     fn both_dtypes_start_alike() {
-        let draw = |dtype| Init::HeUniform(Fan::In).draw(&Shape::new(&[7, 5]), dtype, Key::new(2)).to_vec::<f32>();
+        let draw =
+            |dtype| Init::HeUniform(Fan::In).draw(&Shape::new(&[7, 5]), dtype, Key::new(2)).to_vec::<f32>();
         assert_eq!(draw(DType::F32), draw(DType::F64));
     }
 
@@ -166,7 +170,8 @@ mod tests {
                 assert!((gram.at(&[i / n, i % n]) - expected).abs() < 1e-13, "{dims:?}");
             }
         }
-        let conv = Init::Orthogonal(1.0).draw(&Shape::new(&[4, 2, 3, 3]), DType::F64, Key::new(3)).reshape([4, 18]);
+        let conv =
+            Init::Orthogonal(1.0).draw(&Shape::new(&[4, 2, 3, 3]), DType::F64, Key::new(3)).reshape([4, 18]);
         assert!((conv.matmul_nt(&conv).at(&[2, 2]) - 1.0).abs() < 1e-13);
     }
 }

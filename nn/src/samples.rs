@@ -35,7 +35,13 @@ fn layers() -> Vec<Sample> {
         layer("linear", "without bias", Linear::new(4, 3, F64).without_bias(), n(&[5, 4]), true),
         layer("linear", "no items", Linear::new(4, 3, F64), n(&[0, 4]), true),
         layer("conv2d layer", "", Conv2d::new(4, 3, 3, F64).padding(1), image(), true),
-        layer("conv2d layer", "all options", Conv2d::with_options(4, 6, [3, 2], options, F64), image(), true),
+        layer(
+            "conv2d layer",
+            "all options",
+            Conv2d::with_options(4, 2, [3, 2], options, F64),
+            n(&[1, 4, 3, 4]),
+            true,
+        ),
         layer("batch_norm layer", "train, images", BatchNorm::new(4, F64), image(), true),
         layer("batch_norm layer", "train, features", BatchNorm::new(3, F64).eps(1e-3), n(&[5, 3]), true),
         layer("batch_norm layer", "eval", BatchNorm::new(4, F64), image(), false),
@@ -44,7 +50,13 @@ fn layers() -> Vec<Sample> {
         layer("dropout layer", "train", Dropout::new(0.4), n(&[4, 5]), true),
         layer("dropout layer", "eval", Dropout::new(0.4), n(&[4, 5]), false),
         layer("max_pool2d layer", "", MaxPool2d::new(2), apart(), true),
-        layer("max_pool2d layer", "overlapping", MaxPool2d { kernel: [3, 2], stride: [1, 1], padding: [1, 0] }, apart(), true),
+        layer(
+            "max_pool2d layer",
+            "overlapping",
+            MaxPool2d { kernel: [3, 2], stride: [1, 1], padding: [1, 0] },
+            apart(),
+            true,
+        ),
         layer("avg_pool2d layer", "", AvgPool2d::new(2), image(), true),
         layer("global_avg_pool", "", GlobalAvgPool, image(), true),
         layer("flatten layer", "", Flatten, image(), true),
@@ -74,7 +86,8 @@ const SPREAD: f64 = 1e-3;
 fn networks() -> Vec<Sample> {
     let tiny = |name: &str, size: usize, train: bool| {
         let input = [1, size, size];
-        let mut model = models::build(name, input, 3, 1, Key::new(5), DType::F64).expect("the sizes are right");
+        let mut model =
+            models::build(name, input, 3, 1, Key::new(5), DType::F64).expect("the sizes are right");
         model.visit_mut(&mut away_from_kinks);
         let batch = Tensor::normal([3, 1, size, size], DType::F64, Key::new(6));
         let mut inputs = vec![Input::normal(batch.shape())];
@@ -82,8 +95,12 @@ fn networks() -> Vec<Sample> {
         let f = move |x: &[Tensor]| {
             let dtype = x[0].dtype();
             let mut model = model.to_dtype(dtype);
-            let parameters: Vec<Tensor> =
-                model.named_parameters().iter().zip(&x[1..]).map(|((_, p), x)| p.detach() + x * SPREAD).collect();
+            let parameters: Vec<Tensor> = model
+                .named_parameters()
+                .iter()
+                .zip(&x[1..])
+                .map(|((_, p), x)| p.detach() + x * SPREAD)
+                .collect();
             put(&mut model, &parameters);
             forward(&mut model, &(batch.to_dtype(dtype) + &x[0] * SPREAD), train)
         };
@@ -103,7 +120,7 @@ fn networks() -> Vec<Sample> {
 /// of a residual block are all above: something positive is added to them.
 fn away_from_kinks(name: &str, t: &mut Tensor, kind: Kind) {
     if kind == Kind::Parameter && name.contains("bn") {
-        let sign = |i: usize| if i % 2 == 0 || name.contains(".bn2.") { 1.0 } else { -1.0 };
+        let sign = |i: usize| if i.is_multiple_of(2) || name.contains(".bn2.") { 1.0 } else { -1.0 };
         let value = |i: usize| if name.ends_with("weight") { 0.2 } else { sign(i) };
         t.assign(&Tensor::from_fn(t.shape(), t.dtype(), value));
     }

@@ -39,7 +39,6 @@ pub fn load_state_dict(model: &mut dyn Module, tensors: &[(String, Tensor)]) -> 
     Ok(())
 }
 
-
 #[cfg(test)]
 mod tests {
     use autograd::{DType, Key};
@@ -66,8 +65,10 @@ mod tests {
             let leaf = b.named_parameters()[0].1.clone();
             let bytes = Archive::of(a.state_dict()).to_bytes().unwrap();
             load_state_dict(&mut b, &Archive::from_bytes(&bytes).unwrap().tensors).unwrap();
-            let rounded: Vec<f64> =
-                numbers(&a).iter().map(|v| if to == DType::F32 { f64::from(*v as f32) } else { *v }).collect();
+            let rounded: Vec<f64> = numbers(&a)
+                .iter()
+                .map(|v| if to == DType::F32 { f64::from(*v as f32) } else { *v })
+                .collect();
             assert_eq!(numbers(&b), rounded);
             assert!(b.named_parameters().iter().all(|(_, t)| t.is_leaf() && t.dtype() == to));
             let loss = b.named_parameters()[0].1.sum(..);

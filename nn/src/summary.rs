@@ -62,9 +62,8 @@ impl Summary {
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let width = |head: &str, text: fn(&Row) -> usize| {
-            self.rows.iter().map(text).fold(head.len(), usize::max)
-        };
+        let width =
+            |head: &str, text: fn(&Row) -> usize| self.rows.iter().map(text).fold(head.len(), usize::max);
         let name = width("name", |r| r.name.chars().count());
         let layer = width("layer", |r| r.layer.chars().count());
         let shape = width("output", |r| r.output.to_string().len());

@@ -60,7 +60,7 @@ fn linear_part(sample: &Sample, x: &[Tensor]) -> Option<Tensor> {
 fn adjoints_satisfy_their_defining_property() {
     for (dtype, tolerance) in [(DType::F64, 1e-13), (DType::F32, 2e-6)] {
         let mut found = Vec::new();
-        for sample in crate::samples() {
+        for sample in crate::samples().into_iter().filter(|s| LINEAR.contains(&s.name.as_str())) {
             let x: Vec<Tensor> = sample.inputs(dtype).iter().map(Tensor::requires_grad).collect();
             let Some(ax) = linear_part(&sample, &x) else { continue };
             let refs: Vec<&Tensor> = x.iter().collect();

@@ -58,15 +58,15 @@ pub(crate) fn samples() -> Vec<Sample> {
         choose::samples,
         scan::samples,
         batch_norm::samples,
+        extrema::samples,
+        magnitude::samples,
+        pool::samples,
         row_norm::samples,
         normalize::samples,
         softmax::samples,
         losses::samples,
         dropout::samples,
         linalg::samples,
-        extrema::samples,
-        magnitude::samples,
-        pool::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }

@@ -8,7 +8,7 @@ use crate::module::{Context, Module};
 use crate::summary::Summary;
 use crate::tensors;
 
-/// y = x W' + b: input [N, in], weight [out, in], bias [out], output [N, out].
+/// y = x W' + b: input [N, in], weight [out, in], a bias for each output, output [N, out].
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// A row of weights for each output.

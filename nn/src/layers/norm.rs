@@ -32,12 +32,12 @@ pub struct BatchNorm {
 impl BatchNorm {
     /// A layer with eps 1e-5 and momentum 0.1 that starts as the identity on standardised input.
     pub fn new(channels: usize, dtype: DType) -> BatchNorm {
-        let [zeros, ones] = [0.0, 1.0].map(|v| Tensor::full([channels], v, dtype));
+        let all = |value: f64| Tensor::full([channels], value, dtype);
         BatchNorm {
-            weight: ones.requires_grad(),
-            bias: zeros.requires_grad(),
-            running_mean: zeros,
-            running_var: ones,
+            weight: all(1.0).requires_grad(),
+            bias: all(0.0).requires_grad(),
+            running_mean: all(0.0),
+            running_var: all(1.0),
             eps: 1e-5,
             momentum: 0.1,
         }

@@ -37,7 +37,9 @@ impl Module for MaxPool2d {
         let MaxPool2d { kernel, stride, padding } = *self;
         let layer = format!("MaxPool2d {}x{}", kernel[0], kernel[1]);
         match pool2d_shape(input, kernel, stride, padding) {
-            Ok(output) => plan.row(self, path, layer, output, (output.numel() * kernel[0] * kernel[1]) as u64),
+            Ok(output) => {
+                plan.row(self, path, layer, output, (output.numel() * kernel[0] * kernel[1]) as u64)
+            }
             Err(rule) => misfit(path, &layer, rule),
         }
     }
@@ -72,7 +74,9 @@ impl Module for AvgPool2d {
         let AvgPool2d { kernel, stride, padding } = *self;
         let layer = format!("AvgPool2d {}x{}", kernel[0], kernel[1]);
         match pool2d_shape(input, kernel, stride, padding) {
-            Ok(output) => plan.row(self, path, layer, output, (output.numel() * kernel[0] * kernel[1]) as u64),
+            Ok(output) => {
+                plan.row(self, path, layer, output, (output.numel() * kernel[0] * kernel[1]) as u64)
+            }
             Err(rule) => misfit(path, &layer, rule),
         }
     }

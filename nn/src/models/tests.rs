@@ -45,7 +45,14 @@ fn names_of_the_state_dict() {
     let cnn = names("cnn6", [3, 32, 32]);
     assert_eq!(
         cnn[..6],
-        ["conv1_1.weight", "bn1_1.weight", "bn1_1.bias", "bn1_1.running_mean", "bn1_1.running_var", "conv1_2.weight"]
+        [
+            "conv1_1.weight",
+            "bn1_1.weight",
+            "bn1_1.bias",
+            "bn1_1.running_mean",
+            "bn1_1.running_var",
+            "conv1_2.weight"
+        ]
     );
     assert_eq!(cnn[cnn.len() - 4..], fc);
     assert_eq!(cnn.len(), 6 * 5 + 4);
@@ -59,7 +66,8 @@ fn names_of_the_state_dict() {
 #[test]
 fn shapes_follow_the_width() {
     let model = make("cnn9", [3, 32, 32], 4).unwrap();
-    let shape = |name: &str| model.state_dict().into_iter().find(|(n, _)| n == name).unwrap().1.shape().to_vec();
+    let shape =
+        |name: &str| model.state_dict().into_iter().find(|(n, _)| n == name).unwrap().1.shape().to_vec();
     assert_eq!(shape("conv1_1.weight"), [64, 3, 3, 3]);
     assert_eq!(shape("conv3_3.weight"), [256, 256, 3, 3]);
     assert_eq!(shape("fc1.weight"), [256, 4096]);
@@ -76,7 +84,10 @@ fn roles() {
     assert!(cnn[..9].iter().all(|(_, role)| *role == Role::Conv));
     assert_eq!(cnn[9..], [("fc1.weight".into(), Role::Hidden), ("fc2.weight".into(), Role::Classifier)]);
     assert_eq!(roles("resnet20").last().unwrap(), &("fc.weight".into(), Role::Classifier));
-    assert_eq!(roles("mlp").iter().map(|(_, r)| *r).collect::<Vec<_>>(), [Role::Hidden, Role::Hidden, Role::Classifier]);
+    assert_eq!(
+        roles("mlp").iter().map(|(_, r)| *r).collect::<Vec<_>>(),
+        [Role::Hidden, Role::Hidden, Role::Classifier]
+    );
 }
 
 #[test]
@@ -106,7 +117,7 @@ fn mistakes_are_explained() {
     }
     assert!(build("mlp", [1, 2, 2], 0, 1, Key::new(0), DType::F32).is_err());
     let error = make("resnet20", [3, 32, 32], 1).unwrap().check(&[1, 32, 32]).unwrap_err().to_string();
-    assert!(error.starts_with("conv1 (Conv2d): input [1, 1, 32, 32]: "), "{error}");
+    assert!(error.starts_with("conv1 (Conv2d): input [1, 1, 32, 32], weight [16, 3, 3, 3]: "), "{error}");
 }
 
 #[test]

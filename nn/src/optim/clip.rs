@@ -58,7 +58,8 @@ mod tests {
     #[test]
     fn by_norm_all_together() {
         for dtype in [DType::F32, DType::F64] {
-            let mut g = [Tensor::full([2], 3.0, dtype), Tensor::full([1], 4.0, dtype), Tensor::zeros([0], dtype)];
+            let mut g =
+                [Tensor::full([2], 3.0, dtype), Tensor::full([1], 4.0, dtype), Tensor::zeros([0], dtype)];
             let norm = 34f64.sqrt();
             assert!((global_norm(g.iter()) - norm).abs() < 1e-12);
             Clip::Norm(10.0).apply(g.iter_mut());

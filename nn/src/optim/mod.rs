@@ -170,7 +170,11 @@ impl Optimizer {
     }
 
     /// The gradients of the parameters that are not frozen, by name.
-    pub(crate) fn collect(&self, model: &dyn Module, mut grads: Grads) -> Result<BTreeMap<String, Tensor>, Error> {
+    pub(crate) fn collect(
+        &self,
+        model: &dyn Module,
+        mut grads: Grads,
+    ) -> Result<BTreeMap<String, Tensor>, Error> {
         let mut found = BTreeMap::new();
         for (name, p) in model.named_parameters() {
             if self.is_frozen(&name) {
@@ -185,7 +189,12 @@ impl Optimizer {
     }
 
     /// Clips the gradients and applies the rule.
-    pub(crate) fn update(&mut self, model: &mut dyn Module, mut gradients: BTreeMap<String, Tensor>, lr: f64) {
+    pub(crate) fn update(
+        &mut self,
+        model: &mut dyn Module,
+        mut gradients: BTreeMap<String, Tensor>,
+        lr: f64,
+    ) {
         self.prepare(model);
         self.clip.apply(gradients.values_mut());
         model.visit_mut(&mut |name, p, kind| {

@@ -113,7 +113,9 @@ mod tests {
         assert_eq!([0, 10, 11, u64::MAX].map(|s| cosine.lr(0.1, s)), [0.1, 0.01, 0.01, 0.01]);
         let cycle = Schedule::one_cycle(100);
         assert_eq!([0, 29, 99, 500].map(|s| cycle.lr(1.0, s)), [0.04, 1.0, 4e-6, 4e-6]);
-        for degenerate in [Schedule::Cosine { steps: 0, min: 0.0 }, Schedule::one_cycle(1), Schedule::one_cycle(0)] {
+        for degenerate in
+            [Schedule::Cosine { steps: 0, min: 0.0 }, Schedule::one_cycle(1), Schedule::one_cycle(0)]
+        {
             assert!((0..3).all(|s| degenerate.lr(0.1, s).is_finite()), "{degenerate:?}");
         }
     }

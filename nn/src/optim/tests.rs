@@ -50,8 +50,10 @@ fn groups_have_their_own_rate_decay_and_rest() {
     for (three, one) in moved(&grouped, "fc1.bias").iter().zip(moved(&base, "fc1.bias")) {
         assert!((three - 3.0 * one).abs() < 1e-14);
     }
-    for ((without, with), p) in
-        moved(&grouped, "fc2.weight").iter().zip(moved(&base, "fc2.weight")).zip(numbers(&start, "fc2.weight"))
+    for ((without, with), p) in moved(&grouped, "fc2.weight")
+        .iter()
+        .zip(moved(&base, "fc2.weight"))
+        .zip(numbers(&start, "fc2.weight"))
     {
         assert!((without - (with + 0.1 * 0.5 * p)).abs() < 1e-14);
     }
@@ -80,7 +82,9 @@ fn settings_are_checked() {
     let typo = Optimizer::new(Rule::ADAM).group(ParameterGroup::new("*.wieght"));
     let error = typo.check(&net()).unwrap_err().to_string();
     assert!(error.contains("\"*.wieght\" matches no parameter") && error.contains("fc2.weight"), "{error}");
-    for rule in [Rule::sgd(1.0), Rule::sgd(f64::NAN), Rule::Adam { betas: [0.9, 1.0], eps: 1e-8, decoupled: false }] {
+    for rule in
+        [Rule::sgd(1.0), Rule::sgd(f64::NAN), Rule::Adam { betas: [0.9, 1.0], eps: 1e-8, decoupled: false }]
+    {
         assert!(Optimizer::new(rule).check(&net()).is_err(), "{rule:?}");
     }
     assert!(Optimizer::new(Rule::ADAMW).weight_decay(-0.1).check(&net()).is_err());

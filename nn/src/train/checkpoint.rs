@@ -50,7 +50,9 @@ impl Trainer {
             Some(regulariser) => regulariser.load_state(&state)?,
             None if state.is_empty() => {}
             None => {
-                return Err(Error::Config("the checkpoint is of a run with a regulariser; this one has none".to_string()));
+                return Err(Error::Config(
+                    "the checkpoint is of a run with a regulariser; this one has none".to_string(),
+                ));
             }
         }
         (self.model, self.optimizer, self.step) = (model, optimizer, step);

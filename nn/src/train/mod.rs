@@ -176,7 +176,11 @@ impl Trainer {
                 self.model = before.clone();
                 let again = detect_anomaly(|| {
                     // Not backwards from a loss that already is not finite: all its gradients would be to blame.
-                    self.forward(batch).map(|(loss, _)| if loss.is_finite() { drop(loss.backward()) })
+                    self.forward(batch).map(|(loss, _)| {
+                        if loss.is_finite() {
+                            drop(loss.backward())
+                        }
+                    })
                 });
                 self.model = before;
                 Err(Error::NotFinite { step, what, anomaly: again.err().map(Box::new) })
@@ -200,7 +204,9 @@ impl Trainer {
             let penalty = regulariser.penalty(&self.model.weights(), self.step)?;
             if penalty.numel() != 1 {
                 let shape = penalty.shape();
-                return Err(Error::Config(format!("the regulariser gave shape {shape}; one element is needed")));
+                return Err(Error::Config(format!(
+                    "the regulariser gave shape {shape}; one element is needed"
+                )));
             }
             reg = penalty.item();
             loss = loss + penalty.reshape([]);

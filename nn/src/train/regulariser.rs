@@ -21,7 +21,7 @@ use crate::models::Weight;
 ///     }
 /// }
 /// ```
-pub trait Regulariser {
+pub trait Regulariser: Send {
     /// The term of step `step`: a tensor with one element, of the weights' dtype.
     ///
     /// # Errors
@@ -41,7 +41,9 @@ pub trait Regulariser {
         if state.is_empty() {
             return Ok(());
         }
-        Err(Error::Mismatch(state.iter().map(|(name, _)| format!("regulariser.{name} is left over")).collect()))
+        Err(Error::Mismatch(
+            state.iter().map(|(name, _)| format!("regulariser.{name} is left over")).collect(),
+        ))
     }
 
     /// Numbers of the last penalty worth a line in the log, by name.

@@ -151,7 +151,10 @@ fn a_gradient_that_is_not_finite_is_found_before_the_update() {
     let mut t = trainer().regulariser(Steep);
     let before = numbers(&t);
     let error = t.step(&batch(0)).unwrap_err().to_string();
-    assert!(error.contains("the gradient of conv1_1.weight is not finite; the gradient through sqrt"), "{error}");
+    assert!(
+        error.contains("the gradient of conv1_1.weight is not finite; the gradient through sqrt"),
+        "{error}"
+    );
     assert_eq!(numbers(&t), before);
 }
 
@@ -183,7 +186,11 @@ fn evaluation_counts_every_image_once() {
     let all = batch(0);
     let part = |from: usize, to: usize| {
         let data = &all.images.data::<f64>()[from * 64..to * 64];
-        Batch { images: Tensor::new(data, [to - from, 1, 8, 8]), labels: all.labels[from..to].to_vec(), epoch: 0 }
+        Batch {
+            images: Tensor::new(data, [to - from, 1, 8, 8]),
+            labels: all.labels[from..to].to_vec(),
+            epoch: 0,
+        }
     };
     let before = numbers(&t);
     let whole = evaluate(&t.model, [all.clone()]);
@@ -193,4 +200,19 @@ fn evaluation_counts_every_image_once() {
     assert_eq!((whole.accuracy, whole.top5), (whole.confusion.accuracy(), 1.0));
     assert_eq!(numbers(&t), before);
     assert!(evaluate(&t.model, []).loss.is_nan());
+}
+
+#[test]
+fn the_number_of_threads_changes_no_bit() {
+    let run = |threads: usize| {
+        autograd::set_threads(threads);
+        let mut t = trainer();
+        (0..2).for_each(|i| drop(t.step(&batch(i)).unwrap()));
+        numbers(&t)
+    };
+    let before = autograd::threads();
+    let one = run(1);
+    assert_eq!(run(2), one);
+    assert_eq!(run(7), one);
+    autograd::set_threads(before);
 }

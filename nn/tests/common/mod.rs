@@ -12,7 +12,8 @@ pub fn fixture(family: &str) -> Archive {
 
 /// Uniform numbers on [0, 1) that belong to a name.
 fn unit(name: &str) -> impl Iterator<Item = f64> {
-    let hash = name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
+    let hash =
+        name.bytes().fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(b)).wrapping_mul(0x100_0000_01B3));
     (1u64..).map(move |i| {
         let z = hash.wrapping_add(i.wrapping_mul(0x9E37_79B9_7F4A_7C15));
         let z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -51,7 +52,8 @@ pub fn assert_digest(t: &Tensor, fixture: &Archive, name: &str, tolerance: f64) 
     let probe = |i: usize| dot(&formula(&format!("{name}/probe{i}"), t.shape()));
     let size = digest[1].sqrt();
     assert_close(dot(t), digest[1], tolerance, &format!("{name}: sum of squares"));
-    for (measured, expected) in [(t.sum(..).item(), digest[0]), (probe(0), digest[2]), (probe(1), digest[3])] {
+    for (measured, expected) in [(t.sum(..).item(), digest[0]), (probe(0), digest[2]), (probe(1), digest[3])]
+    {
         let error = (measured - expected).abs();
         assert!(error <= tolerance * size, "{name}: {measured:e}, not {expected:e}; size {size:e}");
     }
