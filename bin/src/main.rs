@@ -38,13 +38,13 @@ use failure::Failure;
     version,
     max_term_width = 110,
     after_help = "Examples:
-  comhe compare                              four regularisers, five seeds, built-in images: about two minutes
-  comhe train --dataset fashion-mnist        one network, one run folder
+  comhe compare                         four regularisers, five seeds, about two minutes
+  comhe train --dataset fashion-mnist   one network, one run folder
   comhe eval runs/fashion-mnist-lenet-none-1
-  comhe energy weights.safetensors           how spread are these neurons?
+  comhe energy weights.safetensors      how spread are these neurons?
 
-comhe COMMAND --help says more. Exit codes: 0 done, 1 a check failed or a run could not finish, 2 wrong usage or
-unusable input."
+comhe COMMAND --help says more. Exit codes: 0 done, 1 a check failed or a run could not
+finish, 2 wrong usage or unusable input."
 )]
 struct Cli {
     #[command(subcommand)]

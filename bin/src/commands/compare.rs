@@ -27,13 +27,14 @@ use crate::{data, penalty, stop, system};
     mut_arg("eval_every", |arg| arg.hide(true)),
     mut_arg("checkpoint_every", |arg| arg.hide(true)),
     after_help = "Examples:
-  comhe compare                                     four regularisers, five seeds, two minutes on two cores
+  comhe compare                                     two minutes on two cores
   comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
-  comhe compare --dataset cifar10 --data-dir data --model cnn6 --train-size 2000 --out results
+  comhe compare --dataset cifar10 --data-dir data --model cnn6 --train-size 2000 --out cmp
 
-By default a fifth of the training labels are wrong: on clean, easy data no regulariser has anything to do. Test labels
-are never changed. All runs of a seed start from the same weights and see the same batches, so that differences to
-the first regulariser are paired; their intervals are 95 % intervals of the mean by Student's t."
+By default a fifth of the training labels are wrong: on clean, easy data no regulariser has
+anything to do. Test labels are never changed. All runs of a seed start from the same weights
+and see the same batches, so that differences to the first regulariser are paired; their
+intervals are 95 % intervals of the mean by Student's t."
 )]
 pub struct Compare {
     /// The regularisers, the baseline first

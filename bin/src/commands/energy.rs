@@ -8,7 +8,7 @@ use comhe::{Energy, Projections, Reduce, projected_energy};
 use serde::Serialize;
 
 use crate::config::Precision;
-use crate::failure::Failure;
+use crate::failure::{Failure, unknown};
 use crate::{output, tensor_file};
 
 /// The hyperspherical energy of the tensors in a file, one JSON object a line
@@ -98,12 +98,7 @@ impl EnergyOf {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
         if !VARIANTS.contains(&self.variant.as_str()) {
-            let hint = datasets::suggest(&self.variant, &VARIANTS).map(|v| format!("; did you mean {v}?"));
-            let (hint, known) = (hint.unwrap_or_default(), VARIANTS.join(", "));
-            return Err(Failure::usage(format_args!(
-                "there is no variant {:?}{hint} The variants are {known}",
-                self.variant
-            )));
+            return Err(Failure::usage(unknown("variant", &self.variant, &VARIANTS)));
         }
         if self.variant == "mhe" && self.projection.is_some() {
             return Err(Failure::usage("--projection belongs to --variant rp"));
@@ -164,12 +159,7 @@ impl EnergyOf {
         if let Some(wanted) = &self.tensor {
             let Some((name, t)) = all.iter().find(|(name, _)| name == wanted) else {
                 let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-                let hint = datasets::suggest(wanted, &names).map(|n| format!("; did you mean {n}?"));
-                let (hint, names) = (hint.unwrap_or_default(), names.join(", "));
-                return Err(Failure::place(
-                    &self.file,
-                    format_args!("has no tensor {wanted:?}{hint} It holds {names}"),
-                ));
+                return Err(Failure::place(&self.file, unknown("tensor", wanted, &names)));
             };
             if !fits(t) {
                 return Err(Failure::place(

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::config::Precision;
-use crate::failure::Failure;
+use crate::failure::{Failure, unknown};
 use crate::output::{self, Table};
 
 /// Check the gradients of every op, loss, layer, regulariser and model against finite differences
@@ -64,11 +64,7 @@ impl Gradcheck {
             });
             if names.is_empty() {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                let hint = datasets::suggest(pattern, &known).map(|n| format!("; did you mean {n}?"));
-                let (hint, known) = (hint.unwrap_or_default(), known.join(", "));
-                return Err(Failure::usage(format_args!(
-                    "nothing is named like {pattern:?}{hint} There are {known}"
-                )));
+                return Err(Failure::usage(unknown("sample", pattern, &known)));
             }
         }
         let dtypes: Vec<DType> = match self.dtype {

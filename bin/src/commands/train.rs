@@ -21,13 +21,14 @@ use crate::{data, output, penalty, stop, system};
   comhe train                                        a small net on built-in images
   comhe train --reg rp --seed 3 --out runs/rp3       with RP-CoMHE
   comhe train --dataset fashion-mnist --epochs 12
-  comhe train --dataset cifar10 --data-dir data --model cnn9 --width 2 --augment crop-flip --lr 0.1 \\
-              --steps 6000 --milestones 3000,4500
-  comhe train --config run.toml --threads 1          the keys of the file are the names of the flags
+  comhe train --dataset cifar10 --data-dir data --model cnn9 --width 2 --augment crop-flip \\
+              --lr 0.1 --steps 6000 --milestones 3000,4500
+  comhe train --config run.toml --threads 1          keys of the file are names of flags
   comhe train --resume runs/rp3                      go on where it stopped
 
-The last line printed is the run folder: config.toml, metrics.jsonl (a line a step; after an evaluation one whose
-\"step\" counts the steps done), checkpoint.safetensors, final.safetensors, manifest.json, loss.svg, accuracy.svg.")]
+The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, and one an
+evaluation, whose \"step\" counts the steps done), checkpoint.safetensors, final.safetensors,
+manifest.json, loss.svg, accuracy.svg.")]
 pub struct Train {
     /// Take settings from this file; flags win
     #[arg(long = "config", value_name = "FILE.toml", conflicts_with = "resume")]
