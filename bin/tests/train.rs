@@ -55,7 +55,7 @@ fn the_run_folder_has_everything() {
     assert!(succeeds(here.path(), "eval runs/digits-mlp-rp-1").out.contains("smallest angle"));
     assert!(
         refuses(here.path(), "eval runs/digits-mlp-rp-1 --width 2")
-            .contains("fc1.weight has shape [128, 64], [256, 64]")
+            .contains("fc1.weight has shape [128, 64], [256, 64] is needed")
     );
     assert!(refuses(here.path(), "eval runs/digits-mlp-rp-1 --lr 2").contains("plays no part"));
 
