@@ -22,7 +22,8 @@ use crate::{data, penalty, stop, system};
 #[group(skip)]
 #[command(
     mut_arg("label_noise", |arg| arg.default_value("0.2")),
-    mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 12]")),
+    mut_arg("schedule", |arg| arg.default_value("cosine")),
+    mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 20]")),
     mut_arg("seed", |arg| arg.help("The first seed: initial weights, order and projections follow from it")),
     mut_arg("reg", |arg| arg.hide(true)),
     mut_arg("eval_every", |arg| arg.hide(true)),
@@ -55,7 +56,7 @@ pub struct Compare {
 }
 
 /// Passes over the data of a run, unless told.
-const EPOCHS: u64 = 12;
+const EPOCHS: u64 = 20;
 
 /// One trained network.
 #[derive(Serialize)]
@@ -283,9 +284,10 @@ fn about(config: &Config, dataset: &Dataset, regs: &[String], seeds: u64) -> Vec
             config.model, config.width, dataset.name
         ),
         format!(
-            "{length} of batches of {}, {optimizer} at {}, weight decay {}, {} seeds from {} on.",
+            "{length} of batches of {}, {optimizer} at {} ({}), weight decay {}, {} seeds from {} on.",
             config.batch_size,
             config.rate(),
+            format!("{:?}", config.schedule).to_lowercase(),
             config.weight_decay,
             seeds,
             config.seed
