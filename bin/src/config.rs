@@ -140,6 +140,9 @@ pub struct Config {
     pub checkpoint_every: u64,
 }
 
+/// Passes over the data of a run, unless told.
+const EPOCHS: u64 = 10;
+
 /// Single or double precision.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -235,6 +238,12 @@ impl Config {
     /// The learning rate, or the optimiser's default.
     pub fn rate(&self) -> f64 {
         self.lr.unwrap_or(if self.optimizer == Optimizer::Sgd { 0.05 } else { 0.001 })
+    }
+
+    /// The same settings with what depends on others spelt out: learning rate and length.
+    pub fn settled(self) -> Config {
+        let epochs = if self.steps.is_none() { Some(self.epochs.unwrap_or(EPOCHS)) } else { None };
+        Config { lr: Some(self.rate()), epochs, ..self }
     }
 
     /// The settings as a file.

@@ -29,7 +29,7 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Loads the data and builds the network. The settings have been checked.
+    /// Loads the data and builds the network. The settings have been checked and settled.
     pub fn new(config: &Config) -> Result<Setup, Failure> {
         let objective = objective(config)?;
         let dataset = data::load(config)?;
@@ -42,10 +42,7 @@ impl Setup {
         let dtype = dtype(config);
         let loader = data::training(&dataset, config)?;
         let epoch = loader.steps() as u64;
-        let steps = match config.steps {
-            Some(steps) => steps,
-            None => config.epochs.unwrap_or(10).saturating_mul(epoch),
-        };
+        let steps = config.steps.unwrap_or_else(|| config.epochs.unwrap_or(0).saturating_mul(epoch));
         let mut model = model(&dataset, config)?;
         if let Some(path) = &config.init {
             let archive = Archive::load(path)?;

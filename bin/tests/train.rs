@@ -59,6 +59,9 @@ fn the_run_folder_has_everything() {
     );
     assert!(refuses(here.path(), "eval runs/digits-mlp-rp-1 --lr 2").contains("plays no part"));
 
+    let settings = read(folder.join("config.toml"));
+    assert!(settings.contains("lr = 0.05") && settings.contains("epochs = 3"), "{settings}");
+
     // A folder holds one run, and its settings make the same run again.
     let again = format!("train --config {0}/config.toml --out {0}", "runs/digits-mlp-rp-1");
     assert!(refuses(here.path(), &again).contains("holds a run already"));

@@ -170,7 +170,7 @@ impl Compare {
             config.lr = Some(RATE);
         }
         config.check()?;
-        config.lr = Some(config.rate());
+        let config = config.settled();
         for (i, reg) in self.regs.iter().enumerate() {
             if self.regs[..i].contains(reg) {
                 return Err(Failure::usage(format_args!("--regs names {reg} twice")));

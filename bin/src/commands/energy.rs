@@ -42,10 +42,10 @@ pub struct EnergyOf {
     #[arg(long, value_enum, default_value_t)]
     reduce: Reduction,
     /// Inside every norm: sqrt(sum of squares + EPS)
-    #[arg(long, default_value_t = 1e-4, value_name = "EPS")]
+    #[arg(long, default_value = "1e-4", value_name = "EPS")]
     eps: f64,
     /// On 2 - 2c, or on the angle
-    #[arg(long, default_value_t = 1e-12, value_name = "FLOOR")]
+    #[arg(long, default_value = "1e-12", value_name = "FLOOR")]
     floor: f64,
     /// rp: explicit projections, k x d or C x k x d, instead of drawn ones
     #[arg(long, value_name = "P.npy", conflicts_with_all = ["k", "c", "distribution"])]

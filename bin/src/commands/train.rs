@@ -29,7 +29,10 @@ use crate::{data, output, penalty, stop, system};
 
 The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, and one an
 evaluation, whose \"step\" counts the steps done), checkpoint.safetensors, final.safetensors,
-manifest.json, loss.svg, accuracy.svg.")]
+manifest.json, loss.svg, accuracy.svg.
+
+The cnn nets keep running statistics over about 1,000 batches (batch norm's momentum is 0.001):
+what they say on test images means little before some thousand steps.")]
 pub struct Train {
     /// Take settings from this file; flags win
     #[arg(long = "config", value_name = "FILE.toml", conflicts_with = "resume")]
@@ -62,9 +65,9 @@ impl Train {
 
     fn begun(&self, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config), Failure> {
         let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
-        let mut config = base.with_flags(&self.settings, matches)?;
+        let config = base.with_flags(&self.settings, matches)?;
         config.check()?;
-        config.lr = Some(config.rate());
+        let config = config.settled();
         let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&name(&config)));
         // What needs no data comes first: a wrong name should not leave a folder behind.
         setup::objective(&config)?;
@@ -88,6 +91,7 @@ impl Train {
         }
         let config = run_folder::settings(path)?.with_flags(&self.settings, matches)?;
         config.check()?;
+        let config = config.settled();
         run_folder::writable(path)?;
         let archive = run_folder::checkpoint(path)?;
         let mut setup = Setup::new(&config)?;
