@@ -137,9 +137,7 @@ impl Energy {
         match self {
             Energy { s, .. } if !(s.is_finite() && *s >= 0.0) => fail("s", *s, "at least 0"),
             Energy { eps, .. } if !(eps.is_finite() && *eps >= 0.0) => fail("eps", *eps, "at least 0"),
-            Energy { floor, .. } if !(floor.is_finite() && *floor > 0.0) => {
-                fail("floor", *floor, "above 0")
-            }
+            Energy { floor, .. } if !(floor.is_finite() && *floor > 0.0) => fail("floor", *floor, "above 0"),
             _ => Ok(()),
         }
     }
@@ -162,8 +160,11 @@ impl Energy {
         let (largest, epsilon): (f64, f64) =
             if dtype == DType::F64 { (1e250, f64::EPSILON) } else { (1e31, f64::from(f32::EPSILON)) };
         // Chords below 8 epsilon are rounding and have no slope.
-        let (power, steps, nearest) =
-            if self.angular { (self.s, 2.0, 8.0 * epsilon) } else { (0.5 * self.s, 1.0, 64.0 * epsilon * epsilon) };
+        let (power, steps, nearest) = if self.angular {
+            (self.s, 2.0, 8.0 * epsilon)
+        } else {
+            (0.5 * self.s, 1.0, 64.0 * epsilon * epsilon)
+        };
         let value = if self.s == 0.0 { 0.0 } else { largest.powf(-1.0 / power) };
         let slope = (self.s.max(1.0) / largest).powf(1.0 / (power + steps));
         if slope > nearest { value.max(slope) } else { value }
@@ -209,8 +210,7 @@ impl Energy {
     fn scales<T: Scalar>(&self, y: &Tensor, projected: bool) -> Result<Option<Tensor>, Error> {
         let (n, d) = (y.shape()[1], y.shape()[2]);
         let single = T::DTYPE == DType::F32;
-        let (shortest, short, long) =
-            if single { (1e-37, 1e-15, 1e15) } else { (1e-306, 1e-150, 1e150) };
+        let (shortest, short, long) = if single { (1e-37, 1e-15, 1e15) } else { (1e-306, 1e-150, 1e150) };
         let mut largest = Vec::with_capacity(y.shape()[0] * n);
         for (i, row) in y.data::<T>().chunks_exact(d.max(1)).enumerate() {
             let projection = projected.then_some(i / n);

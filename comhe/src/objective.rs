@@ -226,7 +226,7 @@ impl Objective {
     fn report_one(&self, layer: &LayerWeight, step: Step) -> Result<LayerReport, Error> {
         let rows = checked_rows(&layer.weight.detach())?;
         let rule = self.rule_for(layer)?.map(|i| &self.rules[i]);
-        let energy = |half_space| Ok(Energy { half_space, ..self.energy }.of(&rows)?.item());
+        let energy = |half_space| Energy { half_space, ..self.energy }.of(&rows).map(|e| e.item());
         Ok(LayerReport {
             name: layer.name.to_string(),
             n: rows.shape()[0],

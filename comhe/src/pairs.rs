@@ -114,20 +114,35 @@ pub(crate) fn definition(form: &PairEnergy, u: &Tensor) -> Tensor {
 }
 
 /// f of every cosine. At the floor and, for angles, at opposite points, f is constant: what decides is a mask
-/// outside the graph, and the masked elements are moved to where all derivatives are finite.
+/// outside the graph, and the masked elements are moved to c = 0, where all derivatives are moderate.
 fn pair(form: &PairEnergy, c: &Tensor) -> Tensor {
     let value = c.detach();
-    if form.angular {
+    let (live, still) = if form.angular {
         let epsilon = if c.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
         let angle = value.clamp(-1.0, 1.0).acos();
         let sine2 = (1.0 - &value) * (1.0 + &value);
         let live = (&angle - form.floor).step() * (sine2 - 16.0 * epsilon).step();
-        let still = angle.clamp(form.floor, f64::INFINITY) * (1.0 - &live);
-        let angle = (c * &live).acos() * &live + still + form.offset;
-        if form.s == 0.0 { -angle.log() } else { angle.powf(-form.s) }
+        (live, power(form.s, &(angle.clamp(form.floor, f64::INFINITY) + form.offset)))
     } else {
-        let live = (2.0 - form.floor - 2.0 * &value).step();
-        let square = (2.0 - 2.0 * c) * &live + form.floor * (1.0 - &live);
-        if form.s == 0.0 { square.log() * -0.5 } else { square.powf(-0.5 * form.s) }
-    }
+        let square = 2.0 - 2.0 * &value;
+        let live = (&square - form.floor).step();
+        (live, power(0.5 * form.s, &square.clamp(form.floor, f64::INFINITY)) * scale(form))
+    };
+    let c = c * &live;
+    let f = if form.angular {
+        power(form.s, &(c.acos() + form.offset))
+    } else {
+        power(0.5 * form.s, &(2.0 - 2.0 * c)) * scale(form)
+    };
+    f * &live + still * (1.0 - &live)
+}
+
+/// x^-p, or -log x for p = 0.
+fn power(p: f64, x: &Tensor) -> Tensor {
+    if p == 0.0 { -x.log() } else { x.powf(-p) }
+}
+
+/// The logarithm of a chord is half that of its square.
+fn scale(form: &PairEnergy) -> f64 {
+    if form.s == 0.0 { 0.5 } else { 1.0 }
 }

@@ -8,7 +8,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use autograd::{DType, Key, Scalar, Tensor};
-use kernels::Element;
 
 use crate::error::{Error, Problem};
 
@@ -203,7 +202,9 @@ pub fn explicit(p: &Tensor, d: usize, dtype: DType) -> Result<Tensor, Error> {
         return Err(Error::shape(format!("expected a projection in {dtype}, found {}", p.dtype())));
     }
     if !p.is_finite() {
-        return Err(Error::shape(format!("the projection of shape {shape} has an element that is not finite")));
+        return Err(Error::shape(format!(
+            "the projection of shape {shape} has an element that is not finite"
+        )));
     }
     Ok(if p.rank() == 2 { p.unsqueeze(0) } else { p.clone() })
 }
@@ -272,7 +273,11 @@ mod tests {
                 assert_eq!(draw(p, "conv1", 7), base, "{distribution}");
             }
             let more = draw(Projections { c: 5, ..p }, "conv1", 7);
-            assert_eq!(more[..base.len()], base[..], "{distribution}: more projections change no earlier one");
+            assert_eq!(
+                more[..base.len()],
+                base[..],
+                "{distribution}: more projections change no earlier one"
+            );
             assert_ne!(more[..400], more[400..800], "{distribution}: projections differ");
             assert_ne!(draw(p, "conv2", 7), base, "{distribution}");
             assert_ne!(draw(p, "conv1", 8), base, "{distribution}");
@@ -295,6 +300,8 @@ mod tests {
         assert_eq!(*p.shape(), [1, 3, 27]);
         assert!(projections(Distribution::Gaussian, 0, 1).check().is_err());
         assert!(projections(Distribution::Gaussian, 1, 0).check().is_err());
-        assert!("gausian".parse::<Distribution>().unwrap_err().to_string().contains("did you mean \"gaussian\""));
+        assert!(
+            "gausian".parse::<Distribution>().unwrap_err().to_string().contains("did you mean \"gaussian\"")
+        );
     }
 }

@@ -48,7 +48,9 @@ impl RandomProjection {
         energy.check()?;
         projections.check()?;
         if redraw == 0 {
-            return Err(Error::option("redraw = 0: projections are drawn again every 1 or more steps".into()));
+            return Err(Error::option(
+                "redraw = 0: projections are drawn again every 1 or more steps".into(),
+            ));
         }
         Ok(RandomProjection { energy, projections, redraw, drawn: HashMap::new() })
     }
@@ -135,7 +137,9 @@ mod tests {
         let mut rp = new();
         let run: Vec<f64> =
             (0..9).map(|i| rp.penalty(&layer, Step { index: i, lr: 0.1 }).unwrap().item()).collect();
-        assert!(run[0] == run[1] && run[1] == run[2] && run[2] != run[3] && run[3] == run[5] && run[5] != run[6]);
+        assert!(
+            run[0] == run[1] && run[1] == run[2] && run[2] != run[3] && run[3] == run[5] && run[5] != run[6]
+        );
         let late = Step { index: 7, lr: 0.1 };
         assert_eq!(new().penalty(&layer, late).unwrap().item(), run[7]);
         assert_eq!(new().measure(&layer, late).unwrap(), run[7]);
