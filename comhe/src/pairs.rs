@@ -119,9 +119,11 @@ fn pair(form: &PairEnergy, c: &Tensor) -> Tensor {
     let value = c.detach();
     let (live, still) = if form.angular {
         let epsilon = if c.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
-        let angle = value.clamp(-1.0, 1.0).acos();
         let sine2 = (1.0 - &value) * (1.0 + &value);
-        let live = (&angle - form.floor).step() * (sine2 - 16.0 * epsilon).step();
+        // A cosine that is 1 or -1 up to rounding is that: arccos would make half its digits of the difference.
+        let inside = (sine2 - 16.0 * epsilon).step();
+        let angle = (&value * &inside + value.sign() * (1.0 - &inside)).acos();
+        let live = (&angle - form.floor).step() * inside;
         (live, power(form.s, &(angle.clamp(form.floor, f64::INFINITY) + form.offset)))
     } else {
         let square = 2.0 - 2.0 * &value;
