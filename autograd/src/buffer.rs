@@ -2,7 +2,8 @@
 //! second step of a training loop allocates nothing.
 //!
 //! Small buffers are kept by the thread that dropped them; large ones go to a pool that all threads share,
-//! which never holds more bytes than were ever in use at once. Recycled memory keeps its old contents; with
+//! which never holds more than twice the bytes that were ever in use at once (buffers of one size are no use for
+//! another, so a loop may need more than it ever has in use). Recycled memory keeps its old contents; with
 //! debug assertions, or the crate feature `poison` (which the workspace's tests switch on), it is filled with
 //! NaN instead, so that a kernel that leaves an element unwritten fails loudly.
 
@@ -296,7 +297,7 @@ fn keep(storage: Arc<Storage>) {
     let _surplus = if storage.bytes() <= SMALL {
         FRONT.try_with(|f| f.borrow_mut().shelves.keep(storage, FRONT_LIMIT)).ok().flatten()
     } else {
-        let limit = LARGE_PEAK.load(Relaxed).max(0) as usize;
+        let limit = 2 * LARGE_PEAK.load(Relaxed).max(0) as usize;
         BACK.lock().expect("the pool cannot panic").keep(storage, limit)
     };
 }

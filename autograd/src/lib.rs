@@ -36,6 +36,7 @@ mod pass;
 mod real;
 mod shape;
 mod tensor;
+pub mod transform;
 
 pub use buffer::{Memory, memory, release_memory};
 pub use check::{Entry, Group, Input, OrderReport, Report, Sample, gradcheck, samples, tolerance};
@@ -49,7 +50,7 @@ pub use kernels::random::{self, Key};
 pub use kernels::{MAX_RANK, Real};
 pub use kinds::elementwise::{Binary, Unary};
 pub use kinds::fused::{Custom, Fused, custom, fused};
-pub use ops::{ConvOptions, Transpose, conv2d_shape, matmul_with};
+pub use ops::{BatchStats, ConvOptions, Index, Mask, Operand, Padding, Transpose, conv2d_shape, matmul_with};
 pub use pass::{Grads, Recorded};
 pub use shape::{Axes, Shape, ShapeError, keep};
 pub use tensor::Tensor;

@@ -13,7 +13,7 @@
 
 use std::f64::consts::PI;
 
-use autograd::{DType, Scalar, Tensor, keep};
+use autograd::{DType, Scalar, Tensor};
 use kernels::energy::PairEnergy;
 
 use crate::error::{Error, Problem};
@@ -186,58 +186,31 @@ impl Energy {
         if constant == 0.0 { energy } else { energy + constant * pairs / count }
     }
 
-    /// The rows of a batch of matrices divided by n = sqrt(|w|^2 + eps).
-    ///
-    /// Lengths whose square would overflow or vanish are scaled by a power of two first, which changes nothing
-    /// else: u does not depend on it.
+    /// The rows of a batch of matrices divided by n = sqrt(|w|^2 + eps), whatever their size.
     fn directions(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
-        let scales = match y.dtype() {
-            DType::F32 => self.scales::<f32>(y, projected)?,
-            DType::F64 => self.scales::<f64>(y, projected)?,
-        };
-        let squares = |v: &Tensor| (v * v).sum(keep(-1));
-        Ok(match scales {
-            None => y / (squares(y) + self.eps).sqrt(),
-            Some(m) => {
-                let v = y / &m;
-                let n = (squares(&v) + self.eps / &m / &m).sqrt();
-                v / n
-            }
-        })
+        match y.dtype() {
+            DType::F32 => self.check_rows::<f32>(y, projected)?,
+            DType::F64 => self.check_rows::<f64>(y, projected)?,
+        }
+        Ok(y.normalize_rows(self.eps))
     }
 
-    /// A power of two for each row, if one is needed.
-    fn scales<T: Scalar>(&self, y: &Tensor, projected: bool) -> Result<Option<Tensor>, Error> {
+    /// Whether all elements are finite (a projection may overflow) and, with eps = 0, every row has a direction.
+    fn check_rows<T: Scalar>(&self, y: &Tensor, projected: bool) -> Result<(), Error> {
         let (n, d) = (y.shape()[1], y.shape()[2]);
-        let single = T::DTYPE == DType::F32;
-        let (shortest, short, long) = if single { (1e-37, 1e-15, 1e15) } else { (1e-306, 1e-150, 1e150) };
-        let mut largest = Vec::with_capacity(y.shape()[0] * n);
+        // The gradient is of size 1 / |w|: a row shorter than this has none.
+        let shortest = T::from_f64(if T::DTYPE == DType::F32 { 1e-37 } else { 1e-306 });
         for (i, row) in y.data::<T>().chunks_exact(d.max(1)).enumerate() {
             let projection = projected.then_some(i / n);
-            // NaN compares as false, so it is counted on the side.
-            let (mut m, mut finite) = (0.0f64, true);
-            for v in row {
-                let v = kernels::Element::to_f64(*v).abs();
-                finite &= v.is_finite();
-                m = m.max(v);
-            }
-            if !finite {
-                let k = row.iter().position(|v| !v.is_finite()).unwrap_or(0);
+            if let Some(k) = row.iter().position(|v| !v.is_finite()) {
                 let value = kernels::Element::to_f64(row[k]);
                 return Err(Problem::NotFinite { index: vec![i % n, k], value, projection }.into());
             }
-            if m < shortest && self.eps == 0.0 {
+            if self.eps == 0.0 && !row.iter().any(|&v| v >= shortest || -v >= shortest) {
                 return Err(Problem::ZeroRow { row: i % n, projection }.into());
             }
-            largest.push(m);
         }
-        // With eps in the norm a short row is nothing special.
-        let special = |m: f64| m > long || (m < short && self.eps.sqrt() < short);
-        if !largest.iter().any(|&m| special(m)) {
-            return Ok(None);
-        }
-        let power = |i: usize| largest[i].max(self.eps.sqrt()).log2().floor().exp2();
-        Ok(Some(Tensor::from_fn([y.shape()[0], n, 1], T::DTYPE, power)))
+        Ok(())
     }
 }
 

@@ -46,25 +46,25 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
     fn run<A: Arithmetic>(self) {
         let Flat { f, x, out } = self;
         let (blocks, tail) = out.as_chunks_mut::<LANES>();
-        for (b, out) in blocks.iter_mut().enumerate() {
-            let lanes = x.map(|x| match x {
-                Some(x) => *x[b * LANES..].first_chunk::<LANES>().expect("as long as out"),
-                None => *out,
-            });
-            *out = block::<T, F, A, N>(f, &lanes);
-        }
         let start = blocks.len() * LANES;
+        let x_blocks = x.map(|x| x.map_or(&[][..], |x| x.as_chunks::<LANES>().0));
+        for (b, out) in blocks.iter_mut().enumerate() {
+            let x: [&[T; LANES]; N] = std::array::from_fn(|n| x_blocks[n].get(b).unwrap_or(out));
+            *out = block::<T, F, A, N>(f, x);
+        }
         for (i, out) in tail.iter_mut().enumerate() {
             *out = f.call(x.map(|x| Num::<T, A>::new(x.map_or(*out, |x| x[start + i])))).0;
         }
     }
 }
 
+/// The values for one block, read in place and kept in registers until all are there, so that the output may
+/// be one of the inputs.
 #[inline(always)]
-fn block<T: Element, F: Map<N>, A: Arithmetic, const N: usize>(f: &F, x: &[[T; LANES]; N]) -> [T; LANES] {
+fn block<T: Element, F: Map<N>, A: Arithmetic, const N: usize>(f: &F, x: [&[T; LANES]; N]) -> [T; LANES] {
     let mut y = [T::ZERO; LANES];
     for l in 0..LANES {
-        y[l] = f.call(x.each_ref().map(|x| Num::<T, A>::new(x[l]))).0;
+        y[l] = f.call(x.map(|x| Num::<T, A>::new(x[l]))).0;
     }
     y
 }
@@ -93,7 +93,7 @@ pub fn broadcast<T: Element, const N: usize>(
     if out.is_empty() {
         return;
     }
-    let (dims, strides) = collapse(dims, x.map(|x| x.strides));
+    let (axes, dims, strides) = collapse(dims, x.map(|x| x.strides));
     let inner = dims[0];
     for (x, strides) in x.iter().zip(&strides) {
         let last: usize = dims.iter().zip(strides).map(|(d, s)| (d - 1) * s).sum();
@@ -101,15 +101,24 @@ pub fn broadcast<T: Element, const N: usize>(
     }
     let rows_a_piece = (GRAIN / inner).max(1);
     par::chunks(out, rows_a_piece * inner, |piece, out| {
-        simd::dispatch(Rows { f, x: x.map(|x| x.data), strides, dims, first: piece * rows_a_piece, out });
+        simd::dispatch(Rows {
+            f,
+            x: x.map(|x| x.data),
+            strides,
+            axes,
+            dims,
+            first: piece * rows_a_piece,
+            out,
+        });
     });
 }
 
-/// Axes from the innermost out, neighbours joined wherever every input allows it, padded with 1s.
+/// Axes from the innermost out, neighbours joined wherever every input allows it, padded with 1s; and how many
+/// are left.
 fn collapse<const N: usize>(
     dims: &[usize],
     strides: [[usize; MAX_RANK]; N],
-) -> ([usize; MAX_RANK], [[usize; MAX_RANK]; N]) {
+) -> (usize, [usize; MAX_RANK], [[usize; MAX_RANK]; N]) {
     let mut out_dims = [1; MAX_RANK];
     let mut out = [[0; MAX_RANK]; N];
     let mut axes = 0;
@@ -123,13 +132,14 @@ fn collapse<const N: usize>(
             axes += 1;
         }
     }
-    (out_dims, out)
+    (axes, out_dims, out)
 }
 
 struct Rows<'a, T, F, const N: usize> {
     f: &'a F,
     x: [&'a [T]; N],
     strides: [[usize; MAX_RANK]; N],
+    axes: usize,
     dims: [usize; MAX_RANK],
     /// Index of the first row (a row is a run along the innermost axis) of `out`.
     first: usize,
@@ -140,29 +150,48 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Rows<'_, T, F, N> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Rows { f, x, strides, dims, first, out } = self;
+        let Rows { f, x, strides, axes, dims, first, out } = self;
         let inner = dims[0];
-        for (r, out) in out.chunks_exact_mut(inner).enumerate() {
-            let mut row = first + r;
-            let mut start = [0; N];
-            for axis in 1..MAX_RANK {
-                let i = row % dims[axis];
-                row /= dims[axis];
-                (0..N).for_each(|n| start[n] += i * strides[n][axis]);
-            }
+        // Where the row is among the outer axes, and where each input starts in it.
+        let (mut place, mut start) = ([0; MAX_RANK], [0; N]);
+        let mut rest = first;
+        for axis in 1..axes {
+            place[axis] = rest % dims[axis];
+            rest /= dims[axis];
+            (0..N).for_each(|n| start[n] += place[axis] * strides[n][axis]);
+        }
+        for out in out.chunks_exact_mut(inner) {
             let at = |n: usize, i: usize| x[n][start[n] + i * strides[n][0]];
             let (blocks, tail) = out.as_chunks_mut::<LANES>();
-            for (b, out) in blocks.iter_mut().enumerate() {
-                let lanes: [[T; LANES]; N] = std::array::from_fn(|n| match strides[n][0] {
-                    0 => [x[n][start[n]]; LANES],
-                    1 => *x[n][start[n] + b * LANES..].first_chunk::<LANES>().expect("inside the slice"),
-                    _ => std::array::from_fn(|l| at(n, b * LANES + l)),
-                });
-                *out = block::<T, F, A, N>(f, &lanes);
-            }
             let done = blocks.len() * LANES;
+            if !blocks.is_empty() {
+                // An input that is not contiguous is copied here, one that is repeated once for the row.
+                let mut copies: [[T; LANES]; N] = std::array::from_fn(|n| [x[n][start[n]]; LANES]);
+                for (b, out) in blocks.iter_mut().enumerate() {
+                    for n in 0..N {
+                        if strides[n][0] > 1 {
+                            copies[n] = std::array::from_fn(|l| at(n, b * LANES + l));
+                        }
+                    }
+                    let lanes: [&[T; LANES]; N] = std::array::from_fn(|n| match strides[n][0] {
+                        1 => x[n][start[n] + b * LANES..].first_chunk().expect("inside the slice"),
+                        _ => &copies[n],
+                    });
+                    *out = block::<T, F, A, N>(f, lanes);
+                }
+            }
             for (i, out) in tail.iter_mut().enumerate() {
                 *out = f.call(std::array::from_fn(|n| Num::<T, A>::new(at(n, done + i)))).0;
+            }
+            // The next row, as an odometer counts.
+            for axis in 1..axes {
+                place[axis] += 1;
+                (0..N).for_each(|n| start[n] += strides[n][axis]);
+                if place[axis] < dims[axis] {
+                    break;
+                }
+                (0..N).for_each(|n| start[n] -= place[axis] * strides[n][axis]);
+                place[axis] = 0;
             }
         }
     }

@@ -98,3 +98,7 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     }
     kernel.run::<Plain>()
 }
+
+/// The level and the number of threads belong to the process: tests that set them or compare bits take turns.
+#[cfg(test)]
+pub(crate) static SETTINGS: std::sync::Mutex<()> = std::sync::Mutex::new(());

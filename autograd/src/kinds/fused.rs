@@ -75,10 +75,22 @@ pub fn fused<F: Fused>(f: F, inputs: &[&Tensor]) -> Tensor {
 pub(crate) fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<F::Kept>) {
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
     let (value, kept) = f.forward(&x);
+    assert_untracked(F::NAME, &value);
+    #[cfg(test)]
+    tests::assert_same(F::NAME, &value, &f.definition(&x));
     let kept = Arc::new(kept);
     let out =
         node::record(F::NAME, value, inputs.iter().copied(), |_| FusedRule { f, x, kept: Arc::clone(&kept) });
     (out, kept)
+}
+
+/// The inputs are constants here, so a tracked result depends on some other tensor, which would get no gradient.
+#[track_caller]
+fn assert_untracked(name: &str, value: &Tensor) {
+    assert!(
+        !value.is_tracked(),
+        "{name}: the function uses a tracked tensor that is not among its inputs and would get no gradient; pass it as an input"
+    );
 }
 
 #[derive(Debug)]
@@ -119,9 +131,6 @@ impl<F: Fused> Rule for FusedRule<F> {
 }
 
 /// Gradients of sum(g * f(x)) with respect to the wanted `x`, by differentiating `f`.
-///
-/// Each x is seen by `f` through an identity node of its own: the pass ends there, so that what x depends on is
-/// not counted twice, and yet a recorded gradient still depends on x itself.
 pub(crate) fn gradients_of(
     f: impl FnOnce(&[Tensor]) -> Tensor,
     x: &[Tensor],
@@ -129,22 +138,22 @@ pub(crate) fn gradients_of(
     g: &Tensor,
     recording: bool,
 ) -> Vec<Option<Tensor>> {
-    let inside: Vec<Tensor> = x
-        .iter()
-        .zip(wants)
-        .map(|(x, &wanted)| match (wanted, x.is_tracked()) {
-            (true, true) => alias(x),
-            (true, false) => x.requires_grad(),
-            (false, _) => x.clone(),
-        })
-        .collect();
+    let inside: Vec<Tensor> = x.iter().zip(wants).map(|(x, &w)| if w { enter(x) } else { x.clone() }).collect();
     let y = f(&inside);
     let wanted: Vec<&Tensor> = inside.iter().zip(wants).filter(|(_, w)| **w).map(|(x, _)| x).collect();
     let mut found = pass::grad(&y, g.clone(), &wanted, recording).into_iter();
     wants.iter().map(|&w| if w { found.next().flatten() } else { None }).collect()
 }
 
+/// x as an input of a function that is to be differentiated on its own: a node of its own, where the pass ends.
+/// So what x depends on is not counted twice, and yet a recorded gradient still depends on x itself.
+#[track_caller]
+pub(crate) fn enter(x: &Tensor) -> Tensor {
+    if x.is_tracked() { alias(x) } else { x.requires_grad() }
+}
+
 /// x under another node.
+#[track_caller]
 fn alias(x: &Tensor) -> Tensor {
     node::record("alias", x.value(), [x], |_| Alias)
 }
@@ -207,7 +216,9 @@ pub trait Custom: Debug + Send + Sync + 'static {
 #[track_caller]
 pub fn custom<C: Custom>(c: C, inputs: &[&Tensor]) -> Tensor {
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
-    let value = c.forward(&x).value();
+    let value = c.forward(&x);
+    assert_untracked(C::NAME, &value);
+    let value = value.value();
     node::record(C::NAME, value, inputs.iter().copied(), |y| CustomRule { c, x, y: y.value() })
 }
 
@@ -236,13 +247,61 @@ impl<C: Custom> Rule for CustomRule<C> {
             x.len()
         );
         for (i, gradient) in gradients.into_iter().enumerate() {
-            if let Some(gradient) = gradient {
-                cx.give(i, gradient);
-            }
+            let Some(gradient) = gradient else { continue };
+            assert!(
+                gradient.shape() == x[i].shape(),
+                "{}: gradient() returned shape {} for input {i} of shape {}",
+                C::NAME,
+                gradient.shape(),
+                x[i].shape()
+            );
+            cx.give(i, gradient);
         }
     }
 
     fn kept_bytes(&self) -> usize {
         self.x.iter().map(|t| t.buffer().bytes()).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Holds a kernel's value against the definition's: called for every fused operation of every test. The
+    /// gradients are held together by gradcheck.
+    #[track_caller]
+    pub(super) fn assert_same(name: &str, kernel: &Tensor, definition: &Tensor) {
+        assert_eq!(kernel.shape(), definition.shape(), "{name}: shapes of kernel and definition");
+        let tolerance = if kernel.dtype() == crate::DType::F64 { 1e-12 } else { 1e-4 };
+        let (a, b) = (kernel.to_vec::<f64>(), definition.to_vec::<f64>());
+        let largest = b.iter().filter(|v| v.is_finite()).fold(0.0, |m: f64, v| m.max(v.abs()));
+        for (i, (a, b)) in a.iter().zip(&b).enumerate() {
+            let same = a == b || (a.is_nan() && b.is_nan()) || (a - b).abs() <= tolerance * largest;
+            assert!(same, "{name}: the kernel gives {a:e} at {i}, the definition {b:e}");
+        }
+    }
+
+    /// A kernel that is wrong by a factor.
+    #[derive(Debug)]
+    struct Wrong;
+    impl Fused for Wrong {
+        type Kept = ();
+        const NAME: &'static str = "wrong";
+        fn definition(&self, x: &[Tensor]) -> Tensor {
+            &x[0] * 2.0
+        }
+        fn forward(&self, x: &[Tensor]) -> (Tensor, ()) {
+            (&x[0] * 2.000001, ())
+        }
+        fn backward(&self, _: &[Tensor], _: &(), _: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
+            unreachable!("the value is refused")
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "wrong: the kernel gives 2.000001e0 at 0, the definition 2e0")]
+    fn a_kernel_that_disagrees_with_its_definition_is_caught() {
+        fused(Wrong, &[&Tensor::from([1.0, 5.0])]);
     }
 }

@@ -19,12 +19,22 @@ pub(crate) trait Linear: Clone + Debug + Send + Sync + 'static {
     fn apply(&self, x: &Tensor) -> Tensor;
     /// A'.
     fn adjoint(&self) -> Self::Adjoint;
+    /// Bytes of indices that the map holds.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// A x, recorded.
 #[track_caller]
 pub(crate) fn linear<A: Linear>(a: A, x: &Tensor) -> Tensor {
     let value = a.apply(x);
+    linear_known(a, x, value)
+}
+
+/// A x, recorded, where A x is known already: the search that found the winners of a maximum has found it, too.
+#[track_caller]
+pub(crate) fn linear_known<A: Linear>(a: A, x: &Tensor, value: Tensor) -> Tensor {
     node::record(A::NAME, value, [x], |_| LinearRule(a))
 }
 
@@ -40,7 +50,7 @@ impl<A: Linear> Rule for LinearRule<A> {
         cx.give(0, linear(self.0.adjoint(), &g));
     }
     fn kept_bytes(&self) -> usize {
-        0
+        self.0.kept_bytes()
     }
     fn flops(&self, _: &Shape) -> u64 {
         0
@@ -55,6 +65,10 @@ pub(crate) trait Joint: Clone + Debug + Send + Sync + 'static {
     fn apply(&self, x: &[&Tensor]) -> Tensor;
     /// The adjoint of the map of input `i`, applied to g: a recorded operation.
     fn adjoint(&self, i: usize, g: &Tensor) -> Tensor;
+    /// Bytes of masks that the map holds.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// The value of a joint map, recorded.
@@ -83,7 +97,7 @@ impl<A: Joint> Rule for JointRule<A> {
         }
     }
     fn kept_bytes(&self) -> usize {
-        0
+        self.a.kept_bytes()
     }
     fn flops(&self, _: &Shape) -> u64 {
         0

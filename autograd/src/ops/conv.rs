@@ -6,6 +6,7 @@ use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::trilinear::{Slot, Trilinear, contract};
+use crate::ops::Padding;
 use crate::shape::{Shape, ShapeError};
 use crate::tensor::Tensor;
 
@@ -144,7 +145,7 @@ impl Tensor {
     /// [`Tensor::conv2d`] with the same weight and options.
     ///
     /// # Panics
-    /// If the shapes do not fit, or `output_padding` is not below the stride.
+    /// If the shapes do not fit, or `output_padding` is below neither stride nor dilation.
     #[track_caller]
     pub fn conv_transpose2d(
         &self,
@@ -179,11 +180,15 @@ impl Tensor {
             Ok(c) => c,
             Err(e) => panic!("conv_transpose2d: {e}"),
         };
-        assert!(
-            Conv(c).shape(Slot::C) == *y,
-            "conv_transpose2d: no input of conv2d with these options has an output of shape {y}"
-        );
-        contract(Conv(c), Slot::A, weight, self)
+        // Output padding beyond the stride leaves room for more outputs of conv2d than `self` has: those are 0.
+        let full = Conv(c).shape(Slot::C);
+        let missing = |axis: usize| (0, full[axis] - y[axis]);
+        let y = if full == *y {
+            self.clone()
+        } else {
+            self.pad(&[(0, 0), (0, 0), missing(2), missing(3)], Padding::Constant(0.0))
+        };
+        contract(Conv(c), Slot::A, weight, &y)
     }
 
     /// One-dimensional convolution: input [N, C, L] and `weight` [K, C / groups, k] give [N, K, L'].

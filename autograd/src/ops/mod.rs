@@ -1,16 +1,30 @@
 //! The operations, one file a family: meaning, shape rule, kind and gradcheck samples together.
 
+mod batch_norm;
+mod choose;
 mod conv;
 mod elementwise;
+mod gather;
+mod index;
+mod join;
+mod mask;
 mod matmul;
+mod matrix;
+mod pad;
 mod reduce;
+mod scan;
 mod shape;
+mod slice;
 
 pub(crate) mod arith;
 pub(crate) mod table;
 
+pub use batch_norm::BatchStats;
 pub use conv::{ConvOptions, conv2d_shape};
+pub use index::Index;
+pub use mask::{Mask, Operand};
 pub use matmul::{Transpose, matmul_with};
+pub use pad::Padding;
 
 use crate::check::Sample;
 
@@ -23,6 +37,14 @@ pub(crate) fn samples() -> Vec<Sample> {
         shape::samples,
         matmul::samples,
         conv::samples,
+        slice::samples,
+        join::samples,
+        pad::samples,
+        matrix::samples,
+        gather::samples,
+        choose::samples,
+        scan::samples,
+        batch_norm::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }

@@ -179,6 +179,7 @@ fn optima_have_their_known_energy() {
 
 #[test]
 fn blocks_agree_with_one_piece_for_any_number_of_threads() {
+    let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let (n, d) = (COLS + ROWS + 37, 3);
     let u = directions(n, d, 4);
     let e = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };

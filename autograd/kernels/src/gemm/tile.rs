@@ -19,6 +19,16 @@ pub unsafe fn zero<T: Element, V: Vector<T>, const R: usize, const W: usize>() -
     [[unsafe { V::splat(T::ZERO) }; W]; R]
 }
 
+/// The starts of R rows, `step` numbers apart.
+#[inline(always)]
+pub fn rows<T, const R: usize>(a: *const T, step: usize) -> [*const T; R] {
+    let mut rows = [a; R];
+    for i in 1..R {
+        rows[i] = a.wrapping_add(i * step);
+    }
+    rows
+}
+
 /// tile\[i\] += sum over p < k of a\[i\]\[step p\] b\[ldb p..\].
 ///
 /// # Safety

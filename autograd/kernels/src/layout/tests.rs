@@ -91,6 +91,7 @@ fn permute_follows_its_definition() {
 
 #[test]
 fn results_do_not_depend_on_threads() {
+    let _turn = crate::simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let (rows, cols) = (517, 301);
     let x = random(rows * cols, 3);
     let index = random_indices(rows, 7, 4);

@@ -1,0 +1,228 @@
+//! The weight's gradient: a matrix product whose sum runs over the places of all images.
+//!
+//! Rows are (source channel, tap), columns destination channels. The left operand needs no packing at all: a
+//! row is a padded image, seen from a tap. The right one is y, transposed so that channels lie side by side.
+//! A piece of work owns a block of rows small enough for its sums to stay in the second-level cache; where
+//! that gives too few pieces, the batch is cut too, and the parts are added in order.
+
+use super::Conv2d;
+use super::padded::Padded;
+use crate::gemm::pack::{self, Source};
+use crate::gemm::vector::{self, Kernel, Vector};
+use crate::gemm::{scratch, tile};
+use crate::par;
+use crate::real::Element;
+use crate::simd;
+
+/// Pieces of work wanted, numbers in the sums of one, and places summed between two visits to them.
+const PIECES: usize = 16;
+const SUMS: usize = 1 << 16;
+const PLACES: usize = 512;
+
+/// How the work is cut: by sizes alone.
+struct Cut {
+    s: Conv2d,
+    /// Where the taps of the first place lie.
+    taps: Vec<usize>,
+    padded: Padded,
+    /// Source and destination channels of a group.
+    channels: [usize; 2],
+    /// Source channels of a piece, and pieces that makes.
+    chunk: usize,
+    chunks: usize,
+    /// Images and rows of places of a block, and blocks that makes.
+    images: usize,
+    rows: usize,
+    blocks: usize,
+    /// Parts of the batch.
+    slices: usize,
+}
+
+impl Cut {
+    fn new(s: &Conv2d) -> Self {
+        let ([oh, ow], [kh, kw]) = (s.output(), s.kernel);
+        let at = |d: usize, u: usize| (s.dilation[d] * u) as isize - s.padding[d] as isize;
+        let taps: Vec<_> = (0..kh * kw).map(|t| [at(0, t / kw), at(1, t % kw)]).collect();
+        let channels = [s.in_channels / s.groups, s.out_channels / s.groups];
+        let chunk = (SUMS / (taps.len() * channels[1].next_multiple_of(32))).clamp(1, channels[0]);
+        let chunks = channels[0].div_ceil(chunk);
+        let (images, rows) = ((PLACES / (oh * ow)).clamp(1, s.batch), PLACES.div_ceil(ow).min(oh));
+        let blocks = s.batch.div_ceil(images) * oh.div_ceil(rows);
+        let slices = PIECES.div_ceil(s.groups * chunks).min(blocks);
+        let padded = Padded::new(s.input, s.stride, &taps, ow);
+        let taps = taps.iter().map(|&tap| padded.tap(tap)).collect();
+        Cut { s: *s, taps, padded, channels, chunk, chunks, images, rows, blocks, slices }
+    }
+
+    /// The most places in a block.
+    fn places(&self) -> usize {
+        self.images * self.rows * self.s.output()[1]
+    }
+}
+
+/// Writes w.
+pub fn grad_weight<T: Element>(s: &Conv2d, x: &[T], y: &[T], w: &mut [T]) {
+    if s.batch * w.len() == 0 {
+        return w.fill(T::ZERO);
+    }
+    let level = simd::level();
+    let (height, width) = vector::tile::<T>(level);
+    let cut = Cut::new(s);
+    let ([sources, columns], taps) = (cut.channels, cut.taps.len());
+    let panels = columns.div_ceil(width);
+    let sums = (cut.chunk * taps).next_multiple_of(height) * panels * width;
+    scratch::with(s.groups * cut.chunks * cut.slices * sums, |parts: &mut [T]| {
+        par::chunks(parts, sums, |i, sums| {
+            let (slice, chunk, group) =
+                (i % cut.slices, i / cut.slices % cut.chunks, i / cut.slices / cut.chunks);
+            let from = chunk * cut.chunk;
+            let chunk = cut.chunk.min(sources - from);
+            let windows = cut.images * chunk * cut.padded.plane(cut.rows);
+            scratch::with(windows + cut.places() * panels * width, |memory: &mut [T]| {
+                let (windows, packed) = memory.split_at_mut(windows);
+                sums.fill(T::ZERO);
+                let piece = Piece { cut: &cut, x, y, group, from, chunk, slice, windows, packed, sums };
+                // SAFETY: level is what the machine has.
+                unsafe { vector::dispatch(level, piece) }
+            });
+        });
+        par::chunks(w, sources * taps, |k, w| {
+            let (group, k) = (k / columns, k % columns);
+            for (r, w) in w.iter_mut().enumerate() {
+                let (chunk, r) = (r / (cut.chunk * taps), r % (cut.chunk * taps));
+                let at = ((r / height * panels + k / width) * height + r % height) * width + k % width;
+                let part = |slice| parts[((group * cut.chunks + chunk) * cut.slices + slice) * sums + at];
+                *w = (1..cut.slices).fold(part(0), |sum, slice| sum + part(slice));
+            }
+        });
+    });
+}
+
+/// The sums of some source channels over some blocks of places, as register tiles.
+struct Piece<'a, T> {
+    cut: &'a Cut,
+    x: &'a [T],
+    y: &'a [T],
+    group: usize,
+    /// The first source channel and their number.
+    from: usize,
+    chunk: usize,
+    slice: usize,
+    windows: &'a mut [T],
+    packed: &'a mut [T],
+    sums: &'a mut [T],
+}
+
+/// Images and rows of places that are summed at a time.
+#[derive(Clone, Copy)]
+struct Block {
+    image: usize,
+    images: usize,
+    row: usize,
+    rows: usize,
+}
+
+impl<T: Element> Kernel<T> for Piece<'_, T> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>, const R: usize>(mut self) {
+        let Cut { s, images, rows, blocks, slices, .. } = self.cut;
+        let bands = s.output()[0].div_ceil(*rows);
+        for i in blocks * self.slice / slices..blocks * (self.slice + 1) / slices {
+            let (image, row) = (i / bands * images, i % bands * rows);
+            let block = Block {
+                image,
+                images: *images.min(&(s.batch - image)),
+                row,
+                rows: *rows.min(&(s.output()[0] - row)),
+            };
+            self.gather(block);
+            // SAFETY: the slices have the sizes given in `grad_weight`.
+            unsafe {
+                self.pack::<V>(block);
+                let (width, columns) = (2 * V::LANES, self.cut.channels[1]);
+                for panel in 0..columns.div_ceil(width) {
+                    if columns - panel * width <= V::LANES {
+                        self.panel::<V, R, 1>(block, panel);
+                    } else {
+                        self.panel::<V, R, 2>(block, panel);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<T: Element> Piece<'_, T> {
+    /// Pads the block's images.
+    fn gather(&mut self, b: Block) {
+        let (s, padded) = (&self.cut.s, &self.cut.padded);
+        let (size, plane) = (s.input[0] * s.input[1], padded.plane(b.rows));
+        for n in 0..b.images {
+            let first = (b.image + n) * s.in_channels + self.group * self.cut.channels[0] + self.from;
+            for c in 0..self.chunk {
+                let to = &mut self.windows[(n * self.chunk + c) * plane..];
+                padded.fill(&self.x[(first + c) * size..][..size], b.row, b.rows, to);
+            }
+        }
+    }
+
+    /// Transposes the block's part of y: panels of two registers of channels, place after place.
+    #[inline(always)]
+    unsafe fn pack<V: Vector<T>>(&mut self, b: Block) {
+        let (s, columns, width) = (&self.cut.s, self.cut.channels[1], 2 * V::LANES);
+        let [oh, ow] = s.output();
+        let places = b.rows * ow;
+        for n in 0..b.images {
+            let first = ((b.image + n) * s.out_channels + self.group * columns) * oh * ow + b.row * ow;
+            let y = Source { at: self.y[first..].as_ptr(), line: oh * ow, depth: 1 };
+            for panel in 0..columns.div_ceil(width) {
+                let (from, rest) = (y.skip(panel * width, 0), columns - panel * width);
+                // SAFETY: y holds these channels and places; there is room for `Cut::places` in every panel.
+                unsafe {
+                    let to = self.packed.as_mut_ptr().add(panel * self.cut.places() * width);
+                    if rest <= V::LANES {
+                        pack::right::<T, V, 1>(from, rest, places, to.add(n * places * V::LANES));
+                    } else {
+                        pack::right::<T, V, 2>(from, rest.min(width), places, to.add(n * places * width));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds the block to the sums of all rows and one panel of channels.
+    #[inline(always)]
+    unsafe fn panel<V: Vector<T>, const R: usize, const W: usize>(&mut self, b: Block, panel: usize) {
+        let Cut { s, taps, padded, channels, .. } = self.cut;
+        let (width, ow, plane) = (W * V::LANES, s.output()[1], padded.plane(b.rows));
+        let panels = channels[1].div_ceil(2 * V::LANES);
+        let (image, depth) = (self.chunk * plane, self.chunk * taps.len());
+        // SAFETY: the slices have the sizes given in `grad_weight`.
+        unsafe {
+            let packed = self.packed.as_ptr().add(panel * self.cut.places() * 2 * V::LANES);
+            for i in 0..depth.div_ceil(R) {
+                let mut rows = [self.windows.as_ptr(); R];
+                for e in 0..R {
+                    // Rows beyond the last repeat it; their sums are not used.
+                    let r = (i * R + e).min(depth - 1);
+                    rows[e] = rows[e].add(r / taps.len() * plane + taps[r % taps.len()]);
+                }
+                let sums = self.sums.as_mut_ptr().add((i * panels + panel) * R * 2 * V::LANES);
+                let mut sum = tile::zero::<T, V, R, W>();
+                let mut right = packed;
+                for n in 0..b.images {
+                    for row in 0..b.rows {
+                        let mut left = rows;
+                        for e in 0..R {
+                            left[e] = left[e].add(n * image + row * padded.down());
+                        }
+                        tile::accumulate(&mut sum, ow, left, 1, right, width);
+                        right = right.add(ow * width);
+                    }
+                }
+                tile::add(&mut sum, sums, 2 * V::LANES);
+                tile::store(&sum, sums, 2 * V::LANES);
+            }
+        }
+    }
+}

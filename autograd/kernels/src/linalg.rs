@@ -1,1 +1,0 @@
-//! Factorisations of small square matrices.

@@ -1,1 +1,0 @@
-//! Softmax, log-softmax and cross-entropy over rows.

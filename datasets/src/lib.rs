@@ -1,0 +1,44 @@
+//! Image data sets: readers, embedded sets, splits, augmentation and a deterministic loader.
+//!
+//! [`load`] turns a name such as `fashion14` or `images:photos` into a [`Dataset`]; a [`Loader`] turns one of
+//! its [`Split`]s into batches of plain vectors. Nothing here knows of tensors or networks.
+//!
+//! Everything random (splits, label noise, shuffling, augmentation) is a pure function of a seed: the same
+//! options give the same bytes, on any number of threads, and any batch can be made again by itself.
+//!
+//! ```
+//! use datasets::{Loader, LoaderConfig, Options, load};
+//!
+//! let data = load("digits", &Options::default()).unwrap();
+//! let loader = Loader::new(data.train.clone(), LoaderConfig { batch_size: 64, ..Default::default() });
+//! for batch in loader.epoch::<f32>(0) {
+//!     assert_eq!(batch.images.len(), batch.labels.len() * 64);
+//! }
+//! ```
+
+mod augment;
+mod cifar;
+mod classes;
+mod dataset;
+mod digits;
+mod error;
+mod files;
+mod folder;
+pub mod idx;
+mod load;
+mod loader;
+mod mnist;
+pub mod npy;
+mod npz;
+mod partition;
+mod suggest;
+mod synthetic;
+mod zip;
+
+pub use augment::{Augment, PAD, Padding};
+pub use dataset::{Dataset, Pixels, Raw, Split, Standardisation};
+pub use error::{Error, Kind};
+pub use load::{DATA_VARIABLE, NAMES, Options, load};
+pub use loader::{Batch, Epoch, Loader, LoaderConfig};
+pub use suggest::{distance, suggest};
+pub use synthetic::{Blobs, Moons, Teacher};

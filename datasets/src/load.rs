@@ -1,0 +1,245 @@
+//! The one entry point: from a name to a data set.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kernels::random::Key;
+
+use crate::dataset::Dataset;
+use crate::error::Error;
+use crate::partition::{add_label_noise, split};
+use crate::suggest::suggest;
+use crate::{cifar, digits, folder, mnist, npz, synthetic};
+
+/// The environment variable that names the data folder where [`Options::data_dir`] does not.
+pub const DATA_VARIABLE: &str = "COMHE_DATA";
+
+/// Every name that [`load`] knows, as a user would write it. `synthetic` is another word for `blobs`.
+pub const NAMES: [&str; 14] = [
+    "fashion14",
+    "digits",
+    "fashion-mnist",
+    "mnist",
+    "kmnist",
+    "cifar10",
+    "cifar100",
+    "cifar100-coarse",
+    "images:DIR",
+    "file:DATA.npz",
+    "blobs",
+    "moons",
+    "teacher",
+    "synthetic",
+];
+
+/// What to load, and what to make of it. The default is the data as it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Options {
+    /// The folder that holds data sets; without it, the environment variable [`DATA_VARIABLE`] names it.
+    pub data_dir: Option<PathBuf>,
+    /// For all that is random about the data: splits, subsets, noise, synthetic sets. Not the run's seed.
+    pub seed: u64,
+    /// Keep so many training examples only, each class in proportion. Drawn after validation is set aside.
+    pub train_size: Option<usize>,
+    /// Set aside this share of the training examples for validation, each class in proportion; in 0..1.
+    pub validation: f64,
+    /// Give this share of the training labels another, uniformly random class; in 0..=1.
+    pub label_noise: f64,
+    /// `images:DIR`: height and width that every picture is resized to.
+    pub image_size: usize,
+    /// `images:DIR`: one grey channel instead of red, green and blue.
+    pub grey: bool,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options {
+            data_dir: None,
+            seed: 0,
+            train_size: None,
+            validation: 0.0,
+            label_noise: 0.0,
+            image_size: 32,
+            grey: false,
+        }
+    }
+}
+
+/// Loads the data set called `name`, one of [`NAMES`], and applies the options in this order: validation,
+/// then train size, then label noise (training labels only).
+pub fn load(name: &str, options: &Options) -> Result<Dataset, Error> {
+    options.check()?;
+    let data_dir = match &options.data_dir {
+        Some(dir) if !dir.is_dir() => {
+            return Err(Error::unusable(
+                dir,
+                "is not a folder; --data-dir names the folder that holds data sets",
+            ));
+        }
+        Some(dir) => Some(dir.clone()),
+        None => std::env::var_os(DATA_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from),
+    };
+    let data_dir = data_dir.as_deref();
+    let dataset = match name {
+        "fashion14" => mnist::fashion14(),
+        "digits" => digits::load(),
+        "fashion-mnist" | "mnist" | "kmnist" => mnist::load(name, data_dir),
+        "cifar10" | "cifar100" | "cifar100-coarse" => cifar::load(name, data_dir),
+        "blobs" | "synthetic" => Ok(synthetic::Blobs::default().dataset(options.seed)),
+        "moons" => Ok(synthetic::Moons::default().dataset(options.seed)),
+        "teacher" => Ok(synthetic::Teacher::default().dataset(options.seed)),
+        _ => match name.split_once(':') {
+            Some(("images", dir)) if !dir.is_empty() => folder::load(Path::new(dir), options),
+            Some(("file", path)) if !path.is_empty() => npz::load(Path::new(path)),
+            _ => Err(unknown(name)),
+        },
+    }?;
+    options.apply(dataset)
+}
+
+fn unknown(name: &str) -> Error {
+    if let Some((kind @ ("images" | "file"), _)) = name.split_once(':') {
+        return Error::usage(format_args!("data set {name:?} lacks its path: write {kind}:PATH"));
+    }
+    let hint = suggest(name, &NAMES).map(|s| format!("; did you mean {s}?")).unwrap_or_default();
+    Error::usage(format_args!("unknown data set {name:?}{hint} (known: {})", NAMES.join(", ")))
+}
+
+impl Options {
+    fn check(&self) -> Result<(), Error> {
+        let Options { validation, label_noise, image_size, train_size, .. } = *self;
+        if !(0.0..1.0).contains(&validation) {
+            return Err(Error::usage(format_args!(
+                "validation share {validation} is not in 0..1 (1 excluded)"
+            )));
+        }
+        if !(0.0..=1.0).contains(&label_noise) {
+            return Err(Error::usage(format_args!("label noise {label_noise} is not in 0..=1")));
+        }
+        if image_size == 0 || image_size > 4096 {
+            return Err(Error::usage(format_args!("image size {image_size} is not in 1..=4096")));
+        }
+        if train_size == Some(0) {
+            return Err(Error::usage("train size 0 leaves nothing to learn from; give at least 1"));
+        }
+        Ok(())
+    }
+
+    fn apply(&self, mut data: Dataset) -> Result<Dataset, Error> {
+        let key = Key::new(self.seed);
+        if self.validation > 0.0 {
+            let n = data.train.len();
+            let count = (self.validation * n as f64).round() as usize;
+            if count == 0 || count == n {
+                return Err(Error::usage(format_args!(
+                    "a validation share of {} is {count} of the {n} training examples; both parts need some",
+                    self.validation
+                )));
+            }
+            let (held, rest) = split(&data.train.labels, count, key.stream("validation"));
+            data.validation = Some(Arc::new(data.train.select(&held)));
+            data.train = Arc::new(data.train.select(&rest));
+            data.notes.push(format!(
+                "validation: {count} of the {n} training examples, stratified, seed {}",
+                self.seed
+            ));
+        }
+        if let Some(size) = self.train_size {
+            let n = data.train.len();
+            if size > n {
+                return Err(Error::usage(format_args!(
+                    "train size {size} is more than the {n} examples of {}",
+                    data.name
+                )));
+            }
+            let (chosen, _) = split(&data.train.labels, size, key.stream("subset"));
+            data.train = Arc::new(data.train.select(&chosen));
+            data.notes.push(format!("train subset: {size} of {n} examples, stratified, seed {}", self.seed));
+        }
+        if self.label_noise > 0.0 {
+            let classes = data.classes.len();
+            let noise = key.stream("label noise");
+            let changed = add_label_noise(Arc::make_mut(&mut data.train), classes, self.label_noise, noise);
+            data.notes.push(format!(
+                "label noise: {changed} of {} training labels replaced by another class, seed {}",
+                data.train.len(),
+                self.seed
+            ));
+        }
+        Ok(data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+
+    #[test]
+    fn options_are_applied_in_order_and_noted() {
+        let options = Options {
+            validation: 0.1,
+            train_size: Some(500),
+            label_noise: 0.2,
+            seed: 3,
+            ..Options::default()
+        };
+        let data = load("fashion14", &options).unwrap();
+        let validation = data.validation.clone().unwrap();
+        assert_eq!((data.train.len(), validation.len(), data.test.len()), (500, 200, 2000));
+        assert_eq!(validation.counts(10), [20; 10]);
+        assert_eq!(data.notes.len(), 4, "{:?}", data.notes);
+        // Without noise, the same images carry their true labels.
+        let clean = load("fashion14", &Options { label_noise: 0.0, ..options.clone() }).unwrap();
+        assert_eq!(clean.train.counts(10), [50; 10]);
+        assert_eq!((&clean.train.pixels, &clean.validation), (&data.train.pixels, &data.validation));
+        let differ = clean.train.labels.iter().zip(&data.train.labels).filter(|(a, b)| a != b).count();
+        assert_eq!(differ, 100);
+        let again = load("fashion14", &options).unwrap();
+        assert_eq!((again.train, again.validation), (data.train.clone(), data.validation.clone()));
+        let other = load("fashion14", &Options { seed: 4, ..options }).unwrap();
+        assert_ne!(other.train, data.train);
+        assert_eq!(other.test, data.test);
+    }
+
+    #[test]
+    fn names_and_options_that_make_no_sense() {
+        let fails = |name: &str, options: Options, expected: &str| {
+            let error = load(name, &options).unwrap_err();
+            let message = error.to_string();
+            assert!(message.contains(expected) && message.lines().count() == 1, "{message}");
+            error.kind()
+        };
+        let default = Options::default;
+        assert_eq!(fails("fasion14", default(), "did you mean fashion14?"), Kind::Usage);
+        fails("CIFAR-10", default(), "did you mean cifar10?");
+        fails("imagenet", default(), "unknown data set \"imagenet\" (known: fashion14,");
+        fails("images:", default(), "write images:PATH");
+        fails("digits", Options { validation: 1.0, ..default() }, "validation share 1");
+        fails("digits", Options { validation: 1e-6, ..default() }, "both parts need some");
+        fails("digits", Options { label_noise: f64::NAN, ..default() }, "label noise NaN");
+        fails("digits", Options { label_noise: -0.1, ..default() }, "label noise -0.1");
+        fails(
+            "digits",
+            Options { train_size: Some(1001), ..default() },
+            "more than the 1000 examples of digits",
+        );
+        fails("digits", Options { train_size: Some(0), ..default() }, "nothing to learn from");
+        fails("digits", Options { image_size: 0, ..default() }, "image size 0");
+        fails(
+            "digits",
+            Options { data_dir: Some("/nowhere".into()), ..default() },
+            "/nowhere: is not a folder",
+        );
+    }
+
+    #[test]
+    fn every_name_without_files_loads() {
+        for name in ["fashion14", "digits", "blobs", "synthetic", "moons", "teacher"] {
+            let data = load(name, &Options::default()).unwrap();
+            assert!(data.train.counts(data.classes.len()).iter().all(|&n| n > 0), "{name}");
+            assert!(data.test.counts(data.classes.len()).iter().all(|&n| n > 0), "{name}");
+            assert_eq!(data.standardisation(), &data.test.standardisation, "{name}");
+        }
+    }
+}
