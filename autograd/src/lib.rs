@@ -50,7 +50,10 @@ pub use kernels::random::{self, Key};
 pub use kernels::{MAX_RANK, Real};
 pub use kinds::elementwise::{Binary, Unary};
 pub use kinds::fused::{Custom, Fused, custom, fused};
-pub use ops::{BatchStats, ConvOptions, Index, Mask, Operand, Padding, Transpose, conv2d_shape, matmul_with};
+pub use ops::{
+    BatchStats, ConvOptions, CrossEntropy, Index, Mask, Operand, Padding, Reduction, Transpose, conv2d_shape,
+    matmul_with,
+};
 pub use pass::{Grads, Recorded};
 pub use shape::{Axes, Shape, ShapeError, keep};
 pub use tensor::Tensor;

@@ -138,7 +138,8 @@ pub(crate) fn gradients_of(
     g: &Tensor,
     recording: bool,
 ) -> Vec<Option<Tensor>> {
-    let inside: Vec<Tensor> = x.iter().zip(wants).map(|(x, &w)| if w { enter(x) } else { x.clone() }).collect();
+    let inside: Vec<Tensor> =
+        x.iter().zip(wants).map(|(x, &w)| if w { enter(x) } else { x.clone() }).collect();
     let y = f(&inside);
     let wanted: Vec<&Tensor> = inside.iter().zip(wants).filter(|(_, w)| **w).map(|(x, _)| x).collect();
     let mut found = pass::grad(&y, g.clone(), &wanted, recording).into_iter();

@@ -3,18 +3,24 @@
 mod batch_norm;
 mod choose;
 mod conv;
+mod dropout;
 mod elementwise;
 mod gather;
 mod index;
 mod join;
+mod linalg;
+mod losses;
 mod mask;
 mod matmul;
 mod matrix;
+mod normalize;
 mod pad;
 mod reduce;
+mod row_norm;
 mod scan;
 mod shape;
 mod slice;
+mod softmax;
 
 pub(crate) mod arith;
 pub(crate) mod table;
@@ -22,6 +28,7 @@ pub(crate) mod table;
 pub use batch_norm::BatchStats;
 pub use conv::{ConvOptions, conv2d_shape};
 pub use index::Index;
+pub use losses::{CrossEntropy, Reduction};
 pub use mask::{Mask, Operand};
 pub use matmul::{Transpose, matmul_with};
 pub use pad::Padding;
@@ -45,6 +52,12 @@ pub(crate) fn samples() -> Vec<Sample> {
         choose::samples,
         scan::samples,
         batch_norm::samples,
+        row_norm::samples,
+        normalize::samples,
+        softmax::samples,
+        losses::samples,
+        dropout::samples,
+        linalg::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }

@@ -1,0 +1,340 @@
+//! Linear algebra of square matrices: systems of equations, inverses, Cholesky factors, log-determinants.
+//!
+//! Gradients are formulas made of the same operations, so they exist to every order. A matrix is factorised
+//! once, when the operation is called; the gradients of a solution, of every order, use the same factors.
+//!
+//! Giles, An extended collection of matrix derivative results for forward and reverse mode AD, 2008.
+
+use std::sync::Arc;
+
+use kernels::linalg;
+
+use crate::check::{Input, Sample};
+use crate::dtype::dispatch;
+use crate::kinds::elementwise::same_dtype;
+use crate::kinds::fused::{Custom, custom};
+use crate::shape::Shape;
+use crate::tensor::Tensor;
+
+/// The factors P A = L U of each matrix of a batch.
+#[derive(Debug)]
+struct Lu {
+    factors: Tensor,
+    pivots: Vec<usize>,
+}
+
+impl Lu {
+    #[track_caller]
+    fn of(name: &str, a: &Tensor) -> Lu {
+        let n = size(a);
+        let mut pivots = vec![0; a.numel() / n.max(1)];
+        let mut failed = None;
+        let factors = dispatch!(a.dtype(), T => Tensor::build::<T>(*a.shape(), |out| {
+            out.copy_from_slice(a.slice());
+            let matrices = out.chunks_mut((n * n).max(1)).zip(pivots.chunks_mut(n.max(1)));
+            for (i, (matrix, pivots)) in matrices.enumerate() {
+                failed = failed.or(linalg::lu(matrix, n, pivots).err().map(|column| (i, column)));
+            }
+        }));
+        if let Some((i, column)) = failed {
+            panic!(
+                "{name}: matrix {i} of {} is singular (or not finite): column {column} has no pivot but 0; a solution needs linearly independent columns",
+                a.shape()
+            );
+        }
+        Lu { factors, pivots }
+    }
+}
+
+/// X with A X = B, or A' X = B, for inputs A and B. The factors are those of A.
+#[derive(Clone, Debug)]
+struct Solve {
+    lu: Arc<Lu>,
+    transposed: bool,
+}
+
+impl Custom for Solve {
+    const NAME: &'static str = "solve";
+
+    fn forward(&self, x: &[Tensor]) -> Tensor {
+        let (a, b) = (&x[0], &x[1]);
+        let (n, m) = (size(a), b.shape()[b.rank() - 1]);
+        dispatch!(b.dtype(), T => Tensor::build::<T>(*b.shape(), |out| {
+            out.copy_from_slice(b.slice());
+            let factors = self.lu.factors.slice::<T>().chunks((n * n).max(1));
+            let factors = factors.zip(self.lu.pivots.chunks(n.max(1)));
+            for ((factors, pivots), out) in factors.zip(out.chunks_mut((n * m).max(1))) {
+                linalg::lu_solve(factors, pivots, n, self.transposed, out, m);
+            }
+        }))
+    }
+
+    /// A X = B: dB = A'^-1 G, dA = -dB X'. A' X = B: dB = A^-1 G, dA = -X dB'.
+    fn gradient(&self, x: &[Tensor], y: &Tensor, g: &Tensor) -> Vec<Option<Tensor>> {
+        let db = custom(Solve { transposed: !self.transposed, ..self.clone() }, &[&x[0], g]);
+        let da = if self.transposed { y.matmul_nt(&db) } else { db.matmul_nt(y) };
+        vec![Some(-da), Some(db)]
+    }
+}
+
+/// L with A = L L'; the value was computed when the operation was called.
+#[derive(Debug)]
+struct Cholesky(Tensor);
+
+impl Custom for Cholesky {
+    const NAME: &'static str = "cholesky";
+
+    fn forward(&self, _: &[Tensor]) -> Tensor {
+        self.0.clone()
+    }
+
+    /// dA = L'^-1 half(L' G) L^-1, made symmetric, where half keeps the lower triangle and half the diagonal.
+    fn gradient(&self, _: &[Tensor], l: &Tensor, g: &Tensor) -> Vec<Option<Tensor>> {
+        let n = size(l);
+        let half = Tensor::ones([n, n], l.dtype()).tril(0) - Tensor::eye(n, l.dtype()) * 0.5;
+        let inverse = l.inverse();
+        let da = inverse.matmul_tn(&(l.matmul_tn(g) * half)).matmul(&inverse);
+        vec![Some((&da + da.transpose(-1, -2)) * 0.5)]
+    }
+}
+
+/// ln det A; the value was computed when the operation was called.
+#[derive(Debug)]
+struct LogDet(Tensor);
+
+impl Custom for LogDet {
+    const NAME: &'static str = "logdet";
+
+    fn forward(&self, _: &[Tensor]) -> Tensor {
+        self.0.clone()
+    }
+
+    /// dA = g A^-1
+    fn gradient(&self, x: &[Tensor], _: &Tensor, g: &Tensor) -> Vec<Option<Tensor>> {
+        let rank = g.rank();
+        vec![Some(x[0].inverse() * g.unsqueeze(rank).unsqueeze(rank + 1))]
+    }
+}
+
+/// The lower Cholesky factors of a batch of matrices.
+#[track_caller]
+fn factors(name: &str, a: &Tensor) -> Tensor {
+    let n = square(name, a);
+    let mut failed = None;
+    let factors = dispatch!(a.dtype(), T => Tensor::build::<T>(*a.shape(), |out| {
+        out.copy_from_slice(a.slice());
+        for (i, matrix) in out.chunks_mut((n * n).max(1)).enumerate() {
+            failed = failed.or(linalg::cholesky(matrix, n).err().map(|row| (i, row)));
+        }
+    }));
+    if let Some((i, row)) = failed {
+        panic!(
+            "{name}: matrix {i} of {} is not positive definite: its leading block of {} rows has no positive determinant",
+            a.shape(),
+            row + 1
+        );
+    }
+    factors
+}
+
+fn size(a: &Tensor) -> usize {
+    a.shape()[a.rank() - 1]
+}
+
+/// n of a tensor [.., n, n].
+#[track_caller]
+fn square(name: &str, a: &Tensor) -> usize {
+    let rank = a.rank();
+    assert!(
+        rank >= 2 && a.shape()[rank - 1] == a.shape()[rank - 2],
+        "{name}: shape {} must end in two equal sizes, [.., n, n]",
+        a.shape()
+    );
+    size(a)
+}
+
+/// # Linear algebra
+impl Tensor {
+    /// The solution X of self X = b, for matrices self [.., n, n] and b [.., n, m]: by elimination with row
+    /// exchanges. The leading axes broadcast.
+    ///
+    /// # Panics
+    /// If the shapes do not fit, or a matrix is singular: no pivot but 0 is left in a column. A matrix that is
+    /// singular but for rounding passes and gives a large solution.
+    ///
+    /// ```
+    /// # use autograd::Tensor;
+    /// let a = Tensor::from([[2.0, 1.0], [1.0, 3.0]]);
+    /// let x = a.solve(&Tensor::from([[3.0], [5.0]]));
+    /// assert!((x.at(&[0, 0]) - 0.8).abs() < 1e-15 && (x.at(&[1, 0]) - 1.4).abs() < 1e-15);
+    /// ```
+    #[track_caller]
+    pub fn solve(&self, b: &Tensor) -> Tensor {
+        same_dtype("solve", self, b);
+        let n = square("solve", self);
+        let (sa, sb) = (self.shape(), b.shape());
+        assert!(
+            sb.rank() >= 2 && sb[sb.rank() - 2] == n,
+            "solve: matrix {sa} has {n} rows, so the right-hand side {sb} must be [.., {n}, m]"
+        );
+        let lead = |s: &Shape| Shape::new(&s[..s.rank() - 2]);
+        let both = match lead(sa).broadcast(&lead(sb)) {
+            Ok(both) => both,
+            Err(e) => panic!("solve: the leading axes of {sa} and {sb}: {e}"),
+        };
+        let whole = |x: &Tensor| match lead(x.shape()) == both {
+            true => x.clone(),
+            false => x.broadcast_to([&both[..], &x.shape()[x.rank() - 2..]].concat().as_slice()),
+        };
+        let a = whole(self);
+        let lu = Arc::new(Lu::of("solve", &a));
+        custom(Solve { lu, transposed: false }, &[&a, &whole(b)])
+    }
+
+    /// The inverse of each matrix of [.., n, n]. To apply it to something, [`Tensor::solve`] is faster and more
+    /// accurate.
+    ///
+    /// # Panics
+    /// If the last two sizes differ, or a matrix is singular, as for [`Tensor::solve`].
+    #[track_caller]
+    pub fn inverse(&self) -> Tensor {
+        let n = square("inverse", self);
+        let lu = Arc::new(Lu::of("inverse", self));
+        let identity = Tensor::eye(n, self.dtype()).broadcast_to(self.shape());
+        custom(Solve { lu, transposed: false }, &[self, &identity])
+    }
+
+    /// The lower triangular L with L L' = self, for symmetric positive definite matrices [.., n, n]. Only the
+    /// lower triangle is read; the gradient is that of a symmetric matrix.
+    ///
+    /// # Panics
+    /// If the last two sizes differ, or a matrix is not positive definite.
+    #[track_caller]
+    pub fn cholesky(&self) -> Tensor {
+        custom(Cholesky(factors("cholesky", self)), &[self])
+    }
+
+    /// ln det of symmetric positive definite matrices [.., n, n], of shape [..]: twice the sum of the logarithms
+    /// of the Cholesky factor's diagonal, which cannot overflow as a determinant does. Only the lower triangle
+    /// is read; the gradient is that of a symmetric matrix. 0 for n = 0.
+    ///
+    /// # Panics
+    /// As [`Tensor::cholesky`].
+    #[track_caller]
+    pub fn logdet(&self) -> Tensor {
+        let l = factors("logdet", self);
+        let n = size(&l);
+        let shape = Shape::new(&self.shape()[..self.rank() - 2]);
+        let value = dispatch!(l.dtype(), T => Tensor::build::<T>(shape, |out| {
+            out.fill(kernels::Element::from_f64(0.0));
+            for (out, l) in out.iter_mut().zip(l.slice::<T>().chunks((n * n).max(1))) {
+                *out = linalg::cholesky_log_determinant(l, n);
+            }
+        }));
+        custom(LogDet(value), &[self])
+    }
+}
+
+pub(crate) fn samples() -> Vec<Sample> {
+    let n = |dims: &[usize]| Input::normal(dims);
+    // Matrices well away from singular ones, and positive definite ones.
+    fn regular(x: &Tensor) -> Tensor {
+        let n = x.shape()[x.rank() - 1];
+        x + Tensor::eye(n, x.dtype()) * 4.0
+    }
+    fn definite(x: &Tensor) -> Tensor {
+        let n = x.shape()[x.rank() - 1];
+        x.matmul_nt(x) + Tensor::eye(n, x.dtype())
+    }
+    let solve = |case: &str, a: &[usize], b: &[usize]| {
+        Sample::new("solve", case, [n(a), n(b)], |x| regular(&x[0]).solve(&x[1]))
+    };
+    let one = |name: &str, case: &str, dims: &[usize], f: fn(&Tensor) -> Tensor| {
+        Sample::new(name, case, [n(dims)], move |x| f(&x[0]))
+    };
+    vec![
+        solve("", &[3, 3], &[3, 2]),
+        solve("batch", &[2, 3, 3], &[2, 3, 1]),
+        solve("one matrix for a batch", &[2, 2], &[3, 2, 1]),
+        solve("one right-hand side for a batch", &[2, 2, 2], &[2, 1]),
+        solve("1 x 1", &[1, 1], &[1, 1]),
+        solve("0 x 0", &[0, 0], &[0, 2]),
+        solve("no columns", &[2, 2], &[2, 0]),
+        solve("no matrices", &[0, 2, 2], &[0, 2, 1]),
+        one("solve", "with its own square", &[2, 2], |x| regular(x).solve(&(x * x))),
+        one("inverse", "", &[3, 3], |x| regular(x).inverse()),
+        one("inverse", "batch", &[2, 2, 2], |x| regular(x).inverse()),
+        one("cholesky", "", &[3, 3], |x| definite(x).cholesky()),
+        one("cholesky", "batch", &[2, 2, 2], |x| definite(x).cholesky()),
+        one("logdet", "", &[3, 3], |x| definite(x).logdet()),
+        one("logdet", "batch", &[2, 2, 2], |x| definite(x).logdet()),
+        one("logdet", "1 x 1", &[1, 1], |x| definite(x).logdet()),
+        one("logdet", "0 x 0", &[0, 0], |x| definite(x).logdet()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Key, gradcheck};
+
+    fn close(a: &Tensor, b: &Tensor) {
+        assert_eq!(a.shape(), b.shape());
+        let (a, b) = (a.to_vec::<f64>(), b.to_vec::<f64>());
+        assert!(a.iter().zip(&b).all(|(a, b)| (a - b).abs() < 1e-12), "{a:?} {b:?}");
+    }
+
+    #[test]
+    fn solutions_solve_and_factors_multiply() {
+        let x = Tensor::normal([2, 5, 5], DType::F64, Key::new(1));
+        let b = Tensor::normal([2, 5, 3], DType::F64, Key::new(2));
+        let eye = Tensor::eye(5, DType::F64);
+        close(&x.matmul(&x.solve(&b)), &b);
+        close(&x.matmul(&x.inverse()), &eye.broadcast_to([2, 5, 5]));
+        let a = x.matmul_nt(&x) + &eye;
+        let l = a.cholesky();
+        close(&l.matmul_nt(&l), &a);
+        assert_eq!(l.at(&[1, 0, 3]), 0.0);
+        for i in 0..2 {
+            let log: f64 = (0..5).map(|k| 2.0 * l.at(&[i, k, k]).ln()).sum();
+            assert!((a.logdet().at(&[i]) - log).abs() < 1e-12);
+        }
+    }
+
+    #[test]
+    fn the_third_order_of_a_solution_is_right_too() {
+        let a = Tensor::from([[3.0, 1.0], [-1.0, 2.0]]);
+        gradcheck(|x| x[0].solve(&x[1]), &[a, Tensor::from([[0.5], [2.0]])], 3).assert();
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "solve: matrix 1 of [2, 2, 2] is singular (or not finite): column 1 has no pivot but 0"
+    )]
+    fn a_singular_matrix_is_named() {
+        let a = Tensor::from([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 2.0], [2.0, 4.0]]]);
+        a.solve(&Tensor::from([[1.0], [1.0]]));
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "cholesky: matrix 0 of [2, 2] is not positive definite: its leading block of 2 rows has no positive determinant"
+    )]
+    fn an_indefinite_matrix_is_named() {
+        Tensor::from([[1.0, 2.0], [2.0, 1.0]]).cholesky();
+    }
+
+    #[test]
+    #[should_panic(expected = "inverse: shape [2, 3] must end in two equal sizes, [.., n, n]")]
+    fn an_inverse_needs_a_square() {
+        Tensor::zeros([2, 3], DType::F64).inverse();
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "solve: matrix [2, 2] has 2 rows, so the right-hand side [3, 1] must be [.., 2, m]"
+    )]
+    fn a_right_hand_side_fits() {
+        Tensor::eye(2, DType::F64).solve(&Tensor::zeros([3, 1], DType::F64));
+    }
+}

@@ -1,0 +1,197 @@
+//! Normalisation within an item: layer norm over the last axes, group norm over groups of channels.
+
+use kernels::norm;
+
+use crate::check::{Input, Sample};
+use crate::dtype::dispatch;
+use crate::kinds::elementwise::same_dtype;
+use crate::kinds::fused::{Fused, fused};
+use crate::ops::batch_norm::by_channel;
+use crate::shape::keep;
+use crate::tensor::Tensor;
+
+/// (x - mean) / sqrt(var + eps) of each row of `len` neighbouring elements.
+#[derive(Clone, Copy, Debug)]
+struct Standardize {
+    len: usize,
+    eps: f64,
+}
+
+impl Standardize {
+    fn rows(&self, x: &Tensor) -> usize {
+        x.numel().checked_div(self.len).unwrap_or(0)
+    }
+}
+
+impl Fused for Standardize {
+    /// The value, and 1 / sqrt(var + eps) of each row.
+    type Kept = (Tensor, Tensor);
+    const NAME: &'static str = "standardize";
+
+    fn definition(&self, x: &[Tensor]) -> Tensor {
+        let rows = x[0].reshape([self.rows(&x[0]), self.len]);
+        let deviation = &rows - rows.mean(keep(1));
+        let var = (&deviation * &deviation).mean(keep(1));
+        (deviation * (var + self.eps).rsqrt()).reshape(x[0].shape())
+    }
+
+    fn forward(&self, x: &[Tensor]) -> (Tensor, Self::Kept) {
+        let (x, rows) = (&x[0], self.rows(&x[0]));
+        dispatch!(x.dtype(), T => {
+            let zero = <T as kernels::Element>::ZERO;
+            let (mut mean, mut rstd) = (vec![zero; rows], vec![zero; rows]);
+            let eps = kernels::Element::from_f64(self.eps);
+            let y = Tensor::build::<T>(*x.shape(), |y| {
+                norm::row_norm_forward(x.slice(), self.len, eps, &mut mean, &mut rstd, y);
+            });
+            (y.clone(), (y, Tensor::new(&rstd, [rows])))
+        })
+    }
+
+    fn backward(&self, _: &[Tensor], kept: &Self::Kept, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
+        let (y, rstd) = kept;
+        vec![Some(dispatch!(y.dtype(), T => Tensor::build::<T>(*y.shape(), |dx| {
+            norm::row_norm_backward(y.slice(), self.len, rstd.slice(), g.slice(), dx);
+        })))]
+    }
+}
+
+/// # Normalisation within an item
+impl Tensor {
+    /// (x - mean) / sqrt(var + eps) with mean and biased variance over the last `axes` axes. Over a single value
+    /// the result is 0.
+    ///
+    /// # Panics
+    /// If there are fewer than `axes` axes, or `eps` is negative.
+    #[track_caller]
+    pub fn standardize(&self, axes: usize, eps: f64) -> Tensor {
+        assert!(
+            axes <= self.rank(),
+            "standardize: shape {} has {} axes, not {axes}",
+            self.shape(),
+            self.rank()
+        );
+        assert!(eps >= 0.0, "standardize: eps = {eps} must not be negative");
+        let len = self.shape()[self.rank() - axes..].iter().product();
+        fused(Standardize { len, eps }, &[self])
+    }
+
+    /// Layer normalisation (Ba, Kiros and Hinton 2016, arXiv 1607.06450): gamma (x - mean) / sqrt(var + eps) +
+    /// beta, with mean and biased variance over the last axes, those that `gamma` and `beta` have.
+    ///
+    /// # Panics
+    /// If `gamma` and `beta` are not of one shape, that of the last axes, or `eps` is negative.
+    #[track_caller]
+    pub fn layer_norm(&self, gamma: &Tensor, beta: &Tensor, eps: f64) -> Tensor {
+        same_dtype("layer_norm", self, gamma);
+        same_dtype("layer_norm", self, beta);
+        assert!(
+            self.shape().ends_with(gamma.shape()) && gamma.shape() == beta.shape(),
+            "layer_norm: gamma {} and beta {} must have the shape of the last axes of the input {}",
+            gamma.shape(),
+            beta.shape(),
+            self.shape()
+        );
+        self.standardize(gamma.rank(), eps) * gamma + beta
+    }
+
+    /// Group normalisation (Wu and He 2018, arXiv 1803.08494): the channels of an input [N, C, ..] in `groups`
+    /// groups of neighbours, each group of each item brought to mean 0 and variance 1; then every channel times
+    /// gamma plus beta, both [C]. One group a channel is instance normalisation.
+    ///
+    /// # Panics
+    /// If the input has fewer than two axes, the groups do not divide C, `gamma` or `beta` are not [C], or `eps`
+    /// is negative.
+    #[track_caller]
+    pub fn group_norm(&self, groups: usize, gamma: &Tensor, beta: &Tensor, eps: f64) -> Tensor {
+        assert!(self.rank() >= 2, "group_norm: input {} needs two axes or more, [N, C, ..]", self.shape());
+        let (items, channels) = (self.shape()[0], self.shape()[1]);
+        assert!(
+            groups > 0 && channels.is_multiple_of(groups),
+            "group_norm: {channels} channels of the input {} are not a multiple of {groups} groups",
+            self.shape()
+        );
+        for (what, p) in [("gamma", gamma), ("beta", beta)] {
+            same_dtype("group_norm", self, p);
+            assert!(
+                *p.shape() == [channels],
+                "group_norm: {what} {} must be [{channels}], one value a channel of the input {}",
+                p.shape(),
+                self.shape()
+            );
+        }
+        let len = self.shape()[2..].iter().product::<usize>() * (channels / groups);
+        let rows = self.reshape([items, groups, len]).standardize(1, eps);
+        rows.reshape(self.shape()) * by_channel(gamma, self) + by_channel(beta, self)
+    }
+}
+
+pub(crate) fn samples() -> Vec<Sample> {
+    let n = |dims: &[usize]| Input::normal(dims);
+    let layer = |case: &str, dims: &[usize], last: usize| {
+        let own = &dims[dims.len() - last..];
+        let inputs = [n(dims), n(own), n(own)];
+        Sample::new("layer_norm", case, inputs, |x| x[0].layer_norm(&x[1], &x[2], 1e-5))
+    };
+    let group = |case: &str, dims: &[usize], groups: usize| {
+        let inputs = [n(dims), n(&[dims[1]]), n(&[dims[1]])];
+        Sample::new("group_norm", case, inputs, move |x| x[0].group_norm(groups, &x[1], &x[2], 1e-5))
+    };
+    vec![
+        layer("last axis", &[3, 5], 1),
+        layer("last two", &[2, 3, 4], 2),
+        layer("long rows", &[2, 70], 1),
+        layer("no rows", &[0, 3], 1),
+        layer("empty rows", &[2, 0], 1),
+        Sample::new("layer_norm", "one value", [n(&[3, 1])], |x| {
+            let one = Tensor::ones([1], x[0].dtype());
+            x[0].layer_norm(&one, &one, 0.1)
+        }),
+        Sample::new("layer_norm", "parameters from the input", [n(&[3, 4])], |x| {
+            x[0].layer_norm(&x[0].sum(0), &x[0].mean(0), 1e-3)
+        }),
+        Sample::new("standardize", "all axes", [n(&[2, 3])], |x| x[0].standardize(2, 1e-5)),
+        group("", &[2, 4, 3], 2),
+        group("one group", &[2, 2, 2, 2], 1),
+        group("instance norm", &[2, 2, 2, 3], 2),
+        group("no space", &[3, 4], 2),
+        group("no items", &[0, 4, 2], 2),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{DType, Key};
+
+    #[test]
+    fn rows_have_mean_0_and_variance_1() {
+        let y = (Tensor::normal([4, 3, 5], DType::F64, Key::new(1)) * 7.0 + 100.0).standardize(2, 0.0);
+        let (mean, var) = (y.mean([1, 2]).to_vec::<f64>(), y.var([1, 2], 0).to_vec::<f64>());
+        assert!(mean.iter().all(|m| m.abs() < 1e-12) && var.iter().all(|v| (v - 1.0).abs() < 1e-12));
+    }
+
+    #[test]
+    fn one_group_a_channel_normalises_each_channel_of_each_item() {
+        let x = Tensor::normal([2, 3, 4], DType::F64, Key::new(2));
+        let (one, zero) = (Tensor::ones([3], DType::F64), Tensor::zeros([3], DType::F64));
+        let y = x.group_norm(3, &one, &zero, 1e-5);
+        assert_eq!(y.to_vec::<f64>(), x.standardize(1, 1e-5).to_vec::<f64>());
+    }
+
+    #[test]
+    #[should_panic(
+        expected = "layer_norm: gamma [4] and beta [4] must have the shape of the last axes of the input [2, 3]"
+    )]
+    fn parameters_fit_the_last_axes() {
+        let four = Tensor::from([1.0; 4]);
+        Tensor::zeros([2, 3], DType::F64).layer_norm(&four, &four, 1e-5);
+    }
+
+    #[test]
+    #[should_panic(expected = "group_norm: 3 channels of the input [2, 3, 4] are not a multiple of 2 groups")]
+    fn groups_divide_the_channels() {
+        let one = Tensor::from([1.0; 3]);
+        Tensor::zeros([2, 3, 4], DType::F64).group_norm(2, &one, &one, 1e-5);
+    }
+}
