@@ -192,7 +192,9 @@ impl Energy {
             DType::F32 => self.check_rows::<f32>(y, projected)?,
             DType::F64 => self.check_rows::<f64>(y, projected)?,
         }
-        Ok(y.normalize_rows(self.eps))
+        // Every row by itself: the batch is as good as more rows.
+        let [batch, n, d] = [y.shape()[0], y.shape()[1], y.shape()[2]];
+        Ok(y.reshape([batch * n, d]).normalize_rows(self.eps).reshape([batch, n, d]))
     }
 
     /// Whether all elements are finite (a projection may overflow) and, with eps = 0, every row has a direction.

@@ -88,7 +88,9 @@ fn sample(
             None => energy.of(&w),
             Some(p) => {
                 let d = w.shape()[1..].iter().product();
-                p.draw("sample", 0, d, w.dtype()).and_then(|p| projected_energy(&energy, &w, &p))
+                // The same projection in both dtypes.
+                let p = p.draw("sample", 0, d, autograd::DType::F64);
+                p.and_then(|p| projected_energy(&energy, &w, &p.to_dtype(w.dtype())))
             }
         };
         value.unwrap_or_else(|e| panic!("the sample's options are valid: {e}"))
