@@ -1,0 +1,241 @@
+//! Hyperspherical energy of a layer (MHE, and its half-space form).
+//!
+//!   E_s(W) = sum over ordered pairs i != j of f(distance(u_i, u_j)),   u_i = w_i / sqrt(|w_i|^2 + eps)
+//!
+//! with f(r) = r^-s, or log(1/r) for s = 0; the distance is the chord r = sqrt(2 - 2 u_i . u_j) or the angle
+//! arccos(u_i . u_j). The regulariser is the mean, E_s / (N (N - 1)). In half-space the points are the 2N
+//! directions {u_i, -u_i}, antipodal pairs included, and the mean is over 2N (2N - 1).
+//!
+//! Source: Lin et al., CVPR 2020 (arXiv 1906.04892), section 3, after Liu et al., NeurIPS 2018 (MHE).
+//!
+//! Paper and published code differ: the code has eps = 1e-4 (the paper 0), log(1/r^2) for s = 0, twice the
+//! paper's, and for angles 0.1 (theta / pi + 1e-4)^-s, and -log(theta / pi + 1e-4) for s = 0. [`Scale`] chooses.
+
+use std::f64::consts::PI;
+
+use autograd::{DType, Scalar, Tensor};
+use kernels::energy::PairEnergy;
+
+use crate::error::{Error, Problem};
+use crate::pairs;
+
+/// Sum over the ordered pairs, or their mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reduce {
+    /// The mean over pairs: the regulariser.
+    Mean,
+    /// The sum over ordered pairs.
+    Sum,
+}
+
+/// Whose constants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// f as the paper defines it.
+    Paper,
+    /// f as the published code computes it: see the head of this file.
+    Code,
+}
+
+/// Which energy. The default is the mean form in full space with s = 2, Euclidean, eps = 1e-4.
+///
+/// ```
+/// use autograd::Tensor;
+/// use comhe::Energy;
+///
+/// // Two orthogonal neurons are at distance sqrt 2: energy 1/2.
+/// let w = Tensor::from([[3.0, 0.0], [0.0, 0.1]]).requires_grad();
+/// let energy = Energy { eps: 0.0, ..Energy::default() };
+/// let e = energy.of(&w)?;
+/// assert!((e.item() - 0.5).abs() < 1e-15);
+/// assert!(e.backward()[&w].is_finite());
+/// # Ok::<(), comhe::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Energy {
+    /// The Riesz exponent s >= 0; 0 stands for the logarithm.
+    pub s: f64,
+    /// Angles instead of chords.
+    pub angular: bool,
+    /// The 2N points {u, -u} instead of the N points u, so that collinear neurons repel, too.
+    pub half_space: bool,
+    /// Mean or sum over pairs.
+    pub reduce: Reduce,
+    /// Added to every square length before its root.
+    pub eps: f64,
+    /// Floor on 2 - 2c, or on the angle: a pair at or below it has the floor's energy and no gradient. It is
+    /// raised where energy or slope at the floor would overflow sums: in f32 from s = 3 or 4 on, in f64 from s = 20.
+    pub floor: f64,
+    /// The constants of the paper or of the published code.
+    pub scale: Scale,
+}
+
+impl Default for Energy {
+    fn default() -> Energy {
+        Energy {
+            s: 2.0,
+            angular: false,
+            half_space: false,
+            reduce: Reduce::Mean,
+            eps: 1e-4,
+            floor: 1e-12,
+            scale: Scale::Paper,
+        }
+    }
+}
+
+/// The angle that the published code adds, before it divides by pi.
+const CODE_OFFSET: f64 = 1e-4;
+/// The published code's weight of angular energies.
+const CODE_WEIGHT: f64 = 0.1;
+
+impl Energy {
+    /// The energy of a weight, a scalar that can be differentiated to any order.
+    ///
+    /// `w` is N x d, one neuron a row, or a convolution kernel \[C_out, C_in, kh, kw\], which counts as C_out
+    /// rows. With N = 1 there is no pair: 0, with gradient 0 (in half-space one antipodal pair).
+    ///
+    /// # Errors
+    /// If the shape is another, an element is not finite, a row is zero while eps = 0, or an option is out of range.
+    pub fn of(&self, w: &Tensor) -> Result<Tensor, Error> {
+        Ok(self.of_batch(&checked_rows(w)?.unsqueeze(0), false)?.reshape([]))
+    }
+
+    /// As [`Energy::of`], in plain operations without kernels: the definition that the kernels are held against.
+    ///
+    /// # Errors
+    /// As [`Energy::of`].
+    pub fn definition(&self, w: &Tensor) -> Result<Tensor, Error> {
+        self.check()?;
+        let rows = checked_rows(w)?.unsqueeze(0);
+        let u = self.directions(&rows, false)?;
+        let form = self.form(w.dtype());
+        Ok(self.finish(pairs::definition(&form, &u), u.shape()[1]).reshape([]))
+    }
+
+    /// The energies of a batch of matrices, \[B, N, d\] to \[B\].
+    pub(crate) fn of_batch(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
+        self.check()?;
+        let u = self.directions(y, projected)?;
+        Ok(self.finish(pairs::pair_sums(self.form(y.dtype()), &u), u.shape()[1]))
+    }
+
+    /// How many ordered pairs N neurons make.
+    pub fn pairs(&self, n: usize) -> usize {
+        let points = if self.half_space { 2 * n } else { n };
+        points * points.saturating_sub(1)
+    }
+
+    /// Whether all options are in range.
+    ///
+    /// # Errors
+    /// If s, eps or the floor is negative, NaN or infinite, or the floor is 0.
+    pub fn check(&self) -> Result<(), Error> {
+        let fail = |name: &str, value: f64, rule: &str| {
+            Err(Error::option(format!("{name} = {value}: it must be finite and {rule}")))
+        };
+        match self {
+            Energy { s, .. } if !(s.is_finite() && *s >= 0.0) => fail("s", *s, "at least 0"),
+            Energy { eps, .. } if !(eps.is_finite() && *eps >= 0.0) => fail("eps", *eps, "at least 0"),
+            Energy { floor, .. } if !(floor.is_finite() && *floor > 0.0) => fail("floor", *floor, "above 0"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The pair function, up to the factor and the constant of [`Energy::finish`].
+    fn form(&self, dtype: DType) -> PairEnergy {
+        let code = self.scale == Scale::Code && self.angular;
+        PairEnergy {
+            s: self.s,
+            angular: self.angular,
+            offset: if code { PI * CODE_OFFSET } else { 0.0 },
+            half_space: self.half_space,
+            floor: self.floor.max(self.least_floor(dtype)),
+        }
+    }
+
+    /// The floor below which the energy of a pair, x^(-s/2) or t^-s, or its slope with respect to the cosine,
+    /// s x^(-s/2 - 1) or about s t^(-s - 2), would be too large for sums of them.
+    fn least_floor(&self, dtype: DType) -> f64 {
+        let (largest, epsilon): (f64, f64) =
+            if dtype == DType::F64 { (1e250, f64::EPSILON) } else { (1e31, f64::from(f32::EPSILON)) };
+        // Chords below 8 epsilon are rounding and have no slope.
+        let (power, steps, nearest) = if self.angular {
+            (self.s, 2.0, 8.0 * epsilon)
+        } else {
+            (0.5 * self.s, 1.0, 64.0 * epsilon * epsilon)
+        };
+        let value = if self.s == 0.0 { 0.0 } else { largest.powf(-1.0 / power) };
+        let slope = (self.s.max(1.0) / largest).powf(1.0 / (power + steps));
+        if slope > nearest { value.max(slope) } else { value }
+    }
+
+    /// Sums of the pair function to energies: the constants of the published code, the mean.
+    fn finish(&self, sums: Tensor, n: usize) -> Tensor {
+        let (factor, constant) = match (self.scale, self.angular, self.s == 0.0) {
+            (Scale::Paper, ..) => (1.0, 0.0),
+            (Scale::Code, false, true) => (2.0, 0.0),
+            (Scale::Code, false, false) => (1.0, 0.0),
+            // -log(t / pi) = -log t + log pi
+            (Scale::Code, true, true) => (1.0, PI.ln()),
+            (Scale::Code, true, false) => (CODE_WEIGHT * PI.powf(self.s), 0.0),
+        };
+        let pairs = self.pairs(n) as f64;
+        let count = if self.reduce == Reduce::Mean { pairs.max(1.0) } else { 1.0 };
+        let energy = sums * (factor / count);
+        if constant == 0.0 { energy } else { energy + constant * pairs / count }
+    }
+
+    /// The rows of a batch of matrices divided by n = sqrt(|w|^2 + eps), whatever their size.
+    fn directions(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
+        match y.dtype() {
+            DType::F32 => self.check_rows::<f32>(y, projected)?,
+            DType::F64 => self.check_rows::<f64>(y, projected)?,
+        }
+        // Every row by itself: the batch is as good as more rows.
+        let [batch, n, d] = [y.shape()[0], y.shape()[1], y.shape()[2]];
+        Ok(y.reshape([batch * n, d]).normalize_rows(self.eps).reshape([batch, n, d]))
+    }
+
+    /// Whether all elements are finite (a projection may overflow) and, with eps = 0, every row has a direction.
+    fn check_rows<T: Scalar>(&self, y: &Tensor, projected: bool) -> Result<(), Error> {
+        let (n, d) = (y.shape()[1], y.shape()[2]);
+        // The gradient is of size 1 / |w|: a row shorter than this has none.
+        let shortest = T::from_f64(if T::DTYPE == DType::F32 { 1e-37 } else { 1e-306 });
+        for (i, row) in y.data::<T>().chunks_exact(d.max(1)).enumerate() {
+            let projection = projected.then_some(i / n);
+            if let Some(k) = row.iter().position(|v| !v.is_finite()) {
+                let value = kernels::Element::to_f64(row[k]);
+                return Err(Problem::NotFinite { index: vec![i % n, k], value, projection }.into());
+            }
+            if self.eps == 0.0 && !row.iter().any(|&v| v >= shortest || -v >= shortest) {
+                return Err(Problem::ZeroRow { row: i % n, projection }.into());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The neurons of a weight as rows, N x d; all elements are finite.
+///
+/// # Errors
+/// If the tensor has neither two axes nor four, a row has no elements, or an element is not finite.
+pub fn checked_rows(w: &Tensor) -> Result<Tensor, Error> {
+    let shape = *w.shape();
+    if ![2, 4].contains(&w.rank()) {
+        return Err(Error::shape(format!(
+            "expected a weight of shape [N, d] or [C_out, C_in, kh, kw], found {shape}"
+        )));
+    }
+    let d: usize = shape[1..].iter().product();
+    if d == 0 && shape[0] > 0 {
+        return Err(Error::shape(format!("expected rows of at least one element, found shape {shape}")));
+    }
+    if !w.is_finite() {
+        let values = w.to_vec::<f64>();
+        let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
+        let index = shape.iter().zip(shape.strides()).map(|(d, s)| at / s % d).collect();
+        return Err(Problem::NotFinite { index, value: values[at], projection: None }.into());
+    }
+    Ok(w.reshape([shape[0], d]))
+}

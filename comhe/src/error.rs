@@ -1,0 +1,149 @@
+//! What can be wrong with a user's weights and options, and where.
+
+use std::fmt;
+
+/// A problem, and the layer it was found in.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Error {
+    /// The layer's name, if the weight has one.
+    pub layer: Option<String>,
+    /// What is wrong.
+    pub problem: Problem,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Problem {
+    /// A tensor has another shape than it must have: expected and found.
+    Shape(String),
+    /// An element of the weight, or of its projection, is NaN or infinite.
+    NotFinite {
+        /// Where: the index in the tensor's own shape.
+        index: Vec<usize>,
+        /// The element.
+        value: f64,
+        /// The projection it was met in, if not the weight itself.
+        projection: Option<usize>,
+    },
+    /// A neuron is zero (or too short to divide by), so that with eps = 0 it has no direction.
+    ZeroRow {
+        /// The neuron.
+        row: usize,
+        /// The projection it was met in, if not the weight itself.
+        projection: Option<usize>,
+    },
+    /// An option has a value that it cannot have.
+    Option(String),
+    /// A name that does not exist, with the names that do.
+    Unknown {
+        /// What is named: a regulariser, a distribution.
+        what: &'static str,
+        /// The name given.
+        name: String,
+        /// The names that exist.
+        known: Vec<String>,
+    },
+}
+
+impl Error {
+    /// The same problem, found in a layer.
+    pub(crate) fn in_layer(self, name: &str) -> Error {
+        Error { layer: Some(name.to_string()), ..self }
+    }
+
+    pub(crate) fn shape(text: String) -> Error {
+        Problem::Shape(text).into()
+    }
+
+    pub(crate) fn option(text: String) -> Error {
+        Problem::Option(text).into()
+    }
+}
+
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Error {
+        Error { layer: None, problem }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(layer) = &self.layer {
+            write!(f, "{layer}: ")?;
+        }
+        let within = |projection: &Option<usize>| match projection {
+            Some(c) => format!(" under projection {c}"),
+            None => String::new(),
+        };
+        match &self.problem {
+            Problem::Shape(text) | Problem::Option(text) => f.write_str(text),
+            Problem::NotFinite { index, value, projection } => {
+                write!(f, "element {index:?}{} is {value}; all must be finite", within(projection))
+            }
+            Problem::ZeroRow { row, projection } => write!(
+                f,
+                "row {row}{} is zero and has no direction; remove the neuron or take eps > 0",
+                within(projection)
+            ),
+            Problem::Unknown { what, name, known } => {
+                write!(f, "there is no {what} {name:?}")?;
+                if let Some(near) = nearest(name, known) {
+                    write!(f, "; did you mean {near:?}?")?;
+                }
+                write!(f, " The names are {}", known.join(", "))
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// The known name with the fewest changed letters, if few enough for a slip.
+fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
+    let name = name.to_lowercase();
+    let (near, changes) = known.iter().map(|k| (k, distance(&name, k))).min_by_key(|&(_, n)| n)?;
+    (changes <= 1 + near.len() / 3).then_some(near)
+}
+
+/// Letters to insert, delete or replace (Levenshtein's distance).
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = corner + usize::from(x != *y);
+            corner = row[j + 1];
+            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn unknown(name: &str) -> String {
+        let known = ["none", "mhe", "hs-mhe", "rp"].map(String::from).to_vec();
+        Error::from(Problem::Unknown { what: "regulariser", name: name.into(), known }).to_string()
+    }
+
+    #[test]
+    fn slips_are_recognised_and_strangers_are_not() {
+        assert!(unknown("hsmhe").contains("did you mean \"hs-mhe\"?"), "{}", unknown("hsmhe"));
+        assert!(unknown("MHE").contains("did you mean \"mhe\"?"));
+        assert!(!unknown("dropout").contains("did you mean"));
+        assert!(unknown("dropout").contains("none, mhe, hs-mhe, rp"));
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("", "abc"), 3);
+    }
+
+    #[test]
+    fn messages_say_what_and_where() {
+        let e = Error::from(Problem::ZeroRow { row: 3, projection: Some(1) }).in_layer("conv1.weight");
+        assert!(e.to_string().starts_with("conv1.weight: row 3 under projection 1 is zero"));
+        let e = Error::from(Problem::NotFinite { index: vec![2, 0], value: f64::NAN, projection: None });
+        assert_eq!(e.to_string(), "element [2, 0] is NaN; all must be finite");
+    }
+}
