@@ -135,7 +135,7 @@ fn check_order(f: &impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usize
     let tolerance = tolerance(dtype, order);
     let leaves: Vec<Tensor> = inputs.iter().map(Tensor::requires_grad).collect();
     let refs: Vec<&Tensor> = leaves.iter().collect();
-    let y = phi(f, &leaves, order);
+    let (y, magnitude) = phi(f, &leaves, order);
     let seed = || Tensor::ones(y.shape(), dtype);
     let or_zero = |found: Vec<Option<Tensor>>| -> Vec<Vec<f64>> {
         found
@@ -152,7 +152,7 @@ fn check_order(f: &impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usize
     let epsilon = if dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
     // Entries far below the largest one, or below what rounding of phi leaves of a quotient, count by that floor.
     let sizes: Vec<f64> = inputs.iter().map(size).collect();
-    let noise = |size: f64| 10.0 * epsilon * y.item().abs() / (h * size) / tolerance.min(1.0);
+    let noise = |size: f64| 10.0 * epsilon * magnitude / (h * size) / tolerance;
     let relative = |a: f64, b: f64, floor: f64| {
         if a == b { 0.0 } else { (a - b).abs() / (a.abs().max(b.abs()) + 1e-3 * largest + floor) }
     };
@@ -163,7 +163,7 @@ fn check_order(f: &impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usize
     }
 
     let quotient = |direction: &[Vec<f64>]| {
-        let at = |t: f64| phi(f, &moved(inputs, direction, t), order).item();
+        let at = |t: f64| phi(f, &moved(inputs, direction, t), order).0.item();
         (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h)
     };
     let total: usize = inputs.iter().map(Tensor::numel).sum();
@@ -216,28 +216,31 @@ fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
-/// The scalar that is differentiated at an order: f made scalar, or the gradients of the order below.
-fn phi(f: &impl Fn(&[Tensor]) -> Tensor, x: &[Tensor], order: usize) -> Tensor {
+/// The scalar that is differentiated at an order: f made scalar, or the gradients of the order below. With it,
+/// the sum of the absolute values of its terms, which the rounding error of the scalar is proportional to.
+fn phi(f: &impl Fn(&[Tensor]) -> Tensor, x: &[Tensor], order: usize) -> (Tensor, f64) {
     if order == 1 {
         return scalarise(&f(x), 0);
     }
     let x: Vec<Tensor> =
         x.iter().map(|x| if x.is_tracked() { x.clone() } else { x.requires_grad() }).collect();
-    let y = phi(f, &x, order - 1);
+    let (y, _) = phi(f, &x, order - 1);
     let refs: Vec<&Tensor> = x.iter().collect();
     let gradients = pass::grad(&y, Tensor::ones(y.shape(), y.dtype()), &refs, true);
-    let zero = Tensor::scalar(0.0, y.dtype());
-    let parts =
-        gradients.iter().enumerate().filter_map(|(i, g)| g.as_ref().map(|g| scalarise(g, i as u64 + 1)));
-    parts.fold(zero, |sum, part| sum + part)
+    let zero = (Tensor::scalar(0.0, y.dtype()), 0.0);
+    let parts = gradients.iter().enumerate().filter_map(|(i, g)| Some(scalarise(g.as_ref()?, i as u64 + 1)));
+    parts.fold(zero, |(sum, magnitude), (part, m)| (sum + part, magnitude + m))
 }
 
-/// <w, y> + <v, y^2> with fixed random w and v.
-fn scalarise(y: &Tensor, which: u64) -> Tensor {
+/// <w, y> + <v, y^2> with fixed random w and v, and the sum of its terms' absolute values.
+fn scalarise(y: &Tensor, which: u64) -> (Tensor, f64) {
     let key = Key::new(7).stream("scalarise").step(which);
     let w = Tensor::normal(y.shape(), y.dtype(), key);
     let v = Tensor::normal(y.shape(), y.dtype(), key.stream("square"));
-    (y * w).sum(..) + (y * y * v).sum(..)
+    let terms = [y * w, y * y * v];
+    let magnitude = terms.iter().map(|t| t.value().abs().sum(..).item()).sum();
+    let [linear, square] = terms;
+    (linear.sum(..) + square.sum(..), magnitude)
 }
 
 /// The root mean square of an input, 1 for an empty or zero one.

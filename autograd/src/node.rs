@@ -7,7 +7,6 @@ use std::panic::Location;
 use std::sync::Arc;
 
 use crate::debug;
-use crate::dtype::DType;
 use crate::pass::Pullback;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -46,7 +45,6 @@ pub(crate) struct Node<R: Rule + ?Sized = dyn Rule> {
     /// Larger than the id of every input: the ids order the graph.
     pub id: u64,
     pub role: Role,
-    pub dtype: DType,
     pub shape: Shape,
     pub edges: Edges,
     /// The user's line.
@@ -127,7 +125,7 @@ fn node<R: Rule + 'static>(
     rule: R,
 ) -> NodeRef {
     let id = next_id(&edges);
-    Arc::new(Node { id, role, dtype: value.dtype(), shape: *value.shape(), edges, site, rule })
+    Arc::new(Node { id, role, shape: *value.shape(), edges, site, rule })
 }
 
 /// Makes `value` the result of an operation on `inputs`.

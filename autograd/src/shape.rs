@@ -260,6 +260,11 @@ impl Reduction {
         Reduction { input: *to, reduced, kept, output: *from }
     }
 
+    /// The same reduction with reduced axes kept as 1s.
+    pub fn keeping(self) -> Reduction {
+        Reduction { output: self.kept, ..self }
+    }
+
     /// How many elements make one result.
     pub fn count(&self) -> usize {
         (0..self.input.rank()).filter(|&a| self.reduced[a]).map(|a| self.input[a]).product()

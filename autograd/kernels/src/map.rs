@@ -14,7 +14,7 @@ pub trait Map<const N: usize>: Sync {
 const GRAIN: usize = 1 << 14;
 /// Elements that are loaded, computed and stored together: enough for every register width, and constant, so
 /// that the compiler needs no remainder loop and no alias checks.
-const LANES: usize = 32;
+const LANES: usize = 16;
 
 /// `out[i] = f(x[0][i], …, x[N-1][i])`. An input that is `None` is `out` itself, as it was.
 ///
@@ -47,13 +47,33 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
         let Flat { f, x, out } = self;
         let (blocks, tail) = out.as_chunks_mut::<LANES>();
         let start = blocks.len() * LANES;
-        let x_blocks = x.map(|x| x.map_or(&[][..], |x| x.as_chunks::<LANES>().0));
-        for (b, out) in blocks.iter_mut().enumerate() {
-            let x: [&[T; LANES]; N] = std::array::from_fn(|n| x_blocks[n].get(b).unwrap_or(out));
-            *out = block::<T, F, A, N>(f, x);
-        }
-        for (i, out) in tail.iter_mut().enumerate() {
-            *out = f.call(x.map(|x| Num::<T, A>::new(x.map_or(*out, |x| x[start + i])))).0;
+        let mut done = 0;
+        // The last, shorter block is padded with ones, so that there is one copy of the function's code.
+        let mut padded = [T::ONE; LANES];
+        padded[..tail.len()].copy_from_slice(tail);
+        loop {
+            let last = done == start;
+            if last && tail.is_empty() {
+                return;
+            }
+            let mut copies = [[T::ONE; LANES]; N];
+            if last {
+                for (copy, x) in copies.iter_mut().zip(&x) {
+                    copy[..tail.len()].copy_from_slice(x.map_or(&padded[..tail.len()], |x| &x[start..]));
+                }
+            }
+            let lanes: [&[T; LANES]; N] = std::array::from_fn(|n| match x[n] {
+                _ if last => &copies[n],
+                Some(x) => x[done..].first_chunk().expect("as long as out"),
+                None => &blocks[done / LANES],
+            });
+            let y = block::<T, F, A, N>(f, lanes);
+            if last {
+                tail.copy_from_slice(&y[..tail.len()]);
+                return;
+            }
+            blocks[done / LANES] = y;
+            done += LANES;
         }
     }
 }
@@ -79,7 +99,13 @@ pub struct Strided<'a, T> {
     pub strides: [usize; MAX_RANK],
 }
 
+/// Elements that [`broadcast`] spreads out before it computes on them: a part of the first-level cache.
+const SPREAD: usize = 1024;
+
 /// `out[i] = f(x[0][i], …)` over an output of shape `dims`, each input read by its strides.
+///
+/// Inputs that are repeated or strided are copied out piece by piece, so that the function itself is compiled
+/// for contiguous inputs only.
 ///
 /// # Panics
 /// If `out` does not have the product of `dims` elements, or a stride leads outside its slice.
@@ -93,104 +119,91 @@ pub fn broadcast<T: Element, const N: usize>(
     if out.is_empty() {
         return;
     }
-    let (axes, dims, strides) = collapse(dims, x.map(|x| x.strides));
-    let inner = dims[0];
-    for (x, strides) in x.iter().zip(&strides) {
-        let last: usize = dims.iter().zip(strides).map(|(d, s)| (d - 1) * s).sum();
-        assert!(last < x.data.len(), "map: strides stay inside their slice");
-    }
-    let rows_a_piece = (GRAIN / inner).max(1);
-    par::chunks(out, rows_a_piece * inner, |piece, out| {
-        simd::dispatch(Rows {
-            f,
-            x: x.map(|x| x.data),
-            strides,
-            axes,
-            dims,
-            first: piece * rows_a_piece,
-            out,
-        });
+    let inputs = x.map(|x| Walk::new(x, dims));
+    par::chunks(out, GRAIN, |piece, out| {
+        let mut copies = [[T::ZERO; SPREAD]; N];
+        for (i, out) in out.chunks_mut(SPREAD).enumerate() {
+            let start = piece * GRAIN + i * SPREAD;
+            for (input, copy) in inputs.iter().zip(&mut copies) {
+                // What repeats one element is spread once.
+                if !(input.is_contiguous() || input.axes == 0 && i > 0) {
+                    input.spread(start, &mut copy[..out.len()]);
+                }
+            }
+            let x = std::array::from_fn(|n| match inputs[n].is_contiguous() {
+                true => Some(&inputs[n].data[start..start + out.len()]),
+                false => Some(&copies[n][..out.len()]),
+            });
+            simd::dispatch(Flat { f, x, out });
+        }
     });
 }
 
-/// Axes from the innermost out, neighbours joined wherever every input allows it, padded with 1s; and how many
-/// are left.
-fn collapse<const N: usize>(
-    dims: &[usize],
-    strides: [[usize; MAX_RANK]; N],
-) -> (usize, [usize; MAX_RANK], [[usize; MAX_RANK]; N]) {
-    let mut out_dims = [1; MAX_RANK];
-    let mut out = [[0; MAX_RANK]; N];
-    let mut axes = 0;
-    for axis in (0..dims.len()).rev().filter(|&a| dims[a] != 1) {
-        let joins = axes > 0 && (0..N).all(|n| strides[n][axis] == out[n][axes - 1] * out_dims[axes - 1]);
-        if joins {
-            out_dims[axes - 1] *= dims[axis];
-        } else {
-            out_dims[axes] = dims[axis];
-            (0..N).for_each(|n| out[n][axes] = strides[n][axis]);
-            axes += 1;
-        }
-    }
-    (axes, out_dims, out)
-}
-
-struct Rows<'a, T, F, const N: usize> {
-    f: &'a F,
-    x: [&'a [T]; N],
-    strides: [[usize; MAX_RANK]; N],
+/// An input with its axes from the innermost out, neighbours joined wherever their strides allow it.
+struct Walk<'a, T> {
+    data: &'a [T],
     axes: usize,
     dims: [usize; MAX_RANK],
-    /// Index of the first row (a row is a run along the innermost axis) of `out`.
-    first: usize,
-    out: &'a mut [T],
+    strides: [usize; MAX_RANK],
 }
 
-impl<T: Element, F: Map<N>, const N: usize> Kernel for Rows<'_, T, F, N> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        let Rows { f, x, strides, axes, dims, first, out } = self;
-        let inner = dims[0];
-        // Where the row is among the outer axes, and where each input starts in it.
-        let (mut place, mut start) = ([0; MAX_RANK], [0; N]);
-        let mut rest = first;
-        for axis in 1..axes {
+impl<'a, T: Copy> Walk<'a, T> {
+    fn new(x: Strided<'a, T>, shape: &[usize]) -> Self {
+        let last: usize = shape.iter().zip(x.strides).map(|(d, s)| (d - 1) * s).sum();
+        assert!(last < x.data.len(), "map: strides stay inside their slice");
+        let (mut axes, mut dims, mut strides) = (0, [1; MAX_RANK], [0; MAX_RANK]);
+        for axis in (0..shape.len()).rev().filter(|&a| shape[a] != 1) {
+            if axes > 0 && x.strides[axis] == strides[axes - 1] * dims[axes - 1] {
+                dims[axes - 1] *= shape[axis];
+            } else {
+                (dims[axes], strides[axes]) = (shape[axis], x.strides[axis]);
+                axes += 1;
+            }
+        }
+        if axes == 1 && strides[0] == 0 {
+            axes = 0; // one element, everywhere
+        }
+        Walk { data: x.data, axes, dims, strides }
+    }
+
+    fn is_contiguous(&self) -> bool {
+        self.axes == 1 && self.strides[0] == 1
+    }
+
+    /// Writes the elements from position `start` of the output on.
+    fn spread(&self, start: usize, out: &mut [T]) {
+        if self.axes == 0 {
+            return out.fill(self.data[0]);
+        }
+        let Walk { data, axes, dims, strides } = self;
+        let (mut place, mut rest, mut at) = ([0; MAX_RANK], start, 0);
+        for axis in 0..*axes {
             place[axis] = rest % dims[axis];
             rest /= dims[axis];
-            (0..N).for_each(|n| start[n] += place[axis] * strides[n][axis]);
+            at += place[axis] * strides[axis];
         }
-        for out in out.chunks_exact_mut(inner) {
-            let at = |n: usize, i: usize| x[n][start[n] + i * strides[n][0]];
-            let (blocks, tail) = out.as_chunks_mut::<LANES>();
-            let done = blocks.len() * LANES;
-            if !blocks.is_empty() {
-                // An input that is not contiguous is copied here, one that is repeated once for the row.
-                let mut copies: [[T; LANES]; N] = std::array::from_fn(|n| [x[n][start[n]]; LANES]);
-                for (b, out) in blocks.iter_mut().enumerate() {
-                    for n in 0..N {
-                        if strides[n][0] > 1 {
-                            copies[n] = std::array::from_fn(|l| at(n, b * LANES + l));
-                        }
-                    }
-                    let lanes: [&[T; LANES]; N] = std::array::from_fn(|n| match strides[n][0] {
-                        1 => x[n][start[n] + b * LANES..].first_chunk().expect("inside the slice"),
-                        _ => &copies[n],
-                    });
-                    *out = block::<T, F, A, N>(f, lanes);
-                }
+        let mut out = out;
+        loop {
+            let (run, later) = out.split_at_mut((dims[0] - place[0]).min(out.len()));
+            match strides[0] {
+                0 => run.fill(data[at]),
+                1 => run.copy_from_slice(&data[at..at + run.len()]),
+                s => run.iter_mut().enumerate().for_each(|(i, v)| *v = data[at + i * s]),
             }
-            for (i, out) in tail.iter_mut().enumerate() {
-                *out = f.call(std::array::from_fn(|n| Num::<T, A>::new(at(n, done + i)))).0;
+            if later.is_empty() {
+                return;
             }
+            out = later;
             // The next row, as an odometer counts.
-            for axis in 1..axes {
+            at -= place[0] * strides[0];
+            place[0] = 0;
+            for axis in 1..*axes {
                 place[axis] += 1;
-                (0..N).for_each(|n| start[n] += strides[n][axis]);
+                at += strides[axis];
                 if place[axis] < dims[axis] {
                     break;
                 }
-                (0..N).for_each(|n| start[n] -= place[axis] * strides[n][axis]);
+                at -= place[axis] * strides[axis];
                 place[axis] = 0;
             }
         }
@@ -239,6 +252,29 @@ mod tests {
                     assert_eq!(out[(i * 5 + j) * 70 + k], a[i * 70 + k] * b[j] + 7.0);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn every_length_and_stride_agrees_with_plain_indexing() {
+        let data: Vec<f64> = (0..40_000).map(|i| f64::from(i * 7919 % 10_007)).collect();
+        for inner in [0, 1, 2, 31, 32, 33, 100] {
+            for (middle, outer) in [(1, 1), (3, 2), (0, 4), (2, 150)] {
+                let dims = [outer, middle, inner];
+                let strides = [[middle * inner, inner, 1], [0, 1, 2], [1, 0, 0]];
+                let x = strides.map(|s| Strided { data: &data[..], strides: [s[0], s[1], s[2], 0, 0, 0] });
+                let mut out = vec![f64::NAN; dims.iter().product()];
+                broadcast(&MulAdd, x, &dims, &mut out);
+                for (i, v) in out.iter().enumerate() {
+                    let place = [i / (middle * inner), i / inner % middle, i % inner];
+                    let at = |s: [usize; 3]| data[place.iter().zip(s).map(|(p, s)| p * s).sum::<usize>()];
+                    let [a, b, c] = strides.map(at);
+                    assert_eq!(*v, a * b + c, "{dims:?} at {place:?}");
+                }
+            }
+            let mut out = data[..inner].to_vec();
+            flat(&MulAdd, [None, Some(&data[1..=inner]), None], &mut out);
+            assert!((0..inner).all(|i| out[i] == data[i] * data[i + 1] + data[i]));
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Selection by a mask: a choice between two values, never a product with 0 and 1.
 
-use kernels::{Element, par};
+use kernels::par;
 
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
@@ -35,7 +35,7 @@ impl Joint for Select {
 }
 
 /// The elements of the result from `start` on. An operand has as many elements as the result, or one.
-fn choose<T: Element>(bits: &[u32], a: &[T], b: &[T], start: usize, out: &mut [T]) {
+fn choose<T: Blend>(bits: &[u32], a: &[T], b: &[T], start: usize, out: &mut [T]) {
     const BLOCK: usize = 512;
     let constants = [a, b].map(|x| if x.len() == 1 { Some([x[0]; BLOCK]) } else { None });
     for (block, out) in out.chunks_mut(BLOCK).enumerate() {
@@ -45,8 +45,28 @@ fn choose<T: Element>(bits: &[u32], a: &[T], b: &[T], start: usize, out: &mut [T
             None => &x[range.clone()],
         });
         for (((out, &bit), &a), &b) in out.iter_mut().zip(&bits[range]).zip(a).zip(b) {
-            *out = if bit != 0 { a } else { b };
+            *out = T::blend(bit, a, b);
         }
+    }
+}
+
+/// `a` if `bit` is 1, `b` if it is 0, by their bits: exact for NaN and infinity. Written as a condition the loop is
+/// compiled to a jump for every element, ten times slower on random masks.
+trait Blend: Copy {
+    fn blend(bit: u32, a: Self, b: Self) -> Self;
+}
+impl Blend for f32 {
+    #[inline(always)]
+    fn blend(bit: u32, a: f32, b: f32) -> f32 {
+        let first = 0u32.wrapping_sub(bit);
+        f32::from_bits(a.to_bits() & first | b.to_bits() & !first)
+    }
+}
+impl Blend for f64 {
+    #[inline(always)]
+    fn blend(bit: u32, a: f64, b: f64) -> f64 {
+        let first = 0u64.wrapping_sub(bit.into());
+        f64::from_bits(a.to_bits() & first | b.to_bits() & !first)
     }
 }
 

@@ -110,7 +110,7 @@ impl Mask {
             Err(e) => panic!("{name}: masks of shapes {e}"),
         };
         let (a, b) = (self.broadcast_to(&shape), other.broadcast_to(&shape));
-        build(shape, |i| f(a.bits()[i], b.bits()[i]))
+        build(shape, a.bits(), b.bits(), f)
     }
 
     /// The mask repeated to a shape that it broadcasts to.
@@ -132,13 +132,12 @@ impl Mask {
     }
 }
 
-/// A mask whose value at row-major position i is `f(i)`, 1 or 0.
-#[inline(always)]
-fn build(shape: Shape, f: impl Fn(usize) -> u32 + Sync) -> Mask {
+/// A mask of the given shape whose values are `f(a, b)` for the elements of two slices, 1 or 0.
+fn build<T: Copy + Sync>(shape: Shape, a: &[T], b: &[T], f: impl Fn(T, T) -> u32 + Sync) -> Mask {
     let write = |out: &mut [u32]| {
         par::chunks(out, GRAIN, |piece, out| {
-            let start = piece * GRAIN;
-            out.iter_mut().enumerate().for_each(|(i, v)| *v = f(start + i));
+            let (a, b) = (&a[piece * GRAIN..], &b[piece * GRAIN..]);
+            out.iter_mut().zip(a).zip(b).for_each(|((out, &a), &b)| *out = f(a, b));
         });
     };
     Mask { data: Buffer::build(shape.numel(), write), shape }
@@ -195,27 +194,33 @@ fn compare(name: &str, comparison: Comparison, a: &Tensor, b: Operand<'_>) -> Ma
     match b {
         Operand::Number(v) => dispatch!(a.dtype(), T => {
             let v = T::from_f64(v);
-            compare_each(comparison, a.slice::<T>(), |_| v, *a.shape())
+            compare_each(comparison, a.slice::<T>(), a.slice(), |_| v, *a.shape())
         }),
         Operand::Tensor(b) => {
             let shape = same_dtype_and_broadcast(name, a, b);
             let (a, b) = (repeated(a, &shape), repeated(b, &shape));
             dispatch!(a.dtype(), T => {
-                let b = b.slice::<T>();
-                compare_each(comparison, a.slice::<T>(), |i| b[i], shape)
+                compare_each(comparison, a.slice::<T>(), b.slice(), |b| b, shape)
             })
         }
     }
 }
 
-fn compare_each<T: Scalar>(c: Comparison, a: &[T], b: impl Fn(usize) -> T + Sync, shape: Shape) -> Mask {
+/// Compares the elements of `a` with `right` of the elements of `b`.
+fn compare_each<T: Scalar>(
+    c: Comparison,
+    a: &[T],
+    b: &[T],
+    right: impl Fn(T) -> T + Sync,
+    shape: Shape,
+) -> Mask {
     match c {
-        Comparison::Gt => build(shape, |i| u32::from(a[i] > b(i))),
-        Comparison::Ge => build(shape, |i| u32::from(a[i] >= b(i))),
-        Comparison::Lt => build(shape, |i| u32::from(a[i] < b(i))),
-        Comparison::Le => build(shape, |i| u32::from(a[i] <= b(i))),
-        Comparison::Eq => build(shape, |i| u32::from(a[i] == b(i))),
-        Comparison::Ne => build(shape, |i| u32::from(a[i] != b(i))),
+        Comparison::Gt => build(shape, a, b, |a, b| u32::from(a > right(b))),
+        Comparison::Ge => build(shape, a, b, |a, b| u32::from(a >= right(b))),
+        Comparison::Lt => build(shape, a, b, |a, b| u32::from(a < right(b))),
+        Comparison::Le => build(shape, a, b, |a, b| u32::from(a <= right(b))),
+        Comparison::Eq => build(shape, a, b, |a, b| u32::from(a == right(b))),
+        Comparison::Ne => build(shape, a, b, |a, b| u32::from(a != right(b))),
     }
 }
 

@@ -1,20 +1,25 @@
 //! The operations, one file a family: meaning, shape rule, kind and gradcheck samples together.
 
+#[cfg(test)]
+mod adjoints;
 mod batch_norm;
 mod choose;
 mod conv;
 mod dropout;
 mod elementwise;
+mod extrema;
 mod gather;
 mod index;
 mod join;
 mod linalg;
 mod losses;
+mod magnitude;
 mod mask;
 mod matmul;
 mod matrix;
 mod normalize;
 mod pad;
+mod pool;
 mod reduce;
 mod row_norm;
 mod scan;
@@ -32,6 +37,7 @@ pub use losses::{CrossEntropy, Reduction};
 pub use mask::{Mask, Operand};
 pub use matmul::{Transpose, matmul_with};
 pub use pad::Padding;
+pub use pool::pool2d_shape;
 
 use crate::check::Sample;
 
@@ -52,6 +58,9 @@ pub(crate) fn samples() -> Vec<Sample> {
         choose::samples,
         scan::samples,
         batch_norm::samples,
+        extrema::samples,
+        magnitude::samples,
+        pool::samples,
         row_norm::samples,
         normalize::samples,
         softmax::samples,

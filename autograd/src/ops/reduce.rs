@@ -49,6 +49,12 @@ pub(crate) fn reduction(name: &str, x: &Tensor, axes: impl Into<Axes>) -> Reduct
     }
 }
 
+/// The sum that a resolved reduction describes.
+#[track_caller]
+pub(crate) fn sum_over(r: Reduction, x: &Tensor) -> Tensor {
+    linear(Sum(r), x)
+}
+
 /// # Reductions
 impl Tensor {
     /// The sum over `axes` (`..` for all of them): `x.sum(0)`, `x.sum([0, 2])`, `x.sum(keep(-1))`.
@@ -84,7 +90,7 @@ impl Tensor {
             "var: {n} elements of {} are too few for correction {correction}",
             self.shape()
         );
-        let mean = linear(Sum(Reduction { output: r.kept, ..r }), self) / n as f64;
+        let mean = linear(Sum(r.keeping()), self) / n as f64;
         let deviation = self - mean;
         linear(Sum(r), &(&deviation * &deviation)) / (n - correction) as f64
     }

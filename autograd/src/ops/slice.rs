@@ -219,7 +219,11 @@ pub(crate) fn samples() -> Vec<Sample> {
         Sample::new("flip", "all", [x()], |x| x[0].flip(..)),
         Sample::new("flip", "of nothing", [Input::normal([2, 0])], |x| x[0].flip(..)),
         Sample::new("flip", "times itself", [Input::normal([5])], |x| x[0].flip(0) * &x[0]),
-        Sample::new("split", "unequal", [x()], |x| {
+        Sample::new("split", "added", [x()], |x| {
+            let parts = x[0].split(1, &[1, 3]);
+            &parts[0] + &parts[1]
+        }),
+        Sample::new("split", "multiplied", [x()], |x| {
             let parts = x[0].split(2, &[1, 3, 0, 1]);
             &parts[0] * &parts[1] + &parts[3]
         }),

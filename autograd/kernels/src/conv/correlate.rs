@@ -101,6 +101,7 @@ impl Correlation {
         let (height, width) = vector::tile::<T>(level);
         let (depth, panels) = (sources * self.taps.len(), rows.div_ceil(height));
         let padded = Padded::new(self.source, self.step, &self.taps, gw);
+        let taps: Vec<_> = self.taps.iter().map(|&tap| padded.tap(tap)).collect();
 
         // A piece is a few small images, or a part of a large one.
         let images = (PLACES / (gh * gw)).clamp(1, self.batch);
@@ -143,6 +144,7 @@ impl Correlation {
                     let piece = Piece {
                         of: self,
                         padded,
+                        taps: &taps,
                         weights: &weights[group * panels * depth * height..],
                         windows,
                         gathered,
@@ -168,6 +170,8 @@ impl Correlation {
 struct Piece<'a, T> {
     of: &'a Correlation,
     padded: Padded,
+    /// Where the taps of the first place lie.
+    taps: &'a [usize],
     weights: &'a [T],
     windows: &'a [T],
     gathered: &'a mut [T],
@@ -227,14 +231,14 @@ impl<T: Element> Piece<'_, T> {
     /// Copies what `steps` steps of the sum, from step `from` on, see at these places.
     #[inline(always)]
     unsafe fn gather<V: Vector<T>, const W: usize>(&mut self, runs: &[Run], from: usize, steps: usize) {
-        let (taps, width) = (&self.of.taps[..], W * V::LANES);
+        let (taps, width) = (self.taps, W * V::LANES);
         let plane = self.padded.plane(self.rows);
         let whole = runs.len() == 1 && runs[0].len == width;
         let (mut c, mut t) = (from / taps.len().max(1), from % taps.len().max(1));
         for p in 0..steps {
             // SAFETY: the caller's promise.
             unsafe {
-                let window = self.windows.as_ptr().add(c * plane + self.padded.tap(taps[t]));
+                let window = self.windows.as_ptr().add(c * plane + taps[t]);
                 let to = self.gathered.as_mut_ptr().add(p * width);
                 if whole {
                     for j in 0..W {

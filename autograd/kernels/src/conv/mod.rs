@@ -118,8 +118,8 @@ impl Conv2d {
     pub fn forward<T: Element>(&self, x: &[T], w: &[T], y: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
         match self.tile::<T>(self.output(), self.in_channels, self.out_channels) {
-            Some(4) => winograd::forward::<T, F4, 4, 6>(self, x, w, y),
-            Some(_) => winograd::forward::<T, F2, 2, 4>(self, x, w, y),
+            Some(4) => winograd::pass::forward::<T, F4, 4, 6>(self, x, w, y),
+            Some(_) => winograd::pass::forward::<T, F2, 2, 4>(self, x, w, y),
             None => correlate::forward(self, x, w, y),
         }
     }
@@ -132,8 +132,8 @@ impl Conv2d {
     pub fn grad_input<T: Element>(&self, y: &[T], w: &[T], x: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
         match self.tile::<T>(self.input, self.out_channels, self.in_channels) {
-            Some(4) => winograd::grad_input::<T, F4, 4, 6>(self, y, w, x),
-            Some(_) => winograd::grad_input::<T, F2, 2, 4>(self, y, w, x),
+            Some(4) => winograd::pass::grad_input::<T, F4, 4, 6>(self, y, w, x),
+            Some(_) => winograd::pass::grad_input::<T, F2, 2, 4>(self, y, w, x),
             None => correlate::grad_input(self, y, w, x),
         }
     }
@@ -145,7 +145,7 @@ impl Conv2d {
     pub fn grad_weight<T: Element>(&self, x: &[T], y: &[T], w: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
         let channels = self.in_channels.min(self.out_channels);
-        match self.tile::<T>(self.output(), channels, channels) {
+        match self.tile::<T>(self.output(), channels / 2, channels) {
             Some(4) => winograd::weight::grad_weight::<T, F4, 4, 6>(self, x, y, w),
             Some(_) => winograd::weight::grad_weight::<T, F2, 2, 4>(self, x, y, w),
             None => weight::grad_weight(self, x, y, w),

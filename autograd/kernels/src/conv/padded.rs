@@ -50,36 +50,45 @@ impl Padded {
 
     /// Lays out one channel for the windows of rows `row..row + rows`.
     pub fn fill<T: Element>(&self, channel: &[T], row: usize, rows: usize, out: &mut [T]) {
-        let [h, w] = self.image;
+        let ([h, w], pitch, step) = (self.image, self.pitch, self.step[1]);
         let top = self.first[0] + (row * self.step[0]) as isize;
-        for (i, line) in out[..self.plane(rows)].chunks_exact_mut(self.line()).enumerate() {
-            let Some(from) = usize::try_from(top + i as isize).ok().filter(|&from| from < h) else {
-                line.fill(T::ZERO);
-                continue;
-            };
-            let from = &channel[from * w..][..w];
-            for (phase, run) in line.chunks_exact_mut(self.pitch).enumerate() {
-                // Columns j with 0 <= left + step j < w are the image's.
-                let left = self.first[1] + phase as isize;
-                let step = self.step[1] as isize;
-                let start = ((-left).max(0) + step - 1) / step;
-                let end = (w as isize - left + step - 1).max(0) / step;
-                let start = (start as usize).min(self.pitch);
-                let end = (end as usize).clamp(start, self.pitch);
-                run[..start].fill(T::ZERO);
-                run[end..].fill(T::ZERO);
-                if start == end {
+        for phase in 0..step {
+            // Places j with 0 <= left + step j < w are the image's.
+            let left = self.first[1] + phase as isize;
+            let start = ((-left).max(0) as usize).div_ceil(step).min(pitch);
+            let end = ((w as isize - left).max(0) as usize).div_ceil(step).clamp(start, pitch);
+            for (i, line) in out[..self.plane(rows)].chunks_exact_mut(self.line()).enumerate() {
+                let run = &mut line[phase * pitch..][..pitch];
+                let from = top + i as isize;
+                if from < 0 || from >= h as isize || start == end {
+                    run.fill(T::ZERO);
                     continue;
                 }
-                let from = &from[(left + start as isize * step) as usize..];
-                if step == 1 {
-                    run[start..end].copy_from_slice(&from[..end - start]);
-                } else {
-                    run[start..end]
-                        .iter_mut()
-                        .zip(from.iter().step_by(step as usize))
-                        .for_each(|(r, &v)| *r = v);
-                }
+                run[..start].fill(T::ZERO);
+                run[end..].fill(T::ZERO);
+                let from = &channel[from as usize * w..][..w];
+                copy(&from[(left + (start * step) as isize) as usize..], step, &mut run[start..end]);
+            }
+        }
+    }
+}
+
+/// Copies every `step`-th number.
+#[inline]
+fn copy<T: Element>(from: &[T], step: usize, to: &mut [T]) {
+    let last = to.len() - 1;
+    match step {
+        1 => to.copy_from_slice(&from[..=last]),
+        2 => {
+            // Whole pairs, so that the loop vectorises.
+            for (v, pair) in to[..last].iter_mut().zip(from.chunks_exact(2)) {
+                *v = pair[0];
+            }
+            to[last] = from[2 * last];
+        }
+        _ => {
+            for (v, &from) in to.iter_mut().zip(from.iter().step_by(step)) {
+                *v = from;
             }
         }
     }

@@ -22,7 +22,8 @@ const PLACES: usize = 512;
 /// How the work is cut: by sizes alone.
 struct Cut {
     s: Conv2d,
-    taps: Vec<[isize; 2]>,
+    /// Where the taps of the first place lie.
+    taps: Vec<usize>,
     padded: Padded,
     /// Source and destination channels of a group.
     channels: [usize; 2],
@@ -49,6 +50,7 @@ impl Cut {
         let blocks = s.batch.div_ceil(images) * oh.div_ceil(rows);
         let slices = PIECES.div_ceil(s.groups * chunks).min(blocks);
         let padded = Padded::new(s.input, s.stride, &taps, ow);
+        let taps = taps.iter().map(|&tap| padded.tap(tap)).collect();
         Cut { s: *s, taps, padded, channels, chunk, chunks, images, rows, blocks, slices }
     }
 
@@ -203,7 +205,7 @@ impl<T: Element> Piece<'_, T> {
                 for e in 0..R {
                     // Rows beyond the last repeat it; their sums are not used.
                     let r = (i * R + e).min(depth - 1);
-                    rows[e] = rows[e].add(r / taps.len() * plane + padded.tap(taps[r % taps.len()]));
+                    rows[e] = rows[e].add(r / taps.len() * plane + taps[r % taps.len()]);
                 }
                 let sums = self.sums.as_mut_ptr().add((i * panels + panel) * R * 2 * V::LANES);
                 let mut sum = tile::zero::<T, V, R, W>();

@@ -21,7 +21,7 @@ impl<T> Source<T> {
     }
 }
 
-/// One panel of the left operand, k x R: its first `lines` lines, and zeros.
+/// One panel of the left operand, k x R: its first `lines` lines, and whatever was there.
 ///
 /// # Safety
 /// The source must hold `lines` x `k` numbers, `to` must have room for R x `k`; the machine must have the
@@ -58,7 +58,7 @@ pub unsafe fn left<T: Element, V: Vector<T>, const R: usize>(
     }
 }
 
-/// One panel of the right operand, k x W registers: its first `lines` lines, and zeros.
+/// One panel of the right operand, k x W registers: its first `lines` lines, and whatever was there.
 ///
 /// # Safety
 /// As [`left`], with room for W `LANES` x `k`.
@@ -94,7 +94,7 @@ pub unsafe fn right<T: Element, V: Vector<T>, const W: usize>(
     }
 }
 
-/// A panel of any width, number by number.
+/// A panel of any width, number by number. Nobody looks at what comes of lines beyond the last.
 #[inline(always)]
 unsafe fn singly<T: Element>(
     from: Source<T>,
@@ -104,12 +104,9 @@ unsafe fn singly<T: Element>(
     to: *mut T,
 ) {
     for p in k {
-        for i in 0..width {
+        for i in 0..lines {
             // SAFETY: the caller's promise.
-            unsafe {
-                *to.add(p * width + i) =
-                    if i < lines { *from.at.add(i * from.line + p * from.depth) } else { T::ZERO };
-            }
+            unsafe { *to.add(p * width + i) = *from.at.add(i * from.line + p * from.depth) }
         }
     }
 }

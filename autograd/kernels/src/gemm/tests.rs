@@ -1,6 +1,6 @@
 use super::*;
 use crate::par;
-use crate::simd::{self, Level, SETTINGS};
+use crate::simd::{self, Level};
 
 /// Numbers in -1..1, the same on every run.
 fn noise<T: Element>(len: usize, seed: u64) -> Vec<T> {
@@ -47,7 +47,7 @@ fn check<T: Element>(size: [usize; 3], tolerance: f64) {
 
 #[test]
 fn gemm_is_what_the_definition_says() {
-    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for level in [Level::Portable, Level::Avx2, Level::Avx512] {
         simd::set_level(level);
         let sizes = [0, 1, 3, 8, 17, 33];
@@ -68,7 +68,7 @@ fn gemm_is_what_the_definition_says() {
 
 #[test]
 fn batched_repeats_single_operands() {
-    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for (batch, [m, n, k]) in
         [(0, [2, 3, 4]), (1, [2, 3, 4]), (5, [7, 9, 8]), (3, [70, 80, 90]), (4, [3, 0, 2]), (4, [3, 2, 0])]
     {
@@ -92,7 +92,7 @@ fn batched_repeats_single_operands() {
 
 #[test]
 fn bits_do_not_depend_on_threads() {
-    let _one = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let before = par::threads();
     let (m, n, k) = (150, 310, 700);
     let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2));

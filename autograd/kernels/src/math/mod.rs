@@ -98,7 +98,7 @@ macro_rules! math {
             }
             #[inline(always)]
             fn sigmoid<A: Arithmetic>(self) -> Self {
-                // The exponential of a number <= 0 cannot overflow, and keeps the small tail accurate.
+                // Within 2.5 ulp. The exponential of a number <= 0 cannot overflow, and keeps the small tail accurate.
                 let tail = Math::exp::<A>(-$t::abs(self));
                 let top = if self < 0.0 { tail } else { 1.0 };
                 top / (1.0 + tail)
@@ -158,3 +158,31 @@ macro_rules! math {
 }
 math!(f32, single);
 math!(f64, double);
+
+#[cfg(test)]
+mod tests {
+    use super::Math;
+    use crate::real::Plain;
+
+    #[test]
+    fn comparisons_keep_nan() {
+        let nan = f32::NAN;
+        assert!(Math::relu::<Plain>(nan).is_nan() && Math::sign::<Plain>(nan).is_nan());
+        for f in [Math::max::<Plain> as fn(f32, f32) -> f32, Math::min::<Plain>] {
+            assert!(f(nan, 1.0).is_nan() && f(1.0, nan).is_nan());
+        }
+        assert_eq!([Math::max::<Plain>(1.0, 2.0), Math::min::<Plain>(1.0, 2.0f32)], [2.0, 1.0]);
+        assert_eq!([-1.0, 0.0, 2.0].map(Math::relu::<Plain>), [0.0, 0.0, 2.0]);
+        assert_eq!([-3.0, 0.0, 2.0].map(Math::sign::<Plain>), [-1.0, 0.0, 1.0]);
+        assert_eq!([-3.0, 0.0, 2.0].map(Math::step::<Plain>), [0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn some_powers_are_exact() {
+        assert_eq!(Math::powf::<Plain>(0.0f32, 0.0), 1.0);
+        assert_eq!(Math::powf::<Plain>(-3.0f32, 1.0), -3.0);
+        assert_eq!(Math::powf::<Plain>(-3.0f32, 2.0), 9.0);
+        assert_eq!(Math::powf::<Plain>(-4.0f64, -1.0), -0.25);
+        assert_eq!(Math::powi(-2.0f64, -3), -0.125);
+    }
+}

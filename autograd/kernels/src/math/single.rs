@@ -239,7 +239,7 @@ mod tests {
 
     #[test]
     fn powers_are_almost_correctly_rounded() {
-        for p in [0.5, -0.5, 1.5, 3.0, -2.0, 0.1, 7.3, -30.0] {
+        for p in [0.5, -1.5, 3.0, 0.1, -30.0] {
             let whole = p == f64::trunc(p);
             let low = if whole { -INF } else { 0.0 };
             let error = worst(|x| super::powf::<Fused>(x, p), |x| x.powf(p), low, INF);

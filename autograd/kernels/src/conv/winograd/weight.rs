@@ -6,7 +6,7 @@
 use std::marker::PhantomData;
 
 use super::transform::{Winograd, square};
-use super::{Source, Tiling, Values};
+use super::{Source, Tiling, Values, stage};
 use crate::conv::Conv2d;
 use crate::gemm::vector::{self, Kernel, Vector};
 use crate::gemm::{scratch, tile};
@@ -175,7 +175,7 @@ impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Job<'_, T, F
                 );
             }
             let count = lanes.min(self.s.out_channels - first);
-            super::stage::collect::<T, V>(taps, count, sources * 9, w.at(first * sources * 9), sources * 9);
+            stage::collect::<T, V>(taps, count, sources * 9, w.at(first * sources * 9), sources * 9);
         }
     }
 }

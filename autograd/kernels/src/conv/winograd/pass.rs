@@ -1,0 +1,280 @@
+//! The forward map and the input's gradient by minimal filtering, fused block by block.
+
+use std::marker::PhantomData;
+
+use super::transform::{Winograd, square};
+use super::{Source, Tiling, Values, stage};
+use crate::conv::Conv2d;
+use crate::gemm::vector::{self, Kernel, Vector};
+use crate::gemm::{scratch, tile};
+use crate::par::{self, Shared};
+use crate::real::Element;
+use crate::simd;
+
+/// A correlation with a 3 x 3 kernel, or its adjoint, which is one too.
+struct Pass {
+    batch: usize,
+    /// Channels of the source and of the destination.
+    channels: [usize; 2],
+    source: [usize; 2],
+    output: [usize; 2],
+    padding: [usize; 2],
+    /// Whether the kernel is turned around and its channels swapped.
+    adjoint: bool,
+}
+
+/// Writes y.
+pub fn forward<T: Element, F: Winograd<M, A>, const M: usize, const A: usize>(
+    s: &Conv2d,
+    x: &[T],
+    w: &[T],
+    y: &mut [T],
+) {
+    let channels = [s.in_channels, s.out_channels];
+    let pass = Pass {
+        batch: s.batch,
+        channels,
+        source: s.input,
+        output: s.output(),
+        padding: s.padding,
+        adjoint: false,
+    };
+    pass.run::<T, F, M, A>(x, w, y);
+}
+
+/// Writes x; the padding must be at most 2.
+pub fn grad_input<T: Element, F: Winograd<M, A>, const M: usize, const A: usize>(
+    s: &Conv2d,
+    y: &[T],
+    w: &[T],
+    x: &mut [T],
+) {
+    let channels = [s.out_channels, s.in_channels];
+    let padding = s.padding.map(|p| 2 - p);
+    let pass = Pass { batch: s.batch, channels, source: s.output(), output: s.input, padding, adjoint: true };
+    pass.run::<T, F, M, A>(y, w, x);
+}
+
+impl Pass {
+    fn run<T: Element, F: Winograd<M, A>, const M: usize, const A: usize>(
+        &self,
+        x: &[T],
+        w: &[T],
+        y: &mut [T],
+    ) {
+        if y.is_empty() {
+            return;
+        }
+        let level = simd::level();
+        let (rows, width) = vector::tile::<T>(level);
+        let [depth, channels] = self.channels;
+        let tiling = Tiling::new(self.batch, self.output, M);
+        // Weights, [point][panel][source channel][destination channel].
+        let point = (channels.next_multiple_of(width) * depth).next_multiple_of(16) + 16;
+        scratch::with(A * A * point, |weights: &mut [T]| {
+            let shared = Shared::new(weights);
+            par::run(channels.div_ceil(width / 2), |slab| {
+                let job =
+                    Weights::<T, F, M, A> { pass: self, w, to: shared, point, slab, family: PhantomData };
+                // SAFETY: level is what the machine has; slabs are disjoint.
+                unsafe { vector::dispatch(level, job) }
+            });
+            let tiles = tiling.tiles().next_multiple_of(rows);
+            let values = Values::new(tiles, depth.next_multiple_of(width));
+            let products = Values::new(tiles, width);
+            // Rows and columns of pixels of a block, with a border around every image's part.
+            let most = tiling.block * M + tiling.block.min(self.batch + 1) * (A - M);
+            let pixels = most * (tiling.grid[1] * M + A - M);
+            let sizes = [A * A * values.point, A * A * products.point, pixels * width];
+            let y = Shared::new(y);
+            par::run(tiling.blocks(), |i| {
+                scratch::with(sizes.iter().sum(), |memory: &mut [T]| {
+                    let (from, rest) = memory.split_at_mut(sizes[0]);
+                    let (to, pixels) = rest.split_at_mut(sizes[1]);
+                    let (bands, weights) = (tiling, &weights[..]);
+                    let memory = [from.as_mut_ptr(), to.as_mut_ptr(), pixels.as_mut_ptr()];
+                    let block = Block::<T, F, M, A> {
+                        pass: self,
+                        tiling: bands,
+                        i,
+                        x,
+                        weights,
+                        point,
+                        values,
+                        products,
+                        memory,
+                        y,
+                        family: PhantomData,
+                    };
+                    // SAFETY: level is what the machine has; blocks are disjoint parts of y.
+                    unsafe { vector::dispatch(level, block) }
+                });
+            });
+        });
+    }
+}
+
+/// Transforms the weights of one register of destination channels.
+struct Weights<'a, T, F, const M: usize, const A: usize> {
+    pass: &'a Pass,
+    w: &'a [T],
+    to: Shared<T>,
+    point: usize,
+    slab: usize,
+    family: PhantomData<F>,
+}
+
+impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Kernel<T> for Weights<'_, T, F, M, A> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>, const R: usize>(self) {
+        let [depth, channels] = self.pass.channels;
+        let (lanes, first) = (V::LANES, self.slab * V::LANES);
+        let count = lanes.min(channels - first);
+        // From one destination channel to the next, and one source channel to the next.
+        let (line, step) = if self.pass.adjoint { (9, channels * 9) } else { (depth * 9, 9) };
+        let panel = self.slab / 2;
+        let width = if channels - panel * 2 * lanes <= lanes { lanes } else { 2 * lanes };
+        let mut taps = [T::ZERO; 16 * 16];
+        for c in 0..depth {
+            let from = &self.w[first * line + c * step..];
+            // SAFETY: whole registers of taps are read where w holds them all.
+            unsafe {
+                if count == lanes && lanes >= 9 && (lanes - 1) * line + lanes <= from.len() {
+                    V::transpose(from.as_ptr(), line, taps.as_mut_ptr(), lanes);
+                } else {
+                    for t in 0..9 {
+                        for k in 0..count {
+                            taps[t * lanes + k] = from[k * line + t];
+                        }
+                    }
+                }
+                let to = self.to.at((panel * 2 * depth + c * (width / lanes) + self.slab % 2) * lanes);
+                let (start, sign) = if self.pass.adjoint { (8, -1) } else { (0, 1) };
+                let row = sign * 3 * lanes as isize;
+                square::<F, T, V, 3, A>(
+                    taps.as_ptr().add(start * lanes),
+                    [row, sign * lanes as isize],
+                    to,
+                    [A * self.point, self.point],
+                    [A, A],
+                );
+            }
+        }
+    }
+}
+
+/// Transforms, multiplies and transforms back one block of tiles.
+struct Block<'a, T, F, const M: usize, const A: usize> {
+    pass: &'a Pass,
+    tiling: Tiling,
+    i: usize,
+    x: &'a [T],
+    weights: &'a [T],
+    point: usize,
+    values: Values,
+    products: Values,
+    /// Room for values, products and pixels.
+    memory: [*mut T; 3],
+    y: Shared<T>,
+    family: PhantomData<F>,
+}
+
+impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Kernel<T> for Block<'_, T, F, M, A> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>, const R: usize>(self) {
+        // SAFETY: inherited; the memory has the sizes given in `Pass::run`.
+        unsafe {
+            let source = Source {
+                x: self.x,
+                channels: self.pass.channels[0],
+                all: self.pass.channels[0],
+                image: self.pass.source,
+                padding: self.pass.padding,
+            };
+            source.values::<F, V, M, A, A>(self.tiling, self.i, self.memory[2], self.values, self.memory[0]);
+            for panel in 0..self.pass.channels[1].div_ceil(2 * V::LANES) {
+                self.multiply::<V, R>(panel);
+                self.outputs::<V>(panel);
+            }
+        }
+    }
+}
+
+impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Block<'_, T, F, M, A> {
+    /// Products of all points for a panel of destination channels.
+    #[inline(always)]
+    unsafe fn multiply<V: Vector<T>, const R: usize>(&self, panel: usize) {
+        let ([depth, channels], wide) = (self.pass.channels, 2 * V::LANES);
+        let tiles =
+            self.tiling.tiles().min((self.tiling.rows - self.i * self.tiling.block) * self.tiling.grid[1]);
+        for point in 0..A * A {
+            for t in (0..tiles).step_by(R) {
+                // SAFETY: the memory has room for whole register tiles.
+                unsafe {
+                    let a = self.memory[0].add(point * self.values.point + t * self.values.tile);
+                    let b = self.weights.as_ptr().add(point * self.point + panel * wide * depth);
+                    let c = self.memory[1].add(point * self.products.point + t * self.products.tile);
+                    if channels - panel * wide <= V::LANES {
+                        product::<T, V, R, 1>(depth, a, self.values.tile, b, c, self.products.tile);
+                    } else {
+                        product::<T, V, R, 2>(depth, a, self.values.tile, b, c, self.products.tile);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Transforms these products to pixels of y.
+    #[inline(always)]
+    unsafe fn outputs<V: Vector<T>>(&self, panel: usize) {
+        let (channels, [oh, ow], pixels, lanes) =
+            (self.pass.channels[1], self.pass.output, self.memory[2], V::LANES);
+        for half in 0..2 {
+            let first = (2 * panel + half) * lanes;
+            if first >= channels {
+                return;
+            }
+            for (image, top, rows, before) in self.tiling.bands(self.i) {
+                let across = self.tiling.grid[1];
+                let height = (rows * M).min(oh - top * M);
+                // SAFETY: the tiles are in memory, their pixels in y.
+                unsafe {
+                    for t in 0..rows * across {
+                        let (i, j) = (t / across * M, t % across * M);
+                        let from = self.memory[1].add((before + t) * self.products.tile + half * lanes);
+                        let point = self.products.point as isize;
+                        let to = pixels.add((i * ow + j) * lanes);
+                        let size = [M.min(height - i), M.min(ow - j)];
+                        square::<F, T, V, A, M>(
+                            from,
+                            [A as isize * point, point],
+                            to,
+                            [ow * lanes, lanes],
+                            size,
+                        );
+                    }
+                    let to = self.y.at(((image * channels + first) * oh + top * M) * ow);
+                    stage::collect::<T, V>(pixels, lanes.min(channels - first), height * ow, to, oh * ow);
+                }
+            }
+        }
+    }
+}
+
+/// A register tile of a product whose left operand's rows are `lda` apart.
+#[inline(always)]
+unsafe fn product<T: Element, V: Vector<T>, const R: usize, const W: usize>(
+    depth: usize,
+    a: *const T,
+    lda: usize,
+    b: *const T,
+    c: *mut T,
+    ldc: usize,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut sum = tile::zero::<T, V, R, W>();
+        tile::accumulate(&mut sum, depth, tile::rows(a, lda), 1, b, W * V::LANES);
+        tile::store(&sum, c, ldc);
+    }
+}
