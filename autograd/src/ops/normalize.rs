@@ -29,13 +29,14 @@ impl Fused for UnitRows {
         let alive = size.step();
         let size = size + (1.0 - &alive);
         let (v, root) = (w / &size, root / &size);
-        let n = ((&v * &v).sum(keep(1)) + &root * &root + (1.0 - &alive)).sqrt();
+        let n = ((&v * &v).sum(keep(-1)) + &root * &root + (1.0 - &alive)).sqrt();
         v / n * alive
     }
 
     fn forward(&self, x: &[Tensor]) -> (Tensor, Self::Kept) {
         let w = &x[0];
-        let [rows, len] = [w.shape()[0], w.shape()[1]];
+        let len = w.shape()[w.rank() - 1];
+        let rows = w.shape()[..w.rank() - 1].iter().product();
         dispatch!(w.dtype(), T => {
             let mut n = vec![<T as kernels::Element>::ZERO; rows];
             let u = Tensor::build::<T>(*w.shape(), |u| {
@@ -45,9 +46,9 @@ impl Fused for UnitRows {
         })
     }
 
-    fn backward(&self, x: &[Tensor], kept: &Self::Kept, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
+    fn backward(&self, _: &[Tensor], kept: &Self::Kept, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
         let (u, n) = kept;
-        let len = x[0].shape()[1];
+        let len = u.shape()[u.rank() - 1];
         vec![Some(dispatch!(u.dtype(), T => Tensor::build::<T>(*u.shape(), |dw| {
             norm::unit_rows_backward(u.slice(), len, n.slice(), g.slice(), dw);
         })))]
@@ -55,13 +56,13 @@ impl Fused for UnitRows {
 }
 
 impl Tensor {
-    /// Each row of a matrix [N, d] divided by its length: u = w / sqrt(|w|^2 + eps).
+    /// Each row (along the last axis of [.., d]) divided by its length: u = w / sqrt(|w|^2 + eps).
     ///
     /// A row of zeros with `eps` = 0 has no direction: its u is 0, and so are all its derivatives. Rows whose
     /// squares would vanish or overflow are normalised all the same.
     ///
     /// # Panics
-    /// If the tensor does not have two axes, or `eps` is negative.
+    /// If the tensor has no axis, or `eps` is negative.
     ///
     /// ```
     /// # use autograd::Tensor;
@@ -70,23 +71,25 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn normalize_rows(&self, eps: f64) -> Tensor {
-        assert!(self.rank() == 2, "normalize_rows: shape {} needs two axes, [N, d]", self.shape());
+        assert!(self.rank() > 0, "normalize_rows: a scalar has no rows; [.., d] is needed");
         assert!(eps >= 0.0, "normalize_rows: eps = {eps} must not be negative");
         fused(UnitRows { eps }, &[self])
     }
 }
 
 pub(crate) fn samples() -> Vec<Sample> {
-    let sample = |case: &str, dims: [usize; 2], eps: f64| {
+    let sample = |case: &str, dims: &[usize], eps: f64| {
         Sample::new("normalize_rows", case, [Input::normal(dims)], move |x| x[0].normalize_rows(eps))
     };
     vec![
-        sample("eps 0", [3, 4], 0.0),
-        sample("eps 0.01", [3, 4], 0.01),
-        sample("long rows", [2, 70], 1e-4),
-        sample("one element", [2, 1], 0.1),
-        sample("no rows", [0, 3], 1e-4),
-        sample("no columns", [3, 0], 1e-4),
+        sample("eps 0", &[3, 4], 0.0),
+        sample("eps 0.01", &[3, 4], 0.01),
+        sample("long rows", &[2, 70], 1e-4),
+        sample("one element", &[2, 1], 0.1),
+        sample("batch", &[2, 2, 3], 1e-4),
+        sample("vector", &[3], 0.1),
+        sample("no rows", &[0, 3], 1e-4),
+        sample("no columns", &[3, 0], 1e-4),
         Sample::new("normalize_rows", "cosines", [Input::normal([3, 4])], |x| {
             let u = x[0].normalize_rows(0.0);
             u.matmul_nt(&u)
@@ -97,8 +100,6 @@ pub(crate) fn samples() -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DType;
-
     /// Value, gradient and second derivative of the first component's sum.
     fn orders(w: &Tensor, eps: f64) -> [Vec<f64>; 3] {
         let w = w.requires_grad();
@@ -137,8 +138,8 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "normalize_rows: shape [3] needs two axes, [N, d]")]
-    fn rows_need_a_matrix() {
-        Tensor::zeros([3], DType::F64).normalize_rows(0.0);
+    #[should_panic(expected = "normalize_rows: a scalar has no rows; [.., d] is needed")]
+    fn rows_need_an_axis() {
+        Tensor::from(3.0).normalize_rows(0.0);
     }
 }

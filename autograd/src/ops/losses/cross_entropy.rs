@@ -240,9 +240,9 @@ mod tests {
         for (n, &y) in labels.iter().enumerate() {
             let row: Vec<f64> = (0..3).map(|k| x.at(&[n, k])).collect();
             let z: f64 = row.iter().map(|v| v.exp()).sum();
-            for k in 0..3 {
+            for (k, v) in row.iter().enumerate() {
                 let t = if k == y as usize { 1.0 - o.label_smoothing } else { 0.0 };
-                sum -= o.weight(k) * (t + o.label_smoothing / 3.0) * (row[k].exp() / z).ln();
+                sum -= o.weight(k) * (t + o.label_smoothing / 3.0) * (v.exp() / z).ln();
             }
             total += o.weight(y as usize);
         }
