@@ -1,0 +1,77 @@
+//! What can go wrong from outside, or while training.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use autograd::{Anomaly, ShapeError};
+
+/// An error of this crate. Its text is one line, but for a list of tensors.
+#[derive(Clone, Debug)]
+pub enum Error {
+    /// A model, layer or option that cannot be: which, and what would be right.
+    Config(String),
+    /// A file that cannot be read, understood or written.
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// Bytes that are not what they should be, from no file in particular.
+    Format(String),
+    /// Named tensors that do not fit a model, an optimiser or a regulariser: one line for each.
+    Mismatch(Vec<String>),
+    /// The loss or a gradient became NaN or infinite.
+    NotFinite {
+        /// The step at which it happened; the weights are those before it.
+        step: u64,
+        /// What was not finite.
+        what: String,
+        /// The first operation that made it so, unless it came in from outside.
+        anomaly: Option<Box<Anomaly>>,
+    },
+    /// A parameter that the loss does not depend on.
+    NoGradient {
+        /// The parameter.
+        name: String,
+        /// What it is, and where the graph was cut.
+        reason: String,
+    },
+}
+
+impl Error {
+    /// The same error about a file, if it was about bytes.
+    pub(crate) fn in_file(self, path: &std::path::Path) -> Error {
+        match self {
+            Error::Format(problem) => Error::File { path: path.to_path_buf(), problem },
+            other => other,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Config(text) | Error::Format(text) => f.write_str(text),
+            Error::File { path, problem } => write!(f, "{}: {problem}", path.display()),
+            Error::Mismatch(lines) => write!(f, "the tensors do not fit: {}", lines.join("; ")),
+            Error::NotFinite { step, what, anomaly } => {
+                write!(f, "step {step}: {what} is not finite")?;
+                match anomaly {
+                    Some(anomaly) => write!(f, "; {anomaly}"),
+                    None => write!(f, "; no operation made it so: a weight or an image already was"),
+                }
+            }
+            Error::NoGradient { name, reason } => {
+                write!(f, "parameter {name}: {reason}; freeze it with a parameter group if that is meant")
+            }
+        }
+    }
+}
+impl std::error::Error for Error {}
+
+impl From<ShapeError> for Error {
+    fn from(e: ShapeError) -> Error {
+        Error::Config(e.0)
+    }
+}

@@ -1,0 +1,25 @@
+//! The plain convolutional networks CNN-6, CNN-9 and CNN-15.
+
+use super::Blueprint;
+use crate::layers::{Activation, BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Sequential};
+
+/// Three blocks of `depth` times [3x3 conv without bias, BN, ReLU] with 16, 32 and 64 width filters and a 2x2 max
+/// pool after each, then fc1 with 64 width neurons and nothing between it and fc2.
+pub(super) fn layers(b: Blueprint, depth: usize) -> Sequential {
+    let [mut channels, h, w] = b.input;
+    let mut net = Sequential::new();
+    for (block, filters) in [16, 32, 64].into_iter().enumerate() {
+        let (block, filters) = (block + 1, filters * b.width);
+        for i in 1..=depth {
+            let conv = Conv2d::new(channels, filters, 3, b.dtype).padding(1).without_bias();
+            net.push(format!("conv{block}_{i}"), conv);
+            net.push(format!("bn{block}_{i}"), BatchNorm::new(filters, b.dtype).eps(1e-3).momentum(1e-3));
+            net.push(format!("relu{block}_{i}"), Activation::Relu);
+            channels = filters;
+        }
+        net.push(format!("pool{block}"), MaxPool2d::new(2));
+    }
+    net.with("flatten", Flatten)
+        .with("fc1", Linear::new((h / 8) * (w / 8) * channels, channels, b.dtype))
+        .with("fc2", Linear::new(channels, b.classes, b.dtype))
+}

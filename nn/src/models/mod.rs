@@ -1,0 +1,191 @@
+//! Whole networks, by name.
+
+mod cnn;
+mod lenet;
+mod mlp;
+mod resnet;
+
+use autograd::{DType, Key, Shape, Tensor};
+
+use crate::error::Error;
+use crate::init::Init;
+use crate::layers::Sequential;
+use crate::module::{Change, Context, Kind, Module, See};
+use crate::summary::Summary;
+
+/// A classifier of images: a sequence of layers that knows what goes in and what comes out.
+#[derive(Clone)]
+pub struct Model {
+    /// The name that [`build`] knows it by.
+    pub name: String,
+    /// The shape [C, H, W] of an image.
+    pub input: [usize; 3],
+    /// The number of classes.
+    pub classes: usize,
+    /// The layers.
+    pub layers: Sequential,
+}
+
+/// What a weight does in its network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// The filters of a convolution.
+    Conv,
+    /// The neurons of a fully connected layer before the last.
+    Hidden,
+    /// The neurons of the last fully connected layer, one a class.
+    Classifier,
+}
+
+/// A weight of a network, as a regulariser sees it.
+#[derive(Clone, Debug)]
+pub struct Weight {
+    /// Its name in the state dict.
+    pub name: String,
+    /// Its value, a leaf of the graph: [out, in, kh, kw] or [out, in].
+    pub value: Tensor,
+    /// What it does.
+    pub role: Role,
+}
+
+impl Model {
+    /// The weights of convolutions and fully connected layers, in the order of the forward pass: the parameters
+    /// with at least two axes. The last with exactly two is the classifier's.
+    pub fn weights(&self) -> Vec<Weight> {
+        let role = |t: &Tensor| if t.rank() == 2 { Role::Hidden } else { Role::Conv };
+        let mut weights: Vec<Weight> = self
+            .named_parameters()
+            .into_iter()
+            .filter(|(_, t)| t.rank() >= 2)
+            .map(|(name, t)| Weight { name, role: role(t), value: t.clone() })
+            .collect();
+        if let Some(last) = weights.iter_mut().rfind(|w| w.role == Role::Hidden) {
+            last.role = Role::Classifier;
+        }
+        weights
+    }
+
+    /// The table of layers for one image of the model's input shape.
+    pub fn summary(&self) -> Summary {
+        self.check(&self.input).expect("build has checked the input shape")
+    }
+
+    /// The dtype of the parameters.
+    pub fn dtype(&self) -> DType {
+        let mut dtype = DType::F32;
+        self.visit(&mut |_, t, kind| {
+            if kind == Kind::Parameter {
+                dtype = t.dtype();
+            }
+        });
+        dtype
+    }
+}
+
+impl Module for Model {
+    fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
+        self.layers.forward(x, cx)
+    }
+    fn visit<'a>(&'a self, see: See<'_, 'a>) {
+        self.layers.visit(see);
+    }
+    fn visit_mut<'a>(&'a mut self, change: Change<'_, 'a>) {
+        self.layers.visit_mut(change);
+    }
+    fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
+        self.layers.plan(path, input, plan)
+    }
+}
+
+/// The names that [`build`] knows.
+pub const NAMES: [&str; 10] =
+    ["lenet", "mlp", "cnn6", "cnn9", "cnn15", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"];
+
+/// What all networks are built from.
+#[derive(Clone, Copy)]
+struct Blueprint {
+    input: [usize; 3],
+    classes: usize,
+    width: usize,
+    dtype: DType,
+}
+
+/// Makes a network by name, with He-normal weights drawn from `key`.
+///
+/// `input` is the shape [C, H, W] of an image. `width` scales the number of filters: 16 width, 32 width and
+/// 64 width for `cnn*` and `resnet*` (the usual ResNets have width 1); 32 width and 64 width for `lenet`, 128 width
+/// neurons for `mlp`.
+///
+/// # Errors
+/// If the name is unknown, a number is 0, or the image too small.
+///
+/// ```
+/// use autograd::{DType, Key};
+/// let model = nn::models::build("cnn9", [3, 32, 32], 10, 1, Key::new(0), DType::F32)?;
+/// println!("{}", model.summary());
+/// # Ok::<(), nn::Error>(())
+/// ```
+pub fn build(
+    name: &str,
+    input: [usize; 3],
+    classes: usize,
+    width: usize,
+    key: Key,
+    dtype: DType,
+) -> Result<Model, Error> {
+    let [channels, height, across] = input;
+    let sizes = [("image channels", channels), ("image height", height), ("image width", across)];
+    for (what, value) in [("width", width), ("classes", classes)].into_iter().chain(sizes) {
+        if value == 0 {
+            return Err(Error::Config(format!("model {name}: {what} is 0; at least 1 is needed")));
+        }
+    }
+    let b = Blueprint { input, classes, width, dtype };
+    let layers = match name {
+        "mlp" => mlp::layers(b),
+        "lenet" => lenet::layers(b),
+        "cnn6" => cnn::layers(b, 2),
+        "cnn9" => cnn::layers(b, 3),
+        "cnn15" => cnn::layers(b, 5),
+        "resnet20" => resnet::layers(b, 3),
+        "resnet32" => resnet::layers(b, 5),
+        "resnet44" => resnet::layers(b, 7),
+        "resnet56" => resnet::layers(b, 9),
+        "resnet110" => resnet::layers(b, 18),
+        _ => return Err(unknown(name)),
+    };
+    let mut model = Model { name: name.to_string(), input, classes, layers };
+    if let Err(error) = model.check(&input) {
+        let [_, h, w] = input;
+        return Err(Error::Config(format!("model {name} does not take images of {h} x {w}: {error}")));
+    }
+    model.initialise(Init::HE_NORMAL, key);
+    Ok(model)
+}
+
+fn unknown(name: &str) -> Error {
+    let closest = NAMES.iter().map(|known| (edit_distance(name, known), known)).min();
+    let hint = match closest {
+        Some((distance, known)) if distance <= 2 => format!("did you mean {known}? there are"),
+        _ => "there are".to_string(),
+    };
+    Error::Config(format!("unknown model {name:?}; {hint} {}", NAMES.join(", ")))
+}
+
+/// The least number of insertions, deletions and replacements that turn one text into the other (Levenshtein 1966).
+fn edit_distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests;

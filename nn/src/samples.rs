@@ -1,0 +1,169 @@
+//! Gradient checks of the layers and models.
+
+use autograd::{ConvOptions, DType, Group, Input, Key, Sample, Tensor};
+
+use crate::layers::{
+    Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GroupNorm, LayerNorm, Linear,
+    MaxPool2d, Sequential,
+};
+use crate::models;
+use crate::module::{Context, Kind, Module};
+
+/// Samples of every layer and of every family of models: functions of the input and of all parameters.
+///
+/// Those of models ([`Group::Model`]) are for f64. Between the kinks of their thousands of ReLUs and maxima there
+/// is no room for a difference quotient that f32 could resolve.
+pub fn samples() -> Vec<Sample> {
+    let mut list = layers();
+    list.extend(networks());
+    list
+}
+
+fn layers() -> Vec<Sample> {
+    use DType::F64;
+    let n = |dims: &[usize]| Input::normal(dims);
+    let image = || n(&[2, 4, 4, 5]);
+    let apart = || Input::apart([2, 2, 4, 5], 0);
+    let kinked = || Input::away_from(0.0, 0.2, [3, 4]);
+    let options = ConvOptions { stride: [2, 1], padding: [1, 0], dilation: [1, 2], groups: 2 };
+    let two = Sequential::new()
+        .with("fc1", Linear::new(3, 4, F64))
+        .with("tanh", Activation::Tanh)
+        .with("fc2", Linear::new(4, 2, F64));
+    let mut list = vec![
+        layer("linear", "", Linear::new(4, 3, F64), n(&[5, 4]), true),
+        layer("linear", "without bias", Linear::new(4, 3, F64).without_bias(), n(&[5, 4]), true),
+        layer("linear", "no items", Linear::new(4, 3, F64), n(&[0, 4]), true),
+        layer("conv2d layer", "", Conv2d::new(4, 3, 3, F64).padding(1), image(), true),
+        layer(
+            "conv2d layer",
+            "all options",
+            Conv2d::with_options(4, 2, [3, 2], options, F64),
+            n(&[1, 4, 3, 4]),
+            true,
+        ),
+        layer("batch_norm layer", "train, images", BatchNorm::new(4, F64), image(), true),
+        layer("batch_norm layer", "train, features", BatchNorm::new(3, F64).eps(1e-3), n(&[5, 3]), true),
+        layer("batch_norm layer", "eval", BatchNorm::new(4, F64), image(), false),
+        layer("layer_norm layer", "", LayerNorm::new(&[4, 5], F64), n(&[2, 4, 5]), true),
+        layer("group_norm layer", "", GroupNorm::new(2, 4, F64), image(), true),
+        layer("dropout layer", "train", Dropout::new(0.4), n(&[4, 5]), true),
+        layer("dropout layer", "eval", Dropout::new(0.4), n(&[4, 5]), false),
+        layer("max_pool2d layer", "", MaxPool2d::new(2), apart(), true),
+        layer(
+            "max_pool2d layer",
+            "overlapping",
+            MaxPool2d { kernel: [3, 2], stride: [1, 1], padding: [1, 0] },
+            apart(),
+            true,
+        ),
+        layer("avg_pool2d layer", "", AvgPool2d::new(2), image(), true),
+        layer("global_avg_pool", "", GlobalAvgPool, image(), true),
+        layer("flatten layer", "", Flatten, image(), true),
+        layer("sequential", "", two, n(&[5, 3]), true),
+    ];
+    use Activation::*;
+    for f in [Relu, LeakyRelu(0.1), Tanh, Sigmoid, Gelu, Silu, Softplus] {
+        list.push(layer("activation", &format!("{f:?}"), f, kinked(), true));
+    }
+    list
+}
+
+fn layer(name: &str, case: &str, layer: impl Module + Clone + 'static, x: Input, train: bool) -> Sample {
+    let mut inputs = vec![x];
+    inputs.extend(layer.named_parameters().iter().map(|(_, t)| Input::normal(t.shape())));
+    let f = move |x: &[Tensor]| {
+        let mut layer = layer.to_dtype(x[0].dtype());
+        put(&mut layer, &x[1..]);
+        forward(&mut layer, &x[0], train)
+    };
+    Sample::new(name, case, inputs, f).group(Group::Layer)
+}
+
+/// A network and its batch move by this much for an input of 1, so that no difference quotient meets a kink.
+const SPREAD: f64 = 1e-3;
+
+fn networks() -> Vec<Sample> {
+    let tiny = |name: &str, size: usize, train: bool| {
+        let input = [1, size, size];
+        let mut model =
+            models::build(name, input, 3, 1, Key::new(5), DType::F64).expect("the sizes are right");
+        model.visit_mut(&mut away_from_kinks);
+        let batch = Tensor::normal([3, 1, size, size], DType::F64, Key::new(6));
+        let mut inputs = vec![Input::normal(batch.shape())];
+        inputs.extend(model.named_parameters().iter().map(|(_, t)| Input::normal(t.shape())));
+        let f = move |x: &[Tensor]| {
+            let dtype = x[0].dtype();
+            let mut model = model.to_dtype(dtype);
+            let parameters: Vec<Tensor> = model
+                .named_parameters()
+                .iter()
+                .zip(&x[1..])
+                .map(|((_, p), x)| p.detach() + x * SPREAD)
+                .collect();
+            put(&mut model, &parameters);
+            forward(&mut model, &(batch.to_dtype(dtype) + &x[0] * SPREAD), train)
+        };
+        Sample::new(name, if train { "train" } else { "eval" }, inputs, f).group(Group::Model)
+    };
+    vec![
+        tiny("mlp", 3, true),
+        tiny("lenet", 4, true),
+        tiny("cnn6", 8, true),
+        tiny("cnn9", 8, true),
+        tiny("cnn9", 8, false),
+        tiny("resnet20", 8, true),
+    ]
+}
+
+/// Batch norms that leave each channel well above or well below the kink of the ReLU behind it. Those at the end
+/// of a residual block are all above: something positive is added to them.
+fn away_from_kinks(name: &str, t: &mut Tensor, kind: Kind) {
+    if kind == Kind::Parameter && name.contains("bn") {
+        let sign = |i: usize| if i.is_multiple_of(2) || name.contains(".bn2.") { 1.0 } else { -1.0 };
+        let value = |i: usize| if name.ends_with("weight") { 0.2 } else { sign(i) };
+        t.assign(&Tensor::from_fn(t.shape(), t.dtype(), value));
+    }
+}
+
+/// Replaces the parameters, in the order of the visitors.
+fn put(module: &mut dyn Module, values: &[Tensor]) {
+    let mut values = values.iter();
+    module.visit_mut(&mut |_, t, kind| {
+        if kind == Kind::Parameter {
+            *t = values.next().expect("one value a parameter").clone();
+        }
+    });
+}
+
+fn forward(module: &mut dyn Module, x: &Tensor, train: bool) -> Tensor {
+    let mut cx = if train { Context::train(Key::new(4)) } else { Context::eval() };
+    module.forward(x, &mut cx)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn assert_all_pass(samples: Vec<Sample>, dtype: DType) {
+        let failed: Vec<String> = samples
+            .iter()
+            .filter_map(|s| {
+                let report = s.check(dtype, 2);
+                (!report.pass()).then(|| format!("{} ({}):\n{report}", s.name, s.case))
+            })
+            .collect();
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
+
+    #[test]
+    fn layers_pass_at_orders_1_and_2() {
+        assert_all_pass(layers(), DType::F64);
+        assert_all_pass(layers(), DType::F32);
+    }
+
+    #[test]
+    fn models_pass_at_orders_1_and_2() {
+        assert_all_pass(networks(), DType::F64);
+    }
+}

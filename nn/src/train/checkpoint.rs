@@ -1,0 +1,61 @@
+//! Everything that the next step depends on, as named tensors.
+
+use crate::archive::Archive;
+use crate::error::Error;
+use crate::module::Module;
+use crate::state::load_state_dict;
+
+use super::Trainer;
+
+/// Metadata keys.
+const STEP: &str = "step";
+const MODEL: &str = "model";
+
+impl Trainer {
+    /// All that a resumed run needs besides its settings: `model.*`, `optimizer.*`, `regulariser.*`, and the step
+    /// in the metadata, which has room for more.
+    pub fn checkpoint(&self) -> Archive {
+        let mut archive = Archive::default();
+        archive.add("model", self.model.state_dict());
+        archive.add("optimizer", self.optimizer.state());
+        archive.add("regulariser", self.regulariser.as_ref().map_or(Vec::new(), |r| r.state()));
+        archive.metadata.insert(STEP.to_string(), self.step.to_string());
+        archive.metadata.insert(MODEL.to_string(), self.model.name.clone());
+        archive
+    }
+
+    /// Goes on from a checkpoint of a trainer with the same settings: the steps that follow are, bit for bit,
+    /// those that would have followed there.
+    ///
+    /// # Errors
+    /// If it is of another model, or tensors are missing, left over or of another shape; nothing has then changed,
+    /// except perhaps in the regulariser.
+    pub fn restore(&mut self, archive: &Archive) -> Result<(), Error> {
+        let text = |key: &str| archive.metadata.get(key).map(String::as_str);
+        let Some(step) = text(STEP).and_then(|step| step.parse().ok()) else {
+            return Err(Error::Format("not a checkpoint: its metadata has no step".to_string()));
+        };
+        if text(MODEL) != Some(&self.model.name) {
+            return Err(Error::Config(format!(
+                "the checkpoint is of model {}, not {}",
+                text(MODEL).unwrap_or("(unnamed)"),
+                self.model.name
+            )));
+        }
+        let (mut model, mut optimizer) = (self.model.clone(), self.optimizer.clone());
+        load_state_dict(&mut model, &archive.part("model"))?;
+        optimizer.load_state(&model, &archive.part("optimizer"))?;
+        let state = archive.part("regulariser");
+        match &mut self.regulariser {
+            Some(regulariser) => regulariser.load_state(&state)?,
+            None if state.is_empty() => {}
+            None => {
+                return Err(Error::Config(
+                    "the checkpoint is of a run with a regulariser; this one has none".to_string(),
+                ));
+            }
+        }
+        (self.model, self.optimizer, self.step) = (model, optimizer, step);
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! Ten steps of training against PyTorch.
+
+mod common;
+
+use autograd::{DType, Key, Tensor};
+use common::{assert_close, assert_digest, below, fixture, formula};
+use nn::{Batch, Context, Model, Module, Optimizer, Rule, Trainer, load_state_dict, models};
+
+/// The network with the parameters of the fixture.
+fn model(name: &str, input: [usize; 3]) -> Model {
+    let mut model = models::build(name, input, 10, 1, Key::new(0), DType::F64).unwrap();
+    let start = |(key, t): (String, Tensor)| {
+        let f = || formula(&format!("{name}/{key}"), t.shape());
+        let value = match t.rank() {
+            _ if key.contains("running") => t,
+            1 if key.ends_with("weight") => f() * 0.1 + 1.0,
+            1 => f() * 0.1,
+            _ => f() * (6.0 / t.shape()[1..].iter().product::<usize>() as f64).sqrt(),
+        };
+        (key, value)
+    };
+    let state: Vec<(String, Tensor)> = model.state_dict().into_iter().map(start).collect();
+    load_state_dict(&mut model, &state).unwrap();
+    model
+}
+
+fn agrees_with_pytorch(name: &str, input: [usize; 3], lr: f64, smoothing: f64) {
+    let fixture = fixture("train");
+    let model = model(name, input);
+    for (key, t) in model.state_dict().iter().filter(|(key, _)| !key.contains("running")) {
+        assert_digest(t, &fixture, &format!("{name}/init/{key}"), 1e-13);
+    }
+    let [c, h, w] = input;
+    let images = formula(&format!("{name}/images"), [80, c, h, w]).to_vec::<f64>();
+    let labels = below(&format!("{name}/labels"), 10, 80);
+    let size = 8 * c * h * w;
+    let batch = |k: usize| Batch {
+        images: Tensor::new(&images[k * size..(k + 1) * size], [8, c, h, w]),
+        labels: labels[8 * k..8 * (k + 1)].to_vec(),
+        epoch: 0,
+    };
+
+    // The gradients of the first step, without weight decay.
+    let mut copy = model.clone();
+    let logits = copy.forward(&batch(0).images, &mut Context::train(Key::new(0)));
+    let grads = nn::cross_entropy(&logits, &batch(0).labels, smoothing).backward();
+    for (key, p) in copy.named_parameters() {
+        assert_digest(&grads[p], &fixture, &format!("{name}/grad/{key}"), 1e-9);
+    }
+    drop((copy, grads));
+
+    let optimizer = Optimizer::new(Rule::sgd(0.9)).weight_decay(5e-4);
+    let mut trainer = Trainer::new(model, optimizer, lr, Key::new(0)).smoothing(smoothing);
+    for k in 0..10 {
+        let step = trainer.step(&batch(k)).unwrap();
+        for (what, measured) in
+            [("loss", step.loss), ("fit", step.fit), ("reg", step.reg), ("acc", step.accuracy)]
+        {
+            let expected = fixture.get(&format!("{name}/{what}")).unwrap().at(&[k]);
+            assert_close(measured, expected, 1e-9, &format!("{name}: {what} of step {k}"));
+        }
+    }
+    for (key, t) in trainer.model.state_dict() {
+        assert_digest(&t, &fixture, &format!("{name}/final/{key}"), 1e-8);
+    }
+}
+
+#[test]
+fn cnn9() {
+    agrees_with_pytorch("cnn9", [3, 32, 32], 0.05, 0.01);
+}
+
+#[test]
+fn resnet20() {
+    agrees_with_pytorch("resnet20", [3, 32, 32], 0.1, 0.0);
+}
+
+#[test]
+fn lenet() {
+    agrees_with_pytorch("lenet", [1, 28, 28], 0.005, 0.0);
+}
