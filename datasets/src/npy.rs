@@ -1,11 +1,12 @@
 //! NumPy's .npy arrays of plain numbers, either byte order, C or Fortran order.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use npyz::{DType, Deserialize, NpyFile, Order, TypeChar};
 
 use crate::error::Error;
 use crate::files;
+use crate::zip::Archive;
 
 /// Far more than the header of an array of plain numbers takes.
 const LONGEST_HEADER: usize = 4096;
@@ -35,6 +36,18 @@ pub enum Values {
 /// Reads a .npy file.
 pub fn read(path: &Path) -> Result<Array, Error> {
     decode(&files::read_up_to(files::open(path)?, u64::MAX, path)?, path)
+}
+
+/// Reads every array of a .npz archive, in its order.
+pub fn read_archive(path: &Path) -> Result<Vec<(String, Array)>, Error> {
+    let mut archive = Archive::open(path)?;
+    let entries: Vec<String> = archive.names().map(String::from).collect();
+    let read = |entry: String| {
+        let name = entry.trim_end_matches(".npy").to_string();
+        let place = PathBuf::from(format!("{}[{name}]", path.display()));
+        Ok((name, decode(&archive.read(&entry)?, &place)?))
+    };
+    entries.into_iter().map(read).collect()
 }
 
 /// Reads .npy bytes; `place` is for messages.

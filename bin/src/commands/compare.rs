@@ -1,0 +1,338 @@
+//! `comhe compare`: one network on one data set under several regularisers and seeds.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args};
+use comhe::{LayerReport, Step};
+use datasets::Dataset;
+use nn::{Outcome, evaluate, write_atomic};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::config::{Config, given};
+use crate::failure::Failure;
+use crate::output::{self, Table};
+use crate::run_folder::{LayerLine, writable};
+use crate::setup::{self, Setup};
+use crate::statistics::{Interval, Summary, median, paired_difference, summary};
+use crate::{data, penalty, stop, system};
+
+/// The main experiment: the same network on the same data under several regularisers and seeds
+#[derive(Args, Debug)]
+#[command(
+    mut_arg("label_noise", |arg| arg.default_value("0.2")),
+    mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 12]")),
+    mut_arg("seed", |arg| arg.help("The first seed: initial weights, order and projections follow from it")),
+    mut_arg("reg", |arg| arg.hide(true)),
+    mut_arg("eval_every", |arg| arg.hide(true)),
+    mut_arg("checkpoint_every", |arg| arg.hide(true)),
+    after_help = "Examples:
+  comhe compare                                     two minutes on two cores
+  comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
+  comhe compare --dataset cifar10 --data-dir data --model cnn6 --train-size 2000 --out cmp
+
+By default a fifth of the training labels are wrong: on clean, easy data no regulariser has
+anything to do. Test labels are never changed. All runs of a seed start from the same weights
+and see the same batches, so that differences to the first regulariser are paired; their
+intervals are 95 % intervals of the mean by Student's t."
+)]
+pub struct Compare {
+    /// The regularisers, the baseline first
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "none,mhe,hs-mhe,rp")]
+    regs: Vec<String>,
+    /// How many seeds each is run with
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    seeds: u64,
+    /// Write compare.json and compare.md to this folder
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// The result as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Config,
+}
+
+/// Passes over the data of a run, unless told.
+const EPOCHS: u64 = 12;
+
+/// One trained network.
+#[derive(Serialize)]
+struct Run {
+    reg: String,
+    seed: u64,
+    test_acc: f64,
+    test_loss: f64,
+    train_loss: f64,
+    step_ms: f64,
+    energy_before: Energies,
+    energy_after: Energies,
+    layers: Vec<LayerLine>,
+}
+
+/// Mean energies, averaged over the layers.
+#[derive(Clone, Copy, Serialize)]
+struct Energies {
+    full: f64,
+    half_space: f64,
+}
+
+/// What is said about a regulariser.
+#[derive(Serialize)]
+struct Row {
+    reg: String,
+    reg_weight: f64,
+    reg_head_weight: f64,
+    test_acc: Summary,
+    difference: Option<Interval>,
+    energy_before: Energies,
+    energy_after: Energies,
+    step_ms: f64,
+}
+
+impl Compare {
+    /// Runs the command.
+    pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        let config = self.checked(matches)?;
+        let files = ["compare.json", "compare.md"];
+        if let Some(path) = &self.out {
+            if let Some(name) = files.iter().find(|name| path.join(name).exists()) {
+                return Err(Failure::place(
+                    path,
+                    format_args!("holds a comparison already ({name}); choose another --out"),
+                ));
+            }
+            std::fs::create_dir_all(path)
+                .map_err(|e| Failure::place(path, format_args!("cannot be made: {e}")))?;
+            writable(path)?;
+        }
+        let dataset = data::load(&config)?;
+        // Whatever is wrong with the settings shows before the first run.
+        Setup::on(dataset.clone(), setup::objective(&config)?, &config)?;
+        stop::on_signals()?;
+
+        let runs = self.runs(&config, &dataset).map_err(Failure::mid_run)?;
+        let rows: Vec<Row> = self.regs.iter().map(|reg| self.row(reg, &config, &runs)).collect();
+        let about = about(&config, &dataset, &self.regs, self.seeds);
+        let result = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "commit": system::COMMIT,
+            "cpu": system::cpu(),
+            "threads": autograd::threads(),
+            "dataset": dataset.name,
+            "notes": dataset.notes,
+            "settings": config,
+            "seeds": self.seeds,
+            "baseline": self.regs[0],
+            "rows": rows,
+            "runs": runs,
+        });
+        let table = table(&rows, &self.regs[0]);
+        if let Some(path) = &self.out {
+            let markdown = format!("# Comparison\n\n{}\n\n{}\n", about.join("\n\n"), table.markdown());
+            for (name, text) in files.iter().zip([output::to_json(&result) + "\n", markdown]) {
+                write_atomic(&path.join(name), text.as_bytes()).map_err(|e| Failure::from(e).mid_run())?;
+            }
+        }
+        if self.json {
+            return output::json(&result);
+        }
+        output::line(&about.join("\n"))?;
+        output::line(&format!("\n{}", table.text()))
+    }
+
+    /// The settings that all runs share.
+    fn checked(&self, matches: &ArgMatches) -> Result<Config, Failure> {
+        let given = given(matches);
+        if let Some(key) =
+            ["reg", "eval-every", "checkpoint-every"].iter().find(|key| given.contains(&key.to_string()))
+        {
+            return Err(Failure::usage(format_args!(
+                "--{key} is not for compare; --regs names the regularisers"
+            )));
+        }
+        if self.seeds == 0 {
+            return Err(Failure::usage(
+                "--seeds is 0; it must be at least 1: 2 for a standard deviation, 5 to believe it",
+            ));
+        }
+        let mut config = self.settings.clone();
+        if config.steps.is_none() && config.epochs.is_none() {
+            config.epochs = Some(EPOCHS);
+        }
+        config.check()?;
+        config.lr = Some(config.rate());
+        for (i, reg) in self.regs.iter().enumerate() {
+            if self.regs[..i].contains(reg) {
+                return Err(Failure::usage(format_args!("--regs names {reg} twice")));
+            }
+            setup::objective(&Config { reg: reg.clone(), ..config.clone() })?;
+        }
+        Ok(config)
+    }
+
+    /// Every regulariser with every seed; seed by seed, so that the table could be had early.
+    fn runs(&self, config: &Config, dataset: &Dataset) -> Result<Vec<Run>, Failure> {
+        let total = self.seeds as usize * self.regs.len();
+        let mut runs = Vec::new();
+        for i in 0..self.seeds {
+            for reg in &self.regs {
+                let config = Config { reg: reg.clone(), seed: config.seed + i, ..config.clone() };
+                let run = one(&config, dataset)
+                    .map_err(|e| match e.message() {
+                        Some(text) => {
+                            Failure::unfinished(format_args!("{reg}, seed {}: {text}", config.seed))
+                        }
+                        None => e,
+                    })?
+                    .ok_or_else(|| {
+                        Failure::unfinished(format_args!("stopped after {} of {total} runs", runs.len()))
+                    })?;
+                let (number, accuracy) = (runs.len() + 1, 100.0 * run.test_acc);
+                eprintln!("run {number}/{total}: seed {}, {reg}: test accuracy {accuracy:.2} %", config.seed);
+                runs.push(run);
+            }
+        }
+        Ok(runs)
+    }
+
+    fn row(&self, reg: &str, config: &Config, runs: &[Run]) -> Row {
+        let of = |reg: &str, what: &dyn Fn(&Run) -> f64| -> Vec<f64> {
+            runs.iter().filter(|run| run.reg == reg).map(what).collect()
+        };
+        let mean = |what: &dyn Fn(&Run) -> f64| summary(&of(reg, what)).mean;
+        let accuracy: &dyn Fn(&Run) -> f64 = &|run| run.test_acc;
+        let (own, baseline) = (of(reg, accuracy), of(&self.regs[0], accuracy));
+        let weighted = |weight: f64| if reg == "none" { 0.0 } else { weight };
+        Row {
+            reg: reg.to_string(),
+            reg_weight: weighted(config.reg_weight),
+            reg_head_weight: weighted(config.reg_head_weight),
+            test_acc: summary(&own),
+            difference: (reg != self.regs[0]).then(|| paired_difference(&own, &baseline)).flatten(),
+            energy_before: Energies {
+                full: mean(&|run| run.energy_before.full),
+                half_space: mean(&|run| run.energy_before.half_space),
+            },
+            energy_after: Energies {
+                full: mean(&|run| run.energy_after.full),
+                half_space: mean(&|run| run.energy_after.half_space),
+            },
+            step_ms: median(&of(reg, &|run| run.step_ms)),
+        }
+    }
+}
+
+/// Trains one network; None if the user stopped it.
+fn one(config: &Config, dataset: &Dataset) -> Result<Option<Run>, Failure> {
+    let mut setup = Setup::on(dataset.clone(), setup::objective(config)?, config)?;
+    let batches = setup.batches();
+    let Setup { trainer, objective, dtype, .. } = &mut setup;
+    let layers = |trainer: &nn::Trainer| {
+        let step = trainer.step_count();
+        let now = Step { index: step, lr: trainer.schedule.lr(trainer.lr, step) };
+        penalty::energies(objective, &trainer.model.weights(), now)
+    };
+    let before = layers(trainer)?;
+    let (mut times, mut train_loss) = (Vec::new(), f64::NAN);
+    let outcome = trainer.fit(batches, &stop::STOP, |_, m| {
+        times.push(m.time.as_secs_f64() * 1e3);
+        train_loss = m.fit;
+        Ok::<(), nn::Error>(())
+    })?;
+    if outcome == Outcome::Stopped || stop::wanted() {
+        return Ok(None);
+    }
+    let after = layers(trainer)?;
+    let result = evaluate(&trainer.model, data::test(dataset, *dtype));
+    Ok(Some(Run {
+        reg: config.reg.clone(),
+        seed: config.seed,
+        test_acc: result.accuracy,
+        test_loss: result.loss,
+        train_loss,
+        step_ms: median(&times),
+        energy_before: mean_energies(&before),
+        energy_after: mean_energies(&after),
+        layers: after.into_iter().map(LayerLine::from).collect(),
+    }))
+}
+
+fn mean_energies(layers: &[LayerReport]) -> Energies {
+    let mean =
+        |what: fn(&LayerReport) -> f64| layers.iter().map(what).sum::<f64>() / layers.len().max(1) as f64;
+    Energies { full: mean(|l| l.full), half_space: mean(|l| l.half_space) }
+}
+
+/// What was compared, in words.
+fn about(config: &Config, dataset: &Dataset, regs: &[String], seeds: u64) -> Vec<String> {
+    let noise = match config.label_noise {
+        0.0 => "no label noise".to_string(),
+        share => format!("{} % label noise in training (test labels are clean)", 100.0 * share),
+    };
+    let length = match (config.steps, config.epochs) {
+        (Some(steps), _) => format!("{steps} steps"),
+        (_, epochs) => format!("{} epochs", epochs.unwrap_or(EPOCHS)),
+    };
+    let (train, test) = (dataset.train.len(), dataset.test.len());
+    let optimizer = format!("{:?}", config.optimizer).to_lowercase();
+    let mut lines = vec![
+        format!(
+            "{} of width {} on {}: {train} training and {test} test images, {noise}.",
+            config.model, config.width, dataset.name
+        ),
+        format!(
+            "{length} of batches of {}, {optimizer} at {}, weight decay {}, {} seeds from {} on.",
+            config.batch_size,
+            config.rate(),
+            config.weight_decay,
+            seeds,
+            config.seed
+        ),
+    ];
+    if regs.iter().any(|reg| reg != "none") {
+        lines.push(format!(
+            "Energies (s = {}) are weighted {} in hidden layers and {} in the classifier; rp has k = {}, C = {}.",
+            config.reg_s, config.reg_weight, config.reg_head_weight, config.reg_k, config.reg_c
+        ));
+    }
+    lines.extend(dataset.notes.iter().map(|note| format!("Data: {note}.")));
+    lines
+}
+
+fn table(rows: &[Row], baseline: &str) -> Table {
+    let difference = format!("difference to {baseline} [95 %]");
+    let head = [
+        "regulariser",
+        "weights",
+        "accuracy %",
+        "sd",
+        "n",
+        &difference,
+        "full energy",
+        "half-space",
+        "ms/step",
+    ];
+    let mut table = Table::new(head);
+    for row in rows {
+        let Summary { n, mean, sd } = row.test_acc;
+        let percent = |v: f64| format!("{:.2}", 100.0 * v);
+        let signed = |v: f64| format!("{:+.2}", 100.0 * v);
+        let interval = |i: Interval| format!("{} [{}, {}]", signed(i.mean), signed(i.low), signed(i.high));
+        let change = |what: fn(&Energies) -> f64| {
+            format!("{:.3} -> {:.3}", what(&row.energy_before), what(&row.energy_after))
+        };
+        table.row([
+            row.reg.clone(),
+            format!("{}, {}", row.reg_weight, row.reg_head_weight),
+            percent(mean),
+            if n > 1 { percent(sd) } else { "-".into() },
+            n.to_string(),
+            row.difference.map_or("-".into(), interval),
+            change(|e| e.full),
+            change(|e| e.half_space),
+            format!("{:.1}", row.step_ms),
+        ]);
+    }
+    table
+}

@@ -1,0 +1,152 @@
+//! `comhe eval`: how good trained weights are, and how spread.
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgMatches, Args};
+use comhe::{LayerReport, Step};
+use nn::{Archive, Evaluation, evaluate, load_state_dict};
+use serde_json::json;
+
+use crate::config::{Config, given};
+use crate::failure::Failure;
+use crate::output::{self, Table};
+use crate::run_folder::{self, CHECKPOINT, FINAL, LayerLine};
+use crate::{data, penalty, setup};
+
+/// Accuracy, confusion matrix and energies of trained weights on the test images
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  comhe eval runs/fashion14-lenet-none-1                   a run folder: its last weights
+  comhe eval weights.safetensors --model cnn9 --width 2 --dataset cifar10 --data-dir data
+
+Weights in a run folder are evaluated with the folder's settings; flags win.")]
+pub struct Eval {
+    /// A run folder, or a file of weights (a state dict or a checkpoint)
+    #[arg(value_name = "DIR|FILE.safetensors")]
+    path: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Config,
+}
+
+/// The settings that an evaluation depends on.
+const USED: [&str; 10] =
+    ["path", "json", "dataset", "data-dir", "image-size", "grey", "model", "width", "dtype", "threads"];
+
+impl Eval {
+    /// Runs the command.
+    pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        if let Some(key) = given(matches).iter().find(|key| !USED.contains(&key.as_str())) {
+            let used = USED[2..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ");
+            return Err(Failure::usage(format_args!(
+                "--{key} plays no part in an evaluation; these do: {used}"
+            )));
+        }
+        let (folder, file) = self.place()?;
+        let base = match folder.join("config.toml").is_file() {
+            true => run_folder::settings(&folder)?,
+            false => Config::default(),
+        };
+        let mut config = base.with_flags(&self.settings, matches)?;
+        // Noise and subsets concern the training images, which play no part.
+        (config.label_noise, config.train_size) = (0.0, None);
+        config.check()?;
+        let archive = Archive::load(&file)?;
+        setup::apply(&config);
+        let dataset = data::load(&config)?;
+        let mut model = setup::model(&dataset, &config)?;
+        let inner = archive.part("model");
+        let tensors = if inner.is_empty() { archive.tensors } else { inner };
+        load_state_dict(&mut model, &tensors).map_err(|e| {
+            let (model, width, data) = (&config.model, config.width, &dataset.name);
+            Failure::place(&file, format_args!("is not of {model} of width {width} on {data}: {e}"))
+        })?;
+        let result = evaluate(&model, data::test(&dataset, setup::dtype(&config)));
+        let objective = setup::objective(&config)?;
+        let layers = penalty::energies(&objective, &model.weights(), Step { index: 0, lr: 0.0 })?;
+        if self.json {
+            json(&file, &dataset.name, result, layers)
+        } else {
+            text(&dataset.classes, result, layers)
+        }
+    }
+
+    /// The folder whose settings count, and the file of weights.
+    fn place(&self) -> Result<(PathBuf, PathBuf), Failure> {
+        if !self.path.exists() {
+            return Err(Failure::place(
+                &self.path,
+                "does not exist; a run folder or a .safetensors file is needed",
+            ));
+        }
+        if !self.path.is_dir() {
+            return Ok((self.path.parent().unwrap_or(Path::new("")).to_path_buf(), self.path.clone()));
+        }
+        let found =
+            [FINAL, CHECKPOINT].map(|name| self.path.join(name)).into_iter().find(|file| file.is_file());
+        let file = found.ok_or_else(|| {
+            Failure::place(&self.path, format_args!("has neither {FINAL} nor {CHECKPOINT}"))
+        })?;
+        Ok((self.path.clone(), file))
+    }
+}
+
+fn json(file: &Path, dataset: &str, result: Evaluation, layers: Vec<LayerReport>) -> Result<(), Failure> {
+    let matrix = &result.confusion;
+    let row = |label: usize| (0..matrix.classes()).map(|p| matrix.count(label, p)).collect::<Vec<_>>();
+    let confusion: Vec<Vec<u64>> = (0..matrix.classes()).map(row).collect();
+    output::json(&json!({
+        "file": file,
+        "dataset": dataset,
+        "images": result.images,
+        "loss": result.loss,
+        "accuracy": result.accuracy,
+        "top5": result.top5,
+        "recall": matrix.recall(),
+        "precision": matrix.precision(),
+        "confusion": confusion,
+        "layers": layers.into_iter().map(LayerLine::from).collect::<Vec<_>>(),
+    }))
+}
+
+fn text(classes: &[String], result: Evaluation, layers: Vec<LayerReport>) -> Result<(), Failure> {
+    let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+    output::line(&format!(
+        "{} test images: accuracy {}, top-5 {}, loss {:.4}",
+        result.images,
+        percent(result.accuracy),
+        percent(result.top5),
+        result.loss
+    ))?;
+
+    // Beyond this many classes the matrix fits no terminal; --json has it.
+    const SHOWN: usize = 20;
+    if classes.len() <= SHOWN {
+        let matrix = &result.confusion;
+        let head = ["label", "", "recall"].map(String::from).into_iter();
+        let mut table = Table::new(head.chain((0..classes.len()).map(|c| c.to_string())));
+        let recall = matrix.recall();
+        for (label, name) in classes.iter().enumerate() {
+            let counts = (0..classes.len()).map(|p| matrix.count(label, p).to_string());
+            let head = [label.to_string(), name.clone(), percent(recall[label])];
+            table.row(head.into_iter().chain(counts));
+        }
+        output::line(&format!("\nPredicted classes, a row a label:\n{}", table.text()))?;
+    }
+
+    output::line(&format!("\nEnergies (mean over pairs):\n{}", energies(&layers).text()))
+}
+
+/// The table of energies of a network's layers.
+pub fn energies(layers: &[LayerReport]) -> Table {
+    let mut table = Table::new(["layer", "neurons", "dimension", "full", "half-space", "smallest angle"]);
+    for l in layers {
+        let angle = l.smallest_angle.map_or("-".into(), |a| format!("{:.1}", a.to_degrees()));
+        let numbers =
+            [l.n.to_string(), l.d.to_string(), format!("{:.4}", l.full), format!("{:.4}", l.half_space)];
+        table.row([l.name.clone()].into_iter().chain(numbers).chain([angle]));
+    }
+    table
+}

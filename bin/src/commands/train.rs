@@ -1,0 +1,232 @@
+//! `comhe train`: one network, one run folder.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use clap::{ArgMatches, Args};
+use comhe::Step;
+use nn::{Archive, Module, Outcome, Trainer, evaluate};
+use serde_json::{Value, json};
+
+use crate::config::{self, Config};
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::run_folder::{self, CHECKPOINT, RunFolder};
+use crate::setup::{self, Setup};
+use crate::{data, output, penalty, stop, system};
+
+/// Train one network; every flag can also come from a TOML file
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  comhe train                                        a small net on built-in images
+  comhe train --reg rp --seed 3 --out runs/rp3       with RP-CoMHE
+  comhe train --dataset fashion-mnist --epochs 12
+  comhe train --dataset cifar10 --data-dir data --model cnn9 --width 2 --augment crop-flip \\
+              --lr 0.1 --steps 6000 --milestones 3000,4500
+  comhe train --config run.toml --threads 1          keys of the file are names of flags
+  comhe train --resume runs/rp3                      go on where it stopped
+
+The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, and one an
+evaluation, whose \"step\" counts the steps done), checkpoint.safetensors, final.safetensors,
+manifest.json, loss.svg, accuracy.svg.")]
+pub struct Train {
+    /// Take settings from this file; flags win
+    #[arg(long = "config", value_name = "FILE.toml", conflicts_with = "resume")]
+    file: Option<PathBuf>,
+    /// The run folder [default: a new one in runs/]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the run in this folder
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Config,
+}
+
+/// What may change when a run goes on: nothing that the steps depend on, but how many there are.
+const CHANGEABLE: [&str; 7] =
+    ["resume", "threads", "steps", "epochs", "eval-every", "checkpoint-every", "data-dir"];
+
+impl Train {
+    /// Runs the command.
+    pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        stop::on_signals()?;
+        let (mut setup, mut folder, config) = match &self.resume {
+            Some(path) => self.resumed(path, matches)?,
+            None => self.begun(matches)?,
+        };
+        run(&mut setup, &mut folder, &config).map_err(Failure::mid_run)?;
+        output::line(&folder.path().display().to_string())
+    }
+
+    fn begun(&self, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config), Failure> {
+        let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
+        let mut config = base.with_flags(&self.settings, matches)?;
+        config.check()?;
+        config.lr = Some(config.rate());
+        let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&name(&config)));
+        // What needs no data comes first: a wrong name should not leave a folder behind.
+        setup::objective(&config)?;
+        let existed = path.exists();
+        run_folder::prepare(&path)?;
+        let made = Setup::new(&config).and_then(|setup| Ok((setup, RunFolder::create(&path, &config)?)));
+        match made {
+            Ok((setup, folder)) => Ok((setup, folder, config)),
+            Err(failure) => {
+                if !existed {
+                    // Only succeeds if it is empty, which is all that was asked.
+                    let _ = std::fs::remove_dir(&path);
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config), Failure> {
+        if let Some(key) = config::given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
+            return Err(Failure::usage(format_args!(
+                "--{key} cannot change when a run goes on; only {} can",
+                CHANGEABLE[1..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
+            )));
+        }
+        let config = run_folder::settings(path)?.with_flags(&self.settings, matches)?;
+        config.check()?;
+        run_folder::writable(path)?;
+        let archive = run_folder::checkpoint(path)?;
+        let mut setup = Setup::new(&config)?;
+        setup.trainer.restore(&archive).map_err(|e| Failure::place(&path.join(CHECKPOINT), e))?;
+        let folder = RunFolder::reopen(path, &config, &archive)?;
+        Ok((setup, folder, config))
+    }
+}
+
+/// The name of a run's folder, without its number.
+fn name(config: &Config) -> String {
+    let data = config.dataset.split(':').next().unwrap_or_default();
+    format!("{data}-{}-{}", config.model, config.reg)
+}
+
+/// Trains, and writes all files of the folder.
+fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(), Failure> {
+    setup.dataset.notes.iter().for_each(|note| eprintln!("{}: {note}", setup.dataset.name));
+    let manifest = description(setup);
+    let from = setup.trainer.step_count();
+    let (start, started) = (Instant::now(), system::now());
+    let session = |to: u64, outcome: &str, images_per_second: f64| {
+        json!({
+            "command": std::env::args().collect::<Vec<_>>().join(" "),
+            "version": env!("CARGO_PKG_VERSION"),
+            "commit": system::COMMIT,
+            "cpu": system::cpu(),
+            "threads": autograd::threads(),
+            "started": started,
+            "seconds": start.elapsed().as_secs_f64(),
+            "from_step": from,
+            "to_step": to,
+            "images_per_second": images_per_second,
+            "peak_memory_mib": system::peak_memory(),
+            "outcome": outcome,
+        })
+    };
+    folder.manifest(&manifest, &session(from, "running", 0.0), true)?;
+
+    let mut progress = Progress::new(setup.steps, from);
+    let outcome = steps(setup, folder, config, &mut progress);
+    let done = setup.trainer.step_count();
+    let told = match &outcome {
+        Ok(Outcome::Finished) => "finished".to_string(),
+        Ok(Outcome::Stopped) => "stopped".to_string(),
+        Err(failure) => format!("failed: {}", failure.message().unwrap_or_default()),
+    };
+    let written = folder.manifest(&manifest, &session(done, &told, progress.images_per_second()), false);
+    drop(progress);
+    match outcome {
+        Ok(Outcome::Finished) => {
+            written?;
+            folder.plots()
+        }
+        Ok(Outcome::Stopped) => Err(Failure::unfinished(format_args!(
+            "stopped after step {done} of {}; go on with: comhe train --resume {}",
+            setup.steps,
+            folder.path().display()
+        ))),
+        Err(failure) => Err(with_checkpoint(failure, folder.path())),
+    }
+}
+
+/// The steps that are left, with evaluations and checkpoints between them.
+fn steps(
+    setup: &mut Setup,
+    folder: &mut RunFolder,
+    config: &Config,
+    progress: &mut Progress,
+) -> Result<Outcome, Failure> {
+    let batches = setup.batches();
+    let Setup { dataset, loader, trainer, objective, dtype, steps, epoch } = setup;
+    let every = config.eval_every.unwrap_or(*epoch);
+    let assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &Progress| {
+        let step = trainer.step_count();
+        let result = evaluate(&trainer.model, data::test(dataset, *dtype));
+        let now = Step { index: step, lr: trainer.schedule.lr(trainer.lr, step) };
+        folder.evaluation(step, &result, penalty::energies(objective, &trainer.model.weights(), now)?)?;
+        let (accuracy, loss) = (100.0 * result.accuracy, result.loss);
+        progress.say(&format!("step {step}: test accuracy {accuracy:.2} %, loss {loss:.4}"));
+        Ok::<(), Failure>(())
+    };
+    if trainer.step_count() == 0 {
+        assess(trainer, folder, progress)?;
+    }
+    let outcome = trainer.fit(batches, &stop::STOP, |trainer, metrics| {
+        let done = metrics.step + 1;
+        folder.step(metrics)?;
+        progress.step(metrics, loader.config().batch_size);
+        if done % every == 0 || done == *steps {
+            assess(trainer, folder, progress)?;
+        }
+        if done % config.checkpoint_every == 0 && done != *steps {
+            folder.checkpoint(trainer.checkpoint())?;
+        }
+        Ok::<(), Failure>(())
+    })?;
+    folder.checkpoint(trainer.checkpoint())?;
+    if outcome == Outcome::Finished {
+        folder.finish(Archive::of(trainer.model.state_dict()))?;
+    }
+    Ok(outcome)
+}
+
+/// What the manifest says about the run as a whole.
+fn description(setup: &Setup) -> Value {
+    let Setup { dataset, trainer, steps, epoch, .. } = setup;
+    let standard = dataset.standardisation();
+    json!({
+        "data": {
+            "name": dataset.name,
+            "notes": dataset.notes,
+            "training_images": dataset.train.len(),
+            "test_images": dataset.test.len(),
+            "shape": dataset.shape(),
+            "classes": dataset.classes,
+            "mean": standard.mean,
+            "std": standard.std,
+        },
+        "model": {
+            "name": trainer.model.name,
+            "parameters": trainer.model.parameter_count(),
+            "flops_an_image": trainer.model.summary().flops(),
+        },
+        "steps": steps,
+        "steps_an_epoch": epoch,
+    })
+}
+
+/// A failure of a run, with where it can go on from.
+fn with_checkpoint(failure: Failure, folder: &Path) -> Failure {
+    let Some(message) = failure.message() else { return failure };
+    let place = folder.join(CHECKPOINT);
+    let step = Archive::load(&place).ok().and_then(|archive| archive.metadata.get("step").cloned());
+    Failure::unfinished(match step {
+        Some(step) => format!("{message}; the last good checkpoint is {} (step {step})", place.display()),
+        None => format!("{message}; no checkpoint had been written (see --checkpoint-every)"),
+    })
+}

@@ -1,0 +1,394 @@
+//! The settings of a training run: one list of fields is the flags, the TOML file and the defaults.
+
+use std::path::{Path, PathBuf};
+
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use crate::failure::Failure;
+
+/// What a run is a function of. The texts of the fields are those of `--help`.
+#[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct Config {
+    /// fashion14, digits, blobs, moons, teacher (built in); fashion-mnist, mnist, kmnist, cifar10, cifar100,
+    /// cifar100-coarse (files, see --data-dir); images:DIR (one folder a class); file:DATA.npz (x_train, y_train,
+    /// x_test, y_test)
+    #[arg(long, value_name = "NAME", default_value = "fashion14", help_heading = "Data")]
+    pub dataset: String,
+    /// The folder that holds data sets [default: the environment variable COMHE_DATA]
+    #[arg(long, value_name = "DIR", help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
+    /// Learn from so many training examples only
+    #[arg(long, value_name = "N", help_heading = "Data")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train_size: Option<usize>,
+    /// Give this share of the training labels another, random class
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Data")]
+    pub label_noise: f64,
+    /// For subsets, label noise and synthetic data; the run's seed does not change the data
+    #[arg(long, value_name = "SEED", default_value_t = 0, help_heading = "Data")]
+    pub data_seed: u64,
+    /// images:DIR: height and width of every picture
+    #[arg(long, value_name = "PIXELS", default_value_t = 32, help_heading = "Data")]
+    pub image_size: usize,
+    /// images:DIR: one grey channel
+    #[arg(long, help_heading = "Data")]
+    pub grey: bool,
+    /// none, or parts joined by "-": crop or zerocrop, flip, cutout
+    #[arg(long, value_name = "PARTS", default_value = "none", help_heading = "Data")]
+    pub augment: String,
+    /// Keep the order of the data in every epoch
+    #[arg(long, help_heading = "Data")]
+    pub no_shuffle: bool,
+
+    /// lenet, mlp, cnn6, cnn9, cnn15, resnet20, resnet32, resnet44, resnet56, resnet110
+    #[arg(long, value_name = "NAME", default_value = "lenet", help_heading = "Network")]
+    pub model: String,
+    /// Multiplies the filters: 16, 32 and 64 times WIDTH for cnn and resnet
+    #[arg(long, value_name = "WIDTH", default_value_t = 1, help_heading = "Network")]
+    pub width: usize,
+    /// Start from these weights
+    #[arg(long, value_name = "FILE.safetensors", help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub init: Option<PathBuf>,
+    /// Arithmetic
+    #[arg(long, value_enum, default_value_t, help_heading = "Network")]
+    pub dtype: Precision,
+    /// Algorithm of 3x3 convolutions in f32 (f2, f4: Winograd); f64 is always direct
+    #[arg(long, value_enum, default_value_t, help_heading = "Network")]
+    pub conv: Conv,
+
+    /// none, mhe, hs-mhe (half-space), rp (random projections)
+    #[arg(long, value_name = "NAME", default_value = "none", help_heading = "Regulariser")]
+    pub reg: String,
+    /// Riesz exponent of the energy
+    #[arg(long, value_name = "S", default_value_t = 2.0, help_heading = "Regulariser")]
+    pub reg_s: f64,
+    /// Weight of the energy of each hidden layer
+    #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, help_heading = "Regulariser")]
+    pub reg_weight: f64,
+    /// Weight of the classifier's energy (full space, not projected)
+    #[arg(long, value_name = "WEIGHT", default_value_t = 10.0, help_heading = "Regulariser")]
+    pub reg_head_weight: f64,
+    /// rp: dimensions after projection; a layer with fewer gets the half-space energy instead
+    #[arg(long, value_name = "K", default_value_t = 40, help_heading = "Regulariser")]
+    pub reg_k: usize,
+    /// rp: projections averaged
+    #[arg(long, value_name = "C", default_value_t = 20, help_heading = "Regulariser")]
+    pub reg_c: usize,
+    /// rp: steps between two draws of the projections
+    #[arg(long, value_name = "STEPS", default_value_t = 1, help_heading = "Regulariser")]
+    pub reg_redraw: u64,
+    /// rp: gaussian, rademacher, sparse, uniform, orthonormal
+    #[arg(long, value_name = "NAME", default_value = "gaussian", help_heading = "Regulariser")]
+    pub reg_distribution: String,
+
+    /// How gradients change weights
+    #[arg(long, value_enum, default_value_t, help_heading = "Optimiser")]
+    pub optimizer: Optimizer,
+    /// Learning rate [default: sgd 0.05, adam and adamw 0.001]
+    #[arg(long, value_name = "RATE", help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lr: Option<f64>,
+    /// sgd: how much of the velocity stays
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, help_heading = "Optimiser")]
+    pub momentum: f64,
+    /// Added to the gradient of every parameter, times the parameter (adamw: decoupled)
+    #[arg(long, value_name = "DECAY", default_value_t = 5e-4, help_heading = "Optimiser")]
+    pub weight_decay: f64,
+    /// Learning rate over time; step divides by 10 at each milestone
+    #[arg(long, value_enum, default_value_t, help_heading = "Optimiser")]
+    pub schedule: Schedule,
+    /// step: where the rate is divided by 10, in steps, with commas between
+    #[arg(long, value_name = "STEPS", value_delimiter = ',', help_heading = "Optimiser")]
+    pub milestones: Vec<u64>,
+    /// Steps over which the rate rises from near 0
+    #[arg(long, value_name = "STEPS", default_value_t = 0, help_heading = "Optimiser")]
+    pub warmup: u64,
+    /// Target (1 - A) one-hot + A / classes
+    #[arg(long, value_name = "A", default_value_t = 0.0, help_heading = "Optimiser")]
+    pub label_smoothing: f64,
+
+    /// Length of the run in steps
+    #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u64>,
+    /// Length of the run in passes over the data [default: 10]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub epochs: Option<u64>,
+    /// Images a step
+    #[arg(long, value_name = "N", default_value_t = 128, help_heading = "Run")]
+    pub batch_size: usize,
+    /// For initial weights, order, augmentation and projections
+    #[arg(long, value_name = "SEED", default_value_t = 0, help_heading = "Run")]
+    pub seed: u64,
+    /// Threads; results do not depend on them [default: one a core]
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub threads: Option<usize>,
+    /// Steps between two evaluations on the test set [default: one epoch]
+    #[arg(long, value_name = "STEPS", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub eval_every: Option<u64>,
+    /// Steps between two checkpoints
+    #[arg(long, value_name = "STEPS", default_value_t = 1000, help_heading = "Run")]
+    pub checkpoint_every: u64,
+}
+
+/// Single or double precision.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Precision {
+    #[default]
+    F32,
+    F64,
+}
+
+/// Algorithm of 3x3 convolutions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Conv {
+    #[default]
+    Auto,
+    Direct,
+    F2,
+    F4,
+}
+
+/// How gradients change weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Optimizer {
+    #[default]
+    Sgd,
+    Adam,
+    Adamw,
+}
+
+/// The learning rate over time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Schedule {
+    #[default]
+    Step,
+    Cosine,
+    Constant,
+}
+
+impl Default for Config {
+    /// What an empty command line gives.
+    fn default() -> Config {
+        let command = Config::augment_args(clap::Command::new("defaults").no_binary_name(true));
+        let matches = command.get_matches_from(std::iter::empty::<&str>());
+        Config::from_arg_matches(&matches).expect("the defaults parse")
+    }
+}
+
+impl Config {
+    /// The settings of a file, with the defaults for what it does not set.
+    pub fn load(path: &Path) -> Result<Config, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
+        Config::parse(&text, path)
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
+        let wrong = |e: toml::de::Error| {
+            let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+            Failure::place(path, format_args!("{place}{}", e.message()))
+        };
+        let table: toml::Table = toml::from_str(text).map_err(wrong)?;
+        let known = keys();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
+            let hint = datasets::suggest(key, &known).map(|name| format!("; did you mean {name}?"));
+            let number = text.lines().position(|line| line.trim_start().starts_with(key.as_str()));
+            let place = number.map(|n| format!("line {}: ", n + 1)).unwrap_or_default();
+            let hint = hint.unwrap_or_else(|| "; the keys are the flags of comhe train".into());
+            return Err(Failure::place(path, format_args!("{place}unknown key {key:?}{hint}")));
+        }
+        toml::from_str(text).map_err(wrong)
+    }
+
+    /// This configuration with every setting replaced that was given as a flag.
+    pub fn with_flags(self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
+        let mut settings = table(&self);
+        let given = given(matches);
+        if given.iter().any(|key| key == "steps" || key == "epochs") {
+            settings.remove("steps");
+            settings.remove("epochs");
+        }
+        settings.extend(table(flags).into_iter().filter(|(key, _)| given.contains(key)));
+        settings.try_into().map_err(Failure::usage)
+    }
+
+    /// The learning rate, or the optimiser's default.
+    pub fn rate(&self) -> f64 {
+        self.lr.unwrap_or(if self.optimizer == Optimizer::Sgd { 0.05 } else { 0.001 })
+    }
+
+    /// The settings as a file.
+    pub fn to_toml(&self) -> String {
+        toml::to_string(&table(self)).expect("a table of plain values")
+    }
+
+    /// Checks what does not depend on files.
+    pub fn check(&self) -> Result<(), Failure> {
+        let positive = [
+            ("width", self.width as u64, "it multiplies the number of filters"),
+            ("batch-size", self.batch_size as u64, "images are needed to learn from"),
+            ("reg-k", self.reg_k as u64, "the energy needs a dimension to live in"),
+            ("reg-c", self.reg_c as u64, "projections are averaged"),
+            ("reg-redraw", self.reg_redraw, "1 draws anew in every step"),
+            ("threads", self.threads.unwrap_or(1) as u64, "one thread does the work"),
+            ("eval-every", self.eval_every.unwrap_or(1), "leave it out for one evaluation an epoch"),
+            ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
+            ("steps", self.steps.unwrap_or(1), "a run has a step"),
+            ("epochs", self.epochs.unwrap_or(1), "a run goes through the data"),
+        ];
+        if let Some((name, _, why)) = positive.iter().find(|(_, value, _)| *value == 0) {
+            return Err(Failure::usage(format_args!("--{name} is 0; it must be at least 1: {why}")));
+        }
+        let large = [("width", self.width as u64, 1024), ("threads", self.threads.unwrap_or(1) as u64, 1024)];
+        if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
+            return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
+        }
+        let signed = i64::MAX as u64;
+        for (name, seed) in [("seed", self.seed), ("data-seed", self.data_seed)] {
+            if seed > signed {
+                return Err(Failure::usage(format_args!("--{name} is {seed}; it can be at most {signed}")));
+            }
+        }
+        let rates: [(&str, f64, f64, &str); 8] = [
+            ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
+            ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
+            ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
+            ("reg-weight", self.reg_weight, f64::MAX, "a finite number, not negative"),
+            ("reg-head-weight", self.reg_head_weight, f64::MAX, "a finite number, not negative"),
+            ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
+            ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
+            ("label-noise", self.label_noise, 1.0, "in 0..=1"),
+        ];
+        if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
+        {
+            return Err(Failure::usage(format_args!("--{name} is {value}; it must be {rule}")));
+        }
+        if self.steps.is_some() && self.epochs.is_some() {
+            return Err(Failure::usage("steps and epochs are both set; a run has one length"));
+        }
+        if self.schedule != Schedule::Step && !self.milestones.is_empty() {
+            return Err(Failure::usage("--milestones belong to --schedule step"));
+        }
+        if !self.milestones.is_sorted_by(|a, b| a < b) {
+            let list = format!("{:?}", self.milestones);
+            return Err(Failure::usage(format_args!(
+                "--milestones are {list}; each must be later than the one before"
+            )));
+        }
+        Ok(())
+    }
+}
+
+/// The settings given as flags, by their keys.
+pub fn given(matches: &ArgMatches) -> Vec<String> {
+    let on_line = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
+    matches.ids().filter(on_line).map(|id| id.as_str().replace('_', "-")).collect()
+}
+
+/// Every key a file may have.
+fn keys() -> Vec<String> {
+    let command = Config::augment_args(clap::Command::new("keys"));
+    command.get_arguments().map(|a| a.get_id().as_str().replace('_', "-")).collect()
+}
+
+fn table(config: &Config) -> toml::Table {
+    toml::Table::try_from(config).expect("seeds fit a signed number: check() says so")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn matches(flags: &[&str]) -> ArgMatches {
+        let command = Config::augment_args(clap::Command::new("t").no_binary_name(true));
+        command.try_get_matches_from(flags).unwrap()
+    }
+
+    fn resolve(file: &str, flags: &[&str]) -> Result<Config, Failure> {
+        let matches = matches(flags);
+        let given = Config::from_arg_matches(&matches).unwrap();
+        Config::parse(file, Path::new("a.toml"))?.with_flags(&given, &matches)
+    }
+
+    #[test]
+    fn flags_win_over_the_file_and_the_file_over_the_defaults() {
+        let config = resolve(
+            "lr = 0.1\nbatch-size = 7\nepochs = 3\ngrey = true",
+            &["--batch-size", "128", "--steps", "5"],
+        )
+        .unwrap();
+        assert_eq!((config.lr, config.batch_size, config.grey), (Some(0.1), 128, true));
+        assert_eq!((config.epochs, config.steps, config.momentum), (None, Some(5), 0.9));
+    }
+
+    #[test]
+    fn what_is_written_reads_the_same() {
+        let config =
+            resolve("", &["--lr", "0.3", "--milestones", "5,9", "--reg", "rp", "--dtype", "f64"]).unwrap();
+        assert_eq!(Config::parse(&config.to_toml(), Path::new("a.toml")).unwrap(), config);
+    }
+
+    #[test]
+    fn broken_files_say_where_and_what_was_meant() {
+        let line = |text: &str| resolve(text, &[]).unwrap_err().message().unwrap().to_string();
+        assert_eq!(
+            line("lr = 0.1\nbatchsize = 3"),
+            "a.toml: line 2: unknown key \"batchsize\"; did you mean batch-size?"
+        );
+        assert!(line("lr = 0.1\nwidth = \"two\"").starts_with("a.toml: line 2: invalid type"));
+        assert!(line("optimizer = \"sdg\"").contains("line 1: unknown variant `sdg`"));
+        assert!(line("lr = ").starts_with("a.toml: line 1: "));
+        assert!(line("batch-size = -1").contains("line 1: invalid value"));
+    }
+
+    #[test]
+    fn impossible_values() {
+        let line =
+            |flags: &[&str]| resolve("", flags).unwrap().check().unwrap_err().message().unwrap().to_string();
+        for name in [
+            "width",
+            "batch-size",
+            "reg-k",
+            "reg-c",
+            "reg-redraw",
+            "threads",
+            "eval-every",
+            "checkpoint-every",
+            "steps",
+            "epochs",
+        ] {
+            assert!(
+                line(&[&format!("--{name}"), "0"])
+                    .starts_with(&format!("--{name} is 0; it must be at least 1"))
+            );
+        }
+        assert_eq!(line(&["--lr=-0.1"]), "--lr is -0.1; it must be a finite number, not negative");
+        assert!(line(&["--lr", "nan"]).starts_with("--lr is NaN"));
+        assert!(line(&["--reg-weight", "inf"]).starts_with("--reg-weight is inf"));
+        assert!(line(&["--momentum", "1"]).contains("1 excluded"));
+        assert!(line(&["--label-noise", "1.5"]).contains("0..=1"));
+        assert!(line(&["--milestones", "9,5"]).contains("[9, 5]"));
+        assert!(line(&["--schedule", "cosine", "--milestones", "9"]).contains("belong to"));
+        assert!(line(&["--seed", "18446744073709551615"]).contains("at most 9223372036854775807"));
+        assert!(resolve("steps = 3\nepochs = 4", &[]).unwrap().check().is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! From a data set to the batches of a training run.
+
+use autograd::{DType, Tensor};
+use datasets::{Dataset, Epoch, Loader, LoaderConfig, Options};
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// Images in a batch of evaluation.
+const EVALUATED: usize = 250;
+
+/// Loads the data that a run is about.
+pub fn load(config: &Config) -> Result<Dataset, Failure> {
+    let options = Options {
+        data_dir: config.data_dir.clone(),
+        seed: config.data_seed,
+        train_size: config.train_size,
+        label_noise: config.label_noise,
+        image_size: config.image_size,
+        grey: config.grey,
+        ..Options::default()
+    };
+    Ok(datasets::load(&config.dataset, &options)?)
+}
+
+/// The loader of a run's training images.
+pub fn training(dataset: &Dataset, config: &Config) -> Result<Loader, Failure> {
+    let settings = LoaderConfig {
+        batch_size: config.batch_size.min(dataset.train.len()),
+        shuffle: !config.no_shuffle,
+        augment: config.augment.parse()?,
+        seed: config.seed,
+        ..LoaderConfig::default()
+    };
+    Ok(Loader::new(dataset.train.clone(), settings))
+}
+
+/// The batches of the test images, in order.
+pub fn test(dataset: &Dataset, dtype: DType) -> Stream {
+    let settings = LoaderConfig { batch_size: EVALUATED, shuffle: false, ..LoaderConfig::default() };
+    let loader = Loader::new(dataset.test.clone(), settings);
+    let steps = loader.steps() as u64;
+    Stream::new(loader, dtype, 0, steps)
+}
+
+/// The batches of steps `from..to` of a run that goes through the data again and again.
+pub struct Stream {
+    loader: Loader,
+    dtype: DType,
+    step: u64,
+    end: u64,
+    pass: Option<Pass>,
+}
+
+/// What is left of an epoch.
+enum Pass {
+    F32(Epoch<f32>),
+    F64(Epoch<f64>),
+}
+
+impl Stream {
+    /// The batches from step `from` on, up to `to`.
+    pub fn new(loader: Loader, dtype: DType, from: u64, to: u64) -> Stream {
+        Stream { loader, dtype, step: from, end: to, pass: None }
+    }
+
+    fn pass(&self) -> Pass {
+        let steps = self.loader.steps() as u64;
+        let (epoch, step) = (self.step / steps, (self.step % steps) as usize);
+        match self.dtype {
+            DType::F32 => Pass::F32(self.loader.epoch_from(epoch, step)),
+            DType::F64 => Pass::F64(self.loader.epoch_from(epoch, step)),
+        }
+    }
+}
+
+impl Iterator for Stream {
+    type Item = nn::Batch;
+
+    fn next(&mut self) -> Option<nn::Batch> {
+        if self.step >= self.end {
+            return None;
+        }
+        let steps = self.loader.steps() as u64;
+        if self.step.is_multiple_of(steps) || self.pass.is_none() {
+            self.pass = Some(self.pass());
+        }
+        let epoch = self.step / steps;
+        self.step += 1;
+        let (images, labels) = match self.pass.as_mut()? {
+            Pass::F32(pass) => {
+                let batch = pass.next()?;
+                let images = Tensor::new(&batch.images, batch.shape);
+                pass.recycle(batch.images);
+                (images, batch.labels)
+            }
+            Pass::F64(pass) => {
+                let batch = pass.next()?;
+                let images = Tensor::new(&batch.images, batch.shape);
+                pass.recycle(batch.images);
+                (images, batch.labels)
+            }
+        };
+        Some(nn::Batch { images, labels, epoch })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(from: u64, to: u64, dtype: DType) -> Vec<(u64, Vec<u32>, Vec<f64>)> {
+        let config =
+            Config { dataset: "moons".into(), train_size: Some(50), batch_size: 20, ..Config::default() };
+        let loader = training(&load(&config).unwrap(), &config).unwrap();
+        Stream::new(loader, dtype, from, to).map(|b| (b.epoch, b.labels, b.images.to_vec())).collect()
+    }
+
+    #[test]
+    fn any_part_of_a_run_is_the_same_as_in_the_whole() {
+        for dtype in [DType::F32, DType::F64] {
+            let whole = stream(0, 8, dtype);
+            // 50 images in batches of 20: 20, 20, 10 an epoch.
+            assert_eq!(
+                whole.iter().map(|b| (b.0, b.1.len())).collect::<Vec<_>>()[1..4],
+                [(0, 20), (0, 10), (1, 20)]
+            );
+            assert_eq!(whole.len(), 8);
+            assert_ne!(whole[0].1, whole[3].1, "another order in the next epoch");
+            for cut in 0..=8 {
+                assert_eq!([stream(0, cut, dtype), stream(cut, 8, dtype)].concat(), whole);
+            }
+        }
+    }
+
+    #[test]
+    fn evaluation_sees_every_test_image_once() {
+        let dataset = load(&Config { dataset: "digits".into(), ..Config::default() }).unwrap();
+        let labels: Vec<u32> = test(&dataset, DType::F32).flat_map(|b| b.labels).collect();
+        assert_eq!(labels, dataset.test.labels);
+    }
+}

@@ -1,0 +1,101 @@
+//! The `comhe` command: training under hyperspherical-energy regularisers, and the tools around it.
+//!
+//! Exit codes: 0 done; 1 a check failed or a run could not finish; 2 wrong usage or unusable input, with one line
+//! on standard error. Results go to standard output, progress to standard error.
+
+mod commands;
+mod config;
+mod data;
+mod failure;
+mod output;
+mod penalty;
+mod plot;
+mod progress;
+mod run_folder;
+mod setup;
+mod statistics;
+mod stop;
+mod system;
+mod tensor_file;
+
+use std::process::ExitCode;
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use commands::bench::Bench;
+use commands::compare::Compare;
+use commands::energy::EnergyOf;
+use commands::eval::Eval;
+use commands::gradcheck::Gradcheck;
+use commands::train::Train;
+use failure::Failure;
+
+/// Spread the neurons of a network over the sphere, and see what it does: hyperspherical energy (MHE) and its
+/// projected form (CoMHE) as weight regularisers, on a CPU
+#[derive(Parser, Debug)]
+#[command(
+    name = "comhe",
+    version,
+    max_term_width = 110,
+    after_help = "Examples:
+  comhe compare                         four regularisers, five seeds, about two minutes
+  comhe train --dataset fashion-mnist   one network, one run folder
+  comhe eval runs/fashion-mnist-lenet-none-1
+  comhe energy weights.safetensors      how spread are these neurons?
+
+comhe COMMAND --help says more. Exit codes: 0 done, 1 a check failed or a run could not
+finish, 2 wrong usage or unusable input."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Compare(Box<Compare>),
+    Train(Box<Train>),
+    Eval(Box<Eval>),
+    Energy(EnergyOf),
+    Gradcheck(Gradcheck),
+    Bench(Bench),
+}
+
+/// A number after a flag may be negative: what is wrong with it is for the command to say.
+fn with_negative_numbers(command: clap::Command) -> clap::Command {
+    command
+        .mut_args(|arg| if arg.get_action().takes_values() { arg.allow_negative_numbers(true) } else { arg })
+        .mut_subcommands(with_negative_numbers)
+}
+
+fn run() -> Result<(), Failure> {
+    let parsed = with_negative_numbers(Cli::command())
+        .try_get_matches()
+        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return output::line(failure::from_clap(&error)?.trim_end()),
+    };
+    let none = ArgMatches::default();
+    let given = matches.subcommand().map_or(&none, |(_, given)| given);
+    match cli.command {
+        Command::Compare(compare) => compare.run(given),
+        Command::Train(train) => train.run(given),
+        Command::Eval(eval) => eval.run(given),
+        Command::Energy(energy) => energy.run(),
+        Command::Gradcheck(gradcheck) => gradcheck.run(),
+        Command::Bench(bench) => bench.run(),
+    }
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            if let Some(message) = failure.message() {
+                eprintln!("comhe: {message}");
+            }
+            ExitCode::from(failure.code())
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! From settings to a trainer and its data.
+
+use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
+use comhe::{Energy, Objective, Options, Projections};
+use datasets::{Dataset, Loader};
+use nn::{Archive, Model, Rule, Trainer, load_state_dict};
+
+use crate::config::{Config, Conv, Optimizer, Precision, Schedule};
+use crate::data::{self, Stream};
+use crate::failure::Failure;
+use crate::penalty::Penalty;
+
+/// A run that is ready to go.
+pub struct Setup {
+    /// The data.
+    pub dataset: Dataset,
+    /// Makes the training batches.
+    pub loader: Loader,
+    /// The network with all that changes it.
+    pub trainer: Trainer,
+    /// Measures energies for the log.
+    pub objective: Objective,
+    /// The arithmetic.
+    pub dtype: DType,
+    /// The length of the run.
+    pub steps: u64,
+    /// The length of an epoch.
+    pub epoch: u64,
+}
+
+impl Setup {
+    /// Loads the data and builds the network. The settings have been checked.
+    pub fn new(config: &Config) -> Result<Setup, Failure> {
+        let objective = objective(config)?;
+        let dataset = data::load(config)?;
+        Setup::on(dataset, objective, config)
+    }
+
+    /// The same on data that are already there.
+    pub fn on(dataset: Dataset, objective: Objective, config: &Config) -> Result<Setup, Failure> {
+        apply(config);
+        let dtype = dtype(config);
+        let loader = data::training(&dataset, config)?;
+        let epoch = loader.steps() as u64;
+        let steps = match config.steps {
+            Some(steps) => steps,
+            None => config.epochs.unwrap_or(10).saturating_mul(epoch),
+        };
+        let mut model = model(&dataset, config)?;
+        if let Some(path) = &config.init {
+            let archive = Archive::load(path)?;
+            load_state_dict(&mut model, &archive.tensors).map_err(|e| Failure::place(path, e))?;
+        }
+        check_batch_norm(&model, &loader)?;
+        let schedule = schedule(config, steps);
+        let key = Key::new(config.seed);
+        let mut trainer = Trainer::new(model, optimizer(config), config.rate(), key)
+            .schedule(schedule.clone())
+            .smoothing(config.label_smoothing);
+        if config.reg != "none" {
+            let penalty = Penalty { objective: self::objective(config)?, lr: config.rate(), schedule };
+            trainer = trainer.regulariser(penalty);
+        }
+        Ok(Setup { dataset, loader, trainer, objective, dtype, steps, epoch })
+    }
+
+    /// The batches from the trainer's present step on.
+    pub fn batches(&self) -> Stream {
+        Stream::new(self.loader.clone(), self.dtype, self.trainer.step_count(), self.steps)
+    }
+}
+
+/// Puts the settings of the whole process in force: threads, and the algorithm of convolutions.
+pub fn apply(config: &Config) {
+    set_threads(config.threads.unwrap_or_else(cores));
+    set_conv_algorithm(match config.conv {
+        Conv::Auto => ConvAlgorithm::Auto,
+        Conv::Direct => ConvAlgorithm::Direct,
+        Conv::F2 => ConvAlgorithm::F2,
+        Conv::F4 => ConvAlgorithm::F4,
+    });
+}
+
+/// How many threads run at once here.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The arithmetic of the settings.
+pub fn dtype(config: &Config) -> DType {
+    match config.dtype {
+        Precision::F32 => DType::F32,
+        Precision::F64 => DType::F64,
+    }
+}
+
+/// The network of the settings for the data, with drawn weights.
+pub fn model(dataset: &Dataset, config: &Config) -> Result<Model, Failure> {
+    let key = Key::new(config.seed).stream("weights");
+    let classes = dataset.classes.len();
+    Ok(nn::models::build(&config.model, dataset.shape(), classes, config.width, key, dtype(config))?)
+}
+
+/// The regularising part of the settings.
+pub fn objective(config: &Config) -> Result<Objective, Failure> {
+    let projections = Projections {
+        k: config.reg_k,
+        c: config.reg_c,
+        distribution: config.reg_distribution.parse()?,
+        seed: config.seed,
+    };
+    let options = Options {
+        energy: Energy { s: config.reg_s, ..Energy::default() },
+        weight: config.reg_weight,
+        head_weight: config.reg_head_weight,
+        projections,
+        redraw: config.reg_redraw,
+        ..Options::default()
+    };
+    Ok(Objective::new(&config.reg, &options)?)
+}
+
+fn optimizer(config: &Config) -> nn::Optimizer {
+    let rule = match config.optimizer {
+        Optimizer::Sgd => Rule::sgd(config.momentum),
+        Optimizer::Adam => Rule::ADAM,
+        Optimizer::Adamw => Rule::ADAMW,
+    };
+    nn::Optimizer::new(rule).weight_decay(config.weight_decay)
+}
+
+fn schedule(config: &Config, steps: u64) -> nn::Schedule {
+    let schedule = match config.schedule {
+        Schedule::Step => nn::Schedule::Step { milestones: config.milestones.clone(), gamma: 0.1 },
+        Schedule::Cosine => nn::Schedule::Cosine { steps, min: 0.0 },
+        Schedule::Constant => nn::Schedule::Constant,
+    };
+    if config.warmup > 0 { schedule.warmup(config.warmup) } else { schedule }
+}
+
+/// Batch norm needs two values a channel in every training batch, the last of an epoch among them.
+fn check_batch_norm(model: &Model, loader: &Loader) -> Result<(), Failure> {
+    let (images, batch) = (loader.split().len(), loader.config().batch_size);
+    let smallest = if images.is_multiple_of(batch) { batch } else { images % batch };
+    let alone =
+        |row: &&nn::Row| row.layer.starts_with("BatchNorm") && row.output[2..].iter().product::<usize>() == 1;
+    match model.summary().rows.iter().find(alone) {
+        Some(row) if smallest == 1 => Err(Failure::usage(format_args!(
+            "{images} images in batches of {batch} leave one of a single image, from which {} ({}) cannot take a variance; \
+             choose another --batch-size",
+            row.name, row.layer
+        ))),
+        _ => Ok(()),
+    }
+}

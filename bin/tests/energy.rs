@@ -1,0 +1,123 @@
+//! `comhe energy` against numbers of fifty digits, through files.
+
+mod common;
+use common::{column, fixtures, npy, refuses, succeeds};
+
+use autograd::Tensor;
+use nn::Archive;
+
+/// The flags that a case of the fixtures names: s0.5_ang_half_eps1e-4_mean.
+fn flags(case: &str) -> String {
+    let mut flags = Vec::new();
+    for part in case.split('_') {
+        flags.push(match part {
+            "ang" => "--angular".to_string(),
+            "half" => "--half-space".to_string(),
+            "euc" | "full" => continue,
+            "mean" | "sum" => format!("--reduce {part}"),
+            _ => match part.strip_prefix("eps") {
+                Some(eps) => format!("--eps {eps}"),
+                None => format!("--s {}", part.strip_prefix('s').unwrap()),
+            },
+        });
+    }
+    flags.join(" ")
+}
+
+fn close(found: &[f64], wanted: &Tensor, tolerance: f64, what: &str) {
+    let wanted = wanted.to_vec::<f64>();
+    let largest = wanted.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    assert_eq!(found.len(), wanted.len());
+    for (a, b) in found.iter().zip(&wanted) {
+        assert!((a - b).abs() <= tolerance * largest.max(1e-300), "{what}: {a}, not {b}");
+    }
+}
+
+#[test]
+fn values_and_gradients_of_both_variants() {
+    let fixture = fixtures().join("energy.safetensors");
+    let file = Archive::load(&fixture).unwrap();
+    let here = tempfile::tempdir().unwrap();
+    for variant in ["mhe", "rp"] {
+        let name = format!("{variant}/n5d3/w");
+        let p = file.get("rp/n5d3/p").unwrap();
+        npy(&here.path().join("p.npy"), p.shape(), &p.to_vec::<f64>());
+        let w = file.get(&name).unwrap();
+        npy(&here.path().join("w.npy"), w.shape(), &w.to_vec::<f64>());
+        for case in [
+            "s2_euc_full_eps1e-4_mean",
+            "s0_euc_half_eps0_sum",
+            "s0.5_ang_half_eps1e-4_mean",
+            "s1_ang_full_eps0_sum",
+            "s3_euc_half_eps1e-4_sum",
+        ] {
+            let options = flags(case)
+                + &if variant == "rp" {
+                    " --variant rp --projection p.npy".to_string()
+                } else {
+                    String::new()
+                };
+            let at = format!("{variant}/n5d3/{case}");
+            let ran = succeeds(here.path(), &format!("energy w.npy {options} --grad g.npy"));
+            assert_eq!((column(&ran.out, "n"), column(&ran.out, "d")), (vec![5.0], vec![3.0]));
+            close(&column(&ran.out, "energy"), file.get(&format!("{at}/energy")).unwrap(), 1e-12, &at);
+            let gradient = datasets::npy::read(&here.path().join("g.npy")).unwrap();
+            let datasets::npy::Values::F64(values) = gradient.values else { panic!("not f64") };
+            assert_eq!(gradient.shape, [5, 3]);
+            close(&values, file.get(&format!("{at}/grad")).unwrap(), 1e-11, &at);
+
+            // The same from another kind of file, and in single precision.
+            let both = format!("energy {} --tensor {name} {options}", fixture.display());
+            assert_eq!(column(&succeeds(here.path(), &both).out, "energy"), column(&ran.out, "energy"));
+            let single = succeeds(here.path(), &format!("energy w.npy {options} --dtype f32"));
+            close(&column(&single.out, "energy"), file.get(&format!("{at}/energy")).unwrap(), 1e-5, &at);
+        }
+    }
+}
+
+#[test]
+fn many_tensors_and_those_that_have_no_energy() {
+    let here = tempfile::tempdir().unwrap();
+    let conv = Tensor::from_fn([4, 2, 3, 3], autograd::DType::F32, |i| (i as f64).sin());
+    let tensors = vec![
+        ("conv.weight".into(), conv.clone()),
+        ("conv.bias".into(), Tensor::from([1.0f32, 2.0])),
+        ("fc.weight".into(), conv.reshape([4, 18])),
+    ];
+    Archive::of(tensors).save(here.path().join("m.safetensors")).unwrap();
+    let ran = succeeds(here.path(), "energy m.safetensors --half-space");
+    assert_eq!(ran.out.lines().count(), 2);
+    assert_eq!(column(&ran.out, "d"), [18.0, 18.0]);
+    let energies = column(&ran.out, "energy");
+    assert_eq!(energies[0], energies[1], "a kernel is its rows");
+    assert!(ran.err.contains("skipped") && ran.err.contains("conv.bias [2]"));
+    assert!(
+        refuses(here.path(), "energy m.safetensors --grad g.npy")
+            .contains("choose with --tensor among conv.weight, fc.weight")
+    );
+    succeeds(here.path(), "energy m.safetensors --tensor conv.weight --grad g.npy");
+    assert_eq!(datasets::npy::read(&here.path().join("g.npy")).unwrap().shape, [4, 2, 3, 3]);
+    assert!(refuses(here.path(), "energy m.safetensors --tensor conv.bias").contains("has shape [2]"));
+
+    // One neuron: no pair in full space, one antipodal pair in half-space.
+    npy(&here.path().join("one.npy"), &[1, 3], &[1.0, 2.0, 2.0]);
+    let energy =
+        |options: &str| column(&succeeds(here.path(), &format!("energy one.npy {options}")).out, "energy")[0];
+    assert_eq!(energy("--grad g.npy"), 0.0);
+    assert!((energy("--half-space --eps 0") - 0.25).abs() < 1e-15);
+}
+
+#[test]
+fn drawn_projections_follow_from_the_seed() {
+    let here = tempfile::tempdir().unwrap();
+    npy(&here.path().join("w.npy"), &[6, 20], &common::formula("w", 120));
+    let energy = |options: &str| {
+        column(
+            &succeeds(here.path(), &format!("energy w.npy --variant rp --k 5 --c 3 {options}")).out,
+            "energy",
+        )[0]
+    };
+    assert_eq!(energy("--seed 4"), energy("--seed 4"));
+    assert_ne!(energy("--seed 4"), energy("--seed 5"));
+    assert_ne!(energy("--distribution rademacher"), energy("--distribution sparse"));
+}

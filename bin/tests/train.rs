@@ -1,0 +1,249 @@
+//! Training runs from end to end: the folder, resuming, stopping, failing, and another framework's numbers.
+
+mod common;
+use common::{column, comhe_in, fixtures, formula, refuses, succeeds, uniform};
+
+use std::fs;
+use std::path::Path;
+
+use autograd::Tensor;
+use nn::Archive;
+
+const TINY: &str = "train --dataset digits --model mlp --train-size 200 --batch-size 40 --threads 1";
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+#[test]
+fn the_run_folder_has_everything() {
+    let here = tempfile::tempdir().unwrap();
+    let ran = succeeds(here.path(), &format!("{TINY} --epochs 3 --reg rp --reg-k 8 --reg-c 2 --seed 5"));
+    let folder = ran.out.lines().last().unwrap();
+    assert_eq!(folder, "runs/digits-mlp-rp-1");
+    let folder = here.path().join(folder);
+    let mut names: Vec<String> =
+        fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let expected = ["accuracy.svg", "checkpoint.safetensors", "config.toml", "final.safetensors", "loss.svg"];
+    assert_eq!(names[..5], expected);
+    assert_eq!(names[5..], ["manifest.json", "metrics.jsonl"]);
+
+    let log = read(folder.join("metrics.jsonl"));
+    let steps: Vec<f64> = (0..15).map(f64::from).collect();
+    let log_of_steps: String =
+        log.lines().filter(|l| l.contains("\"loss\"")).map(|l| format!("{l}\n")).collect();
+    assert_eq!(column(&log_of_steps, "step"), steps);
+    assert_eq!(column(&log, "epoch")[14], 2.0);
+    for ((loss, fit), reg) in column(&log, "loss").iter().zip(column(&log, "fit")).zip(column(&log, "reg")) {
+        assert!(reg > 0.0 && (loss - fit - reg).abs() < 1e-5);
+    }
+    assert_eq!(column(&log, "lr"), [0.05; 15]);
+    let accuracy = column(&log, "test_acc");
+    assert_eq!(accuracy.len(), 4, "before the first step and after each epoch");
+    assert!(accuracy[3] > accuracy[0]);
+    assert!(log.contains("\"full\":") && log.contains("\"half_space\":"));
+    let manifest: serde_json::Value = serde_json::from_str(&read(folder.join("manifest.json"))).unwrap();
+    assert_eq!(manifest["sessions"][0]["outcome"], "finished");
+    assert_eq!(manifest["sessions"][0]["threads"], 1);
+    assert_eq!(manifest["steps"], 15);
+    assert!(read(folder.join("loss.svg")).contains("<polyline"));
+
+    // The weights are what the last line of the log says.
+    let json = succeeds(here.path(), "eval runs/digits-mlp-rp-1 --json").out;
+    assert_eq!(column(&json, "accuracy"), accuracy[3..]);
+    assert!(succeeds(here.path(), "eval runs/digits-mlp-rp-1").out.contains("smallest angle"));
+    assert!(
+        refuses(here.path(), "eval runs/digits-mlp-rp-1 --width 2")
+            .contains("fc1.weight has shape [128, 64], [256, 64]")
+    );
+    assert!(refuses(here.path(), "eval runs/digits-mlp-rp-1 --lr 2").contains("plays no part"));
+
+    // A folder holds one run, and its settings make the same run again.
+    let again = format!("train --config {0}/config.toml --out {0}", "runs/digits-mlp-rp-1");
+    assert!(refuses(here.path(), &again).contains("holds a run already"));
+    let again = "train --config runs/digits-mlp-rp-1/config.toml --threads 2 --out other";
+    succeeds(here.path(), again);
+    let weights = |folder: &Path| fs::read(folder.join("final.safetensors")).unwrap();
+    assert_eq!(weights(&folder), weights(&here.path().join("other")), "whatever the threads");
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one_to_the_byte() {
+    let here = tempfile::tempdir().unwrap();
+    for (i, optimizer) in ["sgd", "adamw"].iter().enumerate() {
+        let settings = format!(
+            "{TINY} --optimizer {optimizer} --reg rp --reg-k 8 --reg-c 2 --reg-redraw 3 --augment crop-flip --eval-every 2 --checkpoint-every 3"
+        );
+        let (whole, parts) = (format!("whole{i}"), format!("parts{i}"));
+        succeeds(here.path(), &format!("{settings} --steps 8 --out {whole}"));
+        succeeds(here.path(), &format!("{settings} --steps 4 --out {parts}"));
+        let log = here.path().join(&parts).join("metrics.jsonl");
+        // What a crash after the checkpoint would have left behind.
+        fs::write(&log, read(&log) + "{\"step\":4,\"loss\":1").unwrap();
+        succeeds(here.path(), &format!("train --resume {parts} --steps 8 --threads 2"));
+        for file in ["metrics.jsonl", "checkpoint.safetensors", "final.safetensors"] {
+            let bytes = |folder: &str| fs::read(here.path().join(folder).join(file)).unwrap();
+            assert!(bytes(&whole) == bytes(&parts), "{optimizer}: {file} differs");
+        }
+        let manifest: serde_json::Value =
+            serde_json::from_str(&read(here.path().join(&parts).join("manifest.json"))).unwrap();
+        assert_eq!(manifest["sessions"].as_array().unwrap().len(), 2);
+        assert!(
+            refuses(here.path(), &format!("train --resume {parts} --lr 1")).contains("--lr cannot change")
+        );
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_ends_the_run_with_a_checkpoint() {
+    let here = tempfile::tempdir().unwrap();
+    let settings = format!("{TINY} --steps 100000 --out run");
+    let child = common::command()
+        .current_dir(here.path())
+        .args(settings.split_whitespace())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let log = here.path().join("run/metrics.jsonl");
+    while fs::metadata(&log).map_or(0, |m| m.len()) == 0 {
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let killed =
+        std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let last = said.lines().last().unwrap();
+    assert!(last.contains("of 100000; go on with: comhe train --resume run"), "{last}");
+    let step =
+        Archive::load(here.path().join("run/checkpoint.safetensors")).unwrap().metadata["step"].clone();
+    assert!(last.contains(&format!("stopped after step {step} ")));
+    assert!(!here.path().join("run/final.safetensors").exists());
+}
+
+#[test]
+fn a_loss_that_is_not_finite_ends_the_run_and_keeps_the_checkpoint() {
+    let here = tempfile::tempdir().unwrap();
+    let settings = format!("{TINY} --lr 1e25 --steps 50 --checkpoint-every 1 --out run");
+    let ran = comhe_in(here.path(), &settings.split_whitespace().collect::<Vec<_>>());
+    assert_eq!(ran.code, 1);
+    let line = ran.err.lines().last().unwrap();
+    assert!(line.contains(": step ") && line.contains("is not finite; the result of "), "{line}");
+    assert!(line.contains("the last good checkpoint is run/checkpoint.safetensors (step "), "{line}");
+    let checkpoint = Archive::load(here.path().join("run/checkpoint.safetensors")).unwrap();
+    assert!(checkpoint.tensors.iter().all(|(_, t)| t.is_finite()));
+    assert!(!here.path().join("run/final.safetensors").exists());
+}
+
+#[test]
+fn weights_that_do_not_fit_are_listed() {
+    let here = tempfile::tempdir().unwrap();
+    let tensors = vec![
+        ("fc1.weight".into(), Tensor::from([[1.0f32, 2.0]])),
+        ("fc9.bias".into(), Tensor::from([1.0f32])),
+    ];
+    Archive::of(tensors).save(here.path().join("w.safetensors")).unwrap();
+    let line = refuses(here.path(), &format!("{TINY} --init w.safetensors --steps 1 --out run"));
+    for part in [
+        "fc1.weight has shape [1, 2], [128, 64] is needed",
+        "fc2.bias [128] is missing",
+        "fc9.bias [1] is left over",
+    ] {
+        assert!(line.contains(part), "{line}");
+    }
+    assert!(!here.path().join("run").exists(), "nothing is left behind");
+}
+
+/// Writes data and initial weights of a fixture run, and gives the rest of the name.
+fn fixture(folder: &Path, net: &str, shape: [usize; 3], extra: &str) {
+    let [c, h, w] = shape;
+    let images = formula(&format!("{net}/images"), 80 * c * h * w);
+    let labels: Vec<i64> =
+        uniform(&format!("{net}/labels")).take(80).map(|u| (u * 10.0).floor() as i64).collect();
+    let file = fs::File::create(folder.join("data.npz")).unwrap();
+    let mut archive = npyz::npz::NpzWriter::new(std::io::BufWriter::new(file));
+    let options = npyz::zip::write::SimpleFileOptions::default();
+    for part in ["train", "test"] {
+        use npyz::WriterBuilder;
+        let dims = [80, c as u64, h as u64, w as u64];
+        let mut x = archive
+            .array(&format!("x_{part}"), options)
+            .unwrap()
+            .default_dtype()
+            .shape(&dims)
+            .begin_nd()
+            .unwrap();
+        x.extend(&images).unwrap();
+        x.finish().unwrap();
+        let mut y = archive
+            .array(&format!("y_{part}"), options)
+            .unwrap()
+            .default_dtype()
+            .shape(&[80])
+            .begin_nd()
+            .unwrap();
+        y.extend(&labels).unwrap();
+        y.finish().unwrap();
+    }
+    drop(archive);
+
+    let model = nn::models::build(net, shape, 10, 1, autograd::Key::new(0), autograd::DType::F64).unwrap();
+    let mut tensors = Vec::new();
+    nn::Module::visit(&model, &mut |name, t, kind| {
+        let f = formula(&format!("{net}/{name}"), t.numel());
+        let fan_in: usize = t.shape().iter().skip(1).product();
+        let value = |f: f64| match (kind, t.rank()) {
+            (nn::Kind::Buffer, _) => f64::from(u8::from(name.ends_with("running_var"))),
+            (_, 1) => 0.1 * f + f64::from(u8::from(name.ends_with("weight"))),
+            _ => f * (6.0 / fan_in as f64).sqrt(),
+        };
+        let values: Vec<f64> = f.into_iter().map(value).collect();
+        tensors.push((name.to_string(), Tensor::new(&values, t.shape())));
+    });
+    Archive::of(tensors).save(folder.join("init.safetensors")).unwrap();
+    succeeds(
+        folder,
+        &format!(
+            "train --dataset file:data.npz --model {net} --init init.safetensors --no-shuffle --augment none --dtype f64 \
+             --batch-size 8 --steps 10 --momentum 0.9 --weight-decay 5e-4 --schedule constant --out run {extra}"
+        ),
+    );
+}
+
+#[test]
+fn ten_steps_are_those_of_another_framework() {
+    let expected = Archive::load(fixtures().join("train.safetensors")).unwrap();
+    for (run, net, shape, extra) in [
+        ("lenet", "lenet", [1, 28, 28], "--lr 0.005"),
+        ("cnn9_hsmhe", "cnn9", [3, 32, 32], "--lr 0.05 --label-smoothing 0.01 --reg hs-mhe"),
+    ] {
+        let here = tempfile::tempdir().unwrap();
+        fixture(here.path(), net, shape, extra);
+        let log = read(here.path().join("run/metrics.jsonl"));
+        for key in ["loss", "fit", "reg", "acc"] {
+            let (found, wanted) =
+                (column(&log, key), expected.get(&format!("{run}/{key}")).unwrap().to_vec::<f64>());
+            assert_eq!(found.len(), 10);
+            for (step, (a, b)) in found.iter().zip(&wanted).enumerate() {
+                assert!((a - b).abs() <= 1e-9 * b.abs(), "{run}, step {step}, {key}: {a}, not {b}");
+            }
+        }
+        // Sum, sum of squares, and two projections of every trained tensor.
+        let weights = Archive::load(here.path().join("run/final.safetensors")).unwrap();
+        for (name, t) in &weights.tensors {
+            let full = expected.get(&format!("{run}/final/{name}.digest")).unwrap().to_vec::<f64>();
+            let v = t.to_vec::<f64>();
+            let dot = |other: &[f64]| v.iter().zip(other).map(|(a, b)| a * b).sum::<f64>();
+            let probe = |i: u8| dot(&formula(&format!("{run}/final/{name}/probe{i}"), v.len()));
+            let found = [v.iter().sum(), dot(&v), probe(0), probe(1)];
+            let scale = [full[1].sqrt(), full[1], full[1].sqrt(), full[1].sqrt()];
+            for i in 0..4 {
+                let error = (found[i] - full[i]).abs() / scale[i];
+                assert!(error < 1e-8, "{run}, {name}, digest {i}: {}, not {}", found[i], full[i]);
+            }
+        }
+    }
+}

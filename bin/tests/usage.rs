@@ -1,0 +1,141 @@
+//! A user's mistakes: one line that says what is wrong, where, and what would be right; exit code 2.
+
+mod common;
+use common::{comhe_in, npy, refuses, succeeds};
+
+use std::fs;
+
+#[test]
+fn help_on_every_level_with_examples() {
+    let here = tempfile::tempdir().unwrap();
+    for command in ["", "train", "compare", "eval", "energy", "gradcheck", "bench"] {
+        let ran = succeeds(here.path(), &format!("{command} --help"));
+        assert!(ran.out.contains("Usage: comhe") && ran.out.contains("Examples:"), "{command}: {}", ran.out);
+        assert!(ran.err.is_empty());
+    }
+    assert!(succeeds(here.path(), "bench step --help").out.contains("--batch-size"));
+    assert!(succeeds(here.path(), "--version").out.starts_with("comhe "));
+}
+
+#[test]
+fn unknown_flags_and_names_with_a_suggestion() {
+    let here = tempfile::tempdir().unwrap();
+    for (arguments, said, meant) in [
+        ("trian", "unrecognized subcommand 'trian'", "'train'"),
+        ("train --lrr 1", "unexpected argument '--lrr'", "'--lr'"),
+        ("train --model lenett", "unknown model \"lenett\"", "did you mean lenet?"),
+        ("train --dataset fashon14", "unknown data set \"fashon14\"", "did you mean fashion14?"),
+        ("train --reg hsmhe", "no regulariser \"hsmhe\"", "did you mean \"hs-mhe\"?"),
+        ("train --reg-distribution gausian", "no distribution \"gausian\"", "did you mean \"gaussian\"?"),
+        ("train --augment flp", "unknown augmentation \"flp\"", "did you mean flip?"),
+        ("train --optimizer sdg", "invalid value 'sdg'", "sgd, adam, adamw"),
+        ("train --schedule cosin", "invalid value 'cosin'", "'cosine'"),
+        ("energy a.npy --variant mhee", "no variant \"mhee\"", "did you mean mhe?"),
+        ("energy a.npy --variant bilateral", "no variant \"bilateral\"", "mhe, rp"),
+        ("gradcheck --only conv2e", "no sample \"conv2e\"", "did you mean conv2d"),
+        ("bench step --model cnn99", "unknown model \"cnn99\"", "did you mean cnn9?"),
+        ("compare --regs none,rpp", "no regulariser \"rpp\"", "did you mean \"rp\"?"),
+    ] {
+        let line = refuses(here.path(), arguments);
+        assert!(line.contains(said) && line.contains(meant), "{arguments}: {line}");
+    }
+    assert!(refuses(here.path(), "").contains("no command given"));
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn impossible_values() {
+    let here = tempfile::tempdir().unwrap();
+    for (arguments, said) in [
+        ("train --batch-size 0", "--batch-size is 0; it must be at least 1"),
+        ("train --batch-size -3", "a whole number from 0 on is needed"),
+        ("train --width 0", "--width is 0"),
+        ("train --threads 0", "--threads is 0"),
+        ("train --steps 0", "--steps is 0"),
+        ("train --steps 3 --epochs 3", "cannot be used with"),
+        ("train --reg rp --reg-k 0", "--reg-k is 0"),
+        ("train --lr -0.1", "--lr is -0.1; it must be a finite number, not negative"),
+        ("train --lr nan", "--lr is NaN"),
+        ("train --weight-decay inf", "--weight-decay is inf"),
+        ("train --momentum 1", "--momentum is 1; it must be in 0..1"),
+        ("train --label-noise 2", "--label-noise is 2; it must be in 0..=1"),
+        ("train --train-size 99999", "more than the 2000 examples"),
+        (
+            "train --model resnet20 --dataset moons --batch-size 3 --train-size 10",
+            "choose another --batch-size",
+        ),
+        ("compare --seeds 0", "--seeds is 0"),
+        ("compare --regs none,none", "names none twice"),
+        ("compare --reg mhe", "--regs names the regularisers"),
+        ("bench step --batch-size 0", "--batch-size is 0"),
+        ("bench step --repeat 0", "--repeat is 0"),
+        ("bench ops --threads 0", "--threads is 0"),
+        ("energy a.npy --s -1", "s"),
+        ("energy a.npy --variant rp --k 0", "k = 0"),
+        ("energy a.npy --projection p.npy", "belongs to --variant rp"),
+    ] {
+        let line = refuses(here.path(), arguments);
+        assert!(line.contains(said), "{arguments}: {line}");
+    }
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn files_that_cannot_be_used() {
+    let here = tempfile::tempdir().unwrap();
+    let at = here.path();
+    fs::write(at.join("bad.toml"), "lr = 0.1\nbatchsize = 3\n").unwrap();
+    fs::write(at.join("worse.toml"), "lr = 0.1\nwidth = \"two\"\n").unwrap();
+    fs::write(at.join("junk.npy"), "junk").unwrap();
+    fs::write(at.join("junk.npz"), "junk").unwrap();
+    fs::write(at.join("junk.safetensors"), "junk").unwrap();
+    fs::write(at.join("file"), "").unwrap();
+    npy(&at.join("line.npy"), &[3], &[1.0, 2.0, 3.0]);
+    npy(&at.join("nan.npy"), &[2, 2], &[1.0, 2.0, f64::NAN, 3.0]);
+    npy(&at.join("zero.npy"), &[2, 2], &[1.0, 2.0, 0.0, 0.0]);
+    npy(&at.join("good.npy"), &[2, 2], &[1.0, 2.0, 3.0, 4.0]);
+    for (arguments, said) in [
+        ("train --config bad.toml", "bad.toml: line 2: unknown key \"batchsize\"; did you mean batch-size?"),
+        ("train --config worse.toml", "worse.toml: line 2: invalid type"),
+        ("train --config none.toml", "none.toml: cannot be read"),
+        ("train --init junk.safetensors", "junk.safetensors: not a safetensors file"),
+        ("train --dataset file:junk.npz", "junk.npz"),
+        ("train --dataset images:none", "none"),
+        ("train --dataset cifar10", "expected data_batch_1.bin"),
+        ("train --dataset mnist --data-dir none", "--data-dir names the folder"),
+        ("train --out file/run", "file/run: cannot be made"),
+        ("train --resume .", "is no run folder: it has no config.toml"),
+        ("compare --out file/run", "file/run: cannot be made"),
+        ("eval none", "none: does not exist"),
+        ("eval .", "has neither final.safetensors nor checkpoint.safetensors"),
+        ("energy none.npy", "none.npy: cannot open it"),
+        ("energy file", "must end in .npy, .npz or .safetensors"),
+        ("energy junk.npy", "junk.npy: not a .npy array"),
+        ("energy junk.npz", "junk.npz: not a zip file"),
+        ("energy junk.safetensors", "junk.safetensors: not a safetensors file"),
+        ("energy line.npy", "2-d (N x d) and 4-d"),
+        ("energy nan.npy", "element [1, 0] is NaN"),
+        ("energy zero.npy --eps 0", "row 1 is zero"),
+        ("energy good.npy --tensor goood", "did you mean good?"),
+        ("energy good.npy --variant rp --projection line.npy", "expected a projection of shape [k, 2]"),
+        ("energy good.npy --grad none/g.npy", "none/g.npy: cannot be written"),
+    ] {
+        let line = refuses(at, arguments);
+        assert!(line.contains(said), "{arguments}: {line}");
+    }
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_full_disk_and_a_closed_pipe() {
+    let here = tempfile::tempdir().unwrap();
+    npy(&here.path().join("w.npy"), &[2, 2], &[1.0, 2.0, 3.0, 4.0]);
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let output =
+        common::command().current_dir(here.path()).args(["energy", "w.npy"]).stdout(full).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        String::from_utf8_lossy(&output.stderr).contains("standard output cannot be written: No space left")
+    );
+    assert_eq!(comhe_in(here.path(), &["energy", "w.npy"]).code, 0);
+}
