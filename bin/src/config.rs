@@ -11,6 +11,7 @@ use crate::failure::Failure;
 /// What a run is a function of. The texts of the fields are those of `--help`.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[group(skip)]
 pub struct Config {
     /// fashion14, digits, blobs, moons, teacher (built in); fashion-mnist, mnist, kmnist, cifar10, cifar100,
     /// cifar100-coarse (files, see --data-dir); images:DIR (one folder a class); file:DATA.npz (x_train, y_train,
@@ -221,13 +222,13 @@ impl Config {
 
     /// This configuration with every setting replaced that was given as a flag.
     pub fn with_flags(self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
-        let mut settings = table(&self);
+        let mut settings = table(&self)?;
         let given = given(matches);
         if given.iter().any(|key| key == "steps" || key == "epochs") {
             settings.remove("steps");
             settings.remove("epochs");
         }
-        settings.extend(table(flags).into_iter().filter(|(key, _)| given.contains(key)));
+        settings.extend(table(flags)?.into_iter().filter(|(key, _)| given.contains(key)));
         settings.try_into().map_err(Failure::usage)
     }
 
@@ -237,8 +238,8 @@ impl Config {
     }
 
     /// The settings as a file.
-    pub fn to_toml(&self) -> String {
-        toml::to_string(&table(self)).expect("a table of plain values")
+    pub fn to_toml(&self) -> Result<String, Failure> {
+        Ok(toml::to_string(&table(self)?).expect("a table of plain values"))
     }
 
     /// Checks what does not depend on files.
@@ -261,12 +262,6 @@ impl Config {
         let large = [("width", self.width as u64, 1024), ("threads", self.threads.unwrap_or(1) as u64, 1024)];
         if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
             return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
-        }
-        let signed = i64::MAX as u64;
-        for (name, seed) in [("seed", self.seed), ("data-seed", self.data_seed)] {
-            if seed > signed {
-                return Err(Failure::usage(format_args!("--{name} is {seed}; it can be at most {signed}")));
-            }
         }
         let rates: [(&str, f64, f64, &str); 8] = [
             ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
@@ -310,8 +305,10 @@ fn keys() -> Vec<String> {
     command.get_arguments().map(|a| a.get_id().as_str().replace('_', "-")).collect()
 }
 
-fn table(config: &Config) -> toml::Table {
-    toml::Table::try_from(config).expect("seeds fit a signed number: check() says so")
+/// The settings as TOML values, whose whole numbers are signed.
+fn table(config: &Config) -> Result<toml::Table, Failure> {
+    toml::Table::try_from(config)
+        .map_err(|_| Failure::usage(format_args!("a number is too large; it can be at most {}", i64::MAX)))
 }
 
 #[cfg(test)]
@@ -344,7 +341,7 @@ mod tests {
     fn what_is_written_reads_the_same() {
         let config =
             resolve("", &["--lr", "0.3", "--milestones", "5,9", "--reg", "rp", "--dtype", "f64"]).unwrap();
-        assert_eq!(Config::parse(&config.to_toml(), Path::new("a.toml")).unwrap(), config);
+        assert_eq!(Config::parse(&config.to_toml().unwrap(), Path::new("a.toml")).unwrap(), config);
     }
 
     #[test]
@@ -388,7 +385,8 @@ mod tests {
         assert!(line(&["--label-noise", "1.5"]).contains("0..=1"));
         assert!(line(&["--milestones", "9,5"]).contains("[9, 5]"));
         assert!(line(&["--schedule", "cosine", "--milestones", "9"]).contains("belong to"));
-        assert!(line(&["--seed", "18446744073709551615"]).contains("at most 9223372036854775807"));
+        let large = resolve("", &["--seed", "18446744073709551615"]).unwrap_err();
+        assert!(large.message().unwrap().contains("at most 9223372036854775807"));
         assert!(resolve("steps = 3\nepochs = 4", &[]).unwrap().check().is_err());
     }
 }

@@ -129,7 +129,7 @@ pub fn checkpoint(path: &Path) -> Result<Archive, Failure> {
 impl RunFolder {
     /// Begins a run in a folder that was prepared.
     pub fn create(path: &Path, config: &Config) -> Result<RunFolder, Failure> {
-        write_atomic(&path.join(CONFIG), config.to_toml().as_bytes())?;
+        write_atomic(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
         let file = path.join(METRICS);
         let metrics = File::create(&file).map_err(|e| unwritten(&file, &e))?;
         Ok(RunFolder { path: path.to_path_buf(), metrics: BufWriter::new(metrics), logged: 0 })
@@ -156,7 +156,7 @@ impl RunFolder {
             Ok(metrics)
         };
         let metrics = cut().map_err(|e| Failure::place(&file, format_args!("cannot go on: {e}")))?;
-        write_atomic(&path.join(CONFIG), config.to_toml().as_bytes())?;
+        write_atomic(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
         Ok(RunFolder { path: path.to_path_buf(), metrics: BufWriter::new(metrics), logged })
     }
 

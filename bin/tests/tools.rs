@@ -12,8 +12,8 @@ fn values(text: &str) -> Vec<Value> {
 #[test]
 fn a_comparison_is_paired_and_says_what_it_compared() {
     let here = tempfile::tempdir().unwrap();
-    let tiny = "compare --dataset digits --model mlp --train-size 200 --batch-size 50 --epochs 2 --seeds 3 --reg-k 8 --reg-c 2";
-    let ran = succeeds(here.path(), &format!("{tiny} --out cmp"));
+    let tiny = "compare --dataset digits --model mlp --train-size 200 --batch-size 50 --epochs 2 --reg-k 8 --reg-c 2";
+    let ran = succeeds(here.path(), &format!("{tiny} --seeds 3 --out cmp"));
     assert!(ran.out.contains("20 % label noise") && ran.out.contains("3 seeds"), "{}", ran.out);
     assert!(ran.err.contains("run 12/12"));
     let last: Vec<&str> = ran.out.lines().rev().take(4).collect();
@@ -42,7 +42,9 @@ fn a_comparison_is_paired_and_says_what_it_compared() {
         }
     }
     assert!(std::fs::read_to_string(here.path().join("cmp/compare.md")).unwrap().contains("| hs-mhe"));
-    assert!(refuses(here.path(), &format!("{tiny} --out cmp")).contains("holds a comparison already"));
+    assert!(
+        refuses(here.path(), &format!("{tiny} --seeds 3 --out cmp")).contains("holds a comparison already")
+    );
     let json = succeeds(here.path(), &format!("{tiny} --regs none,rp --seeds 1 --json")).out;
     assert_eq!(values(&json)[0]["rows"][1]["reg"], "rp");
 }

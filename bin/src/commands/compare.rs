@@ -19,6 +19,7 @@ use crate::{data, penalty, stop, system};
 
 /// The main experiment: the same network on the same data under several regularisers and seeds
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(
     mut_arg("label_noise", |arg| arg.default_value("0.2")),
     mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 12]")),
@@ -177,7 +178,7 @@ impl Compare {
         let mut runs = Vec::new();
         for i in 0..self.seeds {
             for reg in &self.regs {
-                let config = Config { reg: reg.clone(), seed: config.seed + i, ..config.clone() };
+                let config = Config { reg: reg.clone(), seed: config.seed.wrapping_add(i), ..config.clone() };
                 let run = one(&config, dataset)
                     .map_err(|e| match e.message() {
                         Some(text) => {

@@ -122,12 +122,15 @@ impl EnergyOf {
         let dtype = if self.dtype == Precision::F32 { DType::F32 } else { DType::F64 };
         let given = self.projection.as_deref().map(|path| tensor_file::read_npy(path, dtype)).transpose()?;
 
-        let tensors = self.chosen()?;
+        let (tensors, skipped) = self.chosen()?;
         if self.grad.is_some() && tensors.len() != 1 {
             return Err(Failure::usage(format_args!(
                 "--grad is for one tensor; choose with --tensor among {}",
                 tensors.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>().join(", ")
             )));
+        }
+        if !skipped.is_empty() {
+            eprintln!("skipped (neither 2-d nor 4-d): {}", skipped.join(", "));
         }
         for (name, tensor) in &tensors {
             let w = tensor.to_dtype(dtype).requires_grad();
@@ -141,18 +144,17 @@ impl EnergyOf {
                 }
             }
             .map_err(place)?;
+            if let Some(path) = &self.grad {
+                tensor_file::write_npy(path, &value.grad(&[&w]).remove(0))?;
+            }
             let n = w.shape()[0];
             output::json(&Line { tensor: name, n, d, variant: &self.variant, energy: value.item() })?;
-            if let Some(path) = &self.grad {
-                let gradient = value.grad(&[&w]).remove(0);
-                tensor_file::write_npy(path, &gradient)?;
-            }
         }
         Ok(())
     }
 
-    /// The tensors that are asked for and can be rows of neurons; the others are named on standard error.
-    fn chosen(&self) -> Result<Vec<(String, Tensor)>, Failure> {
+    /// The tensors that are asked for and can be rows of neurons, and the names of the others.
+    fn chosen(&self) -> Result<(Vec<(String, Tensor)>, Vec<String>), Failure> {
         let all = tensor_file::read(&self.file)?;
         let fits = |t: &Tensor| [2, 4].contains(&t.rank());
         let rule = "2-d (N x d) and 4-d (C_out x C_in x kh x kw) tensors have an energy";
@@ -167,16 +169,13 @@ impl EnergyOf {
                     format_args!("tensor {name} has shape {}; {rule}", t.shape()),
                 ));
             }
-            return Ok(vec![(name.clone(), t.clone())]);
+            return Ok((vec![(name.clone(), t.clone())], Vec::new()));
         }
         let (chosen, skipped): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, t)| fits(t));
         let skipped: Vec<String> = skipped.iter().map(|(name, t)| format!("{name} {}", t.shape())).collect();
         if chosen.is_empty() {
             return Err(Failure::place(&self.file, format_args!("{rule}; it holds {}", skipped.join(", "))));
         }
-        if !skipped.is_empty() {
-            eprintln!("skipped (neither 2-d nor 4-d): {}", skipped.join(", "));
-        }
-        Ok(chosen)
+        Ok((chosen, skipped))
     }
 }

@@ -15,6 +15,7 @@ use crate::{data, penalty, setup};
 
 /// Accuracy, confusion matrix and energies of trained weights on the test images
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(after_help = "Examples:
   comhe eval runs/fashion14-lenet-none-1                   a run folder: its last weights
   comhe eval weights.safetensors --model cnn9 --width 2 --dataset cifar10 --data-dir data

@@ -17,6 +17,7 @@ use crate::{data, output, penalty, stop, system};
 
 /// Train one network; every flag can also come from a TOML file
 #[derive(Args, Debug)]
+#[group(skip)]
 #[command(after_help = "Examples:
   comhe train                                        a small net on built-in images
   comhe train --reg rp --seed 3 --out runs/rp3       with RP-CoMHE
@@ -67,19 +68,15 @@ impl Train {
         let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&name(&config)));
         // What needs no data comes first: a wrong name should not leave a folder behind.
         setup::objective(&config)?;
-        let existed = path.exists();
+        let made: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
         run_folder::prepare(&path)?;
-        let made = Setup::new(&config).and_then(|setup| Ok((setup, RunFolder::create(&path, &config)?)));
-        match made {
-            Ok((setup, folder)) => Ok((setup, folder, config)),
-            Err(failure) => {
-                if !existed {
-                    // Only succeeds if it is empty, which is all that was asked.
-                    let _ = std::fs::remove_dir(&path);
-                }
-                Err(failure)
-            }
+        let begun = Setup::new(&config).and_then(|setup| Ok((setup, RunFolder::create(&path, &config)?)));
+        if begun.is_err() {
+            // Only succeeds on empty folders, which is all that was asked.
+            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
         }
+        let (setup, folder) = begun?;
+        Ok((setup, folder, config))
     }
 
     fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config), Failure> {

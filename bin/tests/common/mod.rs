@@ -78,13 +78,45 @@ pub fn fixtures() -> std::path::PathBuf {
 
 /// A .npy file of doubles.
 pub fn npy(path: &Path, shape: &[usize], values: &[f64]) {
+    std::fs::write(path, npy_bytes("<f8", shape, values.iter().flat_map(|v| v.to_le_bytes()))).unwrap();
+}
+
+/// The bytes of a .npy file of an element type.
+pub fn npy_bytes(descr: &str, shape: &[usize], data: impl Iterator<Item = u8>) -> Vec<u8> {
     let dims: String = shape.iter().map(|d| format!("{d}, ")).collect();
-    let mut header = format!("{{'descr': '<f8', 'fortran_order': False, 'shape': ({dims}), }}");
+    let mut header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({dims}), }}");
     header.push_str(&" ".repeat(63 - (10 + header.len()) % 64));
     header.push('\n');
     let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
     bytes.extend((header.len() as u16).to_le_bytes());
     bytes.extend(header.bytes());
-    bytes.extend(values.iter().flat_map(|v| v.to_le_bytes()));
-    std::fs::write(path, bytes).unwrap();
+    bytes.extend(data);
+    bytes
+}
+
+/// A zip file of stored entries, which a .npz is.
+pub fn zip(path: &Path, entries: &[(&str, Vec<u8>)]) {
+    let (mut file, mut directory) = (Vec::new(), Vec::new());
+    for (name, data) in entries {
+        let mut crc = flate2::Crc::new();
+        crc.update(data);
+        let offset = file.len() as u32;
+        // Version, flags, method, time, date; checksum; sizes; lengths of name and extra.
+        let mut header = [20u16, 0, 0, 0, 0].map(u16::to_le_bytes).concat();
+        let numbers = [crc.sum(), data.len() as u32, data.len() as u32, name.len() as u32];
+        header.extend(numbers.map(u32::to_le_bytes).concat());
+        file.extend(b"PK\x03\x04");
+        file.extend(&header);
+        file.extend(name.bytes().chain(data.iter().copied()));
+        directory.extend(b"PK\x01\x02\x14\x00");
+        directory.extend(&header);
+        directory.extend([0; 10]);
+        directory.extend(offset.to_le_bytes());
+        directory.extend(name.bytes());
+    }
+    let count = (entries.len() as u16).to_le_bytes();
+    let end = [directory.len() as u32, file.len() as u32].map(u32::to_le_bytes).concat();
+    file.extend(&directory);
+    file.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count, &end, &[0, 0]].concat());
+    std::fs::write(path, file).unwrap();
 }
