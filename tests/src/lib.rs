@@ -109,7 +109,10 @@ impl Fixtures {
         if !wants_second {
             return self.all_compared(case, &known);
         }
-        let q = recorded.iter().map(|d| (d * d).sum(..)).reduce(|a, b| a + b).expect("inputs");
+        // A leaf that Q does not depend on has gradient 0; the engine would call it an error.
+        let nothing = leaves.iter().chain([&g]).map(|x| (x * 0.0).sum(..));
+        let squares = recorded.iter().map(|d| (d * d).sum(..));
+        let q = squares.chain(nothing).reduce(|a, b| a + b).expect("inputs");
         for ((name, _), leaf) in inputs.iter().zip(&leaves) {
             let name = format!("q{name}");
             if has(&name) {
