@@ -25,7 +25,7 @@ pub fn to_json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("the values here have string keys")
 }
 
-/// A table of text; columns whose cells all start as numbers do are flush right.
+/// A table of text; columns whose cells are empty or start as numbers do are flush right.
 #[derive(Clone, Debug)]
 pub struct Table {
     head: Vec<String>,
@@ -74,7 +74,9 @@ impl Table {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let numeric = |cell: &String| cell.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+        let numeric = |cell: &String| {
+            cell.is_empty() || cell.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+        };
         let column = |i: usize| {
             let cells = || self.rows.iter().map(|row| &row[i]);
             let width = cells().chain([&self.head[i]]).map(|cell| cell.chars().count()).max().unwrap_or(0);

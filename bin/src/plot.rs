@@ -101,7 +101,8 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 fn range(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
     let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[l, h], v| [l.min(v), h.max(v)]);
     let least = 1e-9 * low.abs().max(1.0);
-    (low <= high).then(|| if high - low < least { [low - least, high + least] } else { [low, high] })
+    let apart = if high - low < least { [low - least, high + least] } else { [low, high] };
+    (low <= high).then_some(apart)
 }
 
 /// Round numbers between two values, five or so: 1, 2 or 5 times a power of ten apart.

@@ -21,7 +21,10 @@ use crate::{setup, system};
 #[command(after_help = "Examples:
   comhe bench step --model cnn9 --batch-size 128 --json
   comhe bench step --model lenet --reg rp --threads 1
-  comhe bench ops --threads 2")]
+  comhe bench ops --threads 2
+
+Convolutions count as sums of products: where Winograd's algorithm does with fewer, GFLOP/s can
+exceed what the machine has.")]
 pub struct Bench {
     #[command(subcommand)]
     what: What,
@@ -270,7 +273,7 @@ impl OpsBench {
         let x = Tensor::normal(shape, DType::F32, Key::new(1)).requires_grad();
         let mut norm = BatchNorm::new(64, DType::F32);
         let pool = MaxPool2d::new(2);
-        let mut layers: [(&str, Box<dyn FnMut() -> Tensor + '_>); 3] = [
+        let mut layers: [(&str, Layer<'_>); 3] = [
             (
                 "batch norm, relu",
                 Box::new(|| {
@@ -294,6 +297,9 @@ impl OpsBench {
 
 /// Times an operation of a name and a number of floating-point operations.
 type Timed<'a> = dyn FnMut(String, f64, &mut dyn FnMut()) -> Result<(), Failure> + 'a;
+
+/// Computes a layer's output.
+type Layer<'a> = Box<dyn FnMut() -> Tensor + 'a>;
 
 /// Ten thousand operations on eight elements, forward and backward: what an operation costs apart from its work.
 fn chain(time: &mut Timed) -> Result<(), Failure> {

@@ -9,7 +9,7 @@ use nn::{Outcome, evaluate, write_atomic};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::config::{Config, given};
+use crate::config::{Config, Optimizer, given};
 use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::run_folder::{LayerLine, writable};
@@ -22,7 +22,9 @@ use crate::{data, penalty, stop, system};
 #[group(skip)]
 #[command(
     mut_arg("label_noise", |arg| arg.default_value("0.2")),
-    mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 12]")),
+    mut_arg("lr", |arg| arg.help("Learning rate [default: sgd 0.02, adam and adamw 0.001]")),
+    mut_arg("schedule", |arg| arg.default_value("cosine")),
+    mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 20]")),
     mut_arg("seed", |arg| arg.help("The first seed: initial weights, order and projections follow from it")),
     mut_arg("reg", |arg| arg.hide(true)),
     mut_arg("eval_every", |arg| arg.hide(true)),
@@ -35,7 +37,8 @@ use crate::{data, penalty, stop, system};
 By default a fifth of the training labels are wrong: on clean, easy data no regulariser has
 anything to do. Test labels are never changed. All runs of a seed start from the same weights
 and see the same batches, so that differences to the first regulariser are paired; their
-intervals are 95 % intervals of the mean by Student's t."
+intervals are 95 % intervals of the mean by Student's t. The default learning rate suits the
+net without a regulariser."
 )]
 pub struct Compare {
     /// The regularisers, the baseline first
@@ -54,8 +57,10 @@ pub struct Compare {
     settings: Config,
 }
 
-/// Passes over the data of a run, unless told.
-const EPOCHS: u64 = 12;
+/// Passes over the data of a run, unless told: twenty runs of lenet in two minutes on two cores.
+const EPOCHS: u64 = 20;
+/// The learning rate of SGD, unless told: of 0.01, 0.02, 0.05 and 0.1 the best without a regulariser.
+const RATE: f64 = 0.02;
 
 /// One trained network.
 #[derive(Serialize)]
@@ -160,6 +165,9 @@ impl Compare {
         let mut config = self.settings.clone();
         if config.steps.is_none() && config.epochs.is_none() {
             config.epochs = Some(EPOCHS);
+        }
+        if config.lr.is_none() && config.optimizer == Optimizer::Sgd {
+            config.lr = Some(RATE);
         }
         config.check()?;
         config.lr = Some(config.rate());
@@ -283,9 +291,10 @@ fn about(config: &Config, dataset: &Dataset, regs: &[String], seeds: u64) -> Vec
             config.model, config.width, dataset.name
         ),
         format!(
-            "{length} of batches of {}, {optimizer} at {}, weight decay {}, {} seeds from {} on.",
+            "{length} of batches of {}, {optimizer} at {} ({}), weight decay {}, {} seeds from {} on.",
             config.batch_size,
             config.rate(),
+            format!("{:?}", config.schedule).to_lowercase(),
             config.weight_decay,
             seeds,
             config.seed

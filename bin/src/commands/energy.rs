@@ -91,6 +91,9 @@ struct Line<'a> {
     energy: f64,
 }
 
+/// A tensor of a file, with its name.
+type Named = (String, Tensor);
+
 /// The variants that can be computed.
 const VARIANTS: [&str; 2] = ["mhe", "rp"];
 
@@ -154,7 +157,7 @@ impl EnergyOf {
     }
 
     /// The tensors that are asked for and can be rows of neurons, and the names of the others.
-    fn chosen(&self) -> Result<(Vec<(String, Tensor)>, Vec<String>), Failure> {
+    fn chosen(&self) -> Result<(Vec<Named>, Vec<String>), Failure> {
         let all = tensor_file::read(&self.file)?;
         let fits = |t: &Tensor| [2, 4].contains(&t.rank());
         let rule = "2-d (N x d) and 4-d (C_out x C_in x kh x kw) tensors have an energy";
