@@ -296,6 +296,9 @@ impl fmt::Display for Group {
     }
 }
 
+/// A function of some tensors, as a table can hold it.
+type Function = dyn Fn(&[Tensor]) -> Tensor + Send + Sync;
+
 /// A function and inputs at which its gradients can be checked. Every operation comes with some.
 #[derive(Clone)]
 pub struct Sample {
@@ -306,7 +309,7 @@ pub struct Sample {
     /// What kind of thing it is.
     pub group: Group,
     inputs: Vec<Input>,
-    f: Arc<dyn Fn(&[Tensor]) -> Tensor + Send + Sync>,
+    f: Arc<Function>,
 }
 
 impl Sample {

@@ -57,7 +57,7 @@ struct Watch {
 /// let found = detect_anomaly(|| x.sqrt().sum(..).backward()).err().unwrap();
 /// assert!(found.backward && found.op == "sqrt");
 /// ```
-pub fn detect_anomaly<R>(f: impl FnOnce() -> R) -> Result<R, Anomaly> {
+pub fn detect_anomaly<R>(f: impl FnOnce() -> R) -> Result<R, Box<Anomaly>> {
     /// Puts the outer watch back, also when `f` panics.
     struct Restore(Option<Watch>);
     impl Drop for Restore {
@@ -71,7 +71,7 @@ pub fn detect_anomaly<R>(f: impl FnOnce() -> R) -> Result<R, Anomaly> {
     let first = WATCH.with(|w| w.borrow_mut().take()).and_then(|w| w.first);
     drop(restore);
     match first {
-        Some(anomaly) => Err(anomaly),
+        Some(anomaly) => Err(Box::new(anomaly)),
         None => Ok(result),
     }
 }

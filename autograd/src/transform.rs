@@ -137,7 +137,7 @@ pub fn hvp(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor], vectors: &[Tensor]
 /// ```
 /// use autograd::{Tensor, transform::jacobian};
 /// let j = jacobian(|x| x[0].sum(1), &Tensor::from([[1.0, 2.0], [3.0, 4.0]]));
-/// assert_eq!(j.shape(), &[2, 2, 2].into());
+/// assert_eq!(*j.shape(), [2, 2, 2]);
 /// assert_eq!(j.to_vec::<f64>(), [1.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0, 1.0]);
 /// ```
 ///

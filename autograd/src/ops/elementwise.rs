@@ -130,7 +130,7 @@ impl Unary for LeakyRelu {
     }
 }
 
-/// x, but at least lo and at most hi; derivative 1 inside and at the ends, else 0
+/// x, but at least lo and at most hi; derivative 1 strictly inside, else 0
 #[derive(Clone, Copy, Debug)]
 struct Clamp {
     lo: f64,
@@ -145,9 +145,8 @@ impl Unary for Clamp {
     }
     #[inline(always)]
     fn d<R: Real>(&self, x: R, _: R) -> R {
-        let below = (x.c(self.lo) - x.clone()).step();
-        let above = (x.clone() - x.c(self.hi)).step();
-        (x.c(1.0) - below) * (x.c(1.0) - above)
+        let (lo, hi) = (x.c(self.lo), x.c(self.hi));
+        (x.clone() - lo).step() * (hi - x).step()
     }
 }
 
@@ -222,7 +221,7 @@ impl Tensor {
         unary(LeakyRelu(slope), self.clone())
     }
 
-    /// At least `lo`, at most `hi`. The derivative is 1 inside and at both ends.
+    /// At least `lo`, at most `hi`. The derivative is 1 strictly inside and 0 elsewhere, as in PyTorch.
     ///
     /// # Panics
     /// If `lo` > `hi` or either is NaN.
@@ -313,7 +312,7 @@ mod tests {
         assert_eq!(first_and_second(|x| x.relu(), 0.0), [0.0, 0.0, 0.0]);
         assert_eq!(first_and_second(|x| x.abs(), 0.0), [0.0, 0.0, 0.0]);
         assert_eq!(first_and_second(|x| x.leaky_relu(0.1), 0.0), [0.0, 0.1, 0.0]);
-        assert_eq!(first_and_second(|x| x.clamp(-1.0, 1.0), 1.0), [1.0, 1.0, 0.0]);
+        assert_eq!(first_and_second(|x| x.clamp(-1.0, 1.0), 1.0), [1.0, 0.0, 0.0]);
         assert_eq!(first_and_second(|x| x.powf(0.0), 0.0), [1.0, 0.0, 0.0]);
         assert_eq!(first_and_second(|x| x.powf(1.0), 0.0), [0.0, 1.0, 0.0]);
         assert_eq!(first_and_second(|x| x.powf(2.0), 0.0), [0.0, 0.0, 2.0]);

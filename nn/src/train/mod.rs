@@ -183,7 +183,7 @@ impl Trainer {
                     })
                 });
                 self.model = before;
-                Err(Error::NotFinite { step, what, anomaly: again.err().map(Box::new) })
+                Err(Error::NotFinite { step, what, anomaly: again.err() })
             }
             Err(error) => {
                 self.model = before;
