@@ -183,8 +183,8 @@ fn from_f16(half: u16) -> f32 {
     }
 }
 
-/// Writes a file so that nobody, at any moment and after any crash, finds half of it: the bytes go to a temporary
-/// file in the same folder, which takes the name once they are on the disk.
+/// Writes a file so that nobody, at any moment and after any crash, finds half of it: the bytes go to a
+/// temporary file in the same folder, which takes the name once they are on the disk.
 ///
 /// # Errors
 /// If the folder is missing or not writable, or the disk is full; the file that was there is then untouched.
@@ -196,7 +196,8 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        // The new name itself is on the disk only once the folder is; not every system lets a folder be opened.
+        // The new name itself is on the disk only once the folder is; not every system lets a folder be
+        // opened.
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
     };

@@ -13,7 +13,8 @@ pub enum Fan {
 
 /// A distribution of starting weights.
 ///
-/// A weight has shape [out, in, kernel...]; its fan-in is in times the kernel's size, its fan-out out times it.
+/// A weight has shape [out, in, kernel...]; its fan-in is in times the kernel's size, its fan-out out times
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
     /// Normal with variance 2 / fan, for ReLU (He et al. 2015, arXiv 1502.01852).
@@ -28,8 +29,8 @@ pub enum Init {
     LeCunNormal,
     /// Uniform with variance 1 / fan-in.
     LeCunUniform,
-    /// A uniformly drawn orthogonal matrix times the gain: orthonormal rows of length fan-in, or columns if there
-    /// are more rows (Saxe et al. 2014, arXiv 1312.6120).
+    /// A uniformly drawn orthogonal matrix times the gain: orthonormal rows of length fan-in, or columns if
+    /// there are more rows (Saxe et al. 2014, arXiv 1312.6120).
     Orthogonal(f64),
     /// Normal with mean 0 and this standard deviation.
     Normal(f64),
@@ -141,7 +142,8 @@ mod tests {
         ] {
             for dtype in [DType::F32, DType::F64] {
                 let [mean, measured] = moments(&init.draw(&shape, dtype, Key::new(1)));
-                // Of 18,432 draws the variance has a standard error of 1 %, the mean one of 0.7 % of the deviation.
+                // Of 18,432 draws the variance has a standard error of 1 %, the mean one of 0.7 % of the
+                // deviation.
                 assert!((measured / variance - 1.0).abs() < 0.05, "{init:?}: {measured}, not {variance}");
                 assert!(mean.abs() < 0.035 * variance.sqrt(), "{init:?}: mean {mean}");
             }

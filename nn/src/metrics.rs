@@ -1,7 +1,7 @@
 //! How good predictions are.
 //!
-//! Logits are [N, classes], labels N class numbers. The predicted class is the one with the largest logit, the
-//! first of equals. A row with NaN in it counts as wrong.
+//! Logits are [N, classes], labels N class numbers. The predicted class is the one with the largest logit,
+//! the first of equals. A row with NaN in it counts as wrong.
 
 use std::fmt;
 
@@ -123,13 +123,15 @@ impl ConfusionMatrix {
         (0..self.classes).map(|c| self.count(c, c)).sum::<u64>() as f64 / self.total() as f64
     }
 
-    /// The part of each class's items that were predicted to be of it (recall); NaN for a class without items.
+    /// The part of each class's items that were predicted to be of it (recall); NaN for a class without
+    /// items.
     pub fn recall(&self) -> Vec<f64> {
         let row = |c: usize| (0..self.classes).map(|p| self.count(c, p)).sum::<u64>();
         (0..self.classes).map(|c| self.count(c, c) as f64 / row(c) as f64).collect()
     }
 
-    /// The part of the predictions of each class that were right (precision); NaN for a class never predicted.
+    /// The part of the predictions of each class that were right (precision); NaN for a class never
+    /// predicted.
     pub fn precision(&self) -> Vec<f64> {
         let column = |c: usize| (0..self.classes).map(|l| self.count(l, c)).sum::<u64>();
         (0..self.classes).map(|c| self.count(c, c) as f64 / column(c) as f64).collect()

@@ -49,8 +49,9 @@ pub type Change<'f, 'a> = &'f mut dyn FnMut(&str, &'a mut Tensor, Kind);
 
 /// A function with named tensors: a layer, a block, a network.
 ///
-/// Modules are plain values: cloning one gives an independent model that shares its numbers until one of the two
-/// is changed. The two visitors come from [`tensors!`](crate::tensors), which takes the fields of the struct:
+/// Modules are plain values: cloning one gives an independent model that shares its numbers until one of the
+/// two is changed. The two visitors come from [`tensors!`](crate::tensors), which takes the fields of the
+/// struct:
 ///
 /// ```
 /// use autograd::{DType, Key, Shape, Tensor};
@@ -135,8 +136,9 @@ pub trait Module: CloneModule + Send + Sync {
         list
     }
 
-    /// Draws every weight (a parameter with at least two axes) by `init`, from the key and its own name: adding
-    /// a layer does not change the others. Biases and the parameters of norms keep what they were made with.
+    /// Draws every weight (a parameter with at least two axes) by `init`, from the key and its own name:
+    /// adding a layer does not change the others. Biases and the parameters of norms keep what they were made
+    /// with.
     fn initialise(&mut self, init: Init, key: Key) {
         self.visit_mut(&mut |name, t, kind| {
             if kind == Kind::Parameter && t.rank() >= 2 {
@@ -145,8 +147,8 @@ pub trait Module: CloneModule + Send + Sync {
         });
     }
 
-    /// The same model with each parameter replaced by `f` of it. The results may depend on anything, on the old
-    /// parameters for example: a step of gradient descent that is itself differentiated.
+    /// The same model with each parameter replaced by `f` of it. The results may depend on anything, on the
+    /// old parameters for example: a step of gradient descent that is itself differentiated.
     ///
     /// # Panics
     /// If `f` changes a shape.
@@ -216,8 +218,8 @@ pub fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
 }
 
-/// The two visitors of a [`Module`](crate::Module) from its fields, in the order of the forward pass: `parameter`
-/// and `buffer` are tensors, `optional` is an `Option` of a parameter, `child` a module.
+/// The two visitors of a [`Module`](crate::Module) from its fields, in the order of the forward pass:
+/// `parameter` and `buffer` are tensors, `optional` is an `Option` of a parameter, `child` a module.
 #[macro_export]
 macro_rules! tensors {
     ($($kind:ident $field:ident),* $(,)?) => {

@@ -11,8 +11,8 @@ use crate::module::{Context, Kind, Module};
 
 /// Samples of every layer and of every family of models: functions of the input and of all parameters.
 ///
-/// Those of models ([`Group::Model`]) are for f64. Between the kinks of their thousands of ReLUs and maxima there
-/// is no room for a difference quotient that f32 could resolve.
+/// Those of models ([`Group::Model`]) are for f64. Between the kinks of their thousands of ReLUs and maxima
+/// there is no room for a difference quotient that f32 could resolve.
 pub fn samples() -> Vec<Sample> {
     let mut list = layers();
     list.extend(networks());
@@ -116,8 +116,8 @@ fn networks() -> Vec<Sample> {
     ]
 }
 
-/// Batch norms that leave each channel well above or well below the kink of the ReLU behind it. Those at the end
-/// of a residual block are all above: something positive is added to them.
+/// Batch norms that leave each channel well above or well below the kink of the ReLU behind it. Those at the
+/// end of a residual block are all above: something positive is added to them.
 fn away_from_kinks(name: &str, t: &mut Tensor, kind: Kind) {
     if kind == Kind::Parameter && name.contains("bn") {
         let sign = |i: usize| if i.is_multiple_of(2) || name.contains(".bn2.") { 1.0 } else { -1.0 };

@@ -10,7 +10,8 @@ use crate::module::Module;
 /// PyTorch's counter of batches, which nothing here depends on.
 const COUNTER: &str = "num_batches_tracked";
 
-/// Replaces every tensor of `model` by the one of its name, converted to its dtype. The leaves stay the same leaves.
+/// Replaces every tensor of `model` by the one of its name, converted to its dtype. The leaves stay the same
+/// leaves.
 ///
 /// A state dict of PyTorch loads as it is: its `num_batches_tracked` entries are passed over.
 ///

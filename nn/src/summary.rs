@@ -7,7 +7,8 @@ use autograd::Shape;
 use crate::error::Error;
 use crate::module::Module;
 
-/// One line a layer, in the order of the forward pass. Shapes and FLOPs are those of the batch it was made for.
+/// One line a layer, in the order of the forward pass. Shapes and FLOPs are those of the batch it was made
+/// for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// The lines.

@@ -8,7 +8,8 @@ use crate::module::{Context, Module};
 use crate::summary::Summary;
 use crate::tensors;
 
-/// Convolution with learnt filters: input [N, C, H, W], weight [K, C / groups, k, k], `bias` with K elements, output [N, K, H', W'].
+/// Convolution with learnt filters: input [N, C, H, W], weight [K, C / groups, k, k], `bias` with K elements,
+/// output [N, K, H', W'].
 #[derive(Clone, Debug)]
 pub struct Conv2d {
     /// One filter for each output channel.

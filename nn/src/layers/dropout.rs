@@ -7,8 +7,8 @@ use crate::module::{Context, Module};
 use crate::summary::Summary;
 use crate::tensors;
 
-/// In training, sets each element to 0 with probability p and divides the others by 1 - p; otherwise does nothing
-/// (Srivastava et al. 2014).
+/// In training, sets each element to 0 with probability p and divides the others by 1 - p; otherwise does
+/// nothing (Srivastava et al. 2014).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
     /// The probability of losing an element.

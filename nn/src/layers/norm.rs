@@ -8,8 +8,8 @@ use crate::module::{Context, Module};
 use crate::summary::Summary;
 use crate::tensors;
 
-/// Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) of [N, C] or [N, C, H, W], a channel at a time:
-/// y = weight (x - mean) / sqrt(var + eps) + bias.
+/// Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) of [N, C] or [N, C, H, W], a channel at a
+/// time: y = weight (x - mean) / sqrt(var + eps) + bias.
 ///
 /// In training mean and biased variance are those of the batch, and the running statistics, which evaluation
 /// uses, move towards them: new = (1 - momentum) old + momentum batch, with the unbiased variance.
@@ -79,8 +79,8 @@ impl Module for BatchNorm {
     }
 }
 
-/// Layer normalisation (Ba et al. 2016, arXiv 1607.06450): each item brought to mean 0 and variance 1 over the
-/// last axes, then scaled and shifted element by element.
+/// Layer normalisation (Ba et al. 2016, arXiv 1607.06450): each item brought to mean 0 and variance 1 over
+/// the last axes, then scaled and shifted element by element.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     /// Multiplies each element of an item.
@@ -115,8 +115,8 @@ impl Module for LayerNorm {
     }
 }
 
-/// Group normalisation (Wu and He 2018, arXiv 1803.08494): each group of channels of an item brought to mean 0
-/// and variance 1, then each channel scaled and shifted.
+/// Group normalisation (Wu and He 2018, arXiv 1803.08494): each group of channels of an item brought to mean
+/// 0 and variance 1, then each channel scaled and shifted.
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
     /// Multiplies each channel.

@@ -3,8 +3,8 @@
 use super::Blueprint;
 use crate::layers::{Activation, BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Sequential};
 
-/// Three blocks of `depth` times [3x3 conv without bias, BN, ReLU] with 16, 32 and 64 width filters and a 2x2 max
-/// pool after each, then fc1 with 64 width neurons and nothing between it and fc2.
+/// Three blocks of `depth` times [3x3 conv without bias, BN, ReLU] with 16, 32 and 64 width filters and a 2x2
+/// max pool after each, then fc1 with 64 width neurons and nothing between it and fc2.
 pub(super) fn layers(b: Blueprint, depth: usize) -> Sequential {
     let [mut channels, h, w] = b.input;
     let mut net = Sequential::new();

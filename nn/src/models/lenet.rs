@@ -3,8 +3,8 @@
 use super::Blueprint;
 use crate::layers::{Activation, Conv2d, Flatten, Linear, MaxPool2d, Sequential};
 
-/// Two times [5x5 conv, ReLU, 2x2 max pool] with 32 width and 64 width filters, then fc1 with 128 width neurons and
-/// ReLU, then fc2.
+/// Two times [5x5 conv, ReLU, 2x2 max pool] with 32 width and 64 width filters, then fc1 with 128 width
+/// neurons and ReLU, then fc2.
 pub(super) fn layers(b: Blueprint) -> Sequential {
     let [channels, h, w] = b.input;
     let (first, second, hidden) = (32 * b.width, 64 * b.width, 128 * b.width);

@@ -49,8 +49,8 @@ pub struct Weight {
 }
 
 impl Model {
-    /// The weights of convolutions and fully connected layers, in the order of the forward pass: the parameters
-    /// with at least two axes. The last with exactly two is the classifier's.
+    /// The weights of convolutions and fully connected layers, in the order of the forward pass: the
+    /// parameters with at least two axes. The last with exactly two is the classifier's.
     pub fn weights(&self) -> Vec<Weight> {
         let role = |t: &Tensor| if t.rank() == 2 { Role::Hidden } else { Role::Conv };
         let mut weights: Vec<Weight> = self
@@ -113,8 +113,8 @@ struct Blueprint {
 /// Makes a network by name, with He-normal weights drawn from `key`.
 ///
 /// `input` is the shape [C, H, W] of an image. `width` scales the number of filters: 16 width, 32 width and
-/// 64 width for `cnn*` and `resnet*` (the usual ResNets have width 1); 32 width and 64 width for `lenet`, 128 width
-/// neurons for `mlp`.
+/// 64 width for `cnn*` and `resnet*` (the usual ResNets have width 1); 32 width and 64 width for `lenet`, 128
+/// width neurons for `mlp`.
 ///
 /// # Errors
 /// If the name is unknown, a number is 0, or the image too small.
@@ -172,7 +172,8 @@ fn unknown(name: &str) -> Error {
     Error::Config(format!("unknown model {name:?}; {hint} {}", NAMES.join(", ")))
 }
 
-/// The least number of insertions, deletions and replacements that turn one text into the other (Levenshtein 1966).
+/// The least number of insertions, deletions and replacements that turn one text into the other (Levenshtein
+/// 1966).
 fn edit_distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();

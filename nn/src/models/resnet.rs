@@ -33,8 +33,8 @@ fn conv(channels: usize, filters: usize, stride: usize, dtype: DType) -> Conv2d 
     Conv2d::new(channels, filters, 3, dtype).padding(1).stride(stride).without_bias()
 }
 
-/// conv, BN, ReLU, conv, BN; plus the input; ReLU. Where the shape changes, the input is subsampled by the stride
-/// and its channels are padded with zeros, half before and half after (option A).
+/// conv, BN, ReLU, conv, BN; plus the input; ReLU. Where the shape changes, the input is subsampled by the
+/// stride and its channels are padded with zeros, half before and half after (option A).
 #[derive(Clone, Debug)]
 struct BasicBlock {
     conv1: Conv2d,

@@ -16,8 +16,8 @@ use autograd::{DType, Grads, Scalar, Tensor};
 use crate::error::Error;
 use crate::module::{Kind, Module};
 
-/// A rule for updating a parameter p from its gradient g, with weight decay w and learning rate lr. The formulas
-/// are PyTorch's.
+/// A rule for updating a parameter p from its gradient g, with weight decay w and learning rate lr. The
+/// formulas are PyTorch's.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rule {
     /// g += w p; v = momentum v + (1 - dampening) g, but v = g at the first step; p -= lr v, or
@@ -31,8 +31,8 @@ pub enum Rule {
         nesterov: bool,
     },
     /// g += w p; m and s are running means of g and g^2; p -= lr m' / (sqrt(s') + eps), primes for the means
-    /// corrected for their start at 0 (Kingma and Ba 2015, arXiv 1412.6980). `decoupled` is AdamW: p -= lr w p
-    /// in place of g += w p (Loshchilov and Hutter 2019, arXiv 1711.05101).
+    /// corrected for their start at 0 (Kingma and Ba 2015, arXiv 1412.6980). `decoupled` is AdamW: p -= lr w
+    /// p in place of g += w p (Loshchilov and Hutter 2019, arXiv 1711.05101).
     Adam {
         /// How much of the two running means stays.
         betas: [f64; 2],
@@ -148,8 +148,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Makes room for what will be remembered of each parameter. A training step does so first, not last: then
-    /// its peak of memory is that of all steps, and the next allocates nothing.
+    /// Makes room for what will be remembered of each parameter. A training step does so first, not last:
+    /// then its peak of memory is that of all steps, and the next allocates nothing.
     pub(crate) fn prepare(&mut self, model: &dyn Module) {
         for (name, p) in model.named_parameters() {
             if !self.memory.contains_key(&name) && !self.is_frozen(&name) {
@@ -233,8 +233,8 @@ impl Optimizer {
         }
     }
 
-    /// What it remembers: for each parameter the tensors of the rule, `velocity.fc.weight` for example, and the
-    /// number of updates as `updates.fc.weight`.
+    /// What it remembers: for each parameter the tensors of the rule, `velocity.fc.weight` for example, and
+    /// the number of updates as `updates.fc.weight`.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let mut list = Vec::new();
         for (name, memory) in &self.memory {
@@ -249,7 +249,8 @@ impl Optimizer {
     /// Remembers what [`Optimizer::state`] said, in place of what it remembers now.
     ///
     /// # Errors
-    /// If a tensor is missing, left over, or has not the shape and dtype of its parameter, all of them listed.
+    /// If a tensor is missing, left over, or has not the shape and dtype of its parameter, all of them
+    /// listed.
     pub fn load_state(&mut self, model: &dyn Module, state: &[(String, Tensor)]) -> Result<(), Error> {
         let mut given: BTreeMap<&str, &Tensor> = state.iter().map(|(name, t)| (name.as_str(), t)).collect();
         let mut memory = BTreeMap::new();

@@ -29,8 +29,9 @@ pub enum Schedule {
         /// The minimum.
         min: f64,
     },
-    /// One cycle (Smith and Topin 2018, arXiv 1708.07120) in PyTorch's form: half a cosine from base / `start_div` up to the
-    /// base rate, which is the peak, then half a cosine down to base / `start_div` / `end_div` at the last step.
+    /// One cycle (Smith and Topin 2018, arXiv 1708.07120) in PyTorch's form: half a cosine from base /
+    /// `start_div` up to the base rate, which is the peak, then half a cosine down to base / `start_div` /
+    /// `end_div` at the last step.
     OneCycle {
         /// How many steps the cycle has.
         steps: u64,

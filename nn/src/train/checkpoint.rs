@@ -12,8 +12,8 @@ const STEP: &str = "step";
 const MODEL: &str = "model";
 
 impl Trainer {
-    /// All that a resumed run needs besides its settings: `model.*`, `optimizer.*`, `regulariser.*`, and the step
-    /// in the metadata, which has room for more.
+    /// All that a resumed run needs besides its settings: `model.*`, `optimizer.*`, `regulariser.*`, and the
+    /// step in the metadata, which has room for more.
     pub fn checkpoint(&self) -> Archive {
         let mut archive = Archive::default();
         archive.add("model", self.model.state_dict());
@@ -28,8 +28,8 @@ impl Trainer {
     /// those that would have followed there.
     ///
     /// # Errors
-    /// If it is of another model, or tensors are missing, left over or of another shape; nothing has then changed,
-    /// except perhaps in the regulariser.
+    /// If it is of another model, or tensors are missing, left over or of another shape; nothing has then
+    /// changed, except perhaps in the regulariser.
     pub fn restore(&mut self, archive: &Archive) -> Result<(), Error> {
         let text = |key: &str| archive.metadata.get(key).map(String::as_str);
         let Some(step) = text(STEP).and_then(|step| step.parse().ok()) else {

@@ -125,8 +125,8 @@ impl Trainer {
         self.step
     }
 
-    /// Trains on each batch, until there are none or `stop` is set, which is looked at before each step: after a
-    /// return the trainer is between two steps and can be saved. `after` is called after each step.
+    /// Trains on each batch, until there are none or `stop` is set, which is looked at before each step:
+    /// after a return the trainer is between two steps and can be saved. `after` is called after each step.
     ///
     /// # Errors
     /// As [`Trainer::step`], and whatever `after` returns.
@@ -150,8 +150,8 @@ impl Trainer {
     /// One step: forward, backward, update.
     ///
     /// # Errors
-    /// If the loss or a gradient is not finite (the error names the first operation that made it so), a parameter
-    /// has no gradient, or the regulariser fails. Model and optimiser are then as before the step.
+    /// If the loss or a gradient is not finite (the error names the first operation that made it so), a
+    /// parameter has no gradient, or the regulariser fails. Model and optimiser are then as before the step.
     ///
     /// # Panics
     /// If the batch does not fit the model.
@@ -175,7 +175,8 @@ impl Trainer {
             Err(Error::NotFinite { step, what, .. }) => {
                 self.model = before.clone();
                 let again = detect_anomaly(|| {
-                    // Not backwards from a loss that already is not finite: all its gradients would be to blame.
+                    // Not backwards from a loss that already is not finite: all its gradients would be to
+                    // blame.
                     self.forward(batch).map(|(loss, _)| {
                         if loss.is_finite() {
                             drop(loss.backward())
