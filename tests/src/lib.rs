@@ -6,6 +6,11 @@ use std::path::Path;
 use autograd::{DType, Shape, Tensor};
 use safetensors::SafeTensors;
 
+/// The examples of the README, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 /// One file of reference numbers.
 pub struct Fixtures(BTreeMap<String, Tensor>);
 

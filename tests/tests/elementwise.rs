@@ -3,9 +3,11 @@
 use autograd::Tensor;
 use tests::Fixtures;
 
-fn function(name: &str) -> Option<Box<dyn Fn(&Tensor) -> Tensor>> {
+type Function = Box<dyn Fn(&Tensor) -> Tensor>;
+
+fn function(name: &str) -> Option<Function> {
     let argument = |i: usize| name.split('_').nth_back(i).and_then(|a| a.parse::<f64>().ok()).unwrap();
-    let f: Box<dyn Fn(&Tensor) -> Tensor> = match name {
+    let f: Function = match name {
         "tanh" => Box::new(|x| x.tanh()),
         "sigmoid" => Box::new(|x| x.sigmoid()),
         "relu" => Box::new(|x| x.relu()),
