@@ -134,7 +134,7 @@ fn misuse_panics_at_the_user_s_line() {
 fn anomaly_mode_names_the_first_bad_operation() {
     let x = Tensor::from([1.0, -1.0]).requires_grad();
     let line = line!() + 1;
-    let found = detect_anomaly(|| (x.log() + 1.0).sum(..)).err().expect("log of -1");
+    let found = detect_anomaly(|| (x.log() + 1.0).sum(..)).expect_err("log of -1");
     assert_eq!((found.op, found.backward, found.site.line()), ("log", false, line));
     assert_eq!(found.element, (1, "NaN".to_string()));
     let text = found.to_string();

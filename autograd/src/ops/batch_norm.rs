@@ -15,9 +15,9 @@ use crate::tensor::Tensor;
 /// What [`Tensor::batch_norm_train`] measured, as constants: a layer's running statistics are made of these.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
-    /// The mean of each channel, [C].
+    /// The mean of each channel, `[C]`.
     pub mean: Tensor,
-    /// The variance of each channel, [C], biased: divided by `count`, not by `count` - 1.
+    /// The variance of each channel, `[C]`, biased: divided by `count`, not by `count` - 1.
     pub var: Tensor,
     /// How many values a channel has.
     pub count: usize,
@@ -106,7 +106,7 @@ fn channels(x: &Tensor) -> Channels {
     Channels { n: x.shape()[0], c: x.shape()[1], s: x.shape()[2..].iter().product() }
 }
 
-/// A tensor [C] in the shape [C, 1, ..] that broadcasts over the items of `x`.
+/// A tensor `[C]` in the shape [C, 1, ..] that broadcasts over the items of `x`.
 pub(super) fn by_channel(v: &Tensor, x: &Tensor) -> Tensor {
     let mut dims = vec![1; x.rank() - 1];
     dims[0] = v.numel();
@@ -138,7 +138,7 @@ impl Tensor {
     /// The statistics come along as constants; the second number of the result is for the running ones.
     ///
     /// # Panics
-    /// If the input has fewer than two axes, `gamma` or `beta` are not [C], a channel has fewer than two values,
+    /// If the input has fewer than two axes, `gamma` or `beta` are not `[C]`, a channel has fewer than two values,
     /// or `eps` is negative.
     ///
     /// ```
@@ -162,10 +162,10 @@ impl Tensor {
         (y, kept.0.clone())
     }
 
-    /// Batch normalisation with given statistics [C]: gamma (x - mean) / sqrt(var + eps) + beta.
+    /// Batch normalisation with given statistics `[C]`: gamma (x - mean) / sqrt(var + eps) + beta.
     ///
     /// # Panics
-    /// If the input has fewer than two axes, `gamma`, `beta`, `mean` or `var` are not [C], or `eps` is negative.
+    /// If the input has fewer than two axes, `gamma`, `beta`, `mean` or `var` are not `[C]`, or `eps` is negative.
     #[track_caller]
     pub fn batch_norm_eval(
         &self,

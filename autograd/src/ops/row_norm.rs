@@ -97,10 +97,10 @@ impl Tensor {
 
     /// Group normalisation (Wu and He 2018, arXiv 1803.08494): the channels of an input [N, C, ..] in `groups`
     /// groups of neighbours, each group of each item brought to mean 0 and variance 1; then every channel times
-    /// gamma plus beta, both [C]. One group a channel is instance normalisation.
+    /// gamma plus beta, both `[C]`. One group a channel is instance normalisation.
     ///
     /// # Panics
-    /// If the input has fewer than two axes, the groups do not divide C, `gamma` or `beta` are not [C], or `eps`
+    /// If the input has fewer than two axes, the groups do not divide C, `gamma` or `beta` are not `[C]`, or `eps`
     /// is negative.
     #[track_caller]
     pub fn group_norm(&self, groups: usize, gamma: &Tensor, beta: &Tensor, eps: f64) -> Tensor {

@@ -47,7 +47,7 @@ impl CrossEntropy {
     }
 }
 
-/// The losses of the items, [N], for logits [N, K]: - sum_k T_nk log softmax(x_n)_k with constant T.
+/// The losses of the items, `[N]`, for logits [N, K]: - sum_k T_nk log softmax(x_n)_k with constant T.
 #[derive(Clone, Debug)]
 struct ItemLosses {
     labels: Index,
@@ -114,12 +114,12 @@ impl Fused for ItemLosses {
 
 /// # Cross-entropy
 impl Tensor {
-    /// The cross-entropy of logits [N, K] and labels [N]: for each item - w_y log softmax(x)_y, with label
+    /// The cross-entropy of logits [N, K] and labels `[N]`: for each item - w_y log softmax(x)_y, with label
     /// smoothing - sum_k w_k t'_k log softmax(x)_k. As in PyTorch, the mean of weighted losses divides by the sum
-    /// of the labels' weights, not by N. A scalar, or [N] if not reduced.
+    /// of the labels' weights, not by N. A scalar, or `[N]` if not reduced.
     ///
     /// # Panics
-    /// If the logits do not have two axes, the labels are not [N], a label is not below K, the weights are not K,
+    /// If the logits do not have two axes, the labels are not `[N]`, a label is not below K, the weights are not K,
     /// or the smoothing is not in 0..=1.
     ///
     /// ```

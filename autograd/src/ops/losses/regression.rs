@@ -60,7 +60,7 @@ fn loss<F: Binary>(f: F, x: &Tensor, target: &Tensor, reduction: Reduction) -> T
     reduction.of(binary(f, x.clone(), target.clone()))
 }
 
-/// Broadcasting is convenient everywhere but here, where [N] against [N, 1] would be N^2 losses.
+/// Broadcasting is convenient everywhere but here, where `[N]` against [N, 1] would be N^2 losses.
 #[track_caller]
 fn same_shape(name: &str, x: &Tensor, target: &Tensor) {
     assert!(
