@@ -45,6 +45,7 @@ pub use dtype::{DType, Scalar};
 pub use kernels::conv::{
     Algorithm as ConvAlgorithm, algorithm as conv_algorithm, set_algorithm as set_conv_algorithm,
 };
+pub use kernels::energy::PairEnergy;
 pub use kernels::optim;
 pub use kernels::par::{set_threads, threads};
 pub use kernels::random::{self, Key};

@@ -13,11 +13,9 @@
 
 use std::f64::consts::PI;
 
-use autograd::{DType, Scalar, Tensor};
-use kernels::energy::PairEnergy;
+use autograd::{DType, PairEnergy, Scalar, Tensor};
 
 use crate::error::{Error, Problem};
-use crate::pairs;
 
 /// Sum over the ordered pairs, or their mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,14 +108,14 @@ impl Energy {
         let rows = checked_rows(w)?.unsqueeze(0);
         let u = self.directions(&rows, false)?;
         let form = self.form(w.dtype());
-        Ok(self.finish(pairs::definition(&form, &u), u.shape()[1]).reshape([]))
+        Ok(self.finish(u.pair_energy_definition(form), u.shape()[1]).reshape([]))
     }
 
     /// The energies of a batch of matrices, \[B, N, d\] to \[B\].
     pub(crate) fn of_batch(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
         self.check()?;
         let u = self.directions(y, projected)?;
-        Ok(self.finish(pairs::pair_sums(self.form(y.dtype()), &u), u.shape()[1]))
+        Ok(self.finish(u.pair_energy(self.form(y.dtype())), u.shape()[1]))
     }
 
     /// How many ordered pairs N neurons make.
@@ -205,7 +203,7 @@ impl Energy {
         for (i, row) in y.data::<T>().chunks_exact(d.max(1)).enumerate() {
             let projection = projected.then_some(i / n);
             if let Some(k) = row.iter().position(|v| !v.is_finite()) {
-                let value = kernels::Element::to_f64(row[k]);
+                let value = y.to_vec::<f64>()[i * d + k];
                 return Err(Problem::NotFinite { index: vec![i % n, k], value, projection }.into());
             }
             if self.eps == 0.0 && !row.iter().any(|&v| v >= shortest || -v >= shortest) {

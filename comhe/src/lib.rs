@@ -5,7 +5,7 @@
 //! another there. Minimising it beside the loss spreads the neurons, which keeps them from doing each other's
 //! work.
 //!
-//! Reading order: `energy.rs` (what the energy is), `pairs.rs` (the operation), `projection.rs` and `random.rs`
+//! Reading order: `energy.rs` (what the energy is), `projection.rs` and `random.rs`
 //! (projected energy), `regulariser.rs` and `objective.rs` (its part in training).
 //!
 //! Lin, Liu, Liu, Feng, Yu, Rehg, Xiong, Song: Regularizing Neural Networks via Minimizing Hyperspherical Energy,
@@ -31,7 +31,6 @@
 mod energy;
 mod error;
 mod objective;
-mod pairs;
 mod pattern;
 mod projection;
 mod random;

@@ -7,6 +7,7 @@ mod choose;
 mod conv;
 mod dropout;
 mod elementwise;
+mod energy;
 mod extrema;
 mod gather;
 mod index;
@@ -67,6 +68,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         losses::samples,
         dropout::samples,
         linalg::samples,
+        energy::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }

@@ -10,28 +10,76 @@
 //!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
-use autograd::{DType, Fused, Scalar, Tensor, fused};
 use kernels::energy::PairEnergy;
+
+use crate::check::{Input, Sample};
+use crate::dtype::{DType, Scalar};
+use crate::kinds::fused::{Fused, fused};
+use crate::tensor::Tensor;
 
 /// Up to this many rows the N x N slopes are kept for the reverse pass; beyond, they are computed again by blocks.
 const KEPT: usize = 1024;
 
-/// The sums for a batch of directions, \[B, N, d\] to \[B\].
-pub(crate) fn pair_sums(form: PairEnergy, u: &Tensor) -> Tensor {
-    let keep = u.is_tracked() && u.shape()[1] <= KEPT;
-    fused(Pairs { form, keep }, &[u])
+/// # Hyperspherical energy
+impl Tensor {
+    /// The sum over ordered pairs of rows of the energy of their cosine (see [`PairEnergy`]), one for each matrix
+    /// of a batch of directions: \[B, N, d\] to \[B\]. In half-space the points are {u, -u}. Rows are taken to
+    /// have length 1 (or a little less, if they were normalised with an epsilon).
+    ///
+    /// Memory is O(B N^2) up to 1,024 rows, and O(N) times a block beyond.
+    ///
+    /// ```
+    /// use autograd::{PairEnergy, Tensor};
+    ///
+    /// // Two orthogonal rows are at distance sqrt 2: 1 / 2 each way.
+    /// let u = Tensor::from([[[1.0, 0.0], [0.0, 1.0]]]);
+    /// let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12 };
+    /// assert_eq!(u.pair_energy(form).to_vec::<f64>(), [1.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// If there are not three axes, s or the offset is negative or not finite, or the floor is not above 0.
+    #[track_caller]
+    pub fn pair_energy(&self, form: PairEnergy) -> Tensor {
+        check(&form, self);
+        let keep = self.is_tracked() && self.shape()[1] <= KEPT;
+        fused(PairSums { form, keep }, &[self])
+    }
+
+    /// [`Tensor::pair_energy`] in plain operations, with its N x N matrices: what the gradients of its gradients
+    /// differentiate, and what its kernels are held against.
+    ///
+    /// Cosines lose digits where rows nearly coincide (2e-8 relative at an angle of 1e-4 in f64), which the
+    /// kernels do not.
+    ///
+    /// # Panics
+    /// As [`Tensor::pair_energy`].
+    #[track_caller]
+    pub fn pair_energy_definition(&self, form: PairEnergy) -> Tensor {
+        check(&form, self);
+        definition(&form, self)
+    }
+}
+
+#[track_caller]
+fn check(form: &PairEnergy, u: &Tensor) {
+    assert!(u.rank() == 3, "pair_energy: expected directions of shape [B, N, d], found {}", u.shape());
+    let PairEnergy { s, offset, floor, .. } = *form;
+    assert!(s >= 0.0 && s.is_finite(), "pair_energy: s = {s} must be finite and at least 0");
+    assert!(offset >= 0.0 && offset.is_finite(), "pair_energy: offset = {offset} must be finite and at least 0");
+    assert!(floor > 0.0 && floor.is_finite(), "pair_energy: floor = {floor} must be finite and above 0");
 }
 
 #[derive(Debug)]
-struct Pairs {
+struct PairSums {
     form: PairEnergy,
     keep: bool,
 }
 
-impl Fused for Pairs {
+impl Fused for PairSums {
     /// The slopes f'(c_ij), \[B, N, N\].
     type Kept = Option<Tensor>;
-    const NAME: &'static str = "hyperspherical_energy";
+    const NAME: &'static str = "pair_energy";
 
     fn definition(&self, x: &[Tensor]) -> Tensor {
         definition(&self.form, &x[0])
@@ -52,7 +100,7 @@ impl Fused for Pairs {
     }
 }
 
-impl Pairs {
+impl PairSums {
     fn forward_as<T: Scalar>(&self, u: &Tensor) -> (Tensor, Option<Tensor>) {
         let [batch, n, d] = dims(u);
         let matrix = |b: usize| &u.data::<T>()[b * n * d..(b + 1) * n * d];
@@ -95,11 +143,7 @@ fn dims(u: &Tensor) -> [usize; 3] {
     [u.shape()[0], u.shape()[1], u.shape()[2]]
 }
 
-/// The same in plain operations: what the gradients of gradients differentiate.
-///
-/// Its cosines lose digits where rows nearly coincide (2e-8 relative at an angle of 1e-4 in f64), which the
-/// kernels do not.
-pub(crate) fn definition(form: &PairEnergy, u: &Tensor) -> Tensor {
+fn definition(form: &PairEnergy, u: &Tensor) -> Tensor {
     let n = u.shape()[1];
     let own = Tensor::eye(n, u.dtype());
     let other = 1.0 - &own;
@@ -147,4 +191,54 @@ fn power(p: f64, x: &Tensor) -> Tensor {
 /// The logarithm of a chord is half that of its square.
 fn scale(form: &PairEnergy) -> f64 {
     if form.s == 0.0 { 0.5 } else { 1.0 }
+}
+
+pub(crate) fn samples() -> Vec<Sample> {
+    let mut list = Vec::new();
+    for s in [0.0, 1.0, 2.0, 2.5] {
+        for angular in [false, true] {
+            for half_space in [false, true] {
+                let offset = if angular { 0.1 } else { 0.0 };
+                let form = PairEnergy { s, angular, offset, half_space, floor: 1e-12 };
+                let case = format!(
+                    "s = {s}, {}, {}",
+                    if angular { "angle" } else { "chord" },
+                    if half_space { "half-space" } else { "full space" }
+                );
+                // Rows a little shorter than 1, so that the angle to the antipode has a derivative.
+                list.push(Sample::new("pair_energy", case, [Input::normal([2, 3, 4])], move |x| {
+                    x[0].reshape([6, 4]).normalize_rows(0.1).reshape([2, 3, 4]).pair_energy(form)
+                }));
+            }
+        }
+    }
+    let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
+    for (case, dims) in [("no matrix", [0, 3, 2]), ("no row", [2, 0, 2]), ("one row", [2, 1, 3])] {
+        list.push(Sample::new("pair_energy", case, [Input::normal(dims)], move |x| {
+            let [b, n, d] = dims;
+            x[0].reshape([b * n, d]).normalize_rows(0.1).reshape(dims).pair_energy(form)
+        }));
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn coinciding_rows_have_the_energy_of_the_floor_and_no_gradient() {
+        let form = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4 };
+        let u = Tensor::from([[[0.6, 0.8], [0.6, 0.8]]]).requires_grad();
+        let e = u.pair_energy(form).sum(..);
+        assert!((e.item() - 2.0 * 100.0).abs() < 1e-9, "{}", e.item());
+        assert_eq!(e.backward()[&u].to_vec::<f64>(), [0.0; 4]);
+    }
+
+    #[test]
+    #[should_panic(expected = "pair_energy: expected directions of shape [B, N, d], found [2, 3]")]
+    fn directions_come_in_batches() {
+        let form = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4 };
+        Tensor::zeros([2, 3], DType::F64).pair_energy(form);
+    }
 }
