@@ -33,6 +33,9 @@ pub struct OrderReport {
     pub max_fast_vs_recorded: f64,
     /// What both must stay below.
     pub tolerance: f64,
+    /// The largest error of a gradient, relative to the largest one, that rounding in the difference quotient
+    /// could hide.
+    pub blind: f64,
     /// Where the error against central differences is largest.
     pub worst: Option<Entry>,
     /// Whether the order passed.
@@ -203,7 +206,9 @@ fn check_order(f: &impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usize
         }
     }
     let pass = !fails(max_rel_err, tolerance) && !fails(max_fast_vs_recorded, tolerance);
-    OrderReport { order, max_rel_err, max_fast_vs_recorded, tolerance, worst, pass }
+    let widest = sizes.iter().fold(0.0, |m: f64, &size| m.max(noise(size) * tolerance));
+    let blind = if largest > 0.0 { widest / largest } else { 0.0 };
+    OrderReport { order, max_rel_err, max_fast_vs_recorded, tolerance, blind, worst, pass }
 }
 
 /// Not-a-number fails.

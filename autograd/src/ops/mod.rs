@@ -90,6 +90,22 @@ mod tests {
     }
 
     #[test]
+    fn rounding_hides_less_than_the_tolerance_in_f64() {
+        for sample in super::samples() {
+            for o in sample.check(DType::F64, 2).orders {
+                let order = o.order;
+                assert!(
+                    o.blind < o.tolerance,
+                    "{} ({}), order {order}: {:e}",
+                    sample.name,
+                    sample.case,
+                    o.blind
+                );
+            }
+        }
+    }
+
+    #[test]
     fn every_sample_passes_at_orders_1_and_2_in_f32() {
         let failed: Vec<String> = super::samples()
             .iter()

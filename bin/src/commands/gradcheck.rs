@@ -45,6 +45,8 @@ struct Row {
     max_rel_err: f64,
     max_fast_vs_recorded: f64,
     tolerance: f64,
+    /// What rounding in the difference quotient could hide, relative to the largest gradient.
+    blind: f64,
     pass: bool,
 }
 
@@ -72,8 +74,17 @@ impl Gradcheck {
             Some(Precision::F64) => vec![DType::F64],
             Some(Precision::F32) => vec![DType::F32],
         };
-        let mut table =
-            Table::new(["name", "group", "order", "dtype", "cases", "max_rel_err", "tolerance", "pass"]);
+        let mut table = Table::new([
+            "name",
+            "group",
+            "order",
+            "dtype",
+            "cases",
+            "max_rel_err",
+            "tolerance",
+            "blind",
+            "pass",
+        ]);
         let (mut checks, mut failed) = (0, Vec::new());
         for ((group, name), samples) in &names {
             for &dtype in &dtypes {
@@ -85,15 +96,16 @@ impl Gradcheck {
                     if self.json {
                         output::json(&row)?;
                     }
-                    let Row { order, cases, max_rel_err, tolerance, pass, .. } = &row;
+                    let Row { order, cases, max_rel_err, tolerance, blind, pass, .. } = &row;
                     let pass = if *pass { "yes" } else { "NO" };
-                    let (error, tolerance) = (format!("{max_rel_err:.1e}"), format!("{tolerance:.0e}"));
-                    let counts = [order.to_string(), dtype.to_string(), cases.to_string()];
-                    table.row([name.clone(), group.clone()].into_iter().chain(counts).chain([
-                        error,
-                        tolerance,
+                    let numbers = [
+                        format!("{max_rel_err:.1e}"),
+                        format!("{tolerance:.0e}"),
+                        format!("{blind:.1e}"),
                         pass.into(),
-                    ]));
+                    ];
+                    let counts = [order.to_string(), dtype.to_string(), cases.to_string()];
+                    table.row([name.clone(), group.clone()].into_iter().chain(counts).chain(numbers));
                 }
             }
         }
@@ -120,12 +132,14 @@ fn check(group: &str, name: &str, samples: &[&Sample], dtype: DType) -> Vec<Row>
         if !report.pass() {
             eprintln!("{name}, case {:?}, {dtype}:\n{report}", sample.case);
         }
-        for OrderReport { order, max_rel_err, max_fast_vs_recorded, tolerance, pass, .. } in report.orders {
+        for found in report.orders {
+            let OrderReport { order, max_rel_err, max_fast_vs_recorded, tolerance, blind, pass, .. } = found;
             match rows.iter_mut().find(|row| row.order == order) {
                 Some(row) => {
                     row.cases += 1;
                     row.max_rel_err = worse(row.max_rel_err, max_rel_err);
                     row.max_fast_vs_recorded = worse(row.max_fast_vs_recorded, max_fast_vs_recorded);
+                    row.blind = worse(row.blind, blind);
                     row.pass &= pass;
                 }
                 None => rows.push(Row {
@@ -137,6 +151,7 @@ fn check(group: &str, name: &str, samples: &[&Sample], dtype: DType) -> Vec<Row>
                     max_rel_err,
                     max_fast_vs_recorded,
                     tolerance,
+                    blind,
                     pass,
                 }),
             }
