@@ -27,13 +27,19 @@ pub struct Anomaly {
     pub element: (usize, String),
     /// The user's line that called the operation.
     pub site: &'static Location<'static>,
+    /// The part of the model it belongs to, as named by [`named_scope`]; empty outside of one.
+    pub scope: String,
 }
 
 impl fmt::Display for Anomaly {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Anomaly { op, shape, inputs, element: (position, value), site, .. } = self;
+        let Anomaly { op, shape, inputs, element: (position, value), site, scope, .. } = self;
         let what = if self.backward { "the gradient through" } else { "the result of" };
-        write!(f, "{what} {op} {inputs:?} -> {shape}, called at {site}, is {value} at element {position}")
+        let within = if scope.is_empty() { String::new() } else { format!(" in {scope}") };
+        write!(
+            f,
+            "{what} {op} {inputs:?} -> {shape}{within}, called at {site}, is {value} at element {position}"
+        )
     }
 }
 impl std::error::Error for Anomaly {}
@@ -46,6 +52,50 @@ thread_local! {
 #[derive(Default)]
 struct Watch {
     first: Option<Anomaly>,
+    /// The names of the scopes that are open.
+    scope: Vec<String>,
+    /// The scope of each node made in one.
+    scopes: HashMap<u64, String>,
+}
+
+/// Runs `f` as the part `name` of a model: in anomaly mode, what goes wrong in it is reported with that name (with
+/// dots between nested ones). Otherwise it only runs `f`.
+///
+/// ```
+/// use autograd::{Tensor, detect_anomaly, named_scope};
+/// let x = Tensor::from([-1.0]);
+/// let found = detect_anomaly(|| named_scope("head", || x.log())).err().unwrap();
+/// assert_eq!(found.scope, "head");
+/// ```
+pub fn named_scope<R>(name: &str, f: impl FnOnce() -> R) -> R {
+    if !watching() {
+        return f();
+    }
+    /// Closes the scope, also when `f` panics.
+    struct Close;
+    impl Drop for Close {
+        fn drop(&mut self) {
+            with_watch(|w| drop(w.scope.pop()));
+        }
+    }
+    with_watch(|w| w.scope.push(name.to_string()));
+    let _close = Close;
+    f()
+}
+
+/// Looks at the watch, if anomaly mode is on.
+fn with_watch<R>(f: impl FnOnce(&mut Watch) -> R) -> Option<R> {
+    WATCH.with(|w| w.borrow_mut().as_mut().map(f))
+}
+
+/// Remembers which scope a node was made in.
+#[cold]
+pub(crate) fn note(node: &NodeRef) {
+    with_watch(|w| {
+        if !w.scope.is_empty() {
+            w.scopes.insert(node.id, w.scope.join("."));
+        }
+    });
 }
 
 /// Runs `f` in anomaly mode: every operation that this thread runs, forward or in a reverse pass, is checked for
@@ -90,10 +140,8 @@ fn first_bad(t: &Tensor) -> Option<(usize, String)> {
 }
 
 fn report(anomaly: Anomaly) {
-    WATCH.with(|w| {
-        if let Some(watch) = w.borrow_mut().as_mut() {
-            watch.first.get_or_insert(anomaly);
-        }
+    with_watch(|w| {
+        w.first.get_or_insert(anomaly);
     });
 }
 
@@ -112,13 +160,15 @@ pub(crate) fn check_forward<'a>(
         }
         shapes.push(*input.shape());
     }
-    report(Anomaly { op, backward: false, shape: *value.shape(), inputs: shapes, element, site });
+    let scope = with_watch(|w| w.scope.join(".")).unwrap_or_default();
+    report(Anomaly { op, backward: false, shape: *value.shape(), inputs: shapes, element, site, scope });
 }
 
 #[cold]
 pub(crate) fn check_backward(node: &NodeRef, input: usize, g: &Tensor) {
     let Some(element) = first_bad(g) else { return };
     let inputs = node.edges.get(input).map(|n| n.shape).into_iter().collect();
+    let scope = with_watch(|w| w.scopes.get(&node.id).cloned()).flatten().unwrap_or_default();
     report(Anomaly {
         op: node.rule.name(),
         backward: true,
@@ -126,6 +176,7 @@ pub(crate) fn check_backward(node: &NodeRef, input: usize, g: &Tensor) {
         inputs,
         element,
         site: node.site,
+        scope,
     });
 }
 

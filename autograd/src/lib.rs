@@ -40,7 +40,7 @@ pub mod transform;
 
 pub use buffer::{Memory, memory, release_memory};
 pub use check::{Entry, Group, Input, OrderReport, Report, Sample, gradcheck, samples, tolerance};
-pub use debug::{Anomaly, Graph, GraphNode, detect_anomaly, inspect};
+pub use debug::{Anomaly, Graph, GraphNode, detect_anomaly, inspect, named_scope};
 pub use dtype::{DType, Scalar};
 pub use kernels::conv::{
     Algorithm as ConvAlgorithm, algorithm as conv_algorithm, set_algorithm as set_conv_algorithm,

@@ -147,6 +147,9 @@ pub(crate) fn record<'a, R: Rule + 'static>(
             Some(n) if n.is_tracked() => {
                 let rule = rule(&value);
                 let node = node(Role::Op, &value, Edges::new(inputs), Location::caller(), rule);
+                if debug::watching() {
+                    debug::note(&node);
+                }
                 return value.with_node(Some(node));
             }
             Some(n) => cut = cut.or(Some(n)),

@@ -27,7 +27,8 @@ impl Shape {
     /// A shape from its dimensions.
     ///
     /// # Panics
-    /// If there are more than six.
+    /// If there are more than six, or a tensor of this shape would not fit into the address space (dimensions of
+    /// 0 count as 1).
     #[track_caller]
     pub fn new(dims: &[usize]) -> Shape {
         assert!(
@@ -37,7 +38,17 @@ impl Shape {
         );
         let mut shape = Shape { dims: [0; MAX_RANK], rank: dims.len() as u8 };
         shape.dims[..dims.len()].copy_from_slice(dims);
-        shape
+        shape.fitting().unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// This shape, if products of its dimensions are small enough to count bytes with: then no number of elements
+    /// and no stride overflows, and a dimension of 0 can be replaced by 1.
+    fn fitting(self) -> Result<Shape, ShapeError> {
+        const MOST: usize = isize::MAX as usize / size_of::<f64>();
+        match self.iter().try_fold(1, |n: usize, &dim| n.checked_mul(dim.max(1)).filter(|&n| n <= MOST)) {
+            Some(_) => Ok(self),
+            None => Err(ShapeError(format!("shape {self} is larger than the address space"))),
+        }
     }
 
     /// The number of elements: the product of the dimensions, 1 for a scalar.
@@ -96,7 +107,7 @@ impl Shape {
             };
         }
         out.dims[rank..].fill(0);
-        Ok(out)
+        out.fitting()
     }
 
     /// Axis numbers may be negative, counted from the end.
@@ -111,10 +122,11 @@ impl Shape {
     }
 
     /// The same shape with dimension `axis` replaced.
+    #[track_caller]
     pub(crate) fn with(mut self, axis: usize, dim: usize) -> Shape {
         assert!(axis < self.rank());
         self.dims[axis] = dim;
-        self
+        self.fitting().unwrap_or_else(|e| panic!("{e}"))
     }
 
     /// The same shape with a dimension inserted before `axis`.
@@ -268,5 +280,22 @@ impl Reduction {
     /// How many elements make one result.
     pub fn count(&self) -> usize {
         (0..self.input.rank()).filter(|&a| self.reduced[a]).map(|a| self.input[a]).product()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[should_panic(expected = "shape [9223372036854775808, 0, 2] is larger than the address space")]
+    fn sizes_cannot_overflow() {
+        Shape::new(&[1 << 63, 0, 2]);
+    }
+
+    #[test]
+    fn broadcasting_cannot_overflow() {
+        let (a, b) = (Shape::new(&[1 << 40, 1]), Shape::new(&[1 << 40]));
+        assert!(a.broadcast(&b).unwrap_err().0.contains("larger than the address space"));
     }
 }

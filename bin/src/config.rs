@@ -268,7 +268,7 @@ impl Config {
         if let Some((name, _, why)) = positive.iter().find(|(_, value, _)| *value == 0) {
             return Err(Failure::usage(format_args!("--{name} is 0; it must be at least 1: {why}")));
         }
-        let large = [("width", self.width as u64, 1024), ("threads", self.threads.unwrap_or(1) as u64, 1024)];
+        let large = [("width", self.width as u64, 64), ("threads", self.threads.unwrap_or(1) as u64, 1024)];
         if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
             return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
         }

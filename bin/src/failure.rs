@@ -82,7 +82,9 @@ impl From<comhe::Error> for Failure {
 impl From<nn::Error> for Failure {
     fn from(error: nn::Error) -> Failure {
         match error {
-            nn::Error::NotFinite { .. } | nn::Error::NoGradient { .. } => Failure::unfinished(error),
+            nn::Error::NotFinite { .. } | nn::Error::Overflow { .. } | nn::Error::NoGradient { .. } => {
+                Failure::unfinished(error)
+            }
             _ => Failure::usage(error),
         }
     }

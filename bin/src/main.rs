@@ -3,6 +3,14 @@
 //! Exit codes: 0 done; 1 a check failed or a run could not finish; 2 wrong usage or unusable input, with one line
 //! on standard error. Results go to standard output, progress to standard error.
 
+/// Progress and logs. As `std`'s, but a closed or full standard error is no reason to end a run.
+macro_rules! eprintln {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = writeln!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod commands;
 mod config;
 mod data;
@@ -68,8 +76,14 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
         .mut_subcommands(with_negative_numbers)
 }
 
+/// `eval` understands all settings, to say which play no part in it; its help has those that do.
+fn with_short_eval_help(command: clap::Command) -> clap::Command {
+    let used = |arg: &clap::Arg| arg.get_long().is_none_or(|name| commands::eval::USED.contains(&name));
+    command.mut_subcommand("eval", |eval| eval.mut_args(|arg| if used(&arg) { arg } else { arg.hide(true) }))
+}
+
 fn run() -> Result<(), Failure> {
-    let parsed = with_negative_numbers(Cli::command())
+    let parsed = with_short_eval_help(with_negative_numbers(Cli::command()))
         .try_get_matches()
         .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {

@@ -9,6 +9,7 @@ use crate::config::{Config, Conv, Optimizer, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::penalty::Penalty;
+use crate::system;
 
 /// A run that is ready to go.
 pub struct Setup {
@@ -45,9 +46,10 @@ impl Setup {
         let steps = config.steps.unwrap_or_else(|| config.epochs.unwrap_or(0).saturating_mul(epoch));
         let mut model = model(&dataset, config)?;
         if let Some(path) = &config.init {
-            let archive = Archive::load(path)?;
-            load_state_dict(&mut model, &archive.tensors).map_err(|e| Failure::place(path, e))?;
+            load_weights(&mut model, Archive::load(path)?).map_err(|e| Failure::place(path, e))?;
         }
+        let images = config.batch_size.min(loader.split().len());
+        check_memory(&model, config.width, images, dtype)?;
         check_batch_norm(&model, &loader)?;
         let schedule = schedule(config, steps);
         let key = Key::new(config.seed);
@@ -96,6 +98,32 @@ pub fn model(dataset: &Dataset, config: &Config) -> Result<Model, Failure> {
     let key = Key::new(config.seed).stream("weights");
     let classes = dataset.classes.len();
     Ok(nn::models::build(&config.model, dataset.shape(), classes, config.width, key, dtype(config))?)
+}
+
+/// Takes up the weights of a file: a state dict, or a checkpoint, which holds one. They must all be finite.
+pub fn load_weights(model: &mut Model, archive: Archive) -> Result<(), nn::Error> {
+    let inner = archive.part("model");
+    let tensors = if inner.is_empty() { archive.tensors } else { inner };
+    if let Some((name, t)) = tensors.iter().find(|(_, t)| !t.is_finite()) {
+        let values = t.to_vec::<f64>();
+        let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
+        let text =
+            format!("{name} {} has the value {} at element {at}; all must be finite", t.shape(), values[at]);
+        return Err(nn::Error::Config(text));
+    }
+    load_state_dict(model, &tensors)
+}
+
+/// Whether a training step fits into memory: every layer's output and its gradient, and weights four times over
+/// (themselves, gradients, momentum, and a copy while the step runs).
+pub fn check_memory(model: &Model, width: usize, images: usize, dtype: DType) -> Result<(), Failure> {
+    let summary = model.summary();
+    let outputs: f64 =
+        summary.rows.iter().map(|row| row.output[1..].iter().map(|&n| n as f64).product::<f64>()).sum();
+    let weights: f64 = model.weights().iter().map(|w| w.value.numel() as f64).sum();
+    let bytes = dtype.bytes() as f64 * (2.0 * outputs * images as f64 + 4.0 * weights);
+    let what = format!("a step of {} of width {width} on {images} images", model.name);
+    system::check_memory(bytes, &what, "take a smaller --batch-size or --width")
 }
 
 /// The regularising part of the settings.

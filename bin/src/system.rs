@@ -3,6 +3,8 @@
 use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::failure::Failure;
+
 /// The commit that the command was built from.
 pub const COMMIT: &str = env!("COMHE_COMMIT");
 
@@ -18,6 +20,26 @@ pub fn peak_memory() -> Option<f64> {
     let text = fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)
+}
+
+/// The memory that could be had without swapping, in bytes; None where the system does not tell.
+fn available_memory() -> Option<f64> {
+    let text = fs::read_to_string("/proc/meminfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? * 1024.0)
+}
+
+/// An error before anything is allocated, if `what` needs more bytes than there are.
+pub fn check_memory(bytes: f64, what: &str, advice: &str) -> Result<(), Failure> {
+    const GIB: f64 = (1u64 << 30) as f64;
+    match available_memory() {
+        Some(free) if bytes > free => Err(Failure::usage(format_args!(
+            "{what} needs about {:.1} GiB of memory, and {:.1} GiB are free; {advice}",
+            bytes / GIB,
+            free / GIB
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// The time now, in UTC: 2024-02-29T12:00:00Z.

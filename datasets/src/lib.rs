@@ -40,5 +40,5 @@ pub use dataset::{Dataset, Pixels, Raw, Split, Standardisation};
 pub use error::{Error, Kind};
 pub use load::{DATA_VARIABLE, NAMES, Options, load};
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
-pub use suggest::{distance, suggest};
+pub use suggest::suggest;
 pub use synthetic::{Blobs, Moons, Teacher};

@@ -30,6 +30,15 @@ pub enum Error {
         /// The first operation that made it so, unless it came in from outside.
         anomaly: Option<Box<Anomaly>>,
     },
+    /// An update after which a weight is no longer finite.
+    Overflow {
+        /// The step whose update it was.
+        step: u64,
+        /// The weight.
+        name: String,
+        /// The learning rate.
+        lr: f64,
+    },
     /// A parameter that the loss does not depend on.
     NoGradient {
         /// The parameter.
@@ -62,6 +71,10 @@ impl fmt::Display for Error {
                     None => write!(f, "; no operation made it so: a weight or an image already was"),
                 }
             }
+            Error::Overflow { step, name, lr } => write!(
+                f,
+                "step {step}: the update at learning rate {lr:e} made {name} infinite; take a smaller rate"
+            ),
             Error::NoGradient { name, reason } => {
                 write!(f, "parameter {name}: {reason}; freeze it with a parameter group if that is meant")
             }

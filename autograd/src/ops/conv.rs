@@ -88,6 +88,9 @@ fn geometry(x: &Shape, w: &Shape, o: &ConvOptions) -> Result<Conv2d, ShapeError>
     if o.groups == 0 || o.stride.contains(&0) || o.dilation.contains(&0) || w[2] == 0 || w[3] == 0 {
         return fail(format!("groups, stride, dilation and kernel must be at least 1; options are {o:?}"));
     }
+    if let Some(large) = too_large([&x[2..], &w[2..], &o.stride, &o.padding, &o.dilation]) {
+        return fail(format!("{large} is larger than sizes and options can be, 2^31; options are {o:?}"));
+    }
     if !w[0].is_multiple_of(o.groups) || !x[1].is_multiple_of(o.groups) {
         return fail(format!(
             "{} input and {} output channels must be multiples of {} groups",
@@ -122,6 +125,11 @@ fn geometry(x: &Shape, w: &Shape, o: &ConvOptions) -> Result<Conv2d, ShapeError>
         padding: o.padding,
         dilation: o.dilation,
     })
+}
+
+/// A number with which positions in a padded image could overflow.
+pub(crate) fn too_large<const N: usize>(numbers: [&[usize]; N]) -> Option<usize> {
+    numbers.iter().flat_map(|n| n.iter()).copied().find(|&n| n > 1 << 31)
 }
 
 impl Tensor {
@@ -159,6 +167,13 @@ impl Tensor {
             y.rank() == 4 && w.rank() == 4 && y[1] == w[0],
             "conv_transpose2d: input {y} and weight {w} must be [N, K, H, W] and [K, C / groups, kh, kw]"
         );
+        if let Some(large) =
+            too_large([&y[2..], &w[2..], &o.stride, &o.padding, &o.dilation, &output_padding, &[o.groups]])
+        {
+            panic!(
+                "conv_transpose2d: input {y}, weight {w}: {large} is larger than sizes and options can be, 2^31"
+            );
+        }
         let mut dims = [y[0], w[1] * o.groups, 0, 0];
         for axis in 0..2 {
             assert!(
@@ -270,5 +285,27 @@ mod tests {
     fn the_kernel_must_fit() {
         let x = Tensor::zeros([1, 1, 4, 4], DType::F32);
         x.conv2d(&Tensor::zeros([1, 1, 5, 5], DType::F32), ConvOptions::default());
+    }
+
+    #[test]
+    fn positions_cannot_overflow() {
+        let ones = || Tensor::ones([1, 1, 3, 3], DType::F64);
+        let fails = |options: ConvOptions, transposed: bool| {
+            let run = || match transposed {
+                false => ones().conv2d(&ones(), options),
+                true => ones().conv_transpose2d(&ones(), [0, 0], options),
+            };
+            let text = *std::panic::catch_unwind(std::panic::AssertUnwindSafe(run))
+                .unwrap_err()
+                .downcast::<String>()
+                .unwrap();
+            assert!(text.contains("larger than sizes and options can be"), "{text}");
+        };
+        for transposed in [false, true] {
+            let large = [1 << 63, 1];
+            fails(ConvOptions { dilation: large, ..ConvOptions::default() }, transposed);
+            fails(ConvOptions { padding: large, ..ConvOptions::default() }, transposed);
+            fails(ConvOptions { stride: large, ..ConvOptions::default() }, transposed);
+        }
     }
 }

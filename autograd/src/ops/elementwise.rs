@@ -227,7 +227,7 @@ impl Tensor {
     /// If `lo` > `hi` or either is NaN.
     #[track_caller]
     pub fn clamp(&self, lo: f64, hi: f64) -> Tensor {
-        assert!(lo <= hi, "clamp: the lower bound {lo} must not be above the upper bound {hi}");
+        assert!(lo <= hi, "clamp: the bounds {lo} and {hi} must be numbers, the lower one first");
         unary(Clamp { lo, hi }, self.clone())
     }
 
@@ -344,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "clamp: the lower bound 2 must not be above the upper bound 1")]
+    #[should_panic(expected = "clamp: the bounds 2 and 1 must be numbers, the lower one first")]
     fn a_clamp_needs_ordered_bounds() {
         Tensor::from(0.0).clamp(2.0, 1.0);
     }

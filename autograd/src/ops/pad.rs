@@ -113,7 +113,10 @@ impl Tensor {
                     assert!(most == 0 || n > 0, "pad: axis {axis} of shape {input} has nothing to replicate");
                 }
             }
-            output = output.with(axis, before + n + after);
+            let Some(size) = before.checked_add(n).and_then(|size| size.checked_add(after)) else {
+                panic!("pad: axis {axis} of shape {input} cannot grow by {before} and {after}");
+            };
+            output = output.with(axis, size);
         }
         let (before, after) = (0..input.rank()).map(width).unzip();
         linear(Pad { input, output, before, after, padding }, self)

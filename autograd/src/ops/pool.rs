@@ -6,6 +6,7 @@ use crate::buffer::Buffer;
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear, linear_known};
+use crate::ops::conv::too_large;
 use crate::ops::index::Index;
 use crate::shape::{Shape, ShapeError};
 use crate::tensor::Tensor;
@@ -159,6 +160,9 @@ fn windows(
     }
     if kernel.contains(&0) || stride.contains(&0) {
         return fail(format!("kernel and stride {stride:?} must be at least 1"));
+    }
+    if let Some(large) = too_large([&input[input.rank() - 2..], &kernel, &stride, &padding]) {
+        return fail(format!("{large} is larger than sizes and options can be, 2^31"));
     }
     let (planes, size) = images(input);
     for axis in 0..2 {

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
 use comhe::{LayerReport, Step};
-use nn::{Archive, Evaluation, evaluate, load_state_dict};
+use nn::{Archive, Evaluation, evaluate};
 use serde_json::json;
 
 use crate::config::{Config, given};
@@ -33,7 +33,7 @@ pub struct Eval {
 }
 
 /// The settings that an evaluation depends on.
-const USED: [&str; 10] =
+pub const USED: [&str; 10] =
     ["path", "json", "dataset", "data-dir", "image-size", "grey", "model", "width", "dtype", "threads"];
 
 impl Eval {
@@ -58,9 +58,7 @@ impl Eval {
         setup::apply(&config);
         let dataset = data::load(&config)?;
         let mut model = setup::model(&dataset, &config)?;
-        let inner = archive.part("model");
-        let tensors = if inner.is_empty() { archive.tensors } else { inner };
-        load_state_dict(&mut model, &tensors).map_err(|e| {
+        setup::load_weights(&mut model, archive).map_err(|e| {
             let (model, width, data) = (&config.model, config.width, &dataset.name);
             Failure::place(&file, format_args!("is not of {model} of width {width} on {data}: {e}"))
         })?;

@@ -1,6 +1,6 @@
 //! One module after another.
 
-use autograd::{Shape, Tensor};
+use autograd::{Shape, Tensor, named_scope};
 
 use crate::error::Error;
 use crate::module::{Change, Context, Module, See, join};
@@ -48,8 +48,8 @@ impl Sequential {
 impl Module for Sequential {
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
         let mut x = x.clone();
-        for (_, module) in &mut self.children {
-            x = module.forward(&x, cx);
+        for (name, module) in &mut self.children {
+            x = named_scope(name, || module.forward(&x, cx));
         }
         x
     }

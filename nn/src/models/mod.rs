@@ -164,28 +164,12 @@ pub fn build(
 }
 
 fn unknown(name: &str) -> Error {
-    let closest = NAMES.iter().map(|known| (edit_distance(name, known), known)).min();
+    let closest = NAMES.iter().map(|known| (strsim::osa_distance(&name.to_lowercase(), known), known)).min();
     let hint = match closest {
         Some((distance, known)) if distance <= 2 => format!("did you mean {known}? there are"),
         _ => "there are".to_string(),
     };
     Error::Config(format!("unknown model {name:?}; {hint} {}", NAMES.join(", ")))
-}
-
-/// The least number of insertions, deletions and replacements that turn one text into the other (Levenshtein
-/// 1966).
-fn edit_distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

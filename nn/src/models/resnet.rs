@@ -1,6 +1,6 @@
 //! Residual networks for small images (He et al. 2016, arXiv 1512.03385, section 4.2).
 
-use autograd::{DType, Padding, Shape, Tensor};
+use autograd::{DType, Padding, Shape, Tensor, named_scope};
 
 use super::Blueprint;
 use crate::error::Error;
@@ -75,10 +75,10 @@ impl Module for BasicBlock {
     tensors!(child conv1, child bn1, child conv2, child bn2);
 
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
-        let y = self.conv1.forward(x, cx);
-        let y = self.bn1.forward(&y, cx).relu();
-        let y = self.conv2.forward(&y, cx);
-        let y = self.bn2.forward(&y, cx);
+        let y = named_scope("conv1", || self.conv1.forward(x, cx));
+        let y = named_scope("bn1", || self.bn1.forward(&y, cx)).relu();
+        let y = named_scope("conv2", || self.conv2.forward(&y, cx));
+        let y = named_scope("bn2", || self.bn2.forward(&y, cx));
         (y + self.shortcut(x)).relu()
     }
 

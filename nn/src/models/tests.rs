@@ -119,10 +119,3 @@ fn mistakes_are_explained() {
     let error = make("resnet20", [3, 32, 32], 1).unwrap().check(&[1, 32, 32]).unwrap_err().to_string();
     assert!(error.starts_with("conv1 (Conv2d): input [1, 1, 32, 32], weight [16, 3, 3, 3]: "), "{error}");
 }
-
-#[test]
-fn edit_distances() {
-    for (a, b, d) in [("", "", 0), ("abc", "", 3), ("kitten", "sitting", 3), ("lenet", "LeNet", 2)] {
-        assert_eq!((edit_distance(a, b), edit_distance(b, a)), (d, d));
-    }
-}

@@ -151,10 +151,12 @@ impl Trainer {
     ///
     /// # Errors
     /// If the loss or a gradient is not finite (the error names the first operation that made it so), a
-    /// parameter has no gradient, or the regulariser fails. Model and optimiser are then as before the step.
+    /// parameter has no gradient, the regulariser fails, or the batch has labels that the model has no class for.
+    /// Model and optimiser are then as before the step. Also if the update itself overflows; the model is then
+    /// lost.
     ///
     /// # Panics
-    /// If the batch does not fit the model.
+    /// If the images do not fit the model.
     pub fn step(&mut self, batch: &Batch) -> Result<StepMetrics, Error> {
         let start = Instant::now();
         self.optimizer.prepare(&self.model);
@@ -166,6 +168,7 @@ impl Trainer {
                 let step = self.step;
                 let lr = self.schedule.lr(self.lr, step);
                 self.optimizer.update(&mut self.model, gradients, lr);
+                self.check_update(lr)?;
                 self.step += 1;
                 let Values { loss, fit, reg, accuracy } = values;
                 let extra = self.regulariser.as_ref().map_or(Vec::new(), |r| r.metrics());
@@ -193,10 +196,32 @@ impl Trainer {
         }
     }
 
+    /// Whether the update left every weight and statistic a finite number.
+    fn check_update(&self, lr: f64) -> Result<(), Error> {
+        let mut bad = None;
+        self.model.visit(&mut |name, t, _| {
+            if bad.is_none() && !t.is_finite() {
+                bad = Some(name.to_string());
+            }
+        });
+        match bad {
+            Some(name) => Err(Error::Overflow { step: self.step, name, lr }),
+            None => Ok(()),
+        }
+    }
+
     /// The loss as a graph, and its numbers.
     fn forward(&mut self, batch: &Batch) -> Result<(Tensor, Values), Error> {
+        let (images, labels) = (batch.images.shape(), batch.labels.len());
+        if labels == 0 || images.first() != Some(&labels) {
+            return Err(Error::Config(format!("the batch has images {images} for {labels} labels")));
+        }
         let mut cx = Context::train(self.key.step(self.step));
         let logits = self.model.forward(&batch.images, &mut cx);
+        let classes = logits.shape().get(1).copied().unwrap_or(0);
+        if let Some(label) = batch.labels.iter().find(|&&label| label as usize >= classes) {
+            return Err(Error::Config(format!("the batch has a label {label}, the model {classes} classes")));
+        }
         let accuracy = accuracy(&logits, &batch.labels);
         let mut loss = cross_entropy(&logits, &batch.labels, self.smoothing);
         let fit = loss.item();

@@ -42,6 +42,9 @@ impl CrossEntropy {
                 w.len(),
                 logits.shape()
             );
+            if let Some(class) = w.iter().position(|&w| !(w >= 0.0 && w.is_finite())) {
+                panic!("{name}: class weight {class} is {}; it must be finite and not negative", w[class]);
+            }
         }
         classes
     }
