@@ -36,6 +36,7 @@ mod projection;
 mod random;
 mod regulariser;
 mod samples;
+pub mod theory;
 pub mod thomson;
 
 pub use energy::{Energy, Reduce, Scale, checked_rows};

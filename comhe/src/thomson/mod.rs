@@ -103,13 +103,7 @@ impl Thomson {
 
     /// The energy that is minimised: sums over ordered pairs.
     fn energy(&self) -> Energy {
-        Energy {
-            s: self.s,
-            half_space: self.half_space,
-            reduce: Reduce::Sum,
-            eps: 0.0,
-            ..Energy::default()
-        }
+        Energy { s: self.s, half_space: self.half_space, reduce: Reduce::Sum, eps: 0.0, ..Energy::default() }
     }
 
     /// Start number `i`: uniformly distributed points, up to their lengths.
