@@ -28,18 +28,20 @@ pub fn of_sphere(points: &[Vector], antipodes: bool) -> Picture {
     let all: Vec<Vector> = seen.iter().copied().chain(opposite).collect();
     let edges = if all.len() <= MOST_EDGES { hull_edges(&all) } else { Vec::new() };
     let closest = closest(&all);
-    let size = (0.16 * closest * RADIUS).clamp(2.5, 17.0);
+    let size = (0.12 * closest * RADIUS).clamp(2.5, 17.0);
     let width = (0.17 * size).clamp(0.8, 2.6);
 
     let mut shapes = Vec::new();
     let arcs: Vec<Vec<Vector>> = edges.iter().map(|&(i, j)| arc(all[i], all[j])).collect();
     let mut order: Vec<usize> = (0..all.len()).collect();
     order.sort_by(|&i, &j| all[i][2].total_cmp(&all[j][2]));
-    let ball = |i: usize, opacity: f64| {
-        // Nearer points are a little larger.
+    let ball = |i: usize| {
+        // Nearer points are a little larger, those behind as pale as through frosted glass.
         let radius = size * (1.0 + 0.18 * all[i][2]);
-        let fill = Fill::Ball(BALLS[usize::from(i >= points.len())]);
-        Shape::Disc { at: on_paper(all[i]), radius, fill, opacity }
+        let colours = BALLS[usize::from(i >= points.len())];
+        let fill =
+            Fill::Ball(if all[i][2] < 0.0 { colours.map(|c| mixed(c, GLASS[1], 0.7)) } else { colours });
+        Shape::Disc { at: on_paper(all[i]), radius, fill, opacity: 1.0 }
     };
     // A shadow of the sphere's own shape gives it a ground.
     for (radius, opacity) in [(1.035, 0.05), (1.025, 0.06), (1.012, 0.08)] {
@@ -50,9 +52,9 @@ pub fn of_sphere(points: &[Vector], antipodes: bool) -> Picture {
     let centre = [SIZE / 2.0; 2];
     shapes.push(Shape::Disc { at: centre, radius: RADIUS, fill: Fill::Ball(GLASS), opacity: 1.0 });
     shapes.extend(arcs.iter().flat_map(|arc| visible(arc, false, width)));
-    shapes.extend(order.iter().filter(|&&i| all[i][2] < 0.0).map(|&i| ball(i, 0.28)));
+    shapes.extend(order.iter().filter(|&&i| all[i][2] < 0.0).map(|&i| ball(i)));
     shapes.extend(arcs.iter().flat_map(|arc| visible(arc, true, width)));
-    shapes.extend(order.iter().filter(|&&i| all[i][2] >= 0.0).map(|&i| ball(i, 1.0)));
+    shapes.extend(order.iter().filter(|&&i| all[i][2] >= 0.0).map(|&i| ball(i)));
     Picture { size: [SIZE; 2], shapes }
 }
 
@@ -80,6 +82,11 @@ pub fn of_circle(points: &[[f64; 2]], antipodes: bool) -> Picture {
         Shape::Disc { at: place(p), radius, fill, opacity: 1.0 }
     }));
     Picture { size: [SIZE; 2], shapes }
+}
+
+/// A colour with a share of another.
+fn mixed(a: Colour, b: Colour, share: f64) -> Colour {
+    [0, 1, 2].map(|i| (f64::from(a[i]) + share * (f64::from(b[i]) - f64::from(a[i]))) as u8)
 }
 
 fn dot(a: Vector, b: Vector) -> f64 {
@@ -177,10 +184,21 @@ fn arc(a: Vector, b: Vector) -> Vec<Vector> {
     (0..=PIECES).map(at).collect()
 }
 
-/// The part of an arc that is in front, or behind.
+/// The part of an arc that is in front, or behind, up to the rim.
 fn visible(arc: &[Vector], front: bool, width: f64) -> Option<Shape> {
     // A great circle's shorter arc crosses the rim at most once: the part is in one piece.
-    let points: Vec<[f64; 2]> = arc.iter().filter(|p| (p[2] >= 0.0) == front).map(|p| on_paper(*p)).collect();
+    let mut points = Vec::new();
+    for (i, &p) in arc.iter().enumerate() {
+        if let Some(&before) =
+            i.checked_sub(1).and_then(|i| arc.get(i)).filter(|b| (b[2] >= 0.0) != (p[2] >= 0.0))
+        {
+            let rim = plus(scaled(before, p[2]), scaled(p, -before[2]));
+            points.push(on_paper(unit(scaled(rim, if p[2] >= 0.0 { 1.0 } else { -1.0 }))));
+        }
+        if (p[2] >= 0.0) == front {
+            points.push(on_paper(p));
+        }
+    }
     let opacity = if front { 0.85 } else { 0.22 };
     (points.len() > 1).then_some(Shape::Line { points, width, colour: EDGE, opacity })
 }
@@ -213,6 +231,19 @@ mod tests {
         assert_eq!(edges(&triangle), 3);
         assert_eq!(edges(&triangle[..2]), 1);
         assert_eq!(edges(&triangle[..1]), 0);
+    }
+
+    #[test]
+    fn arcs_are_cut_at_the_rim() {
+        let half = arc([0.0, 0.6, 0.8], [0.6, 0.0, -0.8]);
+        let ends = |front| match visible(&half, front, 1.0) {
+            Some(Shape::Line { points, .. }) => [points[0], points[points.len() - 1]],
+            other => panic!("{other:?}"),
+        };
+        let rim = on_paper(unit([0.6, 0.6, 0.0]));
+        let near = |a: [f64; 2], b: [f64; 2]| (a[0] - b[0]).abs() + (a[1] - b[1]).abs() < 1e-9;
+        assert!(near(ends(true)[1], rim) && near(ends(false)[0], rim));
+        assert!(visible(&arc([0.0, 0.6, 0.8], [0.6, 0.0, 0.8]), false, 1.0).is_none());
     }
 
     #[test]
