@@ -17,6 +17,7 @@ mod data;
 mod failure;
 mod output;
 mod penalty;
+mod picture;
 mod plot;
 mod progress;
 mod run_folder;
@@ -35,6 +36,8 @@ use commands::compare::Compare;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
 use commands::gradcheck::Gradcheck;
+use commands::theory::Theory;
+use commands::thomson::Thomson;
 use commands::train::Train;
 use failure::Failure;
 
@@ -66,6 +69,8 @@ enum Command {
     Eval(Box<Eval>),
     Energy(EnergyOf),
     Gradcheck(Gradcheck),
+    Theory(Theory),
+    Thomson(Thomson),
     Bench(Bench),
 }
 
@@ -98,6 +103,8 @@ fn run() -> Result<(), Failure> {
         Command::Eval(eval) => eval.run(given),
         Command::Energy(energy) => energy.run(),
         Command::Gradcheck(gradcheck) => gradcheck.run(),
+        Command::Theory(theory) => theory.run(),
+        Command::Thomson(thomson) => thomson.run(),
         Command::Bench(bench) => bench.run(),
     }
 }

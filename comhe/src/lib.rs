@@ -36,6 +36,8 @@ mod projection;
 mod random;
 mod regulariser;
 mod samples;
+pub mod theory;
+pub mod thomson;
 
 pub use energy::{Energy, Reduce, Scale, checked_rows};
 pub use error::{Error, Problem};

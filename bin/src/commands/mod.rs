@@ -5,4 +5,6 @@ pub mod compare;
 pub mod energy;
 pub mod eval;
 pub mod gradcheck;
+pub mod theory;
+pub mod thomson;
 pub mod train;
