@@ -107,6 +107,11 @@ impl Learning {
         let rate = if let Rate::Fixed(rate) = self.rate { rate } else { 0.0 };
         InnerSteps { rate, decay: self.decay, ..InnerSteps::default() }.check()
     }
+
+    /// The P that a layer with neurons of dimension `d` starts from, k x d.
+    pub fn start(&self, layer: &str, d: usize, dtype: DType) -> Tensor {
+        Tensor::normal([self.k, d], dtype, Key::new(self.seed).stream("learned").stream(layer))
+    }
 }
 
 impl InnerSteps {
@@ -320,9 +325,9 @@ impl<L: Lesson> Learned<L> {
 
     /// The layer's present P, k x d; drawn if this is its first step.
     fn projection(&self, layer: &str, d: usize, dtype: DType) -> Result<Tensor, Error> {
-        let Learning { k, seed, .. } = self.learning;
+        let k = self.learning.k;
         match self.projections.get(layer) {
-            None => Ok(Tensor::normal([k, d], dtype, Key::new(seed).stream("learned").stream(layer))),
+            None => Ok(self.learning.start(layer, d, dtype)),
             Some(p) if **p.shape() == [k, d] && p.dtype() == dtype => Ok(p.clone()),
             Some(p) => Err(Error::shape(format!(
                 "expected a learned projection of shape [{k}, {d}] in {dtype}, found {} in {}",

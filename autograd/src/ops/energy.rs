@@ -66,7 +66,10 @@ fn check(form: &PairEnergy, u: &Tensor) {
     assert!(u.rank() == 3, "pair_energy: expected directions of shape [B, N, d], found {}", u.shape());
     let PairEnergy { s, offset, floor, .. } = *form;
     assert!(s >= 0.0 && s.is_finite(), "pair_energy: s = {s} must be finite and at least 0");
-    assert!(offset >= 0.0 && offset.is_finite(), "pair_energy: offset = {offset} must be finite and at least 0");
+    assert!(
+        offset >= 0.0 && offset.is_finite(),
+        "pair_energy: offset = {offset} must be finite and at least 0"
+    );
     assert!(floor > 0.0 && floor.is_finite(), "pair_energy: floor = {floor} must be finite and above 0");
 }
 
