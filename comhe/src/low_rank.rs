@@ -40,7 +40,7 @@ pub struct LowRank {
     /// Y2, d x r: a parameter.
     pub y2: Tensor,
     /// P1, r x d: a constant.
-    p1: Tensor,
+    pub(crate) p1: Tensor,
 }
 
 impl LowRank {

@@ -37,7 +37,7 @@ const MHE: &str = "Liu et al., NeurIPS 2018 (arXiv 1805.09298)";
 const MHE_CODE: &str = "the code published with Liu et al., NeurIPS 2018";
 
 /// Every published setting.
-pub const PRESETS: [Preset; 11] = [
+pub static PRESETS: [Preset; 11] = [
     Preset { name: "paper-mhe", regulariser: "mhe", about: "full space, eps 0", source: MHE, options: paper },
     Preset {
         name: "paper-hs-mhe",
