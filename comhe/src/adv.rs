@@ -49,9 +49,7 @@ pub fn adversarial_energy(
 /// The inner loss at given neurons.
 pub struct Opponent {
     energy: Energy,
-    rows: Tensor,
-    /// The Gram matrix, if that saves work.
-    gram: Option<Gram>,
+    gram: Gram,
 }
 
 impl Lesson for Oppose {
@@ -63,13 +61,12 @@ impl Lesson for Oppose {
         let energy = Energy { half_space: false, reduce: Reduce::Mean, ..*energy };
         // The matrix costs N N d products, doing without it 2 N d a column; which also keeps more digits of the large
         // and opposite slopes of neurons that nearly coincide.
-        let gram = (rows.shape()[0] < 2 * columns).then(|| Gram::of(rows));
-        Ok(Opponent { energy, rows: rows.clone(), gram })
+        let formed = rows.shape()[0] < 2 * columns;
+        Ok(Opponent { energy, gram: if formed { Gram::formed(rows) } else { Gram::implied(rows) } })
     }
 
     fn constant(&self, inner: &Opponent) -> Opponent {
-        let gram = inner.gram.as_ref().map(Gram::detach);
-        Opponent { energy: inner.energy, rows: inner.rows.detach(), gram }
+        Opponent { energy: inner.energy, gram: inner.gram.detach() }
     }
 }
 
@@ -81,9 +78,6 @@ impl Inner for Opponent {
     }
 
     fn gram_times(&self, v: &Tensor) -> Tensor {
-        match &self.gram {
-            Some(gram) => gram.times(v),
-            None => self.rows.matmul(&self.rows.matmul_tn(v)),
-        }
+        self.gram.times(v)
     }
 }

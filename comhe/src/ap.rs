@@ -105,7 +105,7 @@ impl Lesson for Preserve {
 
     fn at(&self, energy: &Energy, rows: &Tensor, _: usize) -> Result<Discrepancy, Error> {
         energy.check_batch(&rows.unsqueeze(0), false)?;
-        let gram = Gram::of(rows);
+        let gram = Gram::formed(rows);
         let cosines = gram.cosines(energy.eps);
         let target = match self {
             Preserve::Cosine => cosines,

@@ -228,3 +228,42 @@ impl Regulariser for GroupEnergy {
         Ok(self.energy(&layer.weight.detach(), layer.name, step)?.item())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::regulariser::Role;
+    use autograd::DType;
+
+    #[test]
+    fn groups_are_what_their_names_say() {
+        let of = |count, kind, shape: &[usize]| Groups { count, kind, seed: 1 }.of(shape, "w", 0).unwrap();
+        let seven = &[2, 7];
+        assert_eq!(of(3, Grouping::Contiguous, seven), [vec![0, 1, 2], vec![3, 4], vec![5, 6]]);
+        assert_eq!(of(3, Grouping::Strided, seven), [vec![0, 3, 6], vec![1, 4], vec![2, 5]]);
+        let overlapping = [vec![0, 1, 2, 3, 4], vec![3, 4, 5, 6], vec![5, 6, 0, 1, 2]];
+        assert_eq!(of(3, Grouping::Overlapping, seven), overlapping);
+        let channels = [(0..8).collect::<Vec<_>>(), (8..12).collect()];
+        assert_eq!(of(2, Grouping::Channels, &[5, 3, 2, 2]), channels);
+        let random = of(3, Grouping::Random, seven);
+        assert_eq!(random.iter().map(Vec::len).collect::<Vec<_>>(), [3, 2, 2]);
+        // Every partition has each coordinate once: the sum of P_c is I.
+        for kind in [Grouping::Contiguous, Grouping::Strided, Grouping::Channels, Grouping::Random] {
+            let mut all = of(3, kind, seven).concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..7).collect::<Vec<_>>(), "{kind}");
+        }
+    }
+
+    #[test]
+    fn random_groups_change_every_few_steps() {
+        let w = Tensor::normal([5, 12], DType::F64, Key::new(1));
+        let groups = Groups { count: 3, kind: Grouping::Random, seed: 2 };
+        let mut group = GroupEnergy::new(Energy::default(), groups, 2).unwrap();
+        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w };
+        let mut at = |index| group.penalty(&layer, Step { index, lr: 0.1 }).unwrap().item();
+        let run: Vec<f64> = (0..4).map(&mut at).collect();
+        assert!(run[0] == run[1] && run[1] != run[2] && run[2] == run[3]);
+        assert_eq!(group.measure(&layer, Step { index: 1, lr: 0.1 }).unwrap(), run[0]);
+    }
+}

@@ -180,3 +180,55 @@ fn dependent_column(a: &Tensor) -> Option<usize> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_weight_of_low_rank_is_met_and_projects_to_its_factor() {
+        let w = Tensor::normal([7, 3], DType::F64, Key::new(1)).matmul(&Tensor::normal(
+            [3, 9],
+            DType::F64,
+            Key::new(2),
+        ));
+        let layer = LowRank::near(&w, 3, 5).unwrap();
+        let off = layer.weight().unwrap() - &w;
+        assert!(off.norm(..).item() < 1e-11 * w.norm(..).item());
+        let x = Tensor::normal([4, 9], DType::F64, Key::new(3));
+        let off = layer.forward(&x).unwrap() - x.matmul_nt(&w);
+        assert!(off.norm(..).item() < 1e-10 * w.norm(..).item());
+        // P1 M = Y1
+        let off = layer.projection().matmul_nt(&layer.weight().unwrap()) - &layer.y1;
+        assert!(off.norm(..).item() < 1e-11 * layer.y1.norm(..).item());
+    }
+
+    #[test]
+    fn training_through_the_solve_fits_data_and_spreads_the_factors() {
+        let (n, d, r) = (10, 12, 4);
+        let energy = Energy { half_space: true, ..Energy::default() };
+        let truth = LowRank::init(n, d, r, DType::F64, 8).unwrap().weight().unwrap().detach();
+        let x = Tensor::normal([64, d], DType::F64, Key::new(9));
+        let target = x.matmul_nt(&truth);
+        let run = |weight: f64| {
+            let mut layer = LowRank::init(n, d, r, DType::F64, 3).unwrap();
+            let fit = |layer: &LowRank| {
+                let off = layer.forward(&x).unwrap() - &target;
+                (&off * &off).mean(..)
+            };
+            let start = fit(&layer).item();
+            for _ in 0..400 {
+                let loss = fit(&layer) + layer.energy(&energy).unwrap() * weight;
+                let grads = loss.backward();
+                for p in layer.parameters() {
+                    let moved = p.detach() - &grads[&*p] * 0.02;
+                    p.assign(&moved);
+                }
+            }
+            (start, fit(&layer).item(), layer.energy(&energy).unwrap().item())
+        };
+        let ((start, end, free), (_, spread_end, spread)) = (run(0.0), run(0.5));
+        assert!(end < 0.35 * start && spread_end < 0.5 * start, "{start} to {end}, {spread_end}");
+        assert!(spread < free, "the energy falls where it counts: {spread}, {free}");
+    }
+}

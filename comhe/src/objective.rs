@@ -382,6 +382,27 @@ mod tests {
     }
 
     #[test]
+    fn every_name_trains_the_layers_that_are_large_enough_and_spreads_the_others() {
+        let network = network();
+        let by = |name: &str, options: &Options| -> Vec<&str> {
+            let mut objective = Objective::new(name, options).unwrap();
+            let grads = objective.penalty(&layers(&network), START).unwrap().backward();
+            assert!(network.iter().all(|(_, _, w)| grads[w].is_finite()), "{name}");
+            let report = objective.report(&layers(&network), START).unwrap();
+            report.iter().map(|r| r.regulariser.unwrap()).collect()
+        };
+        let options = Options::default();
+        assert_eq!(by("ap", &options), ["hs-mhe", "ap", "ap", "mhe"]);
+        assert_eq!(by("adv", &options), ["hs-mhe", "adv", "adv", "mhe"]);
+        assert_eq!(by("group", &options), ["group", "group", "group", "mhe"]);
+        assert_eq!(by("bilateral", &options), ["hs-mhe", "bilateral", "bilateral", "mhe"]);
+        // The first layer has three input channels.
+        let channels = Groups { kind: Grouping::Channels, ..Groups::default() };
+        assert_eq!(by("group", &Options { groups: channels, ..options })[..2], ["hs-mhe", "group"]);
+        assert!(NAMES.iter().all(|(name, _)| Objective::new(name, &Options::default()).is_ok()));
+    }
+
+    #[test]
     fn gradients_reach_every_covered_layer_and_no_other() {
         let network = network();
         let options = Options { exclude: vec!["fc1*".into()], ..Options::default() };

