@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
+use comhe::{Learning, Mode, Options, PRESETS, Preset, Projections, Rate, Scale};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, unknown};
 
 /// What a run is a function of. The texts of the fields are those of `--help`.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,30 +63,76 @@ pub struct Config {
     #[arg(long, value_enum, default_value_t, help_heading = "Network")]
     pub conv: Conv,
 
-    /// none, mhe, hs-mhe (half-space), rp (random projections)
+    /// none, mhe, hs-mhe (half-space), rp (random projections), ap (learns to preserve angles), adv (learns to raise
+    /// the energy), group (of coordinates), bilateral (fewer dimensions + fewer neurons)
     #[arg(long, value_name = "NAME", default_value = "none", help_heading = "Regulariser")]
     pub reg: String,
-    /// Riesz exponent of the energy
-    #[arg(long, value_name = "S", default_value_t = 2.0, help_heading = "Regulariser")]
-    pub reg_s: f64,
+    /// A published setting, regulariser included; flags win: paper-mhe, paper-hs-mhe, paper-rp, paper-ap, paper-adv,
+    /// mhe-code, hs-mhe-code, hs-mhe-angular, rp-code, ap-code, adv-code
+    #[arg(long, value_name = "NAME", help_heading = "Regulariser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// Weight of the energy of each hidden layer
     #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, help_heading = "Regulariser")]
     pub reg_weight: f64,
     /// Weight of the classifier's energy (full space, not projected)
     #[arg(long, value_name = "WEIGHT", default_value_t = 10.0, help_heading = "Regulariser")]
     pub reg_head_weight: f64,
-    /// rp: dimensions after projection; a layer with fewer gets the half-space energy instead
-    #[arg(long, value_name = "K", default_value_t = 40, help_heading = "Regulariser")]
-    pub reg_k: usize,
-    /// rp: projections averaged
+    /// Riesz exponent of the energy
+    #[arg(long, value_name = "S", default_value_t = 2.0, help_heading = "Regulariser")]
+    pub reg_s: f64,
+    /// Angles instead of chords
+    #[arg(long, help_heading = "Regulariser")]
+    pub reg_angular: bool,
+    /// Half-space for hidden layers or not [default: as the name says: not for mhe, else yes]
+    #[arg(long, value_name = "true|false", help_heading = "Regulariser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reg_half_space: Option<bool>,
+    /// Inside every norm: sqrt(sum of squares + EPS)
+    #[arg(long, value_name = "EPS", default_value = "1e-4", help_heading = "Regulariser")]
+    pub reg_eps: f64,
+    /// Constants of logarithmic and angular energies: those of the paper or of the published code
+    #[arg(long, value_enum, default_value_t, help_heading = "Regulariser")]
+    pub reg_scale: Constants,
+    /// rp, ap, adv, bilateral: dimensions after projection; a layer with fewer gets the half-space energy instead
+    /// [default: 40; ap, adv: 30]
+    #[arg(long, value_name = "K", help_heading = "Regulariser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reg_k: Option<usize>,
+    /// rp, bilateral: projections averaged
     #[arg(long, value_name = "C", default_value_t = 20, help_heading = "Regulariser")]
     pub reg_c: usize,
-    /// rp: steps between two draws of the projections
+    /// rp, bilateral, random groups: steps between two draws
     #[arg(long, value_name = "STEPS", default_value_t = 1, help_heading = "Regulariser")]
     pub reg_redraw: u64,
-    /// rp: gaussian, rademacher, sparse, uniform, orthonormal
+    /// rp, bilateral: gaussian, rademacher, sparse, uniform, orthonormal
     #[arg(long, value_name = "NAME", default_value = "gaussian", help_heading = "Regulariser")]
     pub reg_distribution: String,
+    /// ap: preserve cosine or angle
+    #[arg(long, value_name = "NAME", default_value = "cosine", help_heading = "Regulariser")]
+    pub reg_objective: String,
+    /// ap, adv: steps of the projection before each energy, which it keeps [default: ap 1, adv 10]
+    #[arg(long, value_name = "M", help_heading = "Regulariser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reg_inner_steps: Option<usize>,
+    /// ap, adv: their size, or network: the learning rate of the moment
+    #[arg(long, value_name = "ETA", default_value = "network", help_heading = "Regulariser")]
+    pub reg_inner_lr: String,
+    /// ap, adv: weight decay of the projection
+    #[arg(long, value_name = "DECAY", default_value = "5e-7", help_heading = "Regulariser")]
+    pub reg_inner_decay: f64,
+    /// ap, adv: whether gradients flow through further steps of the projection, or it is a constant
+    #[arg(long, value_enum, default_value_t, help_heading = "Regulariser")]
+    pub reg_mode: InnerMode,
+    /// ap, adv, unrolled: how many such steps
+    #[arg(long, value_name = "T", default_value_t = 1, help_heading = "Regulariser")]
+    pub reg_unroll: usize,
+    /// group: how many
+    #[arg(long, value_name = "G", default_value_t = 4, help_heading = "Regulariser")]
+    pub reg_groups: usize,
+    /// group: contiguous, strided, overlapping, channels, random
+    #[arg(long, value_name = "NAME", default_value = "contiguous", help_heading = "Regulariser")]
+    pub reg_group_kind: String,
 
     /// How gradients change weights
     #[arg(long, value_enum, default_value_t, help_heading = "Optimiser")]
@@ -165,6 +212,26 @@ pub enum Conv {
     F4,
 }
 
+/// Whose constants.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum Constants {
+    #[default]
+    Paper,
+    Code,
+}
+
+/// Whether gradients flow through the steps of a projection.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[allow(missing_docs)]
+pub enum InnerMode {
+    #[default]
+    Unrolled,
+    Alternating,
+}
+
 /// How gradients change weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -220,7 +287,16 @@ impl Config {
             let hint = hint.unwrap_or_else(|| "; the keys are the flags of comhe train".into());
             return Err(Failure::place(path, format_args!("{place}unknown key {key:?}{hint}")));
         }
-        toml::from_str(text).map_err(wrong)
+        let config: Config = toml::from_str(text).map_err(wrong)?;
+        match &config.preset {
+            None => Ok(config),
+            // What the file says itself wins over its preset.
+            Some(name) => {
+                let mut settings = preset(name).map_err(|e| Failure::place(path, e))?;
+                settings.extend(table);
+                settings.try_into().map_err(wrong)
+            }
+        }
     }
 
     /// This configuration with every setting replaced that was given as a flag.
@@ -230,6 +306,9 @@ impl Config {
         if given.iter().any(|key| key == "steps" || key == "epochs") {
             settings.remove("steps");
             settings.remove("epochs");
+        }
+        if let Some(name) = flags.preset.as_ref().filter(|_| given.iter().any(|key| key == "preset")) {
+            settings.extend(preset(name).map_err(Failure::usage)?);
         }
         settings.extend(table(flags)?.into_iter().filter(|(key, _)| given.contains(key)));
         settings.try_into().map_err(Failure::usage)
@@ -246,6 +325,20 @@ impl Config {
         Config { lr: Some(self.rate()), epochs, ..self }
     }
 
+    /// The dimension after projection, or the published one.
+    pub fn k(&self) -> usize {
+        let learned = ["ap", "adv"].contains(&self.reg.as_str());
+        self.reg_k.unwrap_or(if learned { Learning::default().k } else { Projections::default().k })
+    }
+
+    /// The size of inner steps, if it is one.
+    pub fn inner_rate(&self) -> Option<Rate> {
+        match self.reg_inner_lr.as_str() {
+            "network" => Some(Rate::Network),
+            number => number.parse().ok().filter(|eta| (0.0..=f64::MAX).contains(eta)).map(Rate::Fixed),
+        }
+    }
+
     /// The settings as a file.
     pub fn to_toml(&self) -> Result<String, Failure> {
         Ok(toml::to_string(&table(self)?).expect("a table of plain values"))
@@ -256,9 +349,10 @@ impl Config {
         let positive = [
             ("width", self.width as u64, "it multiplies the number of filters"),
             ("batch-size", self.batch_size as u64, "images are needed to learn from"),
-            ("reg-k", self.reg_k as u64, "the energy needs a dimension to live in"),
+            ("reg-k", self.k() as u64, "the energy needs a dimension to live in"),
             ("reg-c", self.reg_c as u64, "projections are averaged"),
             ("reg-redraw", self.reg_redraw, "1 draws anew in every step"),
+            ("reg-groups", self.reg_groups as u64, "coordinates are put into them"),
             ("threads", self.threads.unwrap_or(1) as u64, "one thread does the work"),
             ("eval-every", self.eval_every.unwrap_or(1), "leave it out for one evaluation an epoch"),
             ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
@@ -272,10 +366,12 @@ impl Config {
         if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
             return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
         }
-        let rates: [(&str, f64, f64, &str); 8] = [
+        let rates: [(&str, f64, f64, &str); 10] = [
             ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
             ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
             ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
+            ("reg-eps", self.reg_eps, f64::MAX, "a finite number, not negative"),
+            ("reg-inner-decay", self.reg_inner_decay, f64::MAX, "a finite number, not negative"),
             ("reg-weight", self.reg_weight, f64::MAX, "a finite number, not negative"),
             ("reg-head-weight", self.reg_head_weight, f64::MAX, "a finite number, not negative"),
             ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
@@ -285,6 +381,12 @@ impl Config {
         if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
         {
             return Err(Failure::usage(format_args!("--{name} is {value}; it must be {rule}")));
+        }
+        if self.inner_rate().is_none() {
+            let found = &self.reg_inner_lr;
+            return Err(Failure::usage(format_args!(
+                "--reg-inner-lr is {found}; it must be network, or a finite number, not negative"
+            )));
         }
         if self.steps.is_some() && self.epochs.is_some() {
             return Err(Failure::usage("steps and epochs are both set; a run has one length"));
@@ -312,6 +414,40 @@ pub fn given(matches: &ArgMatches) -> Vec<String> {
 fn keys() -> Vec<String> {
     let command = Config::augment_args(clap::Command::new("keys"));
     command.get_arguments().map(|a| a.get_id().as_str().replace('_', "-")).collect()
+}
+
+/// What a preset sets, by key.
+fn preset(name: &str) -> Result<toml::Table, String> {
+    let names = PRESETS.map(|preset| preset.name);
+    let preset = Preset::named(name).ok_or_else(|| unknown("preset", name, &names))?;
+    let Options { energy, projections, preserve, learning, weight, head_weight, redraw, .. } =
+        (preset.options)();
+    let whole = |n: usize| toml::Value::Integer(n as i64);
+    let k = if ["ap", "adv"].contains(&preset.regulariser) { learning.k } else { projections.k };
+    let scale = if energy.scale == Scale::Code { "code" } else { "paper" };
+    let mode = if learning.mode == Mode::Unrolled { "unrolled" } else { "alternating" };
+    let settings: [(&str, toml::Value); 15] = [
+        ("reg", preset.regulariser.into()),
+        ("reg-weight", weight.into()),
+        ("reg-head-weight", head_weight.into()),
+        ("reg-s", energy.s.into()),
+        ("reg-angular", energy.angular.into()),
+        ("reg-eps", energy.eps.into()),
+        ("reg-scale", scale.into()),
+        ("reg-k", whole(k)),
+        ("reg-c", whole(projections.c)),
+        ("reg-redraw", whole(redraw as usize)),
+        ("reg-distribution", projections.distribution.name().into()),
+        ("reg-objective", preserve.name().into()),
+        ("reg-inner-decay", learning.decay.into()),
+        ("reg-mode", mode.into()),
+        ("reg-unroll", whole(learning.unrolled)),
+    ];
+    let mut table: toml::Table = settings.map(|(key, value)| (key.to_string(), value)).into_iter().collect();
+    if let Some(plain) = learning.plain {
+        table.insert("reg-inner-steps".into(), whole(plain));
+    }
+    Ok(table)
 }
 
 /// The settings as TOML values, whose whole numbers are signed.
@@ -354,6 +490,27 @@ mod tests {
     }
 
     #[test]
+    fn a_preset_is_below_flags_and_what_its_file_says() {
+        let config = resolve("reg-k = 7\nwidth = 3", &["--preset", "paper-ap", "--reg-s", "1"]).unwrap();
+        assert_eq!((config.reg.as_str(), config.k(), config.reg_s, config.width), ("ap", 30, 1.0, 3));
+        assert_eq!((config.reg_eps, config.reg_objective.as_str()), (0.0, "angle"));
+        // What is written has the preset's name and every value, and means the same.
+        let again = Config::parse(&config.to_toml().unwrap(), Path::new("a.toml")).unwrap();
+        assert_eq!(again, config);
+        let file = resolve("preset = \"hs-mhe-angular\"\nreg-s = 0.0", &[]).unwrap();
+        assert_eq!((file.reg.as_str(), file.reg_angular, file.reg_s), ("hs-mhe", true, 0.0));
+        assert_eq!(file.reg_scale, Constants::Code);
+        let wrong = resolve("", &["--preset", "paper-rpp"]).unwrap_err();
+        assert!(
+            wrong.message().unwrap().contains("there is no preset \"paper-rpp\"; did you mean"),
+            "{wrong:?}"
+        );
+        for name in PRESETS.map(|preset| preset.name) {
+            assert!(resolve("", &["--preset", name]).unwrap().check().is_ok());
+        }
+    }
+
+    #[test]
     fn broken_files_say_where_and_what_was_meant() {
         let line = |text: &str| resolve(text, &[]).unwrap_err().message().unwrap().to_string();
         assert_eq!(
@@ -376,6 +533,7 @@ mod tests {
             "reg-k",
             "reg-c",
             "reg-redraw",
+            "reg-groups",
             "threads",
             "eval-every",
             "checkpoint-every",
@@ -390,6 +548,7 @@ mod tests {
         assert_eq!(line(&["--lr=-0.1"]), "--lr is -0.1; it must be a finite number, not negative");
         assert!(line(&["--lr", "nan"]).starts_with("--lr is NaN"));
         assert!(line(&["--reg-weight", "inf"]).starts_with("--reg-weight is inf"));
+        assert!(line(&["--reg-inner-lr", "fast"]).contains("must be network, or a finite number"));
         assert!(line(&["--momentum", "1"]).contains("1 excluded"));
         assert!(line(&["--label-noise", "1.5"]).contains("0..=1"));
         assert!(line(&["--milestones", "9,5"]).contains("[9, 5]"));

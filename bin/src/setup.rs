@@ -1,11 +1,11 @@
 //! From settings to a trainer and its data.
 
 use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
-use comhe::{Energy, Objective, Options, Projections};
+use comhe::{Energy, Groups, Learning, Mode, Objective, Options, Projections, Scale};
 use datasets::{Dataset, Loader};
 use nn::{Archive, Model, Rule, Trainer, load_state_dict};
 
-use crate::config::{Config, Conv, Optimizer, Precision, Schedule};
+use crate::config::{Config, Constants, Conv, InnerMode, Optimizer, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::penalty::Penalty;
@@ -128,18 +128,35 @@ pub fn check_memory(model: &Model, width: usize, images: usize, dtype: DType) ->
 
 /// The regularising part of the settings.
 pub fn objective(config: &Config) -> Result<Objective, Failure> {
-    let projections = Projections {
-        k: config.reg_k,
-        c: config.reg_c,
-        distribution: config.reg_distribution.parse()?,
-        seed: config.seed,
-    };
+    let (k, seed) = (config.k(), config.seed);
+    let rate = config.inner_rate().ok_or_else(|| Failure::usage("--reg-inner-lr is no rate"))?;
     let options = Options {
-        energy: Energy { s: config.reg_s, ..Energy::default() },
+        energy: Energy {
+            s: config.reg_s,
+            angular: config.reg_angular,
+            eps: config.reg_eps,
+            scale: if config.reg_scale == Constants::Code { Scale::Code } else { Scale::Paper },
+            ..Energy::default()
+        },
+        half_space: config.reg_half_space,
         weight: config.reg_weight,
         head_weight: config.reg_head_weight,
-        projections,
+        projections: Projections { k, c: config.reg_c, distribution: config.reg_distribution.parse()?, seed },
         redraw: config.reg_redraw,
+        preserve: config.reg_objective.parse()?,
+        learning: Learning {
+            k,
+            plain: config.reg_inner_steps,
+            unrolled: config.reg_unroll,
+            mode: match config.reg_mode {
+                InnerMode::Unrolled => Mode::Unrolled,
+                InnerMode::Alternating => Mode::Alternating,
+            },
+            rate,
+            decay: config.reg_inner_decay,
+            seed,
+        },
+        groups: Groups { count: config.reg_groups, kind: config.reg_group_kind.parse()?, seed },
         ..Options::default()
     };
     Ok(Objective::new(&config.reg, &options)?)

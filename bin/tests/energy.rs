@@ -34,7 +34,7 @@ fn close(found: &[f64], wanted: &Tensor, tolerance: f64, what: &str) {
 }
 
 #[test]
-fn values_and_gradients_of_both_variants() {
+fn values_and_gradients_of_mhe_and_rp() {
     let fixture = fixtures().join("energy.safetensors");
     let file = Archive::load(&fixture).unwrap();
     let here = tempfile::tempdir().unwrap();
@@ -120,4 +120,98 @@ fn drawn_projections_follow_from_the_seed() {
     assert_eq!(energy("--seed 4"), energy("--seed 4"));
     assert_ne!(energy("--seed 4"), energy("--seed 5"));
     assert_ne!(energy("--distribution rademacher"), energy("--distribution sparse"));
+}
+
+/// The flags of a variant of `variants.safetensors`, such as `ap_cosine_unrolled3`: as its script has them.
+fn variant_flags(variant: &str) -> String {
+    let parts: Vec<&str> = variant.split('_').collect();
+    let steps = match *parts.last().unwrap() {
+        "unrolled1" => "",
+        "unrolled3" => "--inner-steps 3 --inner-lr 0.05 --mode unrolled",
+        "alternating2" => "--inner-steps 2 --mode alternating",
+        _ => "",
+    };
+    match parts[0] {
+        "ap" => format!("--variant ap --projection p.npy --objective {} {steps}", parts[1]),
+        "adv" => format!("--variant adv --projection p.npy {steps}"),
+        "group" => format!("--variant group --groups {}", parts[1]),
+        other => format!("--variant {other} --projection p1.npy --projection2 p2.npy"),
+    }
+}
+
+#[test]
+fn every_variant_is_that_of_an_independent_program() {
+    let file = Archive::load(fixtures().join("variants.safetensors")).unwrap();
+    let here = tempfile::tempdir().unwrap();
+    let mut variants = 0;
+    for (name, energies) in &file.tensors {
+        let Some(variant) = name.strip_suffix("/n5d6/energy") else { continue };
+        variants += 1;
+        for part in ["w", "p", "p1", "p2"] {
+            if let Some(t) = file.get(&format!("{variant}/n5d6/{part}")) {
+                npy(&here.path().join(format!("{part}.npy")), t.shape(), &t.to_vec::<f64>());
+            }
+        }
+        let options = file.get(&format!("{variant}/n5d6/options")).unwrap().to_vec::<f64>();
+        let gradients = file.get(&format!("{variant}/n5d6/grad")).unwrap();
+        for i in (0..options.len() / 5).step_by(7) {
+            let [s, angular, half, eps, sum] = options[5 * i..5 * i + 5] else { panic!("five options") };
+            let flag = |on: f64, flag: &str| if on == 1.0 { flag.to_string() } else { String::new() };
+            let line = format!(
+                "energy w.npy {} --s {s} {} {} --eps {eps} {} --grad g.npy",
+                variant_flags(variant),
+                flag(angular, "--angular"),
+                flag(half, "--half-space"),
+                flag(sum, "--reduce sum"),
+            );
+            let ran = succeeds(here.path(), &line);
+            let want = energies.to_vec::<f64>()[i];
+            close(&column(&ran.out, "energy"), &Tensor::from([want]), 1e-9, &line);
+            let datasets::npy::Values::F64(found) =
+                datasets::npy::read(&here.path().join("g.npy")).unwrap().values
+            else {
+                panic!("not f64")
+            };
+            let want = Tensor::new(&gradients.to_vec::<f64>()[30 * i..30 * (i + 1)], [5, 6]);
+            close(&found, &want, 1e-7, &line);
+        }
+    }
+    assert_eq!(variants, 13);
+}
+
+#[test]
+fn variants_draw_from_the_seed_and_refuse_what_does_not_fit() {
+    let here = tempfile::tempdir().unwrap();
+    npy(&here.path().join("w.npy"), &[6, 20], &common::formula("w", 120));
+    npy(&here.path().join("p.npy"), &[3, 19], &common::formula("p", 57));
+    npy(&here.path().join("q.npy"), &[2, 3, 20], &common::formula("q", 120));
+    let energy =
+        |options: &str| column(&succeeds(here.path(), &format!("energy w.npy {options}")).out, "energy")[0];
+    for variant in ["ap --k 5", "adv --k 5", "bilateral --k 5 --c 2", "group --group-kind random"] {
+        let seeded = |seed: u32| energy(&format!("--variant {variant} --seed {seed}"));
+        assert_eq!(seeded(4), seeded(4), "{variant}");
+        assert_ne!(seeded(4), seeded(5), "{variant}");
+        let line = format!("--variant {variant}");
+        assert!((energy(&format!("{line} --dtype f32 --reduce sum")) / 30.0).is_finite());
+    }
+    assert_eq!(energy("--variant group --groups 1"), energy(""));
+    let refused = |options: &str, text: &str| {
+        let message = refuses(here.path(), &format!("energy w.npy {options}"));
+        assert!(message.contains(text), "{options}: {message}");
+    };
+    refused("--variant ap --projection p.npy", "tensor w: expected a projection of shape [k, 20]");
+    refused("--variant adv --projection q.npy", "found [2, 3, 20]: adv learns one projection");
+    refused("--variant bilateral --projection q.npy", "needs --projection2");
+    refused(
+        "--variant bilateral --projection q.npy --projection2 q.npy",
+        "a second projection of shape [2, 6, 3]",
+    );
+    refused("--variant group --groups 21", "has 20 coordinates, so there can be at most 20");
+    refused("--variant group --groups 0", "groups = 0");
+    refused("--variant mhe --k 5", "--k belongs to --variant rp or ap or adv or bilateral, not mhe");
+    refused("--variant rp --mode unrolled", "--mode belongs to --variant ap or adv, not rp");
+    refused("--variant adv --objective angle", "--objective belongs to --variant ap, not adv");
+    refused("--variant ap --objective angles", "did you mean \"angle\"?");
+    refused("--variant ap --inner-lr=-1", "inner rate = -1");
+    refused("--variant advv", "did you mean");
 }

@@ -185,17 +185,21 @@ impl Energy {
     }
 
     /// The rows of a batch of matrices divided by n = sqrt(|w|^2 + eps), whatever their size.
-    fn directions(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
-        match y.dtype() {
-            DType::F32 => self.check_rows::<f32>(y, projected)?,
-            DType::F64 => self.check_rows::<f64>(y, projected)?,
-        }
+    pub(crate) fn directions(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
+        self.check_batch(y, projected)?;
         // Every row by itself: the batch is as good as more rows.
         let [batch, n, d] = [y.shape()[0], y.shape()[1], y.shape()[2]];
         Ok(y.reshape([batch * n, d]).normalize_rows(self.eps).reshape([batch, n, d]))
     }
 
     /// Whether all elements are finite (a projection may overflow) and, with eps = 0, every row has a direction.
+    pub(crate) fn check_batch(&self, y: &Tensor, projected: bool) -> Result<(), Error> {
+        match y.dtype() {
+            DType::F32 => self.check_rows::<f32>(y, projected),
+            DType::F64 => self.check_rows::<f64>(y, projected),
+        }
+    }
+
     fn check_rows<T: Scalar>(&self, y: &Tensor, projected: bool) -> Result<(), Error> {
         let (n, d) = (y.shape()[1], y.shape()[2]);
         // The gradient is of size 1 / |w|: a row shorter than this has none.

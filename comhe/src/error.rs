@@ -51,6 +51,16 @@ impl Error {
         Error { layer: Some(name.to_string()), ..self }
     }
 
+    /// The same problem, where `count` other projections come before those it was found in.
+    pub(crate) fn after_projections(mut self, count: usize) -> Error {
+        if let Problem::NotFinite { projection: Some(c), .. } | Problem::ZeroRow { projection: Some(c), .. } =
+            &mut self.problem
+        {
+            *c += count;
+        }
+        self
+    }
+
     pub(crate) fn shape(text: String) -> Error {
         Problem::Shape(text).into()
     }

@@ -5,8 +5,19 @@
 //! another there. Minimising it beside the loss spreads the neurons, which keeps them from doing each other's
 //! work.
 //!
-//! Reading order: `energy.rs` (what the energy is), `projection.rs` and `random.rs`
-//! (projected energy), `regulariser.rs` and `objective.rs` (its part in training).
+//! Reading order: `energy.rs` (what the energy is), `projection.rs` and `random.rs` (energy after a random
+//! projection), `learned.rs` with `ap.rs` and `adv.rs` (after one that is learned), `group.rs`, `bilateral.rs` and
+//! `low_rank.rs` (the other ways to fewer dimensions), `regulariser.rs`, `objective.rs` and `presets.rs` (their part in
+//! training).
+//!
+//! | name | the energy of | file |
+//! |---|---|---|
+//! | `mhe`, `hs-mhe` | the neurons, in full space or half-space | `energy.rs` |
+//! | `rp` | their random projections | `random.rs` |
+//! | `ap` | their projection that learns to keep angles | `ap.rs` |
+//! | `adv` | their projection that learns to raise the energy | `adv.rs` |
+//! | `group` | their coordinates in groups | `group.rs` |
+//! | `bilateral` | fewer dimensions, and fewer neurons | `bilateral.rs` |
 //!
 //! Lin, Liu, Liu, Feng, Yu, Rehg, Xiong, Song: Regularizing Neural Networks via Minimizing Hyperspherical Energy,
 //! CVPR 2020 (arXiv 1906.04892). Where the published code differs from the paper, the file says so.
@@ -28,10 +39,17 @@
 //! # Ok::<(), comhe::Error>(())
 //! ```
 
+mod adv;
+mod ap;
+mod bilateral;
 mod energy;
 mod error;
+mod group;
+mod learned;
+mod low_rank;
 mod objective;
 mod pattern;
+mod presets;
 mod projection;
 mod random;
 mod regulariser;
@@ -39,9 +57,16 @@ mod samples;
 pub mod theory;
 pub mod thomson;
 
+pub use adv::{Adversarial, Oppose, adversarial_energy};
+pub use ap::{AnglePreserving, Preserve, angle_preserving_energy};
+pub use bilateral::{Bilateral, bilateral_energy};
 pub use energy::{Energy, Reduce, Scale, checked_rows};
 pub use error::{Error, Problem};
+pub use group::{GroupEnergy, Grouping, Groups, group_energy};
+pub use learned::{InnerSteps, Learned, Learning, Mode, Rate};
+pub use low_rank::LowRank;
 pub use objective::{LayerReport, NAMES, Objective, Options, Rule, Select};
+pub use presets::{PRESETS, Preset};
 pub use projection::{Distribution, Projections, explicit};
 pub use random::{RandomProjection, projected_energy};
 pub use regulariser::{LayerWeight, Regulariser, Role, Step, smallest_angle};

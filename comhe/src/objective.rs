@@ -3,27 +3,36 @@
 //!   loss + sum over hidden layers of lambda_h E(layer) + lambda_o E(classifier)
 //!
 //! Published settings (Lin et al., CVPR 2020, sections 3 and 5): hidden layers, convolutions among them, have
-//! lambda_h = 1, half-space and s = 2, projected, but for the first, whose d = 27 is below k = 40: it takes the
+//! lambda_h = 1, half-space and s = 2, projected, but for the first, whose d = 27 is below k: it takes the
 //! half-space energy itself. The classifier has lambda_o = 10, full space, s = 2, no projection. Paper and
-//! published code agree on all of this.
+//! published code agree on all of this; what they say of single variants is in `presets.rs`.
 
 use std::collections::HashSet;
 
 use autograd::{DType, Tensor};
 
+use crate::adv::Adversarial;
+use crate::ap::{AnglePreserving, Preserve};
+use crate::bilateral::Bilateral;
 use crate::energy::{Energy, Reduce, checked_rows};
 use crate::error::{Error, Problem};
+use crate::group::{GroupEnergy, Grouping, Groups};
+use crate::learned::Learning;
 use crate::pattern;
 use crate::projection::Projections;
 use crate::random::RandomProjection;
 use crate::regulariser::{LayerWeight, Regulariser, Role, Step, smallest_angle};
 
 /// The regularisers that [`Objective::new`] knows, and what they are.
-pub const NAMES: [(&str, &str); 4] = [
+pub const NAMES: [(&str, &str); 8] = [
     ("none", "no regulariser"),
     ("mhe", "hyperspherical energy, full space"),
     ("hs-mhe", "hyperspherical energy, half-space"),
     ("rp", "half-space energy under random projections (RP-CoMHE)"),
+    ("ap", "half-space energy under a projection that learns to preserve angles (AP-CoMHE)"),
+    ("adv", "half-space energy under a projection that learns to raise it (Adv-CoMHE)"),
+    ("group", "half-space energy of groups of coordinates (G-CoMHE)"),
+    ("bilateral", "half-space energy of fewer dimensions and of fewer neurons (B-CoMHE)"),
 ];
 
 /// What can be said about a regulariser besides its name. The default is the published setting.
@@ -37,10 +46,16 @@ pub struct Options {
     pub weight: f64,
     /// lambda_o, the weight of the classifier.
     pub head_weight: f64,
-    /// k, C, distribution and seed of random projections.
+    /// k (r of bilateral ones), C, distribution and seed of random projections.
     pub projections: Projections,
-    /// Steps between draws of projections.
+    /// Steps between draws of projections, and of random groups.
     pub redraw: u64,
+    /// What the projections of `ap` preserve.
+    pub preserve: Preserve,
+    /// How the projections of `ap` and `adv` are learned.
+    pub learning: Learning,
+    /// The groups of `group`.
+    pub groups: Groups,
     /// Regularise only layers whose name matches one of these (`*` stands for any letters); empty: all.
     pub include: Vec<String>,
     /// Leave out layers whose name matches one of these.
@@ -56,6 +71,9 @@ impl Default for Options {
             head_weight: 10.0,
             projections: Projections::default(),
             redraw: 1,
+            preserve: Preserve::Cosine,
+            learning: Learning::default(),
+            groups: Groups::default(),
             include: Vec::new(),
             exclude: Vec::new(),
         }
@@ -63,7 +81,7 @@ impl Default for Options {
 }
 
 /// Which layers a rule is for.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Select {
     /// The roles it covers.
     pub roles: Vec<Role>,
@@ -71,6 +89,8 @@ pub struct Select {
     pub names: Vec<String>,
     /// Only layers whose neurons have fewer dimensions than this.
     pub below: Option<usize>,
+    /// Only layers with fewer input channels than this.
+    pub below_channels: Option<usize>,
 }
 
 impl Select {
@@ -78,6 +98,7 @@ impl Select {
         self.roles.contains(&layer.role)
             && (self.names.is_empty() || pattern::any(&self.names, layer.name))
             && self.below.is_none_or(|k| d < k)
+            && self.below_channels.is_none_or(|count| layer.weight.shape()[1] < count)
     }
 }
 
@@ -130,40 +151,31 @@ impl Objective {
     /// # Errors
     /// If the name is unknown (the message has the nearest one), or an option is out of range.
     pub fn new(name: &str, options: &Options) -> Result<Objective, Error> {
-        let half_space = match name {
-            "none" | "mhe" => false,
-            "hs-mhe" | "rp" => true,
-            _ => {
-                let known = NAMES.iter().map(|(name, _)| name.to_string()).collect();
-                return Err(Problem::Unknown { what: "regulariser", name: name.into(), known }.into());
-            }
-        };
         for (name, weight) in [("weight", options.weight), ("head weight", options.head_weight)] {
             if !weight.is_finite() {
                 return Err(Error::option(format!("{name} = {weight}: it must be finite")));
             }
         }
         options.energy.check()?;
-        let hidden = Energy { half_space: options.half_space.unwrap_or(half_space), ..options.energy };
-        let head = Energy { half_space: false, ..options.energy };
-        let rule = |roles: &[Role], below, weight, regulariser| Rule {
-            select: Select { roles: roles.to_vec(), names: Vec::new(), below },
-            weight,
-            regulariser,
-        };
         let mut rules = Vec::new();
         if name != "none" {
-            let before = &[Role::Conv, Role::Hidden];
-            rules.push(rule(&[Role::Classifier], None, options.head_weight, Box::new(head) as Box<_>));
-            if name == "rp" {
-                let projected = RandomProjection::new(hidden, options.projections, options.redraw)?;
-                let plain = Energy { half_space: true, ..hidden };
-                let k = Some(options.projections.k);
-                rules.push(rule(before, k, options.weight, Box::new(plain)));
-                rules.push(rule(before, None, options.weight, Box::new(projected)));
-            } else {
-                rules.push(rule(before, None, options.weight, Box::new(hidden)));
+            let before = [Role::Conv, Role::Hidden];
+            let select = |roles: &[Role]| Select { roles: roles.to_vec(), ..Select::default() };
+            let head = Energy { half_space: false, ..options.energy };
+            let head = Rule {
+                select: select(&[Role::Classifier]),
+                weight: options.head_weight,
+                regulariser: Box::new(head),
+            };
+            let (regulariser, least) = regulariser(name, options)?;
+            rules.push(head);
+            // Layers that are too small for it get the half-space energy itself.
+            if let Some(small) = least {
+                let select = Select { roles: before.to_vec(), ..small };
+                let plain = Energy { half_space: true, ..options.energy };
+                rules.push(Rule { select, weight: options.weight, regulariser: Box::new(plain) });
             }
+            rules.push(Rule { select: select(&before), weight: options.weight, regulariser });
         }
         let Options { include, exclude, energy, .. } = options.clone();
         let energy = Energy { reduce: Reduce::Mean, ..energy };
@@ -283,6 +295,36 @@ impl Objective {
     }
 }
 
+/// The regulariser of hidden layers by name, and which layers are too small for it.
+fn regulariser(name: &str, options: &Options) -> Result<(Box<dyn Regulariser>, Option<Select>), Error> {
+    let energy =
+        |half_space| Energy { half_space: options.half_space.unwrap_or(half_space), ..options.energy };
+    let half = energy(true);
+    let &Options { projections, redraw, preserve, learning, groups, .. } = options;
+    let below = |k| Some(Select { below: Some(k), ..Select::default() });
+    Ok(match name {
+        "mhe" => (Box::new(energy(false)), None),
+        "hs-mhe" => (Box::new(half), None),
+        "rp" => (Box::new(RandomProjection::new(half, projections, redraw)?), below(projections.k)),
+        "ap" => (Box::new(AnglePreserving::new(half, preserve, learning)?), below(learning.k)),
+        "adv" => (Box::new(Adversarial::new(half, learning)?), below(learning.k)),
+        "group" => {
+            let small = match groups.kind {
+                Grouping::Channels => {
+                    Some(Select { below_channels: Some(groups.count), ..Select::default() })
+                }
+                _ => below(groups.count),
+            };
+            (Box::new(GroupEnergy::new(half, groups, redraw)?), small)
+        }
+        "bilateral" => (Box::new(Bilateral::new(half, projections, redraw)?), below(projections.k)),
+        _ => {
+            let known = NAMES.iter().map(|(name, _)| name.to_string()).collect();
+            return Err(Problem::Unknown { what: "regulariser", name: name.into(), known }.into());
+        }
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -337,6 +379,27 @@ mod tests {
         close(penalty("mhe", &options), 0.5 * (half(0) + half(1) + half(2)));
         let options = Options { include: vec!["conv*".into()], exclude: vec!["*2.weight".into()], ..options };
         close(penalty("mhe", &options), 0.5 * half(0));
+    }
+
+    #[test]
+    fn every_name_trains_the_layers_that_are_large_enough_and_spreads_the_others() {
+        let network = network();
+        let by = |name: &str, options: &Options| -> Vec<&str> {
+            let mut objective = Objective::new(name, options).unwrap();
+            let grads = objective.penalty(&layers(&network), START).unwrap().backward();
+            assert!(network.iter().all(|(_, _, w)| grads[w].is_finite()), "{name}");
+            let report = objective.report(&layers(&network), START).unwrap();
+            report.iter().map(|r| r.regulariser.unwrap()).collect()
+        };
+        let options = Options::default();
+        assert_eq!(by("ap", &options), ["hs-mhe", "ap", "ap", "mhe"]);
+        assert_eq!(by("adv", &options), ["hs-mhe", "adv", "adv", "mhe"]);
+        assert_eq!(by("group", &options), ["group", "group", "group", "mhe"]);
+        assert_eq!(by("bilateral", &options), ["hs-mhe", "bilateral", "bilateral", "mhe"]);
+        // The first layer has three input channels.
+        let channels = Groups { kind: Grouping::Channels, ..Groups::default() };
+        assert_eq!(by("group", &Options { groups: channels, ..options })[..2], ["hs-mhe", "group"]);
+        assert!(NAMES.iter().all(|(name, _)| Objective::new(name, &Options::default()).is_ok()));
     }
 
     #[test]

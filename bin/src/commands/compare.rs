@@ -303,7 +303,7 @@ fn about(config: &Config, dataset: &Dataset, regs: &[String], seeds: u64) -> Vec
     if regs.iter().any(|reg| reg != "none") {
         lines.push(format!(
             "Energies (s = {}) are weighted {} in hidden layers and {} in the classifier; rp has k = {}, C = {}.",
-            config.reg_s, config.reg_weight, config.reg_head_weight, config.reg_k, config.reg_c
+            config.reg_s, config.reg_weight, config.reg_head_weight, config.k(), config.reg_c
         ));
     }
     lines.extend(dataset.notes.iter().map(|note| format!("Data: {note}.")));

@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use autograd::{DType, Tensor};
 use clap::{Args, ValueEnum};
-use comhe::{Energy, Projections, Reduce, projected_energy};
+use comhe::{
+    Bilateral, Energy, Groups, InnerSteps, Learning, Mode, Projections, Reduce, adversarial_energy,
+    angle_preserving_energy, bilateral_energy, group_energy, projected_energy,
+};
 use serde::Serialize;
 
 use crate::config::Precision;
@@ -18,7 +21,12 @@ use crate::{output, tensor_file};
   comhe energy model.safetensors --half-space --s 1         every 2-d and 4-d tensor of the file
   comhe energy model.safetensors --tensor fc1.weight --grad gradient.npy
   comhe energy weights.npy --variant rp --k 40 --c 20 --seed 1
-  comhe energy weights.npy --variant rp --projection p.npy  p is k x d or C x k x d")]
+  comhe energy weights.npy --variant rp --projection p.npy  p is k x d or C x k x d
+  comhe energy weights.npy --variant ap --projection p.npy --inner-steps 2 --objective angle
+  comhe energy weights.npy --variant bilateral --projection p1.npy --projection2 p2.npy
+
+The raw rows are projected, then normalised with EPS. The inner losses of ap and adv are in full
+space, without weight decay; adv's is the mean energy with the same exponent and distance.")]
 pub struct EnergyOf {
     /// .npy, .npz or .safetensors; a 2-d tensor is N x d, a 4-d one [C_out, C_in, kh, kw] counts as C_out rows
     #[arg(value_name = "FILE")]
@@ -26,7 +34,8 @@ pub struct EnergyOf {
     /// Only this tensor
     #[arg(long, value_name = "NAME")]
     tensor: Option<String>,
-    /// mhe, or rp: the mean over random projections
+    /// mhe; rp (random projections), ap (learns to preserve angles), adv (learns to raise the energy), group (of
+    /// coordinates), bilateral (fewer dimensions + fewer neurons)
     #[arg(long, default_value = "mhe", value_name = "NAME")]
     variant: String,
     /// Riesz exponent; 0 stands for the logarithm
@@ -47,24 +56,43 @@ pub struct EnergyOf {
     /// On 2 - 2c, or on the angle
     #[arg(long, default_value = "1e-12", value_name = "FLOOR")]
     floor: f64,
-    /// rp: explicit projections, k x d or C x k x d, instead of drawn ones
+    /// rp, ap, adv, bilateral: explicit projections, k x d or (not ap, adv) C x k x d, instead of drawn ones
     #[arg(long, value_name = "P.npy", conflicts_with_all = ["k", "c", "distribution"])]
     projection: Option<PathBuf>,
-    /// bilateral: the second projection
-    #[arg(long, value_name = "P.npy", hide = true)]
+    /// bilateral: the second projection, N x k or C x N x k
+    #[arg(long, value_name = "P.npy", requires = "projection")]
     projection2: Option<PathBuf>,
-    /// rp: dimensions after projection
-    #[arg(long, default_value_t = 40, value_name = "K")]
-    k: usize,
-    /// rp: projections
-    #[arg(long, default_value_t = 20, value_name = "C")]
-    c: usize,
-    /// rp: gaussian, rademacher, sparse, uniform, orthonormal
-    #[arg(long, default_value = "gaussian", value_name = "NAME")]
-    distribution: String,
-    /// rp: for drawn projections
+    /// Dimensions after projection; bilateral: also the number of combined neurons [default: 40; ap, adv: 30]
+    #[arg(long, value_name = "K")]
+    k: Option<usize>,
+    /// rp, bilateral: projections [default: 20]
+    #[arg(long, value_name = "C")]
+    c: Option<usize>,
+    /// rp, bilateral: gaussian, rademacher, sparse, uniform, orthonormal [default: gaussian]
+    #[arg(long, value_name = "NAME")]
+    distribution: Option<String>,
+    /// For drawn projections and random groups
     #[arg(long, default_value_t = 0, value_name = "SEED")]
     seed: u64,
+    /// ap: cosine (Frobenius norm of the difference of the cosines) or angle (sum over ordered pairs of squared
+    /// differences) [default: cosine]
+    #[arg(long, value_name = "NAME")]
+    objective: Option<String>,
+    /// ap, adv: steps of the projection from the given one [default: 1]
+    #[arg(long, value_name = "T")]
+    inner_steps: Option<usize>,
+    /// ap, adv: their size [default: 0.1]
+    #[arg(long, value_name = "ETA")]
+    inner_lr: Option<f64>,
+    /// ap, adv: whether the gradient sees that the projection depends on the weight [default: unrolled]
+    #[arg(long, value_enum)]
+    mode: Option<InnerMode>,
+    /// group: how many [default: 4]
+    #[arg(long, value_name = "G")]
+    groups: Option<usize>,
+    /// group: contiguous, strided, overlapping, channels, random [default: contiguous]
+    #[arg(long, value_name = "NAME")]
+    group_kind: Option<String>,
     /// Arithmetic; a file of the other type is converted
     #[arg(long, value_enum, default_value = "f64")]
     dtype: Precision,
@@ -81,6 +109,13 @@ enum Reduction {
     Sum,
 }
 
+/// Through the inner steps, or with their result as a constant.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum InnerMode {
+    Unrolled,
+    Alternating,
+}
+
 /// A line of output.
 #[derive(Serialize)]
 struct Line<'a> {
@@ -95,36 +130,27 @@ struct Line<'a> {
 type Named = (String, Tensor);
 
 /// The variants that can be computed.
-const VARIANTS: [&str; 2] = ["mhe", "rp"];
+const VARIANTS: [&str; 6] = ["mhe", "rp", "ap", "adv", "group", "bilateral"];
+
+/// The options of all variants.
+struct Settings {
+    energy: Energy,
+    projections: Projections,
+    learning: Learning,
+    steps: InnerSteps,
+    objective: comhe::Preserve,
+    groups: Groups,
+    dtype: DType,
+    /// Explicit projections.
+    given: Option<Tensor>,
+    given2: Option<Tensor>,
+}
 
 impl EnergyOf {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
-        if !VARIANTS.contains(&self.variant.as_str()) {
-            return Err(Failure::usage(unknown("variant", &self.variant, &VARIANTS)));
-        }
-        if self.variant == "mhe" && self.projection.is_some() {
-            return Err(Failure::usage("--projection belongs to --variant rp"));
-        }
-        if self.projection2.is_some() {
-            return Err(Failure::usage("--projection2 belongs to no variant that there is (mhe, rp)"));
-        }
-        let energy = Energy {
-            s: self.s,
-            angular: self.angular,
-            half_space: self.half_space,
-            reduce: if matches!(self.reduce, Reduction::Sum) { Reduce::Sum } else { Reduce::Mean },
-            eps: self.eps,
-            floor: self.floor,
-            ..Energy::default()
-        };
-        energy.check()?;
-        let projections =
-            Projections { k: self.k, c: self.c, distribution: self.distribution.parse()?, seed: self.seed };
-        projections.check()?;
-        let dtype = if self.dtype == Precision::F32 { DType::F32 } else { DType::F64 };
-        let given = self.projection.as_deref().map(|path| tensor_file::read_npy(path, dtype)).transpose()?;
-
+        self.check_flags()?;
+        let settings = self.settings()?;
         let (tensors, skipped) = self.chosen()?;
         if self.grad.is_some() && tensors.len() != 1 {
             return Err(Failure::usage(format_args!(
@@ -136,24 +162,127 @@ impl EnergyOf {
             eprintln!("skipped (neither 2-d nor 4-d): {}", skipped.join(", "));
         }
         for (name, tensor) in &tensors {
-            let w = tensor.to_dtype(dtype).requires_grad();
+            let w = tensor.to_dtype(settings.dtype).requires_grad();
             let place = |e: comhe::Error| Failure::place(&self.file, format_args!("tensor {name}: {e}"));
-            let d: usize = w.shape()[1..].iter().product();
-            let value = match (self.variant.as_str(), &given) {
-                ("mhe", _) => energy.of(&w),
-                (_, Some(p)) => projected_energy(&energy, &w, p),
-                (_, None) => {
-                    projections.draw(name, 0, d, dtype).and_then(|p| projected_energy(&energy, &w, &p))
-                }
-            }
-            .map_err(place)?;
+            let value = self.energy(&settings, name, &w).map_err(place)?;
             if let Some(path) = &self.grad {
                 tensor_file::write_npy(path, &value.grad(&[&w]).remove(0))?;
             }
-            let n = w.shape()[0];
+            let (n, d) = (w.shape()[0], w.shape()[1..].iter().product());
             output::json(&Line { tensor: name, n, d, variant: &self.variant, energy: value.item() })?;
         }
         Ok(())
+    }
+
+    /// The energy of one tensor.
+    fn energy(&self, settings: &Settings, name: &str, w: &Tensor) -> Result<Tensor, comhe::Error> {
+        let Settings { energy, projections, learning, steps, given, .. } = settings;
+        let rows = comhe::checked_rows(&w.detach())?;
+        let (d, dtype) = (rows.shape()[1], settings.dtype);
+        let start = || given.clone().unwrap_or_else(|| learning.start(name, d, dtype));
+        match self.variant.as_str() {
+            "mhe" => energy.of(w),
+            "rp" => {
+                let p = given.clone().map_or_else(|| projections.draw(name, 0, d, dtype), Ok)?;
+                projected_energy(energy, w, &p)
+            }
+            "ap" => angle_preserving_energy(energy, w, &start(), settings.objective, *steps),
+            "adv" => adversarial_energy(energy, w, &start(), *steps),
+            "group" => group_energy(energy, w, &settings.groups.of(w.shape(), name, 0)?),
+            _ => {
+                let (p1, p2) = match (given, &settings.given2) {
+                    (Some(p1), Some(p2)) => (p1.clone(), p2.clone()),
+                    _ => Bilateral::draw(projections, name, 0, &rows)?,
+                };
+                bilateral_energy(energy, w, &p1, &p2)
+            }
+        }
+    }
+
+    /// Whether the variant exists and every flag belongs to it.
+    fn check_flags(&self) -> Result<(), Failure> {
+        let variant = self.variant.as_str();
+        if !VARIANTS.contains(&variant) {
+            return Err(Failure::usage(unknown("variant", variant, &VARIANTS)));
+        }
+        let flags: [(&str, bool, &[&str]); 11] = [
+            ("projection", self.projection.is_some(), &["rp", "ap", "adv", "bilateral"]),
+            ("projection2", self.projection2.is_some(), &["bilateral"]),
+            ("k", self.k.is_some(), &["rp", "ap", "adv", "bilateral"]),
+            ("c", self.c.is_some(), &["rp", "bilateral"]),
+            ("distribution", self.distribution.is_some(), &["rp", "bilateral"]),
+            ("objective", self.objective.is_some(), &["ap"]),
+            ("inner-steps", self.inner_steps.is_some(), &["ap", "adv"]),
+            ("inner-lr", self.inner_lr.is_some(), &["ap", "adv"]),
+            ("mode", self.mode.is_some(), &["ap", "adv"]),
+            ("groups", self.groups.is_some(), &["group"]),
+            ("group-kind", self.group_kind.is_some(), &["group"]),
+        ];
+        for (flag, given, variants) in flags {
+            if given && !variants.contains(&variant) {
+                let belongs = variants.join(" or ");
+                return Err(Failure::usage(format_args!(
+                    "--{flag} belongs to --variant {belongs}, not {variant}"
+                )));
+            }
+        }
+        if variant == "bilateral" && self.projection.is_some() && self.projection2.is_none() {
+            return Err(Failure::usage("--variant bilateral needs --projection2 beside --projection"));
+        }
+        Ok(())
+    }
+
+    /// The flags as options.
+    fn settings(&self) -> Result<Settings, Failure> {
+        let energy = Energy {
+            s: self.s,
+            angular: self.angular,
+            half_space: self.half_space,
+            reduce: if matches!(self.reduce, Reduction::Sum) { Reduce::Sum } else { Reduce::Mean },
+            eps: self.eps,
+            floor: self.floor,
+            ..Energy::default()
+        };
+        energy.check()?;
+        let parsed = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.into());
+        let (usual, learning, seed) = (Projections::default(), Learning::default(), self.seed);
+        let projections = Projections {
+            k: self.k.unwrap_or(usual.k),
+            c: self.c.unwrap_or(usual.c),
+            distribution: parsed(&self.distribution, "gaussian").parse()?,
+            seed,
+        };
+        projections.check()?;
+        let mode = if matches!(self.mode, Some(InnerMode::Alternating)) {
+            Mode::Alternating
+        } else {
+            Mode::Unrolled
+        };
+        let steps = InnerSteps {
+            count: self.inner_steps.unwrap_or(1),
+            rate: self.inner_lr.unwrap_or(0.1),
+            decay: 0.0,
+            mode,
+        };
+        steps.check()?;
+        let kind = parsed(&self.group_kind, "contiguous").parse()?;
+        let groups = Groups { count: self.groups.unwrap_or(4), kind, seed };
+        groups.check()?;
+        let dtype = if self.dtype == Precision::F32 { DType::F32 } else { DType::F64 };
+        let read = |path: &Option<PathBuf>| {
+            path.as_deref().map(|path| tensor_file::read_npy(path, dtype)).transpose()
+        };
+        Ok(Settings {
+            energy,
+            projections,
+            learning: Learning { k: self.k.unwrap_or(learning.k), seed, ..learning },
+            steps,
+            objective: parsed(&self.objective, "cosine").parse()?,
+            groups,
+            dtype,
+            given: read(&self.projection)?,
+            given2: read(&self.projection2)?,
+        })
     }
 
     /// The tensors that are asked for and can be rows of neurons, and the names of the others.

@@ -1,5 +1,7 @@
 //! Gradcheck samples: every regulariser with every option.
 
+mod variants;
+
 use autograd::{Group, Input, Sample, Tensor};
 
 use crate::energy::{Energy, Reduce, Scale};
@@ -45,6 +47,7 @@ pub fn samples() -> Vec<Sample> {
         let p = Projections { k: 6, c: 3, distribution, seed: 3 };
         add("rp", distribution.to_string(), vec![Input::normal([4, 8])], own, half, Some(p));
     }
+    list.extend(variants::samples());
     list
 }
 

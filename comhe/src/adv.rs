@@ -1,0 +1,83 @@
+//! Energy under an adversarial projection (Adv-CoMHE).
+//!
+//!   min over W of max over P of E_s(P W')
+//!
+//! P ascends the energy, which W descends: what is spread after the worst projection is spread after every one. The
+//! inner loss is the mean energy in full space, with the exponent and the distance of the outer energy, which is
+//! half-space as published. How P is learned: see `learned.rs`.
+//!
+//! Source: Lin et al., CVPR 2020, section 3.3. The published code takes m = 10 plain steps of P before each energy,
+//! then one unrolled; the paper leaves numbers and mode open.
+
+use autograd::Tensor;
+
+use crate::energy::{Energy, Reduce};
+use crate::error::Error;
+use crate::learned::{Gram, Inner, InnerSteps, Learned, Learning, Lesson, learned_energy};
+
+/// The lesson of an adversary: raise the energy.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Oppose;
+
+/// The regulariser Adv-CoMHE.
+pub type Adversarial = Learned<Oppose>;
+
+impl Learned<Oppose> {
+    /// Energies under projections that learn to raise them.
+    ///
+    /// # Errors
+    /// If an option is out of range.
+    pub fn new(energy: Energy, learning: Learning) -> Result<Adversarial, Error> {
+        Learned::teach(Oppose, energy, learning)
+    }
+}
+
+/// The energy after steps of ascent from a given P (k x d).
+///
+/// # Errors
+/// If the weight or P has a wrong shape, an element is not finite, a row is projected to zero while eps = 0, or a
+/// step leaves the range of finite numbers.
+pub fn adversarial_energy(
+    energy: &Energy,
+    w: &Tensor,
+    p: &Tensor,
+    steps: InnerSteps,
+) -> Result<Tensor, Error> {
+    learned_energy(&Oppose, energy, w, p, steps)
+}
+
+/// The inner loss at given neurons.
+pub struct Opponent {
+    energy: Energy,
+    gram: Gram,
+}
+
+impl Lesson for Oppose {
+    const NAME: &'static str = "adv";
+    const PLAIN: usize = 10;
+    type Inner = Opponent;
+
+    fn at(&self, energy: &Energy, rows: &Tensor, columns: usize) -> Result<Opponent, Error> {
+        let energy = Energy { half_space: false, reduce: Reduce::Mean, ..*energy };
+        // The matrix costs N N d products, doing without it 2 N d a column; which also keeps more digits of the large
+        // and opposite slopes of neurons that nearly coincide.
+        let formed = rows.shape()[0] < 2 * columns;
+        Ok(Opponent { energy, gram: if formed { Gram::formed(rows) } else { Gram::implied(rows) } })
+    }
+
+    fn constant(&self, inner: &Opponent) -> Opponent {
+        Opponent { energy: inner.energy, gram: inner.gram.detach() }
+    }
+}
+
+impl Inner for Opponent {
+    const SIGN: f64 = 1.0;
+
+    fn loss(&self, y: &Tensor) -> Result<Tensor, Error> {
+        Ok(self.energy.of_batch(&y.unsqueeze(0), true)?.reshape([]))
+    }
+
+    fn gram_times(&self, v: &Tensor) -> Tensor {
+        self.gram.times(v)
+    }
+}

@@ -1,0 +1,130 @@
+//! Energy after projection from both sides (B-CoMHE), form (i).
+//!
+//! With the neurons as columns of M = W' (d x N):
+//!
+//!   Y1 = P1 M (r x N),   Y2 = M P2 (d x r),   E(W) = E_s(columns of Y1) + E_s(columns of Y2)
+//!
+//! The columns of Y1 are the neurons in fewer dimensions, those of Y2 fewer neurons, each a random combination. P1 (r x d)
+//! and P2 (N x r) are random constants; C draws of the pair are averaged. Form (ii), where Y1 and Y2 are the
+//! parameters, is in `low_rank.rs`.
+//!
+//! Source: Lin et al., CVPR 2020, section 3.5; there is no published code for it. The paper has one pair and no
+//! value for r.
+
+use std::collections::HashMap;
+
+use autograd::Tensor;
+
+use crate::energy::{Energy, checked_rows};
+use crate::error::Error;
+use crate::projection::{Projections, explicit};
+use crate::random::projected_energy;
+use crate::regulariser::{LayerWeight, Regulariser, Step};
+
+/// The mean over pairs of projections of the energies of both sides, for P1 of shape r x d or C x r x d and P2 of shape
+/// N x r or C x N x r.
+///
+/// # Errors
+/// If a shape does not fit, an element is not finite, or a projected row is zero while eps = 0.
+pub fn bilateral_energy(energy: &Energy, w: &Tensor, p1: &Tensor, p2: &Tensor) -> Result<Tensor, Error> {
+    let rows = checked_rows(w)?;
+    let [n, d] = [rows.shape()[0], rows.shape()[1]];
+    let p1 = explicit(p1, d, w.dtype())?;
+    let [c, r] = [p1.shape()[0], p1.shape()[1]];
+    let found = *p2.shape();
+    let fits = (p2.rank() == 3 && *found == [c, n, r]) || (p2.rank() == 2 && c == 1 && *found == [n, r]);
+    if !fits {
+        let single = if c == 1 { format!("[{n}, {r}] or ") } else { String::new() };
+        return Err(Error::shape(format!(
+            "expected a second projection of shape {single}[{c}, {n}, {r}], to go with the first of {}, found {found}",
+            p1.shape()
+        )));
+    }
+    let p2 = explicit(&p2.reshape([c, n, r]).transpose(1, 2), n, w.dtype())?;
+    both_sides(energy, &rows, &p1, &p2)
+}
+
+/// For P1 \[C, r, d\] and the transpose of P2, \[C, r, N\].
+fn both_sides(energy: &Energy, rows: &Tensor, p1: &Tensor, p2: &Tensor) -> Result<Tensor, Error> {
+    let [c, r, n] = [p2.shape()[0], p2.shape()[1], p2.shape()[2]];
+    let combined = p2.detach().reshape([c * r, n]).matmul(rows).reshape([c, r, rows.shape()[1]]);
+    let fewer_neurons = energy.of_batch(&combined, true)?.mean(..);
+    Ok(projected_energy(energy, rows, p1)? + fewer_neurons)
+}
+
+/// The regulariser B-CoMHE. It has no state to save: what it draws follows from the step's number.
+#[derive(Clone, Debug)]
+pub struct Bilateral {
+    energy: Energy,
+    projections: Projections,
+    redraw: u64,
+    /// By layer: the number of the draw, P1 and P2'.
+    drawn: HashMap<String, (u64, Tensor, Tensor)>,
+}
+
+impl Bilateral {
+    /// Energies under pairs of projections that are drawn again every `redraw` steps; r is the `k` of the projections.
+    ///
+    /// # Errors
+    /// If an option is out of range: r, C and `redraw` are at least 1.
+    pub fn new(energy: Energy, projections: Projections, redraw: u64) -> Result<Bilateral, Error> {
+        energy.check()?;
+        projections.check()?;
+        if redraw == 0 {
+            return Err(Error::option(
+                "redraw = 0: projections are drawn again every 1 or more steps".into(),
+            ));
+        }
+        Ok(Bilateral { energy, projections, redraw, drawn: HashMap::new() })
+    }
+
+    /// Draw number `draw` of P1 \[C, r, d\] and P2 \[C, N, r\] for a layer.
+    ///
+    /// # Errors
+    /// If the distribution is orthonormal and r exceeds N or d.
+    pub fn draw(
+        projections: &Projections,
+        layer: &str,
+        draw: u64,
+        rows: &Tensor,
+    ) -> Result<(Tensor, Tensor), Error> {
+        let [n, d] = [rows.shape()[0], rows.shape()[1]];
+        let p1 = projections.draw(&format!("{layer}/left"), draw, d, rows.dtype())?;
+        let p2 = projections.draw(&format!("{layer}/right"), draw, n, rows.dtype())?;
+        Ok((p1, p2.transpose(1, 2)))
+    }
+
+    /// The pair of a layer at a step, and its number.
+    fn pair(&self, layer: &str, rows: &Tensor, step: Step) -> Result<(u64, Tensor, Tensor), Error> {
+        let draw = step.index / self.redraw;
+        match self.drawn.get(layer) {
+            Some((number, p1, p2)) if *number == draw && p1.dtype() == rows.dtype() => {
+                Ok((draw, p1.clone(), p2.clone()))
+            }
+            _ => {
+                let (p1, p2) = Bilateral::draw(&self.projections, layer, draw, rows)?;
+                Ok((draw, p1, p2.transpose(1, 2)))
+            }
+        }
+    }
+}
+
+impl Regulariser for Bilateral {
+    fn name(&self) -> &'static str {
+        "bilateral"
+    }
+
+    fn penalty(&mut self, layer: &LayerWeight, step: Step) -> Result<Tensor, Error> {
+        let rows = checked_rows(layer.weight)?;
+        let (draw, p1, p2) = self.pair(layer.name, &rows, step)?;
+        let energy = both_sides(&self.energy, &rows, &p1, &p2)?;
+        self.drawn.insert(layer.name.to_string(), (draw, p1, p2));
+        Ok(energy)
+    }
+
+    fn measure(&self, layer: &LayerWeight, step: Step) -> Result<f64, Error> {
+        let rows = checked_rows(&layer.weight.detach())?;
+        let (_, p1, p2) = self.pair(layer.name, &rows, step)?;
+        Ok(both_sides(&self.energy, &rows, &p1, &p2)?.item())
+    }
+}
