@@ -51,7 +51,8 @@ pub enum Scale {
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Energy {
-    /// The Riesz exponent s >= 0; 0 stands for the logarithm.
+    /// The Riesz exponent s >= 0; 0 stands for the logarithm. At most 20 in f32 and 200 in f64: beyond, powers of
+    /// ordinary distances overflow.
     pub s: f64,
     /// Angles instead of chords.
     pub angular: bool,
@@ -114,6 +115,10 @@ impl Energy {
     /// The energies of a batch of matrices, \[B, N, d\] to \[B\].
     pub(crate) fn of_batch(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
         self.check()?;
+        let most = if y.dtype() == DType::F64 { 200.0 } else { 20.0 };
+        if self.s > most {
+            return Err(Error::option(format!("s = {}: in {} it can be at most {most}", self.s, y.dtype())));
+        }
         let u = self.directions(y, projected)?;
         Ok(self.finish(u.pair_energy(self.form(y.dtype())), u.shape()[1]))
     }

@@ -100,7 +100,7 @@ impl fmt::Display for Error {
                 if let Some(near) = nearest(name, known) {
                     write!(f, "; did you mean {near:?}?")?;
                 }
-                write!(f, " The names are {}", known.join(", "))
+                write!(f, " (there are {})", known.join(", "))
             }
         }
     }
@@ -111,23 +111,9 @@ impl std::error::Error for Error {}
 /// The known name with the fewest changed letters, if few enough for a slip.
 fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
     let name = name.to_lowercase();
-    let (near, changes) = known.iter().map(|k| (k, distance(&name, k))).min_by_key(|&(_, n)| n)?;
+    let (near, changes) =
+        known.iter().map(|k| (k, strsim::osa_distance(&name, k))).min_by_key(|&(_, n)| n)?;
     (changes <= 1 + near.len() / 3).then_some(near)
-}
-
-/// Letters to insert, delete or replace (Levenshtein's distance).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut corner = std::mem::replace(&mut row[0], i + 1);
-        for (j, y) in b.iter().enumerate() {
-            let replaced = corner + usize::from(x != *y);
-            corner = row[j + 1];
-            row[j + 1] = replaced.min(corner + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -145,8 +131,6 @@ mod tests {
         assert!(unknown("MHE").contains("did you mean \"mhe\"?"));
         assert!(!unknown("dropout").contains("did you mean"));
         assert!(unknown("dropout").contains("none, mhe, hs-mhe, rp"));
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("", "abc"), 3);
     }
 
     #[test]
