@@ -51,3 +51,13 @@ pub trait Regulariser: Send {
         Vec::new()
     }
 }
+
+/// A function of weights and step is a regulariser without state.
+impl<F> Regulariser for F
+where
+    F: FnMut(&[Weight], u64) -> Result<Tensor, Error> + Send,
+{
+    fn penalty(&mut self, weights: &[Weight], step: u64) -> Result<Tensor, Error> {
+        self(weights, step)
+    }
+}
