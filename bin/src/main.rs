@@ -56,7 +56,7 @@ enum Command {
     Compare(Box<Compare>),
     Train(Box<Train>),
     Eval(Box<Eval>),
-    Energy(EnergyOf),
+    Energy(Box<EnergyOf>),
     Gradcheck(Gradcheck),
     Bench(Bench),
 }

@@ -153,12 +153,12 @@ pub trait Lesson: Clone + fmt::Debug + Send {
     fn constant(&self, inner: &Self::Inner) -> Self::Inner;
 }
 
-/// The Gram matrix of neurons, W W' = size V V' size, in units of their lengths, so that nothing overflows.
+/// The Gram matrix of neurons, W W' = size V V' size, where V is W in units in which nothing overflows.
 #[derive(Clone, Debug)]
 pub(crate) struct Gram {
     /// V, N x d.
     v: Tensor,
-    /// The powers of two next to the neurons' lengths, N x 1, constants.
+    /// The units, N x 1, constants: powers of two next to the neurons' lengths if those are out of the ordinary, else 1.
     size: Tensor,
     /// V V', N x N, if it is formed.
     product: Option<Tensor>,
@@ -168,11 +168,15 @@ impl Gram {
     /// The Gram matrix of rows (N x d), which is not formed: products with it take two with V.
     pub(crate) fn implied(rows: &Tensor) -> Gram {
         let norm = rows.detach().norm(keep(1));
-        let most = if rows.dtype() == DType::F64 { 1000.0 } else { 120.0 };
+        let exponents: Vec<f64> = norm.to_vec::<f64>().iter().map(|norm| norm.log2().floor()).collect();
+        let (shape, dtype) = (norm.shape(), rows.dtype());
+        // Ordinary lengths, whose squares are far from both ends of the exponents, are left as they are.
+        if exponents.iter().all(|e| e.abs() <= 20.0) {
+            return Gram { v: rows.clone(), size: Tensor::ones(shape, dtype), product: None };
+        }
         // A row of zeros, which has no length of its own, gets the smallest.
-        let size = norm.to_vec::<f64>();
-        let size =
-            Tensor::from_fn(norm.shape(), rows.dtype(), |i| size[i].log2().floor().clamp(-most, most).exp2());
+        let most = if dtype == DType::F64 { 1000.0 } else { 120.0 };
+        let size = Tensor::from_fn(shape, dtype, |i| exponents[i].clamp(-most, most).exp2());
         Gram { v: rows / &size, size, product: None }
     }
 
