@@ -1,13 +1,16 @@
 //! The settings of a training run: one list of fields is the flags, the TOML file and the defaults.
 
+mod preset;
+
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
-use comhe::{Learning, Mode, Options, PRESETS, Preset, Projections, Rate, Scale};
+use comhe::{Learning, Projections, Rate};
 use serde::{Deserialize, Serialize};
 
-use crate::failure::{Failure, unknown};
+use crate::failure::Failure;
+use preset::preset;
 
 /// What a run is a function of. The texts of the fields are those of `--help`.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -416,40 +419,6 @@ fn keys() -> Vec<String> {
     command.get_arguments().map(|a| a.get_id().as_str().replace('_', "-")).collect()
 }
 
-/// What a preset sets, by key.
-fn preset(name: &str) -> Result<toml::Table, String> {
-    let names = PRESETS.map(|preset| preset.name);
-    let preset = Preset::named(name).ok_or_else(|| unknown("preset", name, &names))?;
-    let Options { energy, projections, preserve, learning, weight, head_weight, redraw, .. } =
-        (preset.options)();
-    let whole = |n: usize| toml::Value::Integer(n as i64);
-    let k = if ["ap", "adv"].contains(&preset.regulariser) { learning.k } else { projections.k };
-    let scale = if energy.scale == Scale::Code { "code" } else { "paper" };
-    let mode = if learning.mode == Mode::Unrolled { "unrolled" } else { "alternating" };
-    let settings: [(&str, toml::Value); 15] = [
-        ("reg", preset.regulariser.into()),
-        ("reg-weight", weight.into()),
-        ("reg-head-weight", head_weight.into()),
-        ("reg-s", energy.s.into()),
-        ("reg-angular", energy.angular.into()),
-        ("reg-eps", energy.eps.into()),
-        ("reg-scale", scale.into()),
-        ("reg-k", whole(k)),
-        ("reg-c", whole(projections.c)),
-        ("reg-redraw", whole(redraw as usize)),
-        ("reg-distribution", projections.distribution.name().into()),
-        ("reg-objective", preserve.name().into()),
-        ("reg-inner-decay", learning.decay.into()),
-        ("reg-mode", mode.into()),
-        ("reg-unroll", whole(learning.unrolled)),
-    ];
-    let mut table: toml::Table = settings.map(|(key, value)| (key.to_string(), value)).into_iter().collect();
-    if let Some(plain) = learning.plain {
-        table.insert("reg-inner-steps".into(), whole(plain));
-    }
-    Ok(table)
-}
-
 /// The settings as TOML values, whose whole numbers are signed.
 fn table(config: &Config) -> Result<toml::Table, Failure> {
     toml::Table::try_from(config)
@@ -457,104 +426,4 @@ fn table(config: &Config) -> Result<toml::Table, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn matches(flags: &[&str]) -> ArgMatches {
-        let command = Config::augment_args(clap::Command::new("t").no_binary_name(true));
-        command.try_get_matches_from(flags).unwrap()
-    }
-
-    fn resolve(file: &str, flags: &[&str]) -> Result<Config, Failure> {
-        let matches = matches(flags);
-        let given = Config::from_arg_matches(&matches).unwrap();
-        Config::parse(file, Path::new("a.toml"))?.with_flags(&given, &matches)
-    }
-
-    #[test]
-    fn flags_win_over_the_file_and_the_file_over_the_defaults() {
-        let config = resolve(
-            "lr = 0.1\nbatch-size = 7\nepochs = 3\ngrey = true",
-            &["--batch-size", "128", "--steps", "5"],
-        )
-        .unwrap();
-        assert_eq!((config.lr, config.batch_size, config.grey), (Some(0.1), 128, true));
-        assert_eq!((config.epochs, config.steps, config.momentum), (None, Some(5), 0.9));
-    }
-
-    #[test]
-    fn what_is_written_reads_the_same() {
-        let config =
-            resolve("", &["--lr", "0.3", "--milestones", "5,9", "--reg", "rp", "--dtype", "f64"]).unwrap();
-        assert_eq!(Config::parse(&config.to_toml().unwrap(), Path::new("a.toml")).unwrap(), config);
-    }
-
-    #[test]
-    fn a_preset_is_below_flags_and_what_its_file_says() {
-        let config = resolve("reg-k = 7\nwidth = 3", &["--preset", "paper-ap", "--reg-s", "1"]).unwrap();
-        assert_eq!((config.reg.as_str(), config.k(), config.reg_s, config.width), ("ap", 30, 1.0, 3));
-        assert_eq!((config.reg_eps, config.reg_objective.as_str()), (0.0, "angle"));
-        // What is written has the preset's name and every value, and means the same.
-        let again = Config::parse(&config.to_toml().unwrap(), Path::new("a.toml")).unwrap();
-        assert_eq!(again, config);
-        let file = resolve("preset = \"hs-mhe-angular\"\nreg-s = 0.0", &[]).unwrap();
-        assert_eq!((file.reg.as_str(), file.reg_angular, file.reg_s), ("hs-mhe", true, 0.0));
-        assert_eq!(file.reg_scale, Constants::Code);
-        let wrong = resolve("", &["--preset", "paper-rpp"]).unwrap_err();
-        assert!(
-            wrong.message().unwrap().contains("there is no preset \"paper-rpp\"; did you mean"),
-            "{wrong:?}"
-        );
-        for name in PRESETS.map(|preset| preset.name) {
-            assert!(resolve("", &["--preset", name]).unwrap().check().is_ok());
-        }
-    }
-
-    #[test]
-    fn broken_files_say_where_and_what_was_meant() {
-        let line = |text: &str| resolve(text, &[]).unwrap_err().message().unwrap().to_string();
-        assert_eq!(
-            line("lr = 0.1\nbatchsize = 3"),
-            "a.toml: line 2: unknown key \"batchsize\"; did you mean batch-size?"
-        );
-        assert!(line("lr = 0.1\nwidth = \"two\"").starts_with("a.toml: line 2: invalid type"));
-        assert!(line("optimizer = \"sdg\"").contains("line 1: unknown variant `sdg`"));
-        assert!(line("lr = ").starts_with("a.toml: line 1: "));
-        assert!(line("batch-size = -1").contains("line 1: invalid value"));
-    }
-
-    #[test]
-    fn impossible_values() {
-        let line =
-            |flags: &[&str]| resolve("", flags).unwrap().check().unwrap_err().message().unwrap().to_string();
-        for name in [
-            "width",
-            "batch-size",
-            "reg-k",
-            "reg-c",
-            "reg-redraw",
-            "reg-groups",
-            "threads",
-            "eval-every",
-            "checkpoint-every",
-            "steps",
-            "epochs",
-        ] {
-            assert!(
-                line(&[&format!("--{name}"), "0"])
-                    .starts_with(&format!("--{name} is 0; it must be at least 1"))
-            );
-        }
-        assert_eq!(line(&["--lr=-0.1"]), "--lr is -0.1; it must be a finite number, not negative");
-        assert!(line(&["--lr", "nan"]).starts_with("--lr is NaN"));
-        assert!(line(&["--reg-weight", "inf"]).starts_with("--reg-weight is inf"));
-        assert!(line(&["--reg-inner-lr", "fast"]).contains("must be network, or a finite number"));
-        assert!(line(&["--momentum", "1"]).contains("1 excluded"));
-        assert!(line(&["--label-noise", "1.5"]).contains("0..=1"));
-        assert!(line(&["--milestones", "9,5"]).contains("[9, 5]"));
-        assert!(line(&["--schedule", "cosine", "--milestones", "9"]).contains("belong to"));
-        let large = resolve("", &["--seed", "18446744073709551615"]).unwrap_err();
-        assert!(large.message().unwrap().contains("at most 9223372036854775807"));
-        assert!(resolve("steps = 3\nepochs = 4", &[]).unwrap().check().is_err());
-    }
-}
+mod tests;

@@ -67,7 +67,7 @@ enum Command {
     Compare(Box<Compare>),
     Train(Box<Train>),
     Eval(Box<Eval>),
-    Energy(EnergyOf),
+    Energy(Box<EnergyOf>),
     Gradcheck(Gradcheck),
     Theory(Theory),
     Thomson(Thomson),

@@ -31,7 +31,7 @@ fn unknown_flags_and_names_with_a_suggestion() {
         ("train --optimizer sdg", "invalid value 'sdg'", "sgd, adam, adamw"),
         ("train --schedule cosin", "invalid value 'cosin'", "'cosine'"),
         ("energy a.npy --variant mhee", "no variant \"mhee\"", "did you mean mhe?"),
-        ("energy a.npy --variant bilateral", "no variant \"bilateral\"", "mhe, rp"),
+        ("energy a.npy --variant bilaterl", "no variant \"bilaterl\"", "did you mean bilateral?"),
         ("gradcheck --only conv2e", "no sample \"conv2e\"", "did you mean conv2d"),
         ("bench step --model cnn99", "unknown model \"cnn99\"", "did you mean cnn9?"),
         ("compare --regs none,rpp", "no regulariser \"rpp\"", "did you mean \"rp\"?"),

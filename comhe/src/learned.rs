@@ -15,14 +15,18 @@
 //! Source: Lin et al., CVPR 2020, sections 3.2 and 3.3 and its published code, which has k = 30, eta = the network's
 //! learning rate, T = 1, m = 1 (AP) or 10 (Adv), and decay = 1e-3 * 5e-4; the paper has no decay.
 
+mod gram;
+
 use std::collections::BTreeMap;
 use std::fmt;
 
-use autograd::{Custom, DType, Key, Tensor, custom, keep};
+use autograd::{DType, Key, Tensor};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
 use crate::regulariser::{LayerWeight, Regulariser, Step};
+
+pub(crate) use gram::{Gram, self_product};
 
 /// Whether the gradient of the energy sees that P depends on W.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,86 +155,6 @@ pub trait Lesson: Clone + fmt::Debug + Send {
     fn at(&self, energy: &Energy, rows: &Tensor, columns: usize) -> Result<Self::Inner, Error>;
     /// The same loss with the neurons as constants.
     fn constant(&self, inner: &Self::Inner) -> Self::Inner;
-}
-
-/// The Gram matrix of neurons, W W' = size V V' size, in units of their lengths, so that nothing overflows.
-#[derive(Clone, Debug)]
-pub(crate) struct Gram {
-    /// V, N x d.
-    v: Tensor,
-    /// The powers of two next to the neurons' lengths, N x 1, constants.
-    size: Tensor,
-    /// V V', N x N, if it is formed.
-    product: Option<Tensor>,
-}
-
-impl Gram {
-    /// The Gram matrix of rows (N x d), which is not formed: products with it take two with V.
-    pub(crate) fn implied(rows: &Tensor) -> Gram {
-        let norm = rows.detach().norm(keep(1));
-        let most = if rows.dtype() == DType::F64 { 1000.0 } else { 120.0 };
-        // A row of zeros, which has no length of its own, gets the smallest.
-        let size = norm.to_vec::<f64>();
-        let size =
-            Tensor::from_fn(norm.shape(), rows.dtype(), |i| size[i].log2().floor().clamp(-most, most).exp2());
-        Gram { v: rows / &size, size, product: None }
-    }
-
-    /// The Gram matrix of rows (N x d), formed.
-    pub(crate) fn formed(rows: &Tensor) -> Gram {
-        let implied = Gram::implied(rows);
-        Gram { product: Some(self_product(&implied.v)), ..implied }
-    }
-
-    /// W W' x, for x N x k.
-    pub(crate) fn times(&self, x: &Tensor) -> Tensor {
-        let x = x * &self.size;
-        let product = match &self.product {
-            Some(product) => product.matmul(&x),
-            None => self.v.matmul(&self.v.matmul_tn(&x)),
-        };
-        product * &self.size
-    }
-
-    /// w_i . w_j / (n_i n_j) with n = sqrt(|w|^2 + eps), N x N.
-    pub(crate) fn cosines(&self, eps: f64) -> Tensor {
-        let n = self.size.shape()[0];
-        let formed = self.product.clone();
-        let product = formed.unwrap_or_else(|| self_product(&self.v));
-        let root = eps.sqrt() / self.size.reshape([n]);
-        let square = product.diagonal(0) + &root * &root;
-        // Rows of zeros without eps: their cosines are 0.
-        let zero = 1.0 - square.detach().step();
-        let inverse = (square + zero).rsqrt();
-        product * inverse.reshape([n, 1]) * inverse.reshape([1, n])
-    }
-
-    pub(crate) fn detach(&self) -> Gram {
-        let product = self.product.as_ref().map(Tensor::detach);
-        Gram { v: self.v.detach(), size: self.size.clone(), product }
-    }
-}
-
-/// V V': one product each way, since both are symmetric.
-#[derive(Debug)]
-struct SelfProduct;
-
-impl Custom for SelfProduct {
-    const NAME: &'static str = "self_product";
-
-    fn forward(&self, x: &[Tensor]) -> Tensor {
-        x[0].matmul_nt(&x[0])
-    }
-
-    /// (G + G') V
-    fn gradient(&self, x: &[Tensor], _: &Tensor, g: &Tensor) -> Vec<Option<Tensor>> {
-        vec![Some((g + g.transpose(0, 1)).matmul(&x[0]))]
-    }
-}
-
-/// The rows' cosines, N x N, of directions.
-pub(crate) fn self_product(u: &Tensor) -> Tensor {
-    custom(SelfProduct, &[u])
 }
 
 /// What inner steps lead to.
@@ -423,120 +347,4 @@ impl<L: Lesson> Regulariser for Learned<L> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::adv::Adversarial;
-    use crate::ap::{AnglePreserving, Preserve, angle_preserving_energy};
-    use crate::regulariser::Role;
-
-    fn weight() -> Tensor {
-        Tensor::normal([8, 40], DType::F64, Key::new(1)).requires_grad()
-    }
-
-    fn step(index: u64) -> Step {
-        Step { index, lr: 0.05 }
-    }
-
-    fn regularisers() -> Vec<Box<dyn Regulariser>> {
-        let half = Energy { half_space: true, ..Energy::default() };
-        let mut list: Vec<Box<dyn Regulariser>> = Vec::new();
-        for mode in [Mode::Unrolled, Mode::Alternating] {
-            let learning = Learning { k: 6, mode, ..Learning::default() };
-            for objective in Preserve::ALL {
-                list.push(Box::new(AnglePreserving::new(half, objective, learning).unwrap()));
-            }
-            list.push(Box::new(Adversarial::new(half, learning).unwrap()));
-        }
-        list
-    }
-
-    #[test]
-    fn a_resumed_regulariser_goes_on_to_the_last_digit() {
-        let w = weight();
-        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w };
-        for (mut whole, (mut first, mut second)) in
-            regularisers().into_iter().zip(regularisers().into_iter().zip(regularisers()))
-        {
-            let run = |r: &mut Box<dyn Regulariser>, steps: std::ops::Range<u64>| -> Vec<f64> {
-                steps.map(|i| r.penalty(&layer, step(i)).unwrap().item()).collect()
-            };
-            let all = run(&mut whole, 0..6);
-            assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "the projection learns");
-            let mut parts = run(&mut first, 0..3);
-            second.load_state(&first.state()).unwrap();
-            // Measuring tells the next value and changes nothing.
-            let measured = second.measure(&layer, step(3)).unwrap();
-            assert!((measured / all[3] - 1.0).abs() < 1e-12, "{measured}, {}", all[3]);
-            parts.extend(run(&mut second, 3..6));
-            assert_eq!(parts, all);
-            let (name, p) = second.state().remove(0);
-            assert_eq!((name.as_str(), *p.shape()), ("fc.projection", [6, 40].into()));
-            assert!(second.load_state(&[("fc".into(), p.clone())]).is_err());
-            assert!(second.load_state(&[(name.clone(), p.transpose(0, 1))]).is_err());
-            second.load_state(&[(name, p.slice_axis(1, ..7))]).unwrap();
-            let error = second.penalty(&layer, step(6)).unwrap_err().to_string();
-            assert!(error.contains("expected a learned projection of shape [6, 40]"), "{error}");
-        }
-    }
-
-    #[test]
-    fn descent_brings_angles_nearer_and_ascent_raises_the_energy() {
-        let rows = weight().detach();
-        let p = Learning { k: 6, ..Learning::default() }.start("w", 40, DType::F64);
-        let steps = |count, rate| InnerSteps { count, rate, decay: 0.0, mode: Mode::Alternating };
-        let energy = Energy::default();
-        for (objective, rate) in [(Preserve::Cosine, 0.05), (Preserve::Angle, 0.005)] {
-            let inner = objective.at(&energy, &rows, 0).unwrap();
-            let loss = |p: &Tensor| inner.loss(&rows.matmul_nt(p)).unwrap().item();
-            let learned = learn(&inner, &rows, &p, steps(300, rate)).unwrap();
-            assert!(loss(&learned) < 0.6 * loss(&p), "{objective}: {} to {}", loss(&p), loss(&learned));
-        }
-        let before = crate::random::projected_energy(&energy, &rows, &p).unwrap().item();
-        let after = crate::adv::adversarial_energy(&energy, &rows, &p, steps(10, 0.05)).unwrap().item();
-        assert!(after > 1.03 * before, "{before} to {after}");
-    }
-
-    #[test]
-    fn gram_matrices_formed_or_not_give_the_same_steps() {
-        let w = weight();
-        let gradient = |gram: Gram| {
-            let x = Tensor::normal([8, 3], DType::F64, Key::new(2));
-            (gram.times(&x).norm(..) + gram.cosines(1e-4).norm(..)).grad(&[&w]).remove(0)
-        };
-        let difference = gradient(Gram::formed(&w)) - gradient(Gram::implied(&w));
-        assert!(difference.norm(..).item() < 1e-12);
-    }
-
-    #[test]
-    fn decay_shrinks_the_projection_and_a_rate_can_be_fixed() {
-        let w = weight();
-        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w };
-        let learning = Learning { k: 6, plain: Some(1), mode: Mode::Alternating, ..Learning::default() };
-        let p_after = |rate, decay, lr| {
-            let learning = Learning { rate, decay, ..learning };
-            let mut ap = AnglePreserving::new(Energy::default(), Preserve::Cosine, learning).unwrap();
-            ap.penalty(&layer, Step { index: 0, lr }).unwrap();
-            ap.state().remove(0).1
-        };
-        let norm = |t: Tensor| t.norm(..).item();
-        assert_eq!(norm(p_after(Rate::Fixed(0.2), 0.0, 9.0) - p_after(Rate::Network, 0.0, 0.2)), 0.0);
-        assert_eq!(norm(p_after(Rate::Network, 0.0, 0.0) - learning.start("fc", 40, DType::F64)), 0.0);
-        // P - eta g with and without decay differ by eta decay P.
-        let lost = p_after(Rate::Network, 0.0, 0.1) - p_after(Rate::Network, 0.5, 0.1);
-        assert!(norm(lost - learning.start("fc", 40, DType::F64) * 0.05) < 1e-12);
-    }
-
-    #[test]
-    fn unrolling_sees_what_a_constant_hides() {
-        let w = weight();
-        let p = Learning { k: 6, ..Learning::default() }.start("w", 40, DType::F64);
-        let run = |mode| {
-            let steps = InnerSteps { mode, ..InnerSteps::default() };
-            let e = angle_preserving_energy(&Energy::default(), &w, &p, Preserve::Cosine, steps).unwrap();
-            (e.item(), e.grad(&[&w]).remove(0))
-        };
-        let ((e, g), (f, h)) = (run(Mode::Unrolled), run(Mode::Alternating));
-        assert!((e / f - 1.0).abs() < 1e-12, "the value is the same");
-        assert!((&g - h).norm(..).item() > 1e-3 * g.norm(..).item(), "the gradient is not");
-    }
-}
+mod tests;

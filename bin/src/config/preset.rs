@@ -1,0 +1,39 @@
+//! Published settings as keys of a configuration.
+
+use comhe::{Mode, Options, PRESETS, Preset, Scale};
+
+use crate::failure::unknown;
+
+/// What a preset sets, by key.
+pub fn preset(name: &str) -> Result<toml::Table, String> {
+    let names = PRESETS.map(|preset| preset.name);
+    let preset = Preset::named(name).ok_or_else(|| unknown("preset", name, &names))?;
+    let Options { energy, projections, preserve, learning, weight, head_weight, redraw, .. } =
+        (preset.options)();
+    let whole = |n: usize| toml::Value::Integer(n as i64);
+    let k = if ["ap", "adv"].contains(&preset.regulariser) { learning.k } else { projections.k };
+    let scale = if energy.scale == Scale::Code { "code" } else { "paper" };
+    let mode = if learning.mode == Mode::Unrolled { "unrolled" } else { "alternating" };
+    let settings: [(&str, toml::Value); 15] = [
+        ("reg", preset.regulariser.into()),
+        ("reg-weight", weight.into()),
+        ("reg-head-weight", head_weight.into()),
+        ("reg-s", energy.s.into()),
+        ("reg-angular", energy.angular.into()),
+        ("reg-eps", energy.eps.into()),
+        ("reg-scale", scale.into()),
+        ("reg-k", whole(k)),
+        ("reg-c", whole(projections.c)),
+        ("reg-redraw", whole(redraw as usize)),
+        ("reg-distribution", projections.distribution.name().into()),
+        ("reg-objective", preserve.name().into()),
+        ("reg-inner-decay", learning.decay.into()),
+        ("reg-mode", mode.into()),
+        ("reg-unroll", whole(learning.unrolled)),
+    ];
+    let mut table: toml::Table = settings.map(|(key, value)| (key.to_string(), value)).into_iter().collect();
+    if let Some(plain) = learning.plain {
+        table.insert("reg-inner-steps".into(), whole(plain));
+    }
+    Ok(table)
+}
