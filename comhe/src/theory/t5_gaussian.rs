@@ -123,7 +123,7 @@ mod tests {
         };
         assert_eq!(passes(&draw(100), &interval), [true; 3]);
         // Ten dimensions where a hundred are claimed.
-        assert_eq!(passes(&draw(10), &interval)[0], false);
+        assert!(!passes(&draw(10), &interval)[0]);
         // Bounds without their spread.
         let tight = |rho: f64, e: f64| (rho - 0.1 * e, rho + 0.1 * e);
         assert_eq!(passes(&draw(100), &tight), [true, false, false]);
