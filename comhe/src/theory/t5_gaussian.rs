@@ -7,7 +7,9 @@
 //!
 //! and they do with probability at least 1 - 6 exp(-(k/2) (e^2/2 - e^3/3)).
 //!
-//! From cos = (|Px|^2 + |Py|^2 - |P(x-y)|^2) / (2 |Px| |Py|). Source: Lin et al., CVPR 2020 (angle preservation, Gaussian), whose upper
+//! From cos = (|Px|^2 + |Py|^2 - |P(x-y)|^2) / (2 |Px| |Py|).
+//!
+//! Source: Lin et al., CVPR 2020 (angle preservation, Gaussian), whose upper
 //! bound differs from this one from the third order in e on; the tails are those of Dasgupta and Gupta (2003).
 
 use super::sample::{Mean, Projected, pair, project};
