@@ -7,7 +7,7 @@ const HEIGHT: f64 = 420.0;
 /// Left, right, top, bottom.
 const MARGIN: [f64; 4] = [64.0, 16.0, 40.0, 48.0];
 /// Distinguishable with any colour vision (Okabe and Ito).
-const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
+pub const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
 /// Longer curves are averaged to so many points.
 const POINTS: usize = 400;
 
@@ -98,7 +98,7 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 }
 
 /// The least and the largest value, a little apart at least; None of nothing.
-fn range(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
+pub fn range(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
     let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[l, h], v| [l.min(v), h.max(v)]);
     let least = 1e-9 * low.abs().max(1.0);
     let apart = if high - low < least { [low - least, high + least] } else { [low, high] };
@@ -106,7 +106,7 @@ fn range(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
 }
 
 /// Round numbers between two values, five or so: 1, 2 or 5 times a power of ten apart.
-fn ticks(low: f64, high: f64) -> Vec<f64> {
+pub fn ticks(low: f64, high: f64) -> Vec<f64> {
     let rough = (high - low) / 5.0;
     let power = 10f64.powf(rough.log10().floor());
     let step = [1.0, 2.0, 5.0, 10.0].map(|m| m * power).into_iter().find(|s| *s >= rough).unwrap_or(rough);
@@ -115,7 +115,7 @@ fn ticks(low: f64, high: f64) -> Vec<f64> {
 }
 
 /// At most six digits, none of them noise.
-fn number(v: f64) -> String {
+pub fn number(v: f64) -> String {
     let text = format!("{v:.6}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" { "0".into() } else { text.into() }

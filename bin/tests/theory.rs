@@ -31,6 +31,8 @@ fn every_statement_has_checks_and_all_pass() {
         let steps = descent["steps"].as_u64().unwrap() as usize;
         assert_eq!(file(&format!("{name}.csv")).lines().count(), steps + 2, "head, start, steps");
         assert!(file(&format!("{name}.svg")).contains("polyline"));
+        let png = std::fs::read(here.path().join("curves").join(format!("{name}.png"))).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
         for course in descent["courses"].as_array().unwrap() {
             assert_eq!(course["energies"].as_array().unwrap().len(), steps + 1);
         }

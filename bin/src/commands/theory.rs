@@ -10,7 +10,8 @@ use serde_json::json;
 
 use crate::failure::{Failure, unknown};
 use crate::output::{self, Table};
-use crate::plot::{self, Curve};
+use crate::picture::chart;
+use crate::plot::Curve;
 use crate::run_folder;
 
 /// Check what theory says of hyperspherical energy and random projections, statements T1 to T10
@@ -235,10 +236,7 @@ fn write(folder: &Path, experiment: &Experiment) -> Result<(), Failure> {
     save("t10.json", output::to_json(&json!({"descents": data, "minima": minima})) + "\n")
 }
 
-/// A chart as SVG.
+/// A chart as SVG and PNG.
 fn chart(folder: &Path, name: &str, title: &str, x_label: &str, curves: Vec<Curve>) -> Result<(), Failure> {
-    let Some(svg) = plot::chart(title, x_label, &curves) else { return Ok(()) };
-    let path = folder.join(format!("{name}.svg"));
-    std::fs::write(&path, svg)
-        .map_err(|e| Failure::unfinished(format_args!("{}: cannot be written: {e}", path.display())))
+    chart::of_curves(title, x_label, &curves).map_or(Ok(()), |picture| picture.write(folder, name))
 }

@@ -1,5 +1,7 @@
 //! Pictures as lists of shapes, written as SVG and as PNG alike.
 
+pub mod chart;
+mod glyphs;
 mod png;
 pub mod sphere;
 mod svg;
@@ -27,7 +29,23 @@ pub enum Shape {
     Disc { at: [f64; 2], radius: f64, fill: Fill, opacity: f64 },
     /// A line through points, with round ends and joints.
     Line { points: Vec<[f64; 2]>, width: f64, colour: Colour, opacity: f64 },
+    /// A line of text; x is its start, middle or end, y its base line.
+    Text { at: [f64; 2], anchor: Anchor, size: f64, text: String },
 }
+
+/// Which part of a text its place is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Anchor {
+    /// Its left end.
+    Start,
+    /// Its middle.
+    Middle,
+    /// Its right end.
+    End,
+}
+
+/// The colour of all text.
+const INK: Colour = [40, 44, 52];
 
 /// Shapes on white, the first below all others.
 #[derive(Clone, Debug, Default)]

@@ -3,6 +3,7 @@
 
 use image::RgbImage;
 
+use super::glyphs;
 use super::{BODY, Colour, Fill, LIGHT, Picture, Shape};
 
 /// Pixels a unit of length.
@@ -48,6 +49,9 @@ impl Canvas {
                     let nearest = points.windows(2).map(|ends| to_segment(p, ends[0], ends[1]));
                     (half - nearest.fold(f64::INFINITY, f64::min), own)
                 });
+            }
+            Shape::Text { at, anchor, size, text } => {
+                glyphs::strokes(*at, *anchor, *size, text).iter().for_each(|stroke| self.draw(stroke));
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{BODY, Colour, Fill, LIGHT, Picture, Shape};
+use super::{Anchor, BODY, Colour, Fill, INK, LIGHT, Picture, Shape};
 
 /// The whole file.
 pub fn text(picture: &Picture) -> String {
@@ -38,6 +38,20 @@ pub fn text(picture: &Picture) -> String {
                     points.join(" "),
                     hex(*colour),
                     attribute(*opacity)
+                )
+            }
+            Shape::Text { at: [x, y], anchor, size, text } => {
+                let anchor = match anchor {
+                    Anchor::Start => "start",
+                    Anchor::Middle => "middle",
+                    Anchor::End => "end",
+                };
+                let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+                writeln!(
+                    body,
+                    "<text x=\"{x:.2}\" y=\"{y:.2}\" text-anchor=\"{anchor}\" font-family=\"sans-serif\" \
+                     font-size=\"{size}\" fill=\"{}\">{text}</text>",
+                    hex(INK)
                 )
             }
         };

@@ -8,7 +8,7 @@
 //! What comes out is data, whichever way it comes out. Checked is only what must hold: every regulariser lowers the
 //! full-space energy, none below its least value (T2).
 //!
-//! Source: Lin et al., CVPR 2020, section 1 and figures 1 and 3.
+//! Source: Lin et al., CVPR 2020.
 
 use autograd::{DType, Tensor};
 

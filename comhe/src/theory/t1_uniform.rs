@@ -9,7 +9,7 @@
 //! the N antipodal pairs have energy f(2), all others the same mean.
 //!
 //! Source: Brauchart, Hardin and Saff, The next-order term for optimal Riesz and logarithmic energy asymptotics on
-//! the sphere, 2012, equations (1.2) and (1.3).
+//! the sphere, 2012 (the continuous energy of the uniform measure).
 
 use std::f64::consts::{LN_2, PI};
 

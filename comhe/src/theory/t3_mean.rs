@@ -11,8 +11,8 @@
 //!   E cos(Px, Py) = rho (2/k) [Gamma((k+1)/2) / Gamma(k/2)]^2 2F1(1/2, 1/2; (k+2)/2; rho^2)
 //!
 //! which is the mean of the sample correlation (Hotelling, New light on the correlation coefficient and its
-//! transforms, 1953, for k degrees of freedom). The angle's exactness goes beyond the paper's lemma 1, which has the
-//! inner product.
+//! transforms, 1953, for k degrees of freedom). The angle's exactness goes beyond the paper (Lin et al., CVPR
+//! 2020), which has the inner product.
 
 use super::sample::{Mean, Projected, pair, project};
 use super::special::{hypergeometric, ln_gamma};

@@ -7,8 +7,8 @@
 //! with probability at least 1 - 6 exp(-k e^2 / 8): the inner product and both squared lengths keep to e. Where
 //! rho < e the lower bound's denominator is 1 - e, and where rho < -e the upper bound's is 1 + e.
 //!
-//! Source: Lin et al., CVPR 2020, theorem 2, which states the probability as (1 - 2 exp(-k e^2 / 8))^2. The union
-//! of three events, each with two sides, gives the 6.
+//! Source: Lin et al., CVPR 2020 (angle preservation, sub-Gaussian), which states the probability as
+//! (1 - 2 exp(-k e^2 / 8))^2. The union of three events, each with two sides, gives the 6.
 
 use super::sample::{Mean, Projected, pair, project};
 use super::{Check, Relation, Setting};

@@ -7,7 +7,9 @@
 //!
 //! and they do with probability at least 1 - 6 exp(-(k/2) (e^2/2 - e^3/3)).
 //!
-//! From cos = (|Px|^2 + |Py|^2 - |P(x-y)|^2) / (2 |Px| |Py|). Source: Lin et al., CVPR 2020, theorem 3, whose upper
+//! From cos = (|Px|^2 + |Py|^2 - |P(x-y)|^2) / (2 |Px| |Py|).
+//!
+//! Source: Lin et al., CVPR 2020 (angle preservation, Gaussian), whose upper
 //! bound differs from this one from the third order in e on; the tails are those of Dasgupta and Gupta (2003).
 
 use super::sample::{Mean, Projected, pair, project};
@@ -123,7 +125,7 @@ mod tests {
         };
         assert_eq!(passes(&draw(100), &interval), [true; 3]);
         // Ten dimensions where a hundred are claimed.
-        assert_eq!(passes(&draw(10), &interval)[0], false);
+        assert!(!passes(&draw(10), &interval)[0]);
         // Bounds without their spread.
         let tight = |rho: f64, e: f64| (rho - 0.1 * e, rho + 0.1 * e);
         assert_eq!(passes(&draw(100), &tight), [true, false, false]);

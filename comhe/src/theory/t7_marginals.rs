@@ -5,7 +5,7 @@
 //! along random directions tells uniform neurons from others. Its statistic falls as the energy is minimised: spread
 //! neurons are more even than random ones.
 //!
-//! Sources: Lin et al., CVPR 2020, theorem 4; Cuesta-Albertos, Cuevas and Fraiman, On projection-based tests for
+//! Sources: Lin et al., CVPR 2020; Cuesta-Albertos, Cuevas and Fraiman, On projection-based tests for
 //! directional and compositional data, Statistics and Computing 19, 2009. Small samples: Stephens, J. Royal Stat.
 //! Soc. B 32, 1970.
 

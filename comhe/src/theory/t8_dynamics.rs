@@ -12,8 +12,8 @@
 //!
 //! falls as the energy falls. For uniform u, v: E k^2 = 1/16 + Var(theta) / (4 pi^2), Var(theta) = psi_1(d/2) / 2.
 //!
-//! Sources: Xie, Liang and Song, Diverse neural network learns true target functions, AISTATS 2017, sections 3 and 4;
-//! Lin et al., CVPR 2020, section 4.3. The variance of the angle is computed here from the density sin^(d-2).
+//! Sources: Xie, Liang and Song, Diverse neural network learns true target functions, AISTATS 2017;
+//! Lin et al., CVPR 2020. The variance of the angle is computed here from the density sin^(d-2).
 
 use std::f64::consts::PI;
 

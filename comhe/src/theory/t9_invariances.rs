@@ -88,7 +88,7 @@ fn changes(n: usize, d: usize, half_space: bool, key: Key) -> Vec<Change> {
     if half_space {
         changes.push(by_rows(
             "signs",
-            Tensor::from_fn([n, 1], DType::F64, |i| if order[i] % 2 == 0 { 1.0 } else { -1.0 }),
+            Tensor::from_fn([n, 1], DType::F64, |i| if order[i].is_multiple_of(2) { 1.0 } else { -1.0 }),
         ));
     }
     changes

@@ -1,0 +1,65 @@
+//! Curves over axes, as a picture.
+
+use super::{Anchor, Colour, Picture, Shape};
+use crate::plot::{COLOURS, Curve, number, range, ticks};
+
+const SIZE: [f64; 2] = [720.0, 440.0];
+/// Left, right, top, bottom.
+const MARGIN: [f64; 4] = [72.0, 20.0, 66.0, 50.0];
+const GRID: Colour = [222, 224, 228];
+
+/// The chart of some curves; None if there is nothing to draw.
+pub fn of_curves(title: &str, x_label: &str, curves: &[Curve]) -> Option<Picture> {
+    let all = || curves.iter().flat_map(|c| &c.points).filter(|(x, y)| x.is_finite() && y.is_finite());
+    let [x0, x1] = range(all().map(|p| p.0))?;
+    let [y0, y1] = range(all().map(|p| p.1))?;
+    let [left, right, top, bottom] = MARGIN;
+    let [width, height] = SIZE;
+    let x = |v: f64| left + (v - x0) / (x1 - x0) * (width - left - right);
+    let y = |v: f64| height - bottom - (v - y0) / (y1 - y0) * (height - top - bottom);
+    let line = |points: Vec<[f64; 2]>, width, colour| Shape::Line { points, width, colour, opacity: 1.0 };
+    let text = |at, anchor, size, text: &str| Shape::Text { at, anchor, size, text: text.into() };
+
+    let mut shapes = vec![text([left, 26.0], Anchor::Start, 16.0, title)];
+    for v in ticks(y0, y1) {
+        shapes.push(line(vec![[left, y(v)], [width - right, y(v)]], 1.0, GRID));
+        shapes.push(text([left - 8.0, y(v) + 4.0], Anchor::End, 12.0, &number(v)));
+    }
+    let base = height - bottom;
+    for v in ticks(x0, x1) {
+        shapes.push(line(vec![[x(v), base], [x(v), base + 5.0]], 1.0, GRID));
+        shapes.push(text([x(v), base + 20.0], Anchor::Middle, 12.0, &number(v)));
+    }
+    let middle = (left + width - right) / 2.0;
+    shapes.push(text([middle, height - 10.0], Anchor::Middle, 12.0, x_label));
+    for (i, curve) in curves.iter().enumerate() {
+        let colour = colour(COLOURS[i % COLOURS.len()]);
+        let points = curve.points.iter().filter(|(a, b)| a.is_finite() && b.is_finite());
+        shapes.push(line(points.map(|&(a, b)| [x(a), y(b)]).collect(), 2.0, colour));
+        let at = left + 110.0 * i as f64;
+        shapes.push(line(vec![[at, 46.0], [at + 18.0, 46.0]], 3.0, colour));
+        shapes.push(text([at + 25.0, 50.0], Anchor::Start, 12.0, &curve.name));
+    }
+    Some(Picture { size: SIZE, shapes })
+}
+
+/// #rrggbb as numbers.
+fn colour(hex: &str) -> Colour {
+    let value = u32::from_str_radix(&hex[1..], 16).expect("a colour is # and six digits");
+    [(value >> 16) as u8, (value >> 8) as u8, value as u8]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn curves_fill_their_frame() {
+        let curve = |points: &[(f64, f64)]| Curve { name: "a".into(), points: points.to_vec() };
+        let picture = of_curves("t", "step", &[curve(&[(0.0, 1.0), (5.0, f64::NAN), (10.0, 3.0)])]).unwrap();
+        let corners = vec![[72.0, 390.0], [700.0, 66.0]];
+        assert!(picture.shapes.iter().any(|s| matches!(s, Shape::Line { points, .. } if *points == corners)));
+        assert!(of_curves("t", "x", &[curve(&[])]).is_none());
+        assert_eq!(colour(COLOURS[0]), [0, 0x72, 0xb2]);
+    }
+}
