@@ -185,7 +185,7 @@ impl Energy {
     }
 
     /// The rows of a batch of matrices divided by n = sqrt(|w|^2 + eps), whatever their size.
-    fn directions(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
+    pub(crate) fn directions(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
         match y.dtype() {
             DType::F32 => self.check_rows::<f32>(y, projected)?,
             DType::F64 => self.check_rows::<f64>(y, projected)?,

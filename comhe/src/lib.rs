@@ -6,7 +6,7 @@
 //! work.
 //!
 //! Reading order: `energy.rs` (what the energy is), `projection.rs` and `random.rs`
-//! (projected energy), `regulariser.rs` and `objective.rs` (its part in training).
+//! (projected energy), `regulariser.rs` and `objective.rs` (its part in training), `peers/` (what to compare it with).
 //!
 //! Lin, Liu, Liu, Feng, Yu, Rehg, Xiong, Song: Regularizing Neural Networks via Minimizing Hyperspherical Energy,
 //! CVPR 2020 (arXiv 1906.04892). Where the published code differs from the paper, the file says so.
@@ -32,6 +32,7 @@ mod energy;
 mod error;
 mod objective;
 mod pattern;
+pub mod peers;
 mod projection;
 mod random;
 mod regulariser;

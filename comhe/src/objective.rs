@@ -6,6 +6,8 @@
 //! lambda_h = 1, half-space and s = 2, projected, but for the first, whose d = 27 is below k = 40: it takes the
 //! half-space energy itself. The classifier has lambda_o = 10, full space, s = 2, no projection. Paper and
 //! published code agree on all of this.
+//!
+//! A peer ([`crate::peers`]) covers every layer with one weight, lambda_h = lambda_o unless lambda_o is given.
 
 use std::collections::HashSet;
 
@@ -14,11 +16,12 @@ use autograd::{DType, Tensor};
 use crate::energy::{Energy, Reduce, checked_rows};
 use crate::error::{Error, Problem};
 use crate::pattern;
+use crate::peers::{self, PeerOptions};
 use crate::projection::Projections;
 use crate::random::RandomProjection;
 use crate::regulariser::{LayerWeight, Regulariser, Role, Step, smallest_angle};
 
-/// The regularisers that [`Objective::new`] knows, and what they are.
+/// The regularisers that [`Objective::new`] knows beside the [`peers`], and what they are.
 pub const NAMES: [(&str, &str); 4] = [
     ("none", "no regulariser"),
     ("mhe", "hyperspherical energy, full space"),
@@ -35,12 +38,16 @@ pub struct Options {
     pub half_space: Option<bool>,
     /// lambda_h, the weight of every hidden layer.
     pub weight: f64,
-    /// lambda_o, the weight of the classifier.
-    pub head_weight: f64,
+    /// lambda_o, the weight of the classifier; `None`: see [`Options::classifier_weight`].
+    pub head_weight: Option<f64>,
     /// k, C, distribution and seed of random projections.
     pub projections: Projections,
     /// Steps between draws of projections.
     pub redraw: u64,
+    /// `mgd`: the width of its kernel.
+    pub gamma: f64,
+    /// `ocnn`: the stride of its convolutions.
+    pub stride: usize,
     /// Regularise only layers whose name matches one of these (`*` stands for any letters); empty: all.
     pub include: Vec<String>,
     /// Leave out layers whose name matches one of these.
@@ -53,12 +60,27 @@ impl Default for Options {
             energy: Energy::default(),
             half_space: None,
             weight: 1.0,
-            head_weight: 10.0,
+            head_weight: None,
             projections: Projections::default(),
             redraw: 1,
+            gamma: 1.0,
+            stride: 1,
             include: Vec::new(),
             exclude: Vec::new(),
         }
+    }
+}
+
+impl Options {
+    /// lambda_o: as given, or by the regulariser's name. The published weight of the classifier's energy is 10;
+    /// a peer ([`peers`]) treats the classifier like every other layer, so that there it is lambda_h.
+    pub fn classifier_weight(&self, name: &str) -> f64 {
+        self.head_weight.unwrap_or(if peers::knows(name) { self.weight } else { 10.0 })
+    }
+
+    fn peer(&self) -> PeerOptions {
+        let (seed, eps) = (self.projections.seed, self.energy.eps);
+        PeerOptions { seed, eps, gamma: self.gamma, stride: self.stride }
     }
 }
 
@@ -133,12 +155,14 @@ impl Objective {
         let half_space = match name {
             "none" | "mhe" => false,
             "hs-mhe" | "rp" => true,
+            _ if peers::knows(name) => false,
             _ => {
-                let known = NAMES.iter().map(|(name, _)| name.to_string()).collect();
+                let known = NAMES.iter().chain(&peers::NAMES).map(|(name, _)| name.to_string()).collect();
                 return Err(Problem::Unknown { what: "regulariser", name: name.into(), known }.into());
             }
         };
-        for (name, weight) in [("weight", options.weight), ("head weight", options.head_weight)] {
+        let head_weight = options.classifier_weight(name);
+        for (name, weight) in [("weight", options.weight), ("head weight", head_weight)] {
             if !weight.is_finite() {
                 return Err(Error::option(format!("{name} = {weight}: it must be finite")));
             }
@@ -152,9 +176,15 @@ impl Objective {
             regulariser,
         };
         let mut rules = Vec::new();
-        if name != "none" {
+        if peers::knows(name) {
+            options.peer().check()?;
+            // The same function for every layer, each rule with its own weight.
+            let of = |roles, weight| Some(rule(roles, None, weight, peers::peer(name, &options.peer())?));
+            rules.extend(of(&[Role::Classifier], head_weight));
+            rules.extend(of(&[Role::Conv, Role::Hidden], options.weight));
+        } else if name != "none" {
             let before = &[Role::Conv, Role::Hidden];
-            rules.push(rule(&[Role::Classifier], None, options.head_weight, Box::new(head) as Box<_>));
+            rules.push(rule(&[Role::Classifier], None, head_weight, Box::new(head) as Box<_>));
             if name == "rp" {
                 let projected = RandomProjection::new(hidden, options.projections, options.redraw)?;
                 let plain = Energy { half_space: true, ..hidden };
@@ -333,7 +363,8 @@ mod tests {
             })
             .sum();
         close(penalty("rp", &options), half(0) + projected + 10.0 * full(3));
-        let options = Options { weight: 0.5, head_weight: 0.0, half_space: Some(true), ..Options::default() };
+        let options =
+            Options { weight: 0.5, head_weight: Some(0.0), half_space: Some(true), ..Options::default() };
         close(penalty("mhe", &options), 0.5 * (half(0) + half(1) + half(2)));
         let options = Options { include: vec!["conv*".into()], exclude: vec!["*2.weight".into()], ..options };
         close(penalty("mhe", &options), 0.5 * half(0));

@@ -45,6 +45,7 @@ pub fn samples() -> Vec<Sample> {
         let p = Projections { k: 6, c: 3, distribution, seed: 3 };
         add("rp", distribution.to_string(), vec![Input::normal([4, 8])], own, half, Some(p));
     }
+    list.extend(crate::peers::samples());
     list
 }
 
