@@ -176,6 +176,6 @@ fn finite(penalty: Tensor, w: &Tensor) -> Result<Tensor, Error> {
     let largest = w.to_vec::<f64>().iter().fold(0.0f64, |m, v| m.max(v.abs()));
     let dtype = if w.dtype() == DType::F32 { "f32" } else { "f64" };
     Err(Error::option(format!(
-        "the penalty is beyond the numbers of {dtype}: the weight has an element of size {largest:e}"
+        "the penalty is beyond the numbers of {dtype}: the weight has an element of size {largest:.1e}"
     )))
 }

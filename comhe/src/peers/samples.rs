@@ -37,7 +37,7 @@ pub fn samples() -> Vec<Sample> {
         }
     }
     list.push(sample("mc", "eps = 0", &[4, 6], |w| mc(w, 0.0)));
-    list.push(sample("mgd", "narrow kernel", &[4, 6], |w| mgd(w, 5.0, 0.0)));
+    list.push(sample("mgd", "wide kernel", &[4, 6], |w| mgd(w, 0.3, 0.0)));
     list.push(sample("ocnn", "stride 2", &[3, 2, 3, 3], |w| ocnn(w, 2)));
     list.push(sample("ocnn", "stride 3, even kernel", &[2, 2, 4, 4], |w| ocnn(w, 3)));
     list
