@@ -62,7 +62,8 @@ pub struct Config {
     #[arg(long, value_enum, default_value_t, help_heading = "Network")]
     pub conv: Conv,
 
-    /// none, mhe, hs-mhe (half-space), rp (random projections)
+    /// none, mhe, hs-mhe (half-space), rp (random projections); to compare with: so, dso, srip, ocnn (orthogonality),
+    /// mc, mma, mhs, mgd (angles and distances), decay
     #[arg(long, value_name = "NAME", default_value = "none", help_heading = "Regulariser")]
     pub reg: String,
     /// Riesz exponent of the energy
@@ -71,9 +72,10 @@ pub struct Config {
     /// Weight of the energy of each hidden layer
     #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, help_heading = "Regulariser")]
     pub reg_weight: f64,
-    /// Weight of the classifier's energy (full space, not projected)
-    #[arg(long, value_name = "WEIGHT", default_value_t = 10.0, help_heading = "Regulariser")]
-    pub reg_head_weight: f64,
+    /// Weight of the classifier's energy (full space, not projected) [default: 10; so to decay: as --reg-weight]
+    #[arg(long, value_name = "WEIGHT", help_heading = "Regulariser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reg_head_weight: Option<f64>,
     /// rp: dimensions after projection; a layer with fewer gets the half-space energy instead
     #[arg(long, value_name = "K", default_value_t = 40, help_heading = "Regulariser")]
     pub reg_k: usize,
@@ -86,6 +88,12 @@ pub struct Config {
     /// rp: gaussian, rademacher, sparse, uniform, orthonormal
     #[arg(long, value_name = "NAME", default_value = "gaussian", help_heading = "Regulariser")]
     pub reg_distribution: String,
+    /// mgd: gamma of its kernel exp(-gamma |u - v|^2)
+    #[arg(long, value_name = "GAMMA", default_value_t = 1.0, help_heading = "Regulariser")]
+    pub reg_gamma: f64,
+    /// ocnn: stride at which kernels are compared with themselves
+    #[arg(long, value_name = "STRIDE", default_value_t = 1, help_heading = "Regulariser")]
+    pub reg_stride: usize,
 
     /// How gradients change weights
     #[arg(long, value_enum, default_value_t, help_heading = "Optimiser")]
@@ -135,6 +143,10 @@ pub struct Config {
     #[arg(long, value_name = "STEPS", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<u64>,
+    /// Steps between two measurements of energies and angles [default: with each evaluation]
+    #[arg(long, value_name = "STEPS", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_every: Option<u64>,
     /// Steps between two checkpoints
     #[arg(long, value_name = "STEPS", default_value_t = 1000, help_heading = "Run")]
     pub checkpoint_every: u64,
@@ -261,6 +273,7 @@ impl Config {
             ("reg-redraw", self.reg_redraw, "1 draws anew in every step"),
             ("threads", self.threads.unwrap_or(1) as u64, "one thread does the work"),
             ("eval-every", self.eval_every.unwrap_or(1), "leave it out for one evaluation an epoch"),
+            ("energy-every", self.energy_every.unwrap_or(1), "leave it out for one with each evaluation"),
             ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
             ("steps", self.steps.unwrap_or(1), "a run has a step"),
             ("epochs", self.epochs.unwrap_or(1), "a run goes through the data"),
@@ -277,7 +290,12 @@ impl Config {
             ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
             ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
             ("reg-weight", self.reg_weight, f64::MAX, "a finite number, not negative"),
-            ("reg-head-weight", self.reg_head_weight, f64::MAX, "a finite number, not negative"),
+            (
+                "reg-head-weight",
+                self.reg_head_weight.unwrap_or(0.0),
+                f64::MAX,
+                "a finite number, not negative",
+            ),
             ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-noise", self.label_noise, 1.0, "in 0..=1"),
@@ -378,6 +396,7 @@ mod tests {
             "reg-redraw",
             "threads",
             "eval-every",
+            "energy-every",
             "checkpoint-every",
             "steps",
             "epochs",

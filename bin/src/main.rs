@@ -7,6 +7,7 @@ mod commands;
 mod config;
 mod data;
 mod failure;
+mod figures;
 mod output;
 mod penalty;
 mod plot;

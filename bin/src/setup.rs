@@ -100,21 +100,27 @@ pub fn model(dataset: &Dataset, config: &Config) -> Result<Model, Failure> {
 
 /// The regularising part of the settings.
 pub fn objective(config: &Config) -> Result<Objective, Failure> {
+    Ok(Objective::new(&config.reg, &options(config)?)?)
+}
+
+/// What the settings say about the regulariser besides its name.
+pub fn options(config: &Config) -> Result<Options, Failure> {
     let projections = Projections {
         k: config.reg_k,
         c: config.reg_c,
         distribution: config.reg_distribution.parse()?,
         seed: config.seed,
     };
-    let options = Options {
+    Ok(Options {
         energy: Energy { s: config.reg_s, ..Energy::default() },
         weight: config.reg_weight,
         head_weight: config.reg_head_weight,
         projections,
         redraw: config.reg_redraw,
+        gamma: config.reg_gamma,
+        stride: config.reg_stride,
         ..Options::default()
-    };
-    Ok(Objective::new(&config.reg, &options)?)
+    })
 }
 
 fn optimizer(config: &Config) -> nn::Optimizer {
