@@ -3,25 +3,26 @@
 use std::fmt::Write;
 
 const WIDTH: f64 = 860.0;
-/// The height of a panel, of which the title takes [`TOP`].
-const PANEL: f64 = 300.0;
+/// The height of a panel, of which the title takes [`TOP`], and the numbers of the x axis [`FOOT`].
+const PANEL: f64 = 324.0;
 const TOP: f64 = 36.0;
+const FOOT: f64 = 24.0;
 const LEFT: f64 = 72.0;
 /// The column on the right, for the legend.
 const LEGEND: f64 = 190.0;
-/// Below the last panel, for the numbers and name of the x axis.
-const BOTTOM: f64 = 44.0;
+/// Below the last panel, for the name of the x axis.
+const BOTTOM: f64 = 20.0;
 /// A line of the legend.
 const LINE: f64 = 18.0;
 /// Distinguishable with any colour vision (Okabe and Ito).
 const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
-/// Where there are more curves than those: from the first to the last by way of these, dark to light (viridis).
+/// Where there are more curves than those: from the first to the last by way of these, blue to red.
 const SCALE: [[f64; 3]; 5] = [
-    [68.0, 1.0, 84.0],
-    [65.0, 68.0, 135.0],
-    [42.0, 120.0, 142.0],
-    [34.0, 168.0, 132.0],
-    [122.0, 209.0, 81.0],
+    [50.0, 50.0, 150.0],
+    [30.0, 140.0, 200.0],
+    [40.0, 160.0, 90.0],
+    [230.0, 160.0, 20.0],
+    [180.0, 20.0, 40.0],
 ];
 /// Longer curves are averaged to so many points; the points of much shorter ones are marked.
 const POINTS: usize = 400;
@@ -58,7 +59,7 @@ pub fn figure(x_label: &str, panels: &[Panel]) -> Option<String> {
     }
     let middle = (LEFT + WIDTH - LEGEND) / 2.0;
     text(&mut svg, middle, height - 8.0, "middle", x_label);
-    legend(&mut svg, &panels.first()?.curves, height - BOTTOM - TOP);
+    legend(&mut svg, &panels.first()?.curves, height - BOTTOM - FOOT - TOP);
     svg.push_str("</svg>\n");
     Some(svg)
 }
@@ -73,7 +74,7 @@ fn axes(panel: &Panel) -> Option<[[f64; 2]; 2]> {
 /// A panel whose upper edge is at `top`.
 fn draw(svg: &mut String, panel: &Panel, top: f64) -> Option<()> {
     let [[x0, x1], [y0, y1]] = axes(panel)?;
-    let (right, upper, lower) = (WIDTH - LEGEND, top + TOP, top + PANEL);
+    let (right, upper, lower) = (WIDTH - LEGEND, top + TOP, top + PANEL - FOOT);
     let x = |v: f64| LEFT + (v - x0) / (x1 - x0) * (right - LEFT);
     let y = |v: f64| lower - (v - y0) / (y1 - y0) * (lower - upper);
 
@@ -246,7 +247,7 @@ mod tests {
         let names = svg.matches(">layer").count();
         assert!((8..=15).contains(&names), "{names} names");
         let colours: std::collections::HashSet<String> = (0..110).map(|i| colour(i, 110)).collect();
-        assert!(colours.len() > 100 && colours.contains("#440154") && colours.contains("#7ad151"));
+        assert!(colours.len() > 100 && colours.contains("#323296") && colours.contains("#b41428"));
     }
 
     #[test]
