@@ -191,7 +191,7 @@ fn steps(
     let every = config.eval_every.unwrap_or(*epoch);
     let energy_every = config.energy_every.unwrap_or(every);
     // The first and the last step have both.
-    let due = |done: u64, every: u64| done % every == 0 || done == *steps;
+    let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
     let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &Progress| {
         let step = trainer.step_count();
         let test = due(step, every).then(|| evaluate(&trainer.model, data::test(dataset, *dtype)));
