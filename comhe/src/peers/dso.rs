@@ -3,7 +3,7 @@
 //!   |W W' - I|_F^2 + |W' W - I|_F^2
 //!
 //! Source: Bansal, Chen, Wang: Can We Gain More from Orthogonality Regularizations in Training Deep Networks?,
-//! NeurIPS 2018 (arXiv 1810.09102), section 3.2.
+//! NeurIPS 2018 (arXiv 1810.09102).
 //!
 //! Since |W W'|_F = |W' W|_F and both have the trace |W|_F^2, the two terms differ by the constant N - d. So with G
 //! the smaller Gram matrix the penalty is 2 |G - I|_F^2 + |N - d|, and its gradient is twice that of SO: it is SO

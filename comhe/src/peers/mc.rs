@@ -3,8 +3,8 @@
 //!   max over i != j of |cos(w_i, w_j)|
 //!
 //! Source: Bansal, Chen, Wang: Can We Gain More from Orthogonality Regularizations in Training Deep Networks?,
-//! NeurIPS 2018 (arXiv 1810.09102), section 3.3, after the coherence of a dictionary (Donoho, Compressed sensing,
-//! 2006). The paper goes on to |W W' - I|_inf on rows that are not normalised; this is the coherence itself.
+//! NeurIPS 2018 (arXiv 1810.09102). Published code takes |W W' - I|_inf of rows that are not normalised; this is
+//! the coherence itself.
 
 use autograd::Tensor;
 

@@ -4,8 +4,8 @@
 //!
 //! where I is the identity of the channels at the central shift, and 0 at all others.
 //!
-//! Source: Wang, Chen, Chakraborty, Yu: Orthogonal Convolutional Neural Networks, CVPR 2020 (arXiv 1911.12207),
-//! section 3.2. The paper squares the norm; the published code, followed here, does not.
+//! Source: Wang, Chen, Chakraborty, Yu: Orthogonal Convolutional Neural Networks, CVPR 2020 (arXiv 1911.12207).
+//! The paper squares the norm; the published code, followed here, does not.
 //!
 //! A linear layer is a convolution of kernel size 1, so that its penalty is |W W' - I|_F: SO without the square.
 

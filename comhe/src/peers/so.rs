@@ -3,7 +3,7 @@
 //!   |W W' - I|_F^2
 //!
 //! Source: Bansal, Chen, Wang: Can We Gain More from Orthogonality Regularizations in Training Deep Networks?,
-//! NeurIPS 2018 (arXiv 1810.09102), section 3.1, whose W has the neurons as columns.
+//! NeurIPS 2018 (arXiv 1810.09102), whose W has the neurons as columns.
 //!
 //! Computed on the smaller Gram matrix G, m x m with m = min(N, d): W W' and W' W have the same eigenvalues but for
 //! N - m zeros, each of which adds (0 - 1)^2. So the penalty is |G - I|_F^2 + N - m; with N > d it cannot be 0.

@@ -5,7 +5,7 @@
 //! with G the smaller of W W' and W' W: one step of the power method for the largest squared eigenvalue of G - I.
 //!
 //! Source: Bansal, Chen, Wang: Can We Gain More from Orthogonality Regularizations in Training Deep Networks?,
-//! NeurIPS 2018 (arXiv 1810.09102), section 3.4. As in the published code the gradient flows through v, too.
+//! NeurIPS 2018 (arXiv 1810.09102). As in the published code the gradient flows through v, too.
 //!
 //! Where (G - I) b is 0 (orthonormal rows, to the last digit) v is 0 as well, and so are penalty and gradient.
 
