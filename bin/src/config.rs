@@ -67,7 +67,8 @@ pub struct Config {
     pub conv: Conv,
 
     /// none, mhe, hs-mhe (half-space), rp (random projections), ap (learns to preserve angles), adv (learns to raise
-    /// the energy), group (of coordinates), bilateral (fewer dimensions + fewer neurons)
+    /// the energy), group (of coordinates), bilateral (fewer dimensions + fewer neurons); to compare with: so, dso,
+    /// srip, ocnn (orthogonality), mc, mma, mhs, mgd (angles and distances), decay
     #[arg(long, value_name = "NAME", default_value = "none", help_heading = "Regulariser")]
     pub reg: String,
     /// A published setting, regulariser included; flags win: paper-mhe, paper-hs-mhe, paper-rp, paper-ap, paper-adv,
@@ -78,9 +79,10 @@ pub struct Config {
     /// Weight of the energy of each hidden layer
     #[arg(long, value_name = "WEIGHT", default_value_t = 1.0, help_heading = "Regulariser")]
     pub reg_weight: f64,
-    /// Weight of the classifier's energy (full space, not projected)
-    #[arg(long, value_name = "WEIGHT", default_value_t = 10.0, help_heading = "Regulariser")]
-    pub reg_head_weight: f64,
+    /// Weight of the classifier's energy (full space, not projected) [default: 10; so to decay: as --reg-weight]
+    #[arg(long, value_name = "WEIGHT", help_heading = "Regulariser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reg_head_weight: Option<f64>,
     /// Riesz exponent of the energy
     #[arg(long, value_name = "S", default_value_t = 2.0, help_heading = "Regulariser")]
     pub reg_s: f64,
@@ -136,6 +138,12 @@ pub struct Config {
     /// group: contiguous, strided, overlapping, channels, random
     #[arg(long, value_name = "NAME", default_value = "contiguous", help_heading = "Regulariser")]
     pub reg_group_kind: String,
+    /// mgd: gamma of its kernel exp(-gamma |u - v|^2)
+    #[arg(long, value_name = "GAMMA", default_value_t = 1.0, help_heading = "Regulariser")]
+    pub reg_gamma: f64,
+    /// ocnn: stride at which kernels are compared with themselves
+    #[arg(long, value_name = "STRIDE", default_value_t = 1, help_heading = "Regulariser")]
+    pub reg_stride: usize,
 
     /// How gradients change weights
     #[arg(long, value_enum, default_value_t, help_heading = "Optimiser")]
@@ -185,6 +193,10 @@ pub struct Config {
     #[arg(long, value_name = "STEPS", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<u64>,
+    /// Steps between two measurements of energies and angles [default: with each evaluation]
+    #[arg(long, value_name = "STEPS", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub energy_every: Option<u64>,
     /// Steps between two checkpoints
     #[arg(long, value_name = "STEPS", default_value_t = 1000, help_heading = "Run")]
     pub checkpoint_every: u64,
@@ -358,6 +370,7 @@ impl Config {
             ("reg-groups", self.reg_groups as u64, "coordinates are put into them"),
             ("threads", self.threads.unwrap_or(1) as u64, "one thread does the work"),
             ("eval-every", self.eval_every.unwrap_or(1), "leave it out for one evaluation an epoch"),
+            ("energy-every", self.energy_every.unwrap_or(1), "leave it out for one with each evaluation"),
             ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
             ("steps", self.steps.unwrap_or(1), "a run has a step"),
             ("epochs", self.epochs.unwrap_or(1), "a run goes through the data"),
@@ -376,7 +389,12 @@ impl Config {
             ("reg-eps", self.reg_eps, f64::MAX, "a finite number, not negative"),
             ("reg-inner-decay", self.reg_inner_decay, f64::MAX, "a finite number, not negative"),
             ("reg-weight", self.reg_weight, f64::MAX, "a finite number, not negative"),
-            ("reg-head-weight", self.reg_head_weight, f64::MAX, "a finite number, not negative"),
+            (
+                "reg-head-weight",
+                self.reg_head_weight.unwrap_or(0.0),
+                f64::MAX,
+                "a finite number, not negative",
+            ),
             ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-noise", self.label_noise, 1.0, "in 0..=1"),

@@ -15,6 +15,7 @@ mod commands;
 mod config;
 mod data;
 mod failure;
+mod figures;
 mod output;
 mod penalty;
 mod picture;

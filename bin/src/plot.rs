@@ -1,88 +1,168 @@
-//! Curves as SVG: axes, grid, legend, lines.
+//! Curves as SVG: panels one below the other that share the x axis and a legend.
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 420.0;
-/// Left, right, top, bottom.
-const MARGIN: [f64; 4] = [64.0, 16.0, 40.0, 48.0];
+const WIDTH: f64 = 860.0;
+/// The height of a panel, of which the title takes [`TOP`], and the numbers of the x axis [`FOOT`].
+const PANEL: f64 = 324.0;
+const TOP: f64 = 36.0;
+const FOOT: f64 = 24.0;
+const LEFT: f64 = 72.0;
+/// The column on the right, for the legend.
+const LEGEND: f64 = 190.0;
+/// Below the last panel, for the name of the x axis.
+const BOTTOM: f64 = 20.0;
+/// A line of the legend.
+const LINE: f64 = 18.0;
 /// Distinguishable with any colour vision (Okabe and Ito).
 pub const COLOURS: [&str; 7] = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000"];
-/// Longer curves are averaged to so many points.
+/// Where there are more curves than those: from the first to the last by way of these, blue to red.
+const SCALE: [[f64; 3]; 5] = [
+    [50.0, 50.0, 150.0],
+    [30.0, 140.0, 200.0],
+    [40.0, 160.0, 90.0],
+    [230.0, 160.0, 20.0],
+    [180.0, 20.0, 40.0],
+];
+/// Longer curves are averaged to so many points; the points of much shorter ones are marked.
 const POINTS: usize = 400;
+const MARKED: usize = 30;
 
 /// A named curve.
 pub struct Curve {
-    /// Its name in the legend.
+    /// Its name in the legend. The curves of all panels have the same names in the same order.
     pub name: String,
     /// Its points, x ascending; points that are not finite are left out.
     pub points: Vec<(f64, f64)>,
+    /// How far it extends to either side at each point; empty if it does not.
+    pub spread: Vec<f64>,
 }
 
-/// A picture of some curves; None if there is nothing to draw.
-pub fn chart(title: &str, x_label: &str, curves: &[Curve]) -> Option<String> {
-    let curves: Vec<(&str, Vec<(f64, f64)>)> =
-        curves.iter().map(|c| (c.name.as_str(), thinned(&c.points))).collect();
-    let all = || curves.iter().flat_map(|(_, points)| points);
-    let [x0, x1] = range(all().map(|p| p.0))?;
-    let [y0, y1] = range(all().map(|p| p.1))?;
-    let [left, right, top, bottom] = MARGIN;
-    let x = |v: f64| left + (v - x0) / (x1 - x0) * (WIDTH - left - right);
-    let y = |v: f64| HEIGHT - bottom - (v - y0) / (y1 - y0) * (HEIGHT - top - bottom);
+/// A set of axes with a title.
+pub struct Panel<'a> {
+    /// What is drawn.
+    pub title: &'a str,
+    /// The curves.
+    pub curves: Vec<Curve>,
+}
 
+/// A picture of some panels; None if there is nothing to draw in any. Panels without a point are left out.
+pub fn figure(x_label: &str, panels: &[Panel]) -> Option<String> {
+    let panels: Vec<&Panel> = panels.iter().filter(|panel| axes(panel).is_some()).collect();
+    let height = PANEL * panels.len() as f64 + BOTTOM;
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"12\">\n\
-         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n\
-         <text x=\"{left}\" y=\"22\" font-size=\"15\">{}</text>\n",
-        escaped(title)
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+         <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
-    let mut put = |text: String| {
-        svg.push_str(&text);
-        svg.push('\n');
-    };
-    for v in ticks(y0, y1) {
-        let (y, end) = (y(v), WIDTH - right);
-        put(format!("<line x1=\"{left}\" x2=\"{end}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/>"));
-        put(format!(
-            "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
-            left - 6.0,
-            y + 4.0,
-            number(v)
-        ));
+    for (i, panel) in panels.iter().enumerate() {
+        draw(&mut svg, panel, PANEL * i as f64)?;
     }
-    for v in ticks(x0, x1) {
-        let (x, base) = (x(v), HEIGHT - bottom);
-        put(format!(
-            "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{base}\" y2=\"{}\" stroke=\"#888\"/>",
-            base + 4.0
-        ));
-        put(format!("<text x=\"{x:.1}\" y=\"{}\" text-anchor=\"middle\">{}</text>", base + 18.0, number(v)));
-    }
-    let middle = (left + WIDTH - right) / 2.0;
-    put(format!(
-        "<text x=\"{middle}\" y=\"{}\" text-anchor=\"middle\">{}</text>",
-        HEIGHT - 10.0,
-        escaped(x_label)
-    ));
-    for (i, (name, points)) in curves.iter().enumerate() {
-        let colour = COLOURS[i % COLOURS.len()];
-        let mut path = String::new();
-        for (px, py) in points {
-            let _ = write!(path, "{:.1},{:.1} ", x(*px), y(*py));
-        }
-        put(format!(
-            "<polyline points=\"{}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>",
-            path.trim_end()
-        ));
-        let at = WIDTH - right - 110.0 * (curves.len() - i) as f64;
-        put(format!(
-            "<line x1=\"{at}\" x2=\"{}\" y1=\"18\" y2=\"18\" stroke=\"{colour}\" stroke-width=\"3\"/>",
-            at + 18.0
-        ));
-        put(format!("<text x=\"{}\" y=\"22\">{}</text>", at + 23.0, escaped(name)));
-    }
+    let middle = (LEFT + WIDTH - LEGEND) / 2.0;
+    text(&mut svg, middle, height - 8.0, "middle", x_label);
+    legend(&mut svg, &panels.first()?.curves, height - BOTTOM - FOOT - TOP);
     svg.push_str("</svg>\n");
     Some(svg)
+}
+
+/// The ranges of x and y; None without a point.
+fn axes(panel: &Panel) -> Option<[[f64; 2]; 2]> {
+    let points = || panel.curves.iter().flat_map(|curve| thinned(&curve.points));
+    let bands = panel.curves.iter().flat_map(band).flat_map(|(_, low, high)| [low, high]);
+    Some([range(points().map(|p| p.0))?, range(points().map(|p| p.1).chain(bands))?])
+}
+
+/// A panel whose upper edge is at `top`.
+fn draw(svg: &mut String, panel: &Panel, top: f64) -> Option<()> {
+    let [[x0, x1], [y0, y1]] = axes(panel)?;
+    let (right, upper, lower) = (WIDTH - LEGEND, top + TOP, top + PANEL - FOOT);
+    let x = |v: f64| LEFT + (v - x0) / (x1 - x0) * (right - LEFT);
+    let y = |v: f64| lower - (v - y0) / (y1 - y0) * (lower - upper);
+
+    let _ = writeln!(
+        svg,
+        "<text x=\"{LEFT}\" y=\"{}\" font-size=\"15\">{}</text>",
+        upper - 12.0,
+        escaped(panel.title)
+    );
+    for v in ticks(y0, y1) {
+        let y = y(v);
+        let _ =
+            writeln!(svg, "<line x1=\"{LEFT}\" x2=\"{right}\" y1=\"{y:.1}\" y2=\"{y:.1}\" stroke=\"#ddd\"/>");
+        text(svg, LEFT - 6.0, y + 4.0, "end", &number(v));
+    }
+    for v in ticks(x0, x1) {
+        let (x, end) = (x(v), lower + 4.0);
+        let _ =
+            writeln!(svg, "<line x1=\"{x:.1}\" x2=\"{x:.1}\" y1=\"{lower}\" y2=\"{end}\" stroke=\"#888\"/>");
+        text(svg, x, lower + 16.0, "middle", &number(v));
+    }
+    let count = panel.curves.len();
+    for (i, curve) in panel.curves.iter().enumerate() {
+        let band = band(curve);
+        let there = band.iter().map(|&(at, low, _)| (at, low));
+        let back = band.iter().rev().map(|&(at, _, high)| (at, high));
+        let outline = path(there.chain(back), x, y);
+        if !outline.is_empty() {
+            let colour = colour(i, count);
+            let _ = writeln!(svg, "<polygon points=\"{outline}\" fill=\"{colour}\" fill-opacity=\"0.13\"/>");
+        }
+    }
+    for (i, curve) in panel.curves.iter().enumerate() {
+        let (points, colour) = (thinned(&curve.points), colour(i, count));
+        let line = path(points.iter().copied(), x, y);
+        let _ = writeln!(
+            svg,
+            "<polyline points=\"{line}\" fill=\"none\" stroke=\"{colour}\" stroke-width=\"1.5\"/>"
+        );
+        for &(px, py) in points.iter().filter(|_| points.len() <= MARKED) {
+            let (x, y) = (x(px), y(py));
+            let _ = writeln!(svg, "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"2.2\" fill=\"{colour}\"/>");
+        }
+    }
+    Some(())
+}
+
+/// The names of the curves on the right; of more than fit, evenly spaced ones.
+fn legend(svg: &mut String, curves: &[Curve], height: f64) {
+    let every = curves.len().div_ceil((height / LINE) as usize).max(1);
+    for (row, i) in (0..curves.len()).step_by(every).enumerate() {
+        let (x, y) = (WIDTH - LEGEND + 14.0, TOP + LINE * (row as f64 + 0.5));
+        let (end, colour) = (x + 18.0, colour(i, curves.len()));
+        let _ = writeln!(
+            svg,
+            "<line x1=\"{x}\" x2=\"{end}\" y1=\"{y}\" y2=\"{y}\" stroke=\"{colour}\" stroke-width=\"3\"/>"
+        );
+        text(svg, end + 6.0, y + 4.0, "start", &curves[i].name);
+    }
+}
+
+fn text(svg: &mut String, x: f64, y: f64, anchor: &str, text: &str) {
+    let text = escaped(text);
+    let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{text}</text>");
+}
+
+/// Points as SVG writes them.
+fn path(points: impl Iterator<Item = (f64, f64)>, x: impl Fn(f64) -> f64, y: impl Fn(f64) -> f64) -> String {
+    let written: Vec<String> = points.map(|(px, py)| format!("{:.1},{:.1}", x(px), y(py))).collect();
+    written.join(" ")
+}
+
+/// x, lower and upper edge of a curve's band.
+fn band(curve: &Curve) -> Vec<(f64, f64, f64)> {
+    let edges = curve.points.iter().zip(&curve.spread).map(|(&(x, y), s)| (x, y - s, y + s));
+    edges.filter(|(x, low, high)| [x, low, high].iter().all(|v| v.is_finite())).collect()
+}
+
+/// The colour of curve i of `count`.
+fn colour(i: usize, count: usize) -> String {
+    if count <= COLOURS.len() {
+        return COLOURS[i].into();
+    }
+    let at = (i * (SCALE.len() - 1)) as f64 / (count - 1) as f64;
+    let from = (at as usize).min(SCALE.len() - 2);
+    let part = at - from as f64;
+    let [r, g, b] = [0, 1, 2].map(|k| (SCALE[from][k] * (1.0 - part) + SCALE[from + 1][k] * part) as u8);
+    format!("#{r:02x}{g:02x}{b:02x}")
 }
 
 /// At most [`POINTS`] points, each the mean of its neighbours.
@@ -129,25 +209,45 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn curve(points: &[(f64, f64)]) -> Curve {
-        Curve { name: "a<b".into(), points: points.to_vec() }
+    fn chart(points: &[(f64, f64)], spread: &[f64]) -> Option<String> {
+        let curve = Curve { name: "a<b".into(), points: points.to_vec(), spread: spread.to_vec() };
+        figure("step", &[Panel { title: "t", curves: vec![curve] }])
     }
 
     #[test]
     fn a_line_goes_from_corner_to_corner() {
-        let svg = chart("t", "step", &[curve(&[(0.0, 1.0), (10.0, 3.0)])]).unwrap();
-        assert!(svg.contains("points=\"64.0,372.0 704.0,40.0\""), "{svg}");
-        assert!(svg.contains("a&lt;b") && svg.ends_with("</svg>\n"));
+        let svg = chart(&[(0.0, 1.0), (10.0, 3.0)], &[]).unwrap();
+        assert!(svg.contains("polyline points=\"72.0,300.0 670.0,36.0\""), "{svg}");
+        assert!(svg.contains("a&lt;b") && svg.ends_with("</svg>\n") && !svg.contains("polygon"));
+    }
+
+    #[test]
+    fn a_band_surrounds_its_line_and_is_part_of_the_range() {
+        let svg = chart(&[(0.0, 1.0), (10.0, 3.0)], &[1.0, 1.0]).unwrap();
+        assert!(svg.contains("polygon points=\"72.0,300.0 670.0,168.0 670.0,36.0 72.0,168.0\""), "{svg}");
+        assert!(svg.contains("polyline points=\"72.0,234.0 670.0,102.0\""), "{svg}");
     }
 
     #[test]
     fn nothing_odd_is_drawn() {
-        assert!(chart("t", "x", &[curve(&[])]).is_none());
-        assert!(chart("t", "x", &[curve(&[(0.0, f64::NAN)])]).is_none());
+        assert!(chart(&[], &[]).is_none());
+        assert!(chart(&[(0.0, f64::NAN)], &[]).is_none());
+        assert!(figure("x", &[]).is_none());
         for points in [&[(1.0, 2.0)][..], &[(0.0, 5.0), (1.0, 5.0), (2.0, f64::INFINITY)]] {
-            let svg = chart("t", "x", &[curve(points)]).unwrap();
+            let svg = chart(points, &[0.0, f64::NAN, 1.0]).unwrap();
             assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
         }
+    }
+
+    #[test]
+    fn many_curves_have_colours_of_their_own_and_a_legend_that_fits() {
+        let curve =
+            |i: usize| Curve { name: format!("layer{i}"), points: vec![(0.0, i as f64)], spread: vec![] };
+        let svg = figure("x", &[Panel { title: "t", curves: (0..110).map(curve).collect() }]).unwrap();
+        let names = svg.matches(">layer").count();
+        assert!((8..=15).contains(&names), "{names} names");
+        let colours: std::collections::HashSet<String> = (0..110).map(|i| colour(i, 110)).collect();
+        assert!(colours.len() > 100 && colours.contains("#323296") && colours.contains("#b41428"));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use serde_json::{Map, Value, json};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::figures;
 use crate::output::to_json;
-use crate::plot::{self, Curve};
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
@@ -45,13 +45,21 @@ struct StepLine {
     extra: Map<String, Value>,
 }
 
-/// A line of the log after an evaluation. `step` counts the steps done.
+/// A line of the log between steps: an evaluation, a measurement of the layers, or both. `step` counts the steps done.
 #[derive(Serialize)]
-struct EvaluationLine {
+struct BetweenLine {
     step: u64,
+    #[serde(flatten)]
+    test: Option<TestLine>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers: Option<Vec<LayerLine>>,
+}
+
+/// What an evaluation on the test set gave.
+#[derive(Serialize)]
+struct TestLine {
     test_loss: f64,
     test_acc: f64,
-    layers: Vec<LayerLine>,
 }
 
 /// The state of a layer.
@@ -172,10 +180,16 @@ impl RunFolder {
         self.line(&StepLine { step, epoch, loss, fit, reg, lr, acc, extra })
     }
 
-    /// Logs an evaluation after `step` steps.
-    pub fn evaluation(&mut self, step: u64, e: &Evaluation, layers: Vec<LayerReport>) -> Result<(), Failure> {
-        let layers = layers.into_iter().map(LayerLine::from).collect();
-        self.line(&EvaluationLine { step, test_loss: e.loss, test_acc: e.accuracy, layers })?;
+    /// Logs what was seen after `step` steps: an evaluation, the layers, or both.
+    pub fn between(
+        &mut self,
+        step: u64,
+        test: Option<&Evaluation>,
+        layers: Option<Vec<LayerReport>>,
+    ) -> Result<(), Failure> {
+        let test = test.map(|e| TestLine { test_loss: e.loss, test_acc: e.accuracy });
+        let layers = layers.map(|layers| layers.into_iter().map(LayerLine::from).collect());
+        self.line(&BetweenLine { step, test, layers })?;
         self.flush()
     }
 
@@ -219,28 +233,23 @@ impl RunFolder {
         Ok(write_atomic(&file, text.as_bytes())?)
     }
 
-    /// Draws loss and accuracy from the log.
+    /// Draws loss, accuracy, energies and angles from the log.
     pub fn plots(&mut self) -> Result<(), Failure> {
         self.flush()?;
         let file = self.path.join(METRICS);
         let text = fs::read_to_string(&file)
             .map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
         let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        let curve = |name: &str, key: &str| {
-            let points = lines.iter().filter_map(|l| Some((l["step"].as_f64()?, l[key].as_f64()?))).collect();
-            Curve { name: name.into(), points }
-        };
-        let charts = [
-            ("loss.svg", "Cross-entropy", [curve("training", "fit"), curve("test", "test_loss")]),
-            ("accuracy.svg", "Accuracy", [curve("training", "acc"), curve("test", "test_acc")]),
-        ];
-        for (name, title, curves) in charts {
-            if let Some(svg) = plot::chart(title, "step", &curves) {
-                write_atomic(&self.path.join(name), svg.as_bytes())?;
-            }
-        }
-        Ok(())
+        pictures(&self.path, figures::of_run(&lines))
     }
+}
+
+/// Writes pictures to a folder.
+pub fn pictures(folder: &Path, pictures: Vec<figures::Picture>) -> Result<(), Failure> {
+    for (name, svg) in pictures {
+        write_atomic(&folder.join(name), svg.as_bytes())?;
+    }
+    Ok(())
 }
 
 fn unwritten(file: &Path, e: &io::Error) -> Failure {

@@ -128,9 +128,14 @@ pub fn check_memory(model: &Model, width: usize, images: usize, dtype: DType) ->
 
 /// The regularising part of the settings.
 pub fn objective(config: &Config) -> Result<Objective, Failure> {
+    Ok(Objective::new(&config.reg, &options(config)?)?)
+}
+
+/// What the settings say about the regulariser besides its name.
+pub fn options(config: &Config) -> Result<Options, Failure> {
     let (k, seed) = (config.k(), config.seed);
     let rate = config.inner_rate().ok_or_else(|| Failure::usage("--reg-inner-lr is no rate"))?;
-    let options = Options {
+    Ok(Options {
         energy: Energy {
             s: config.reg_s,
             angular: config.reg_angular,
@@ -157,9 +162,10 @@ pub fn objective(config: &Config) -> Result<Objective, Failure> {
             seed,
         },
         groups: Groups { count: config.reg_groups, kind: config.reg_group_kind.parse()?, seed },
+        gamma: config.reg_gamma,
+        stride: config.reg_stride,
         ..Options::default()
-    };
-    Ok(Objective::new(&config.reg, &options)?)
+    })
 }
 
 fn optimizer(config: &Config) -> nn::Optimizer {

@@ -16,7 +16,9 @@ fn a_comparison_is_paired_and_says_what_it_compared() {
     let ran = succeeds(here.path(), &format!("{tiny} --seeds 3 --out cmp"));
     assert!(ran.out.contains("20 % label noise") && ran.out.contains("3 seeds"), "{}", ran.out);
     assert!(ran.err.contains("run 12/12"));
-    let last: Vec<&str> = ran.out.lines().rev().take(4).collect();
+    assert_eq!(ran.out.lines().next_back(), Some("cmp"), "the folder");
+    let last: Vec<&str> =
+        ran.out.trim_end().lines().rev().skip(1).filter(|l| !l.is_empty()).take(4).collect();
     for (line, reg) in last.iter().rev().zip(["none", "mhe", "hs-mhe", "rp"]) {
         assert!(line.starts_with(reg), "{line}");
     }
@@ -30,6 +32,21 @@ fn a_comparison_is_paired_and_says_what_it_compared() {
     let accuracy = |reg: &str| -> Vec<f64> {
         runs.iter().filter(|run| run["reg"] == reg).map(|run| run["test_acc"].as_f64().unwrap()).collect()
     };
+    // 8 steps in all; a point at every one, and the start. Runs of a seed begin at one point.
+    for run in runs {
+        let curve = run["curve"].as_array().unwrap();
+        let steps: Vec<u64> = curve.iter().map(|p| p["step"].as_u64().unwrap()).collect();
+        assert_eq!(steps, [0, 1, 2, 3, 4, 5, 6, 7, 8]);
+        assert_eq!(curve[0]["full"], run["energy_before"]["full"]);
+        assert_eq!(curve[8]["half_space"], run["energy_after"]["half_space"]);
+        assert_eq!(curve[8]["test_acc"], run["test_acc"]);
+    }
+    for (name, panels) in [("energy.svg", 2), ("accuracy.svg", 1)] {
+        let svg = std::fs::read_to_string(here.path().join("cmp").join(name)).unwrap();
+        assert_eq!(svg.matches("<polyline").count(), 4 * panels, "a curve a regulariser");
+        assert_eq!(svg.matches("<polygon").count(), 4 * panels, "a band each");
+        assert!(svg.contains(">hs-mhe<") && svg.contains("mean of 3 seeds"));
+    }
     for row in result["rows"].as_array().unwrap() {
         let reg = row["reg"].as_str().unwrap();
         let mean = |v: &[f64]| v.iter().sum::<f64>() / 3.0;
@@ -45,8 +62,36 @@ fn a_comparison_is_paired_and_says_what_it_compared() {
     assert!(
         refuses(here.path(), &format!("{tiny} --seeds 3 --out cmp")).contains("holds a comparison already")
     );
-    let json = succeeds(here.path(), &format!("{tiny} --regs none,rp --seeds 1 --json")).out;
-    assert_eq!(values(&json)[0]["rows"][1]["reg"], "rp");
+    let ran = succeeds(here.path(), &format!("{tiny} --regs none,rp --seeds 1 --eval-every 3 --json"));
+    let json = &values(&ran.out)[0];
+    assert_eq!(json["rows"][1]["reg"], "rp");
+    assert_eq!(json["runs"][0]["curve"].as_array().unwrap().len(), 4, "steps 0, 3, 6, 8");
+    assert!(ran.err.contains("runs/compare-1") && here.path().join("runs/compare-1/energy.svg").exists());
+    assert!(refuses(here.path(), "compare --energy-every 3").contains("--eval-every"));
+}
+
+#[test]
+fn every_peer_can_be_compared_and_trained() {
+    let here = tempfile::tempdir().unwrap();
+    let peers: Vec<&str> = comhe::peers::NAMES.iter().map(|(name, _)| *name).collect();
+    let tiny = "--dataset digits --model lenet --train-size 60 --batch-size 30 --steps 2 --reg-weight 0.001";
+    let compare = format!("compare {tiny} --seeds 1 --json --regs none,{}", peers.join(","));
+    let result = &values(&succeeds(here.path(), &compare).out)[0];
+    let rows = result["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 1 + peers.len());
+    for (row, name) in rows[1..].iter().zip(&peers) {
+        assert_eq!((&row["reg"], &row["reg_head_weight"]), (&Value::from(*name), &Value::from(0.001)));
+        let end = |i: usize| result["runs"][i]["test_loss"].as_f64().unwrap();
+        let i = rows.iter().position(|r| r["reg"] == *name).unwrap();
+        assert!(end(i).is_finite() && end(i) != end(0), "{name} has an effect");
+        succeeds(here.path(), &format!("train {tiny} --reg {name} --out {name}"));
+        let log = std::fs::read_to_string(here.path().join(name).join("metrics.jsonl")).unwrap();
+        for line in values(&log).iter().filter(|line| line["layers"].is_array()) {
+            assert!(line["layers"].as_array().unwrap().iter().all(|l| l["regulariser"] == *name));
+        }
+    }
+    assert!(refuses(here.path(), "train --reg mgd --reg-gamma 0").contains("gamma = 0"));
+    assert!(refuses(here.path(), "train --reg ocnn --reg-stride 0").contains("stride = 0"));
 }
 
 #[test]

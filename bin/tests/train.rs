@@ -25,9 +25,12 @@ fn the_run_folder_has_everything() {
     let mut names: Vec<String> =
         fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
-    let expected = ["accuracy.svg", "checkpoint.safetensors", "config.toml", "final.safetensors", "loss.svg"];
-    assert_eq!(names[..5], expected);
-    assert_eq!(names[5..], ["manifest.json", "metrics.jsonl"]);
+    let pictures = ["accuracy.svg", "angle.svg", "energy.svg", "loss.svg"];
+    let expected =
+        ["checkpoint.safetensors", "config.toml", "final.safetensors", "manifest.json", "metrics.jsonl"];
+    let (drawn, others): (Vec<&str>, Vec<&str>) =
+        names.iter().map(String::as_str).partition(|name| name.ends_with(".svg"));
+    assert_eq!((&drawn[..], &others[..]), (&pictures[..], &expected[..]));
 
     let log = read(folder.join("metrics.jsonl"));
     let steps: Vec<f64> = (0..15).map(f64::from).collect();
@@ -48,6 +51,12 @@ fn the_run_folder_has_everything() {
     assert_eq!(manifest["sessions"][0]["threads"], 1);
     assert_eq!(manifest["steps"], 15);
     assert!(read(folder.join("loss.svg")).contains("<polyline"));
+
+    // Energies came with each evaluation, and what they took is said.
+    assert_eq!(log.lines().filter(|line| line.contains("\"layers\"")).count(), 4);
+    assert_eq!(manifest["sessions"][0]["energies"]["measurements"], 4);
+    assert!(manifest["sessions"][0]["energies"]["ms_each"].as_f64().unwrap() > 0.0);
+    assert!(ran.err.contains("energies: measured 4 times"), "{}", ran.err);
 
     // The weights are what the last line of the log says.
     let json = succeeds(here.path(), "eval runs/digits-mlp-rp-1 --json").out;
@@ -228,4 +237,30 @@ fn ten_steps_are_those_of_another_framework() {
             }
         }
     }
+}
+
+#[test]
+fn energies_have_a_period_of_their_own() {
+    let here = tempfile::tempdir().unwrap();
+    let run = |flags: &str, out: &str| {
+        succeeds(here.path(), &format!("{TINY} --reg mhe --eval-every 6 --out {out} {flags}"));
+        read(here.path().join(out).join("metrics.jsonl"))
+    };
+    let at = |log: &str, key: &str| -> Vec<u64> {
+        let lines = log.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+        lines.filter(|l| !l[key].is_null()).map(|l| l["step"].as_u64().unwrap()).collect()
+    };
+    let log = run("--steps 15 --energy-every 4", "own");
+    assert_eq!(at(&log, "layers"), [0, 4, 8, 12, 15]);
+    assert_eq!(at(&log, "test_acc"), [0, 6, 12, 15]);
+    let rare = run("--steps 15 --energy-every 100", "rare");
+    assert_eq!((at(&rare, "layers"), at(&rare, "test_acc")), (vec![0, 15], vec![0, 6, 12, 15]));
+    let svg = read(here.path().join("own/energy.svg"));
+    assert_eq!(svg.matches("<circle").count(), 5 * 2 * (svg.matches("<polyline").count() / 2));
+
+    // A run that goes on measures at the same steps; the period may change.
+    let begun = run("--steps 6 --energy-every 4", "begun");
+    assert_eq!(at(&begun, "layers"), [0, 4, 6]);
+    succeeds(here.path(), "train --resume begun --steps 15 --energy-every 5");
+    assert_eq!(at(&read(here.path().join("begun/metrics.jsonl")), "layers"), [0, 4, 6, 10, 15]);
 }

@@ -8,7 +8,7 @@
 //! Reading order: `energy.rs` (what the energy is), `projection.rs` and `random.rs` (energy after a random
 //! projection), `learned.rs` with `ap.rs` and `adv.rs` (after one that is learned), `group.rs`, `bilateral.rs` and
 //! `low_rank.rs` (the other ways to fewer dimensions), `regulariser.rs`, `objective.rs` and `presets.rs` (their part in
-//! training).
+//! training), `peers/` (what to compare them with).
 //!
 //! | name | the energy of | file |
 //! |---|---|---|
@@ -49,6 +49,7 @@ mod learned;
 mod low_rank;
 mod objective;
 mod pattern;
+pub mod peers;
 mod presets;
 mod projection;
 mod random;

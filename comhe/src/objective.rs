@@ -6,6 +6,8 @@
 //! lambda_h = 1, half-space and s = 2, projected, but for the first, whose d = 27 is below k: it takes the
 //! half-space energy itself. The classifier has lambda_o = 10, full space, s = 2, no projection. Paper and
 //! published code agree on all of this; what they say of single variants is in `presets.rs`.
+//!
+//! A peer ([`crate::peers`]) covers every layer with one weight, lambda_h = lambda_o unless lambda_o is given.
 
 use std::collections::HashSet;
 
@@ -19,11 +21,12 @@ use crate::error::{Error, Problem};
 use crate::group::{GroupEnergy, Grouping, Groups};
 use crate::learned::Learning;
 use crate::pattern;
+use crate::peers::{self, PeerOptions};
 use crate::projection::Projections;
 use crate::random::RandomProjection;
 use crate::regulariser::{LayerWeight, Regulariser, Role, Step, smallest_angle};
 
-/// The regularisers that [`Objective::new`] knows, and what they are.
+/// The regularisers that [`Objective::new`] knows beside the [`peers`], and what they are.
 pub const NAMES: [(&str, &str); 8] = [
     ("none", "no regulariser"),
     ("mhe", "hyperspherical energy, full space"),
@@ -44,8 +47,8 @@ pub struct Options {
     pub half_space: Option<bool>,
     /// lambda_h, the weight of every hidden layer.
     pub weight: f64,
-    /// lambda_o, the weight of the classifier.
-    pub head_weight: f64,
+    /// lambda_o, the weight of the classifier; `None`: see [`Options::classifier_weight`].
+    pub head_weight: Option<f64>,
     /// k (r of bilateral ones), C, distribution and seed of random projections.
     pub projections: Projections,
     /// Steps between draws of projections, and of random groups.
@@ -56,6 +59,10 @@ pub struct Options {
     pub learning: Learning,
     /// The groups of `group`.
     pub groups: Groups,
+    /// `mgd`: the width of its kernel.
+    pub gamma: f64,
+    /// `ocnn`: the stride of its convolutions.
+    pub stride: usize,
     /// Regularise only layers whose name matches one of these (`*` stands for any letters); empty: all.
     pub include: Vec<String>,
     /// Leave out layers whose name matches one of these.
@@ -68,15 +75,30 @@ impl Default for Options {
             energy: Energy::default(),
             half_space: None,
             weight: 1.0,
-            head_weight: 10.0,
+            head_weight: None,
             projections: Projections::default(),
             redraw: 1,
             preserve: Preserve::Cosine,
             learning: Learning::default(),
             groups: Groups::default(),
+            gamma: 1.0,
+            stride: 1,
             include: Vec::new(),
             exclude: Vec::new(),
         }
+    }
+}
+
+impl Options {
+    /// lambda_o: as given, or by the regulariser's name. The published weight of the classifier's energy is 10;
+    /// a peer ([`peers`]) treats the classifier like every other layer, so that there it is lambda_h.
+    pub fn classifier_weight(&self, name: &str) -> f64 {
+        self.head_weight.unwrap_or(if peers::knows(name) { self.weight } else { 10.0 })
+    }
+
+    fn peer(&self) -> PeerOptions {
+        let (seed, eps) = (self.projections.seed, self.energy.eps);
+        PeerOptions { seed, eps, gamma: self.gamma, stride: self.stride }
     }
 }
 
@@ -151,20 +173,28 @@ impl Objective {
     /// # Errors
     /// If the name is unknown (the message has the nearest one), or an option is out of range.
     pub fn new(name: &str, options: &Options) -> Result<Objective, Error> {
-        for (name, weight) in [("weight", options.weight), ("head weight", options.head_weight)] {
+        let head_weight = options.classifier_weight(name);
+        for (name, weight) in [("weight", options.weight), ("head weight", head_weight)] {
             if !weight.is_finite() {
                 return Err(Error::option(format!("{name} = {weight}: it must be finite")));
             }
         }
         options.energy.check()?;
         let mut rules = Vec::new();
-        if name != "none" {
-            let before = [Role::Conv, Role::Hidden];
-            let select = |roles: &[Role]| Select { roles: roles.to_vec(), ..Select::default() };
+        let before = [Role::Conv, Role::Hidden];
+        let select = |roles: &[Role]| Select { roles: roles.to_vec(), ..Select::default() };
+        if peers::knows(name) {
+            options.peer().check()?;
+            // The same function for every layer, each rule with its own weight.
+            for (roles, weight) in [(&[Role::Classifier][..], head_weight), (&before, options.weight)] {
+                let regulariser = peers::peer(name, &options.peer()).expect("the name is known");
+                rules.push(Rule { select: select(roles), weight, regulariser });
+            }
+        } else if name != "none" {
             let head = Energy { half_space: false, ..options.energy };
             let head = Rule {
                 select: select(&[Role::Classifier]),
-                weight: options.head_weight,
+                weight: head_weight,
                 regulariser: Box::new(head),
             };
             let (regulariser, least) = regulariser(name, options)?;
@@ -319,7 +349,7 @@ fn regulariser(name: &str, options: &Options) -> Result<(Box<dyn Regulariser>, O
         }
         "bilateral" => (Box::new(Bilateral::new(half, projections, redraw)?), below(projections.k)),
         _ => {
-            let known = NAMES.iter().map(|(name, _)| name.to_string()).collect();
+            let known = NAMES.iter().chain(&peers::NAMES).map(|(name, _)| name.to_string()).collect();
             return Err(Problem::Unknown { what: "regulariser", name: name.into(), known }.into());
         }
     })

@@ -1,9 +1,9 @@
 //! `comhe compare`: one network on one data set under several regularisers and seeds.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
-use comhe::{LayerReport, Step};
+use comhe::{LayerReport, Options, Step};
 use datasets::Dataset;
 use nn::{Outcome, evaluate, write_atomic};
 use serde::Serialize;
@@ -11,8 +11,9 @@ use serde_json::json;
 
 use crate::config::{Config, Optimizer, given};
 use crate::failure::Failure;
+use crate::figures::{self, Group};
 use crate::output::{self, Table};
-use crate::run_folder::{LayerLine, writable};
+use crate::run_folder::{self, LayerLine};
 use crate::setup::{self, Setup};
 use crate::statistics::{Interval, Summary, median, paired_difference, summary};
 use crate::{data, penalty, stop, system};
@@ -27,18 +28,25 @@ use crate::{data, penalty, stop, system};
     mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 20]")),
     mut_arg("seed", |arg| arg.help("The first seed: initial weights, order and projections follow from it")),
     mut_arg("reg", |arg| arg.hide(true)),
-    mut_arg("eval_every", |arg| arg.hide(true)),
+    mut_arg("eval_every", |arg| arg.help(
+        "Steps between two points of the curves: test accuracy and energies [default: a tenth of a run]"
+    )),
+    mut_arg("energy_every", |arg| arg.hide(true)),
     mut_arg("checkpoint_every", |arg| arg.hide(true)),
     after_help = "Examples:
   comhe compare                                     two minutes on two cores
   comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
+  comhe compare --regs none,mhe,mma,so,decay --reg-weight 0.1
   comhe compare --dataset cifar10 --data-dir data --model cnn6 --train-size 2000 --out cmp
 
 By default a fifth of the training labels are wrong: on clean, easy data no regulariser has
 anything to do. Test labels are never changed. All runs of a seed start from the same weights
 and see the same batches, so that differences to the first regulariser are paired; their
 intervals are 95 % intervals of the mean by Student's t. The default learning rate suits the
-net without a regulariser."
+net without a regulariser.
+
+The folder, whose path is printed last, gets compare.json, compare.md, and the curves over the
+steps: energy.svg, accuracy.svg."
 )]
 pub struct Compare {
     /// The regularisers, the baseline first
@@ -47,7 +55,7 @@ pub struct Compare {
     /// How many seeds each is run with
     #[arg(long, value_name = "N", default_value_t = 5)]
     seeds: u64,
-    /// Write compare.json and compare.md to this folder
+    /// The folder of the results [default: a new one in runs/]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// The result as one JSON object
@@ -59,6 +67,10 @@ pub struct Compare {
 
 /// Passes over the data of a run, unless told: twenty runs of lenet in two minutes on two cores.
 const EPOCHS: u64 = 20;
+/// Points of a curve after its start, unless told.
+const POINTS: u64 = 10;
+/// What is written.
+const FILES: [&str; 2] = ["compare.json", "compare.md"];
 /// The learning rate of SGD, unless told: of 0.01, 0.02, 0.05 and 0.1 the best without a regulariser.
 const RATE: f64 = 0.02;
 
@@ -73,7 +85,18 @@ struct Run {
     step_ms: f64,
     energy_before: Energies,
     energy_after: Energies,
+    curve: Vec<Point>,
     layers: Vec<LayerLine>,
+}
+
+/// A network between two steps.
+#[derive(Serialize)]
+struct Point {
+    step: u64,
+    test_acc: f64,
+    test_loss: f64,
+    #[serde(flatten)]
+    energy: Energies,
 }
 
 /// Mean energies, averaged over the layers.
@@ -100,26 +123,27 @@ impl Compare {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         let config = self.checked(matches)?;
-        let files = ["compare.json", "compare.md"];
-        if let Some(path) = &self.out {
-            if let Some(name) = files.iter().find(|name| path.join(name).exists()) {
-                return Err(Failure::place(
-                    path,
-                    format_args!("holds a comparison already ({name}); choose another --out"),
-                ));
-            }
-            std::fs::create_dir_all(path)
-                .map_err(|e| Failure::place(path, format_args!("cannot be made: {e}")))?;
-            writable(path)?;
+        let path = self.out.clone().unwrap_or_else(|| run_folder::fresh("compare"));
+        let made: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+        prepare(&path)?;
+        let result = self.compared(&config, &path);
+        if result.is_err() {
+            // Only succeeds on empty folders, which is all that was asked.
+            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
         }
-        let dataset = data::load(&config)?;
+        result
+    }
+
+    fn compared(&self, config: &Config, path: &Path) -> Result<(), Failure> {
+        let dataset = data::load(config)?;
         // Whatever is wrong with the settings shows before the first run.
-        Setup::on(dataset.clone(), setup::objective(&config)?, &config)?;
+        Setup::on(dataset.clone(), setup::objective(config)?, config)?;
         stop::on_signals()?;
 
-        let runs = self.runs(&config, &dataset).map_err(Failure::mid_run)?;
-        let rows: Vec<Row> = self.regs.iter().map(|reg| self.row(reg, &config, &runs)).collect();
-        let about = about(&config, &dataset, &self.regs, self.seeds);
+        let runs = self.runs(config, &dataset).map_err(Failure::mid_run)?;
+        let rows: Vec<Row> =
+            self.regs.iter().map(|reg| self.row(reg, config, &runs)).collect::<Result<_, _>>()?;
+        let about = about(config, &setup::options(config)?, &dataset, &self.regs, self.seeds);
         let result = json!({
             "version": env!("CARGO_PKG_VERSION"),
             "commit": system::COMMIT,
@@ -134,28 +158,33 @@ impl Compare {
             "runs": runs,
         });
         let table = table(&rows, &self.regs[0]);
-        if let Some(path) = &self.out {
-            let markdown = format!("# Comparison\n\n{}\n\n{}\n", about.join("\n\n"), table.markdown());
-            for (name, text) in files.iter().zip([output::to_json(&result) + "\n", markdown]) {
-                write_atomic(&path.join(name), text.as_bytes()).map_err(|e| Failure::from(e).mid_run())?;
-            }
+        let markdown = format!("# Comparison\n\n{}\n\n{}\n", about.join("\n\n"), table.markdown());
+        for (name, text) in FILES.iter().zip([output::to_json(&result) + "\n", markdown]) {
+            write_atomic(&path.join(name), text.as_bytes()).map_err(|e| Failure::from(e).mid_run())?;
         }
+        let groups: Vec<Group> = self.regs.iter().map(|reg| group(reg, &runs)).collect();
+        run_folder::pictures(path, figures::of_comparison(&groups)).map_err(Failure::mid_run)?;
         if self.json {
+            eprintln!("written to {}", path.display());
             return output::json(&result);
         }
         output::line(&about.join("\n"))?;
-        output::line(&format!("\n{}", table.text()))
+        output::line(&format!("\n{}", table.text()))?;
+        output::line(&path.display().to_string())
     }
 
     /// The settings that all runs share.
     fn checked(&self, matches: &ArgMatches) -> Result<Config, Failure> {
         let given = given(matches);
         if let Some(key) =
-            ["reg", "eval-every", "checkpoint-every"].iter().find(|key| given.contains(&key.to_string()))
+            ["reg", "energy-every", "checkpoint-every"].iter().find(|key| given.contains(&key.to_string()))
         {
-            return Err(Failure::usage(format_args!(
-                "--{key} is not for compare; --regs names the regularisers"
-            )));
+            let instead = match *key {
+                "reg" => "--regs names the regularisers",
+                "energy-every" => "energies are measured with each evaluation (--eval-every)",
+                _ => "it does not go on where it stopped",
+            };
+            return Err(Failure::usage(format_args!("--{key} is not for compare; {instead}")));
         }
         if self.seeds == 0 {
             return Err(Failure::usage(
@@ -205,7 +234,8 @@ impl Compare {
         Ok(runs)
     }
 
-    fn row(&self, reg: &str, config: &Config, runs: &[Run]) -> Row {
+    fn row(&self, reg: &str, config: &Config, runs: &[Run]) -> Result<Row, Failure> {
+        let head_weight = setup::options(config)?.classifier_weight(reg);
         let of = |reg: &str, what: &dyn Fn(&Run) -> f64| -> Vec<f64> {
             runs.iter().filter(|run| run.reg == reg).map(what).collect()
         };
@@ -213,10 +243,10 @@ impl Compare {
         let accuracy: &dyn Fn(&Run) -> f64 = &|run| run.test_acc;
         let (own, baseline) = (of(reg, accuracy), of(&self.regs[0], accuracy));
         let weighted = |weight: f64| if reg == "none" { 0.0 } else { weight };
-        Row {
+        Ok(Row {
             reg: reg.to_string(),
             reg_weight: weighted(config.reg_weight),
-            reg_head_weight: weighted(config.reg_head_weight),
+            reg_head_weight: weighted(head_weight),
             test_acc: summary(&own),
             difference: (reg != self.regs[0]).then(|| paired_difference(&own, &baseline)).flatten(),
             energy_before: Energies {
@@ -228,7 +258,7 @@ impl Compare {
                 half_space: mean(&|run| run.energy_after.half_space),
             },
             step_ms: median(&of(reg, &|run| run.step_ms)),
-        }
+        })
     }
 }
 
@@ -236,35 +266,70 @@ impl Compare {
 fn one(config: &Config, dataset: &Dataset) -> Result<Option<Run>, Failure> {
     let mut setup = Setup::on(dataset.clone(), setup::objective(config)?, config)?;
     let batches = setup.batches();
-    let Setup { trainer, objective, dtype, .. } = &mut setup;
-    let layers = |trainer: &nn::Trainer| {
+    let Setup { trainer, objective, dtype, steps, .. } = &mut setup;
+    let every = config.eval_every.unwrap_or(steps.div_ceil(POINTS)).max(1);
+    let mut layers = Vec::new();
+    let mut look = |trainer: &nn::Trainer| {
         let step = trainer.step_count();
         let now = Step { index: step, lr: trainer.schedule.lr(trainer.lr, step) };
-        penalty::energies(objective, &trainer.model.weights(), now)
+        layers = penalty::energies(objective, &trainer.model.weights(), now)?;
+        let test = evaluate(&trainer.model, data::test(dataset, *dtype));
+        let energy = mean_energies(&layers);
+        Ok::<Point, Failure>(Point { step, test_acc: test.accuracy, test_loss: test.loss, energy })
     };
-    let before = layers(trainer)?;
+    let mut curve = vec![look(trainer)?];
     let (mut times, mut train_loss) = (Vec::new(), f64::NAN);
-    let outcome = trainer.fit(batches, &stop::STOP, |_, m| {
+    let outcome = trainer.fit(batches, &stop::STOP, |trainer, m| {
         times.push(m.time.as_secs_f64() * 1e3);
         train_loss = m.fit;
-        Ok::<(), nn::Error>(())
+        let done = m.step + 1;
+        if done % every == 0 || done == *steps {
+            curve.push(look(trainer)?);
+        }
+        Ok::<(), Failure>(())
     })?;
+    let [Some(first), Some(last)] = [curve.first(), curve.last()] else { return Ok(None) };
     if outcome == Outcome::Stopped || stop::wanted() {
         return Ok(None);
     }
-    let after = layers(trainer)?;
-    let result = evaluate(&trainer.model, data::test(dataset, *dtype));
     Ok(Some(Run {
         reg: config.reg.clone(),
         seed: config.seed,
-        test_acc: result.accuracy,
-        test_loss: result.loss,
+        test_acc: last.test_acc,
+        test_loss: last.test_loss,
         train_loss,
         step_ms: median(&times),
-        energy_before: mean_energies(&before),
-        energy_after: mean_energies(&after),
-        layers: after.into_iter().map(LayerLine::from).collect(),
+        energy_before: first.energy,
+        energy_after: last.energy,
+        layers: layers.into_iter().map(LayerLine::from).collect(),
+        curve,
     }))
+}
+
+/// The curves of a regulariser's runs.
+fn group<'a>(reg: &'a str, runs: &[Run]) -> Group<'a> {
+    let curves = |what: fn(&Point) -> f64| {
+        let readings = |run: &Run| run.curve.iter().map(|p| (p.step as f64, what(p))).collect();
+        runs.iter().filter(|run| run.reg == reg).map(readings).collect()
+    };
+    Group {
+        name: reg,
+        full: curves(|p| p.energy.full),
+        half_space: curves(|p| p.energy.half_space),
+        test_acc: curves(|p| p.test_acc),
+    }
+}
+
+/// Makes a folder for a comparison, before any work, if it holds none yet.
+fn prepare(path: &Path) -> Result<(), Failure> {
+    if let Some(name) = FILES.iter().find(|name| path.join(name).exists()) {
+        return Err(Failure::place(
+            path,
+            format_args!("holds a comparison already ({name}); choose another --out"),
+        ));
+    }
+    std::fs::create_dir_all(path).map_err(|e| Failure::place(path, format_args!("cannot be made: {e}")))?;
+    run_folder::writable(path)
 }
 
 fn mean_energies(layers: &[LayerReport]) -> Energies {
@@ -274,7 +339,7 @@ fn mean_energies(layers: &[LayerReport]) -> Energies {
 }
 
 /// What was compared, in words.
-fn about(config: &Config, dataset: &Dataset, regs: &[String], seeds: u64) -> Vec<String> {
+fn about(config: &Config, options: &Options, dataset: &Dataset, regs: &[String], seeds: u64) -> Vec<String> {
     let noise = match config.label_noise {
         0.0 => "no label noise".to_string(),
         share => format!("{} % label noise in training (test labels are clean)", 100.0 * share),
@@ -300,10 +365,27 @@ fn about(config: &Config, dataset: &Dataset, regs: &[String], seeds: u64) -> Vec
             config.seed
         ),
     ];
-    if regs.iter().any(|reg| reg != "none") {
+    let (peers, energies): (Vec<&str>, Vec<&str>) = regs
+        .iter()
+        .map(String::as_str)
+        .filter(|reg| *reg != "none")
+        .partition(|reg| comhe::peers::knows(reg));
+    if !energies.is_empty() {
         lines.push(format!(
             "Energies (s = {}) are weighted {} in hidden layers and {} in the classifier; rp has k = {}, C = {}.",
-            config.reg_s, config.reg_weight, config.reg_head_weight, config.k(), config.reg_c
+            config.reg_s,
+            config.reg_weight,
+            options.classifier_weight(energies[0]),
+            config.k(),
+            config.reg_c
+        ));
+    }
+    if !peers.is_empty() {
+        lines.push(format!(
+            "Other penalties ({}) are weighted {} in hidden layers and {} in the classifier.",
+            peers.join(", "),
+            config.reg_weight,
+            options.classifier_weight(peers[0])
         ));
     }
     lines.extend(dataset.notes.iter().map(|note| format!("Data: {note}.")));

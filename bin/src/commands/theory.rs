@@ -216,7 +216,7 @@ fn write(folder: &Path, experiment: &Experiment) -> Result<(), Failure> {
                 .iter()
                 .map(|c| {
                     let points = c.energies.iter().enumerate().map(|(i, e)| (i as f64, *e)).collect();
-                    Curve { name: c.name.into(), points }
+                    Curve { name: c.name.into(), points, spread: Vec::new() }
                 })
                 .collect(),
         )?;
@@ -231,7 +231,7 @@ fn write(folder: &Path, experiment: &Experiment) -> Result<(), Failure> {
         .map(|m| json!({"points": m.points, "restarts": m.restarts, "distinct": m.distinct, "energy": m.energy}))
         .collect();
     let points = experiment.minima.iter().map(|m| (m.points as f64, m.distinct as f64)).collect();
-    let curve = Curve { name: "minima".into(), points };
+    let curve = Curve { name: "minima".into(), points, spread: Vec::new() };
     chart(folder, "minima", "Distinct local minima on the sphere", "points", vec![curve])?;
     save("t10.json", output::to_json(&json!({"descents": data, "minima": minima})) + "\n")
 }

@@ -1,10 +1,10 @@
 //! `comhe train`: one network, one run folder.
 
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{ArgMatches, Args};
-use comhe::Step;
+use comhe::{LayerReport, Objective, Step};
 use nn::{Archive, Module, Outcome, Trainer, evaluate};
 use serde_json::{Value, json};
 
@@ -27,9 +27,10 @@ use crate::{data, output, penalty, stop, system};
   comhe train --config run.toml --threads 1          keys of the file are names of flags
   comhe train --resume runs/rp3                      go on where it stopped
 
-The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, and one an
-evaluation, whose \"step\" counts the steps done), checkpoint.safetensors, final.safetensors,
-manifest.json, loss.svg, accuracy.svg.
+The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, one an
+evaluation and one a measurement of energies and angles, in one line where both fall together, whose
+\"step\" counts the steps done), checkpoint.safetensors, final.safetensors, manifest.json, and the
+curves: loss.svg, accuracy.svg, energy.svg, angle.svg.
 
 The cnn nets keep running statistics over about 1,000 batches (batch norm's momentum is 0.001):
 what they say on test images means little before some thousand steps.")]
@@ -48,8 +49,23 @@ pub struct Train {
 }
 
 /// What may change when a run goes on: nothing that the steps depend on, but how many there are.
-const CHANGEABLE: [&str; 7] =
-    ["resume", "threads", "steps", "epochs", "eval-every", "checkpoint-every", "data-dir"];
+const CHANGEABLE: [&str; 8] =
+    ["resume", "threads", "steps", "epochs", "eval-every", "energy-every", "checkpoint-every", "data-dir"];
+
+/// What measuring energies and angles took.
+#[derive(Default)]
+struct Cost {
+    measurements: u32,
+    time: Duration,
+}
+
+impl Cost {
+    /// Milliseconds a measurement, and the share of a time.
+    fn of(&self, whole: Duration) -> (f64, f64) {
+        let each = 1e3 * self.time.as_secs_f64() / f64::from(self.measurements.max(1));
+        (each, self.time.as_secs_f64() / whole.as_secs_f64().max(1e-9))
+    }
+}
 
 impl Train {
     /// Runs the command.
@@ -113,7 +129,8 @@ fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(),
     let manifest = description(setup);
     let from = setup.trainer.step_count();
     let (start, started) = (Instant::now(), system::now());
-    let session = |to: u64, outcome: &str, images_per_second: f64| {
+    let session = |to: u64, outcome: &str, images_per_second: f64, cost: &Cost| {
+        let (ms_each, share) = cost.of(start.elapsed());
         json!({
             "command": std::env::args().collect::<Vec<_>>().join(" "),
             "version": env!("CARGO_PKG_VERSION"),
@@ -125,22 +142,28 @@ fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(),
             "from_step": from,
             "to_step": to,
             "images_per_second": images_per_second,
+            "energies": { "measurements": cost.measurements, "ms_each": ms_each, "share_of_time": share },
             "peak_memory_mib": system::peak_memory(),
             "outcome": outcome,
         })
     };
-    folder.manifest(&manifest, &session(from, "running", 0.0), true)?;
+    folder.manifest(&manifest, &session(from, "running", 0.0, &Cost::default()), true)?;
 
     let mut progress = Progress::new(setup.steps, from);
-    let outcome = steps(setup, folder, config, &mut progress);
+    let mut cost = Cost::default();
+    let outcome = steps(setup, folder, config, &mut progress, &mut cost);
     let done = setup.trainer.step_count();
     let told = match &outcome {
         Ok(Outcome::Finished) => "finished".to_string(),
         Ok(Outcome::Stopped) => "stopped".to_string(),
         Err(failure) => format!("failed: {}", failure.message().unwrap_or_default()),
     };
-    let written = folder.manifest(&manifest, &session(done, &told, progress.images_per_second()), false);
+    let session = session(done, &told, progress.images_per_second(), &cost);
+    let written = folder.manifest(&manifest, &session, false);
     drop(progress);
+    let (each, share) = cost.of(start.elapsed());
+    let times = cost.measurements;
+    eprintln!("energies: measured {times} times, {each:.2} ms each, {:.2} % of the time", 100.0 * share);
     match outcome {
         Ok(Outcome::Finished) => {
             written?;
@@ -155,23 +178,34 @@ fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(),
     }
 }
 
-/// The steps that are left, with evaluations and checkpoints between them.
+/// The steps that are left, with evaluations, measurements and checkpoints between them.
 fn steps(
     setup: &mut Setup,
     folder: &mut RunFolder,
     config: &Config,
     progress: &mut Progress,
+    cost: &mut Cost,
 ) -> Result<Outcome, Failure> {
     let batches = setup.batches();
     let Setup { dataset, loader, trainer, objective, dtype, steps, epoch } = setup;
     let every = config.eval_every.unwrap_or(*epoch);
-    let assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &Progress| {
+    let energy_every = config.energy_every.unwrap_or(every);
+    // The first and the last step have both.
+    let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
+    let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &Progress| {
         let step = trainer.step_count();
-        let result = evaluate(&trainer.model, data::test(dataset, *dtype));
-        let now = Step { index: step, lr: trainer.schedule.lr(trainer.lr, step) };
-        folder.evaluation(step, &result, penalty::energies(objective, &trainer.model.weights(), now)?)?;
-        let (accuracy, loss) = (100.0 * result.accuracy, result.loss);
-        progress.say(&format!("step {step}: test accuracy {accuracy:.2} %, loss {loss:.4}"));
+        let test = due(step, every).then(|| evaluate(&trainer.model, data::test(dataset, *dtype)));
+        let layers = match due(step, energy_every) {
+            true => Some(measured(trainer, objective, cost)?),
+            false => None,
+        };
+        if test.is_some() || layers.is_some() {
+            folder.between(step, test.as_ref(), layers)?;
+        }
+        if let Some(test) = test {
+            let (accuracy, loss) = (100.0 * test.accuracy, test.loss);
+            progress.say(&format!("step {step}: test accuracy {accuracy:.2} %, loss {loss:.4}"));
+        }
         Ok::<(), Failure>(())
     };
     if trainer.step_count() == 0 {
@@ -181,9 +215,7 @@ fn steps(
         let done = metrics.step + 1;
         folder.step(metrics)?;
         progress.step(metrics, loader.config().batch_size);
-        if done % every == 0 || done == *steps {
-            assess(trainer, folder, progress)?;
-        }
+        assess(trainer, folder, progress)?;
         if done % config.checkpoint_every == 0 && done != *steps {
             folder.checkpoint(trainer.checkpoint())?;
         }
@@ -194,6 +226,16 @@ fn steps(
         folder.finish(Archive::of(trainer.model.state_dict()))?;
     }
     Ok(outcome)
+}
+
+/// The energies and angles of all layers, and what it took to measure them.
+fn measured(trainer: &Trainer, objective: &Objective, cost: &mut Cost) -> Result<Vec<LayerReport>, Failure> {
+    let (start, step) = (Instant::now(), trainer.step_count());
+    let now = Step { index: step, lr: trainer.schedule.lr(trainer.lr, step) };
+    let layers = penalty::energies(objective, &trainer.model.weights(), now)?;
+    cost.measurements += 1;
+    cost.time += start.elapsed();
+    Ok(layers)
 }
 
 /// What the manifest says about the run as a whole.

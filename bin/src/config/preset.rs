@@ -8,8 +8,9 @@ use crate::failure::unknown;
 pub fn preset(name: &str) -> Result<toml::Table, String> {
     let names = PRESETS.map(|preset| preset.name);
     let preset = Preset::named(name).ok_or_else(|| unknown("preset", name, &names))?;
-    let Options { energy, projections, preserve, learning, weight, head_weight, redraw, .. } =
-        (preset.options)();
+    let options = (preset.options)();
+    let head_weight = options.classifier_weight(preset.regulariser);
+    let Options { energy, projections, preserve, learning, weight, redraw, .. } = options;
     let whole = |n: usize| toml::Value::Integer(n as i64);
     let k = if ["ap", "adv"].contains(&preset.regulariser) { learning.k } else { projections.k };
     let scale = if energy.scale == Scale::Code { "code" } else { "paper" };

@@ -76,6 +76,7 @@ fn impossible_values() {
         "reg-groups",
         "threads",
         "eval-every",
+        "energy-every",
         "checkpoint-every",
         "steps",
         "epochs",

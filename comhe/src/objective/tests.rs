@@ -47,7 +47,8 @@ fn published_rules_give_each_layer_its_energy() {
         })
         .sum();
     close(penalty("rp", &options), half(0) + projected + 10.0 * full(3));
-    let options = Options { weight: 0.5, head_weight: 0.0, half_space: Some(true), ..Options::default() };
+    let options =
+        Options { weight: 0.5, head_weight: Some(0.0), half_space: Some(true), ..Options::default() };
     close(penalty("mhe", &options), 0.5 * (half(0) + half(1) + half(2)));
     let options = Options { include: vec!["conv*".into()], exclude: vec!["*2.weight".into()], ..options };
     close(penalty("mhe", &options), 0.5 * half(0));

@@ -48,6 +48,7 @@ pub fn samples() -> Vec<Sample> {
         add("rp", distribution.to_string(), vec![Input::normal([4, 8])], own, half, Some(p));
     }
     list.extend(variants::samples());
+    list.extend(crate::peers::samples());
     list
 }
 

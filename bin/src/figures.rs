@@ -1,0 +1,138 @@
+//! Which pictures a run and a comparison give.
+
+use serde_json::Value;
+
+use crate::plot::{Curve, Panel, figure};
+use crate::statistics::summary;
+
+/// A picture's file name and text.
+pub type Picture = (&'static str, String);
+
+/// A reading of something at a step.
+type Reading = (f64, f64);
+
+/// The pictures of a run, from the lines of its log.
+pub fn of_run(log: &[Value]) -> Vec<Picture> {
+    let curve = |name: &str, key: &str| {
+        let points = log.iter().filter_map(|l| Some((l["step"].as_f64()?, l[key].as_f64()?))).collect();
+        Curve { name: name.into(), points, spread: Vec::new() }
+    };
+    let panel = |title, curves| Panel { title, curves };
+    drawn([
+        (
+            "loss.svg",
+            vec![panel("Cross-entropy", vec![curve("training", "fit"), curve("test", "test_loss")])],
+        ),
+        ("accuracy.svg", vec![panel("Accuracy", vec![curve("training", "acc"), curve("test", "test_acc")])]),
+        (
+            "energy.svg",
+            vec![
+                panel("Mean energy of each layer, full space", layers(log, "full", 1.0)),
+                panel("Mean energy of each layer, half-space", layers(log, "half_space", 1.0)),
+            ],
+        ),
+        (
+            "angle.svg",
+            vec![panel(
+                "Smallest angle between two neurons of a layer, degrees",
+                layers(log, "smallest_angle", 1f64.to_degrees()),
+            )],
+        ),
+    ])
+}
+
+/// A curve a layer, in the order of the network, of a number that the log has of it.
+fn layers(log: &[Value], key: &str, unit: f64) -> Vec<Curve> {
+    let mut curves: Vec<Curve> = Vec::new();
+    for line in log {
+        let (Some(step), Some(layers)) = (line["step"].as_f64(), line["layers"].as_array()) else { continue };
+        for (i, layer) in layers.iter().enumerate() {
+            if i == curves.len() {
+                let name = layer["name"].as_str().unwrap_or_default();
+                let name = name.strip_suffix(".weight").unwrap_or(name).to_string();
+                curves.push(Curve { name, points: Vec::new(), spread: Vec::new() });
+            }
+            curves[i].points.extend(layer[key].as_f64().map(|v| (step, v * unit)));
+        }
+    }
+    curves
+}
+
+/// How a regulariser did over its seeds: its name, and readings a seed, all at the same steps.
+pub struct Group<'a> {
+    /// The regulariser.
+    pub name: &'a str,
+    /// Mean energies of the layers in full space.
+    pub full: Vec<Vec<Reading>>,
+    /// The same in half-space.
+    pub half_space: Vec<Vec<Reading>>,
+    /// Accuracies on the test set.
+    pub test_acc: Vec<Vec<Reading>>,
+}
+
+/// One of a group's readings.
+type Pick = for<'a> fn(&'a Group<'_>) -> &'a [Vec<Reading>];
+
+/// The pictures of a comparison: means over seeds, and their standard deviations as bands.
+pub fn of_comparison(groups: &[Group]) -> Vec<Picture> {
+    let seeds = groups.first().map_or(0, |group| group.full.len());
+    let title = |what: &str| match seeds {
+        1 => what.to_string(),
+        _ => format!("{what}: mean of {seeds} seeds, one standard deviation to either side"),
+    };
+    let panel = |title, what: Pick| Panel {
+        title,
+        curves: groups.iter().map(|group| over_seeds(group.name, what(group))).collect(),
+    };
+    let (full, half) = (title("Energy in full space"), title("Energy in half-space"));
+    let accuracy = title("Test accuracy");
+    drawn([
+        ("energy.svg", vec![panel(&full, |g| &g.full), panel(&half, |g| &g.half_space)]),
+        ("accuracy.svg", vec![panel(&accuracy, |g| &g.test_acc)]),
+    ])
+}
+
+fn over_seeds(name: &str, seeds: &[Vec<Reading>]) -> Curve {
+    let steps = seeds.first().map_or(0, Vec::len);
+    let at = |i: usize| summary(&seeds.iter().map(|seed| seed[i].1).collect::<Vec<f64>>());
+    Curve {
+        name: name.into(),
+        points: (0..steps).map(|i| (seeds[0][i].0, at(i).mean)).collect(),
+        spread: if seeds.len() > 1 { (0..steps).map(|i| at(i).sd).collect() } else { Vec::new() },
+    }
+}
+
+fn drawn<const N: usize>(pictures: [(&'static str, Vec<Panel>); N]) -> Vec<Picture> {
+    let draw = |(name, panels): (&'static str, Vec<Panel>)| Some((name, figure("step", &panels)?));
+    pictures.into_iter().filter_map(draw).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn layers_become_curves_and_missing_angles_gaps() {
+        let layer = |name: &str, full: f64, angle: Option<f64>| json!({ "name": name, "full": full, "half_space": 1.0, "smallest_angle": angle });
+        let log = [
+            json!({ "step": 0, "test_acc": 0.1, "layers": [layer("a.weight", 0.5, Some(1.0)), layer("b", 0.6, None)] }),
+            json!({ "step": 1, "loss": 2.0 }),
+            json!({ "step": 2, "layers": [layer("a.weight", 0.4, Some(1.1)), layer("b", 0.7, None)] }),
+        ];
+        let curves = layers(&log, "full", 2.0);
+        assert_eq!((curves[0].name.as_str(), curves[1].name.as_str()), ("a", "b"));
+        assert_eq!(curves[0].points, [(0.0, 1.0), (2.0, 0.8)]);
+        assert_eq!(layers(&log, "smallest_angle", 1.0)[1].points, []);
+        let names: Vec<&str> = of_run(&log).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["accuracy.svg", "energy.svg", "angle.svg"]);
+    }
+
+    #[test]
+    fn seeds_become_a_mean_and_a_band() {
+        let curve = over_seeds("a", &[vec![(0.0, 1.0), (5.0, 3.0)], vec![(0.0, 3.0), (5.0, 3.0)]]);
+        assert_eq!(curve.points, [(0.0, 2.0), (5.0, 3.0)]);
+        assert_eq!(curve.spread, [2f64.sqrt(), 0.0]);
+        assert!(over_seeds("a", &[vec![(0.0, 1.0)]]).spread.is_empty());
+    }
+}

@@ -1,0 +1,21 @@
+//! Mutual coherence (MC): the two neurons that are nearest to being collinear are to be orthogonal.
+//!
+//!   max over i != j of |cos(w_i, w_j)|
+//!
+//! Source: Bansal, Chen, Wang: Can We Gain More from Orthogonality Regularizations in Training Deep Networks?,
+//! NeurIPS 2018 (arXiv 1810.09102). Published code takes |W W' - I|_inf of rows that are not normalised; this is
+//! the coherence itself.
+
+use autograd::Tensor;
+
+use super::{cosines_of_pairs, directions, nothing};
+use crate::error::Error;
+
+/// The largest |cosine| of two neurons, a scalar. Of equal ones the first pair has the gradient.
+///
+/// # Errors
+/// If the weight has a wrong shape, an element is not finite, a row is zero while eps = 0, or eps is out of range.
+pub fn mc(w: &Tensor, eps: f64) -> Result<Tensor, Error> {
+    let u = directions(w, eps)?;
+    Ok(cosines_of_pairs(&u).map_or_else(|| nothing(&u), |c| c.abs().max(..)))
+}

@@ -1,0 +1,20 @@
+//! Maximum hyperspherical separation (MHS): the two nearest neurons are to be far apart.
+//!
+//!   -min over i != j of |u_i - u_j|^2 = -min (2 - 2c)
+//!
+//! Source: Liu, Lin, Liu, Xiong, Schölkopf, Weller: Learning with Hyperspherical Uniformity, AISTATS 2021
+//! (arXiv 2103.01649): the distance to be maximised, here in its squared form, is that of a Tammes packing.
+
+use autograd::Tensor;
+
+use super::{cosines_of_pairs, directions, nothing};
+use crate::error::Error;
+
+/// Minus the smallest 2 - 2c, a scalar. Of equally near pairs the first has the gradient: one pair moves a step.
+///
+/// # Errors
+/// If the weight has a wrong shape, an element is not finite, a row is zero while eps = 0, or eps is out of range.
+pub fn mhs(w: &Tensor, eps: f64) -> Result<Tensor, Error> {
+    let u = directions(w, eps)?;
+    Ok(cosines_of_pairs(&u).map_or_else(|| nothing(&u), |c| c.max(..) * 2.0 - 2.0))
+}

@@ -1,0 +1,181 @@
+//! Other regularisers of a layer's neurons, to compare with: orthogonality, minimal angles, uniformity, decay.
+//!
+//! One file each, with formula and source. W is N x d, its rows the neurons; a convolution kernel
+//! \[C_out, C_in, kh, kw\] counts as C_out rows, except in `ocnn.rs`, which needs to know where its elements stand.
+//! Peers of directions (`mc`, `mma`, `mhs`, `mgd`) see u = w / sqrt(|w|^2 + eps), the others the rows as they are.
+//!
+//! What holds for all of them: a layer without neurons, or without the pair a peer looks for, has penalty 0 with
+//! gradient 0; of equal candidates for a maximum the first in row-major order has the gradient; zero, coinciding
+//! and orthonormal rows have finite values and gradients, to the second order at least.
+//!
+//! None has state: what a step uses follows from (seed, layer, step).
+
+mod decay;
+mod dso;
+mod mc;
+mod mgd;
+mod mhs;
+mod mma;
+mod ocnn;
+mod samples;
+mod so;
+mod srip;
+
+use autograd::{DType, Index, Tensor};
+
+use crate::energy::{Energy, checked_rows};
+use crate::error::Error;
+use crate::regulariser::{LayerWeight, Regulariser, Step};
+
+pub use decay::decay;
+pub use dso::dso;
+pub use mc::mc;
+pub use mgd::mgd;
+pub use mhs::mhs;
+pub use mma::mma;
+pub use ocnn::ocnn;
+pub use samples::samples;
+pub use so::so;
+pub use srip::{probe, srip};
+
+/// The peers that [`peer`] knows, and what they are.
+pub const NAMES: [(&str, &str); 9] = [
+    ("so", "soft orthogonality, |W W' - I|^2"),
+    ("dso", "double soft orthogonality, |W W' - I|^2 + |W' W - I|^2"),
+    ("mc", "mutual coherence, the largest |cosine|"),
+    ("srip", "spectral restricted isometry, |(G - I) v|^2"),
+    ("mma", "minimal angles to the nearest neuron, maximised"),
+    ("mhs", "hyperspherical separation: the smallest distance, maximised"),
+    ("mgd", "Gram determinant of a Gaussian kernel, maximised"),
+    ("ocnn", "orthogonal convolution, |conv(K, K) - I|"),
+    ("decay", "weight decay, |W|^2 / 2"),
+];
+
+/// Whether [`peer`] knows the name.
+pub fn knows(name: &str) -> bool {
+    NAMES.iter().any(|(known, _)| *known == name)
+}
+
+/// What can be said about a peer besides its name.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PeerOptions {
+    /// The root of SRIP's draws.
+    pub seed: u64,
+    /// Added to every square length before its root, where directions are compared.
+    pub eps: f64,
+    /// MGD: the width of the kernel exp(-gamma |u - v|^2); above 0.
+    pub gamma: f64,
+    /// OCNN: the stride at which kernels are orthogonal; at least 1.
+    pub stride: usize,
+}
+
+impl Default for PeerOptions {
+    fn default() -> PeerOptions {
+        PeerOptions { seed: 0, eps: 1e-4, gamma: 1.0, stride: 1 }
+    }
+}
+
+impl PeerOptions {
+    /// Whether all options are in range.
+    ///
+    /// # Errors
+    /// If eps is negative, gamma is not above 0, one of them is not finite, or the stride is 0.
+    pub fn check(&self) -> Result<(), Error> {
+        Energy { eps: self.eps, ..Energy::default() }.check()?;
+        mgd::check(self.gamma)?;
+        ocnn::check(self.stride)
+    }
+}
+
+/// The peer of a name, `None` if there is none.
+///
+/// ```
+/// use autograd::{DType, Tensor};
+/// use comhe::peers::{PeerOptions, peer};
+/// use comhe::{LayerWeight, Role, Step};
+///
+/// let w = Tensor::eye(3, DType::F64).requires_grad();
+/// let layer = LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &w };
+/// let mut so = peer("so", &PeerOptions::default()).expect("a known name");
+/// assert_eq!(so.penalty(&layer, Step { index: 0, lr: 0.1 })?.item(), 0.0);
+/// # Ok::<(), comhe::Error>(())
+/// ```
+pub fn peer(name: &str, options: &PeerOptions) -> Option<Box<dyn Regulariser>> {
+    let PeerOptions { seed, eps, gamma, stride } = *options;
+    let formula: Formula = match name {
+        "so" => Box::new(|layer, _| so(layer.weight)),
+        "dso" => Box::new(|layer, _| dso(layer.weight)),
+        "mc" => Box::new(move |layer, _| mc(layer.weight, eps)),
+        "srip" => Box::new(move |layer, step| srip(layer.weight, &probe(layer, seed, step)?)),
+        "mma" => Box::new(move |layer, _| mma(layer.weight, eps)),
+        "mhs" => Box::new(move |layer, _| mhs(layer.weight, eps)),
+        "mgd" => Box::new(move |layer, _| mgd(layer.weight, gamma, eps)),
+        "ocnn" => Box::new(move |layer, _| ocnn(layer.weight, stride)),
+        "decay" => Box::new(|layer, _| decay(layer.weight)),
+        _ => return None,
+    };
+    let (name, _) = NAMES.into_iter().find(|(known, _)| *known == name)?;
+    Some(Box::new(Peer { name, formula }))
+}
+
+type Formula = Box<dyn Fn(&LayerWeight, Step) -> Result<Tensor, Error> + Send>;
+
+/// A regulariser without state.
+struct Peer {
+    name: &'static str,
+    formula: Formula,
+}
+
+impl Regulariser for Peer {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    fn penalty(&mut self, layer: &LayerWeight, step: Step) -> Result<Tensor, Error> {
+        (self.formula)(layer, step)
+    }
+
+    fn measure(&self, layer: &LayerWeight, step: Step) -> Result<f64, Error> {
+        let weight = layer.weight.detach();
+        Ok((self.formula)(&LayerWeight { weight: &weight, ..*layer }, step)?.item())
+    }
+}
+
+/// The penalty of a layer that has nothing to penalise: 0, with gradient 0 whatever the weight is.
+fn nothing(rows: &Tensor) -> Tensor {
+    rows.slice_axis(0, ..0).sum(..)
+}
+
+/// The directions w / sqrt(|w|^2 + eps) of the neurons of a weight, N x d.
+fn directions(w: &Tensor, eps: f64) -> Result<Tensor, Error> {
+    let energy = Energy { eps, ..Energy::default() };
+    energy.check()?;
+    let rows = checked_rows(w)?;
+    Ok(energy.directions(&rows.unsqueeze(0), false)?.reshape(rows.shape()))
+}
+
+/// The cosines u_i . u_j of the pairs i < j, in row-major order; `None` if there is no pair.
+fn cosines_of_pairs(u: &Tensor) -> Option<Tensor> {
+    let n = u.shape()[0];
+    let places: Vec<usize> = (0..n).flat_map(|i| (i + 1..n).map(move |j| i * n + j)).collect();
+    (!places.is_empty()).then(|| u.matmul_nt(u).take(&Index::new(&places, [places.len()])))
+}
+
+/// G - I for the smaller of the two Gram matrices, W W' or W' W, which have the same eigenvalues but for zeros.
+fn gram_less_identity(rows: &Tensor) -> Tensor {
+    let (n, d) = (rows.shape()[0], rows.shape()[1]);
+    let gram = if n <= d { rows.matmul_nt(rows) } else { rows.matmul_tn(rows) };
+    gram - Tensor::eye(n.min(d), rows.dtype())
+}
+
+/// A penalty that grows with the weight's size, if it has not outgrown the numbers there are.
+fn finite(penalty: Tensor, w: &Tensor) -> Result<Tensor, Error> {
+    if penalty.is_finite() {
+        return Ok(penalty);
+    }
+    let largest = w.to_vec::<f64>().iter().fold(0.0f64, |m, v| m.max(v.abs()));
+    let dtype = if w.dtype() == DType::F32 { "f32" } else { "f64" };
+    Err(Error::option(format!(
+        "the penalty is beyond the numbers of {dtype}: the weight has an element of size {largest:.1e}"
+    )))
+}

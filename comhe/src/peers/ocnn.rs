@@ -1,0 +1,50 @@
+//! Orthogonal convolution (OCNN): the convolution itself is to be orthogonal, its kernel at all shifts.
+//!
+//!   |conv2d(K, K, stride s, padding floor((k - 1)/s) s) - I|_F
+//!
+//! where I is the identity of the channels at the central shift, and 0 at all others.
+//!
+//! Source: Wang, Chen, Chakraborty, Yu: Orthogonal Convolutional Neural Networks, CVPR 2020 (arXiv 1911.12207).
+//! The paper squares the norm; the published code, followed here, does not.
+//!
+//! A linear layer is a convolution of kernel size 1, so that its penalty is |W W' - I|_F: SO without the square.
+
+use autograd::{ConvOptions, Tensor};
+
+use super::finite;
+use crate::energy::checked_rows;
+use crate::error::Error;
+
+/// The distance of a kernel's self-convolution from the identity, a scalar; at 0 its gradient is 0.
+///
+/// # Errors
+/// If the weight has a wrong shape, an element is not finite, the stride is 0, or the penalty overflows.
+pub fn ocnn(w: &Tensor, stride: usize) -> Result<Tensor, Error> {
+    check(stride)?;
+    let rows = checked_rows(w)?;
+    let (n, d) = (rows.shape()[0], rows.shape()[1]);
+    if n == 0 {
+        return Ok(super::nothing(&rows));
+    }
+    let kernel = if w.rank() == 4 { w.clone() } else { w.reshape([n, d, 1, 1]) };
+    // How many strides fit before the kernels no longer overlap, on either side.
+    let shifts = [2, 3].map(|axis| (kernel.shape()[axis] - 1) / stride);
+    let padding = shifts.map(|shifts| shifts * stride);
+    let overlaps = kernel
+        .conv2d(&kernel, ConvOptions { stride: [stride; 2], padding, ..ConvOptions::default() })
+        .reshape([n, n, (2 * shifts[0] + 1) * (2 * shifts[1] + 1)]);
+    let count = overlaps.shape()[2];
+    let identity = Tensor::from_fn([n, n, count], w.dtype(), |i| {
+        let (row, column, shift) = (i / (n * count), i / count % n, i % count);
+        f64::from(u8::from(row == column && shift == count / 2))
+    });
+    finite((overlaps - identity).norm(..), w)
+}
+
+/// Whether the stride is in range.
+pub(super) fn check(stride: usize) -> Result<(), Error> {
+    match stride {
+        0 => Err(Error::option("stride = 0: kernels are compared at shifts of 1 or more".into())),
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,26 @@
+//! Soft orthogonality (SO): the neurons are to be orthonormal.
+//!
+//!   |W W' - I|_F^2
+//!
+//! Source: Bansal, Chen, Wang: Can We Gain More from Orthogonality Regularizations in Training Deep Networks?,
+//! NeurIPS 2018 (arXiv 1810.09102), whose W has the neurons as columns.
+//!
+//! Computed on the smaller Gram matrix G, m x m with m = min(N, d): W W' and W' W have the same eigenvalues but for
+//! N - m zeros, each of which adds (0 - 1)^2. So the penalty is |G - I|_F^2 + N - m; with N > d it cannot be 0.
+
+use autograd::Tensor;
+
+use super::{finite, gram_less_identity};
+use crate::energy::checked_rows;
+use crate::error::Error;
+
+/// |W W' - I|_F^2, a scalar.
+///
+/// # Errors
+/// If the weight has a wrong shape, an element is not finite, or the penalty overflows.
+pub fn so(w: &Tensor) -> Result<Tensor, Error> {
+    let rows = checked_rows(w)?;
+    let (n, d) = (rows.shape()[0], rows.shape()[1]);
+    let off = gram_less_identity(&rows);
+    finite((&off * &off).sum(..) + n.saturating_sub(d) as f64, w)
+}
