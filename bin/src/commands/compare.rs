@@ -140,9 +140,18 @@ impl Compare {
         Setup::on(dataset.clone(), setup::objective(config)?, config)?;
         stop::on_signals()?;
 
-        let runs = self.runs(config, &dataset).map_err(Failure::mid_run)?;
-        let rows: Vec<Row> =
-            self.regs.iter().map(|reg| self.row(reg, config, &runs)).collect::<Result<_, _>>()?;
+        // What was finished is kept, whatever became of the rest.
+        let (runs, unfinished) = self.runs(config, &dataset);
+        if let (true, Some(failure)) = (runs.is_empty(), &unfinished) {
+            return Err(Failure::unfinished(failure));
+        }
+        let finished = |reg: &&String| runs.iter().any(|run| run.reg == **reg);
+        let rows: Vec<Row> = self
+            .regs
+            .iter()
+            .filter(finished)
+            .map(|reg| self.row(reg, config, &runs))
+            .collect::<Result<_, _>>()?;
         let about = about(config, &setup::options(config)?, &dataset, &self.regs, self.seeds);
         let result = json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -154,6 +163,7 @@ impl Compare {
             "settings": config,
             "seeds": self.seeds,
             "baseline": self.regs[0],
+            "unfinished": unfinished,
             "rows": rows,
             "runs": runs,
         });
@@ -162,15 +172,17 @@ impl Compare {
         for (name, text) in FILES.iter().zip([output::to_json(&result) + "\n", markdown]) {
             write_atomic(&path.join(name), text.as_bytes()).map_err(|e| Failure::from(e).mid_run())?;
         }
-        let groups: Vec<Group> = self.regs.iter().map(|reg| group(reg, &runs)).collect();
+        let groups: Vec<Group> = self.regs.iter().filter(finished).map(|reg| group(reg, &runs)).collect();
         run_folder::pictures(path, figures::of_comparison(&groups)).map_err(Failure::mid_run)?;
         if self.json {
             eprintln!("written to {}", path.display());
-            return output::json(&result);
+            output::json(&result)?;
+        } else {
+            output::line(&about.join("\n"))?;
+            output::line(&format!("\n{}", table.text()))?;
+            output::line(&path.display().to_string())?;
         }
-        output::line(&about.join("\n"))?;
-        output::line(&format!("\n{}", table.text()))?;
-        output::line(&path.display().to_string())
+        unfinished.map_or(Ok(()), |failure| Err(Failure::unfinished(failure)))
     }
 
     /// The settings that all runs share.
@@ -210,28 +222,32 @@ impl Compare {
     }
 
     /// Every regulariser with every seed; seed by seed, so that the table could be had early.
-    fn runs(&self, config: &Config, dataset: &Dataset) -> Result<Vec<Run>, Failure> {
+    /// The runs that were finished and, if some were not, what happened.
+    fn runs(&self, config: &Config, dataset: &Dataset) -> (Vec<Run>, Option<String>) {
         let total = self.seeds as usize * self.regs.len();
-        let mut runs = Vec::new();
-        for i in 0..self.seeds {
-            for reg in &self.regs {
-                let config = Config { reg: reg.clone(), seed: config.seed.wrapping_add(i), ..config.clone() };
-                let run = one(&config, dataset)
-                    .map_err(|e| match e.message() {
-                        Some(text) => {
-                            Failure::unfinished(format_args!("{reg}, seed {}: {text}", config.seed))
-                        }
-                        None => e,
-                    })?
-                    .ok_or_else(|| {
-                        Failure::unfinished(format_args!("stopped after {} of {total} runs", runs.len()))
-                    })?;
-                let (number, accuracy) = (runs.len() + 1, 100.0 * run.test_acc);
-                eprintln!("run {number}/{total}: seed {}, {reg}: test accuracy {accuracy:.2} %", config.seed);
-                runs.push(run);
+        let (mut runs, mut failed) = (Vec::new(), Vec::new());
+        let each = (0..self.seeds).flat_map(|i| self.regs.iter().map(move |reg| (i, reg)));
+        for (number, (i, reg)) in each.enumerate() {
+            let config = Config { reg: reg.clone(), seed: config.seed.wrapping_add(i), ..config.clone() };
+            let begin = format!("run {}/{total}: seed {}, {reg}", number + 1, config.seed);
+            match one(&config, dataset) {
+                Ok(Some(run)) => {
+                    eprintln!("{begin}: test accuracy {:.2} %", 100.0 * run.test_acc);
+                    runs.push(run);
+                }
+                Ok(None) => return (runs, Some(format!("stopped after {number} of {total} runs"))),
+                Err(failure) => {
+                    let text = failure.message().unwrap_or("standard output was closed");
+                    eprintln!("{begin}: failed: {text}");
+                    failed.push(format!("{reg}, seed {}: {text}", config.seed));
+                }
             }
         }
-        Ok(runs)
+        let unfinished = failed.first().map(|first| match failed.len() {
+            1 => format!("1 of {total} runs failed: {first}"),
+            n => format!("{n} of {total} runs failed, the first: {first}"),
+        });
+        (runs, unfinished)
     }
 
     fn row(&self, reg: &str, config: &Config, runs: &[Run]) -> Result<Row, Failure> {
@@ -241,13 +257,17 @@ impl Compare {
         };
         let mean = |what: &dyn Fn(&Run) -> f64| summary(&of(reg, what)).mean;
         let accuracy: &dyn Fn(&Run) -> f64 = &|run| run.test_acc;
-        let (own, baseline) = (of(reg, accuracy), of(&self.regs[0], accuracy));
+        // Differences are of runs with the same seed.
+        let partner = |run: &&Run| runs.iter().find(|r| r.reg == self.regs[0] && r.seed == run.seed);
+        let pairs = runs.iter().filter(|run| run.reg == reg).filter_map(|run| Some((run, partner(&run)?)));
+        let (own, baseline): (Vec<f64>, Vec<f64>) =
+            pairs.map(|(run, base)| (run.test_acc, base.test_acc)).unzip();
         let weighted = |weight: f64| if reg == "none" { 0.0 } else { weight };
         Ok(Row {
             reg: reg.to_string(),
             reg_weight: weighted(config.reg_weight),
             reg_head_weight: weighted(head_weight),
-            test_acc: summary(&own),
+            test_acc: summary(&of(reg, accuracy)),
             difference: (reg != self.regs[0]).then(|| paired_difference(&own, &baseline)).flatten(),
             energy_before: Energies {
                 full: mean(&|run| run.energy_before.full),
