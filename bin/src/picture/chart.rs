@@ -55,7 +55,8 @@ mod tests {
 
     #[test]
     fn curves_fill_their_frame() {
-        let curve = |points: &[(f64, f64)]| Curve { name: "a".into(), points: points.to_vec() };
+        let curve =
+            |points: &[(f64, f64)]| Curve { name: "a".into(), points: points.to_vec(), spread: Vec::new() };
         let picture = of_curves("t", "step", &[curve(&[(0.0, 1.0), (5.0, f64::NAN), (10.0, 3.0)])]).unwrap();
         let corners = vec![[72.0, 390.0], [700.0, 66.0]];
         assert!(picture.shapes.iter().any(|s| matches!(s, Shape::Line { points, .. } if *points == corners)));
