@@ -13,7 +13,13 @@
 use autograd::{DType, Tensor};
 
 use super::{Check, Relation, Setting};
+use crate::adv::Adversarial;
+use crate::ap::{AnglePreserving, Preserve};
+use crate::bilateral::Bilateral;
 use crate::energy::Energy;
+use crate::error::Error;
+use crate::group::{GroupEnergy, Groups};
+use crate::learned::{Learning, Rate};
 use crate::projection::Projections;
 use crate::random::RandomProjection;
 use crate::regulariser::{LayerWeight, Regulariser, Role, Step};
@@ -40,16 +46,36 @@ const ENERGY: Energy = Energy {
 };
 
 /// The regularisers that are compared; a new one is one line.
-pub const VARIANTS: [Variant; 3] = [
+pub const VARIANTS: [Variant; 7] = [
     Variant { name: "mhe", make: |_| Box::new(ENERGY) },
     Variant { name: "rp k=40", make: |seed| random_projection(40, seed) },
     Variant { name: "rp k=10", make: |seed| random_projection(10, seed) },
+    Variant { name: "ap", make: |seed| made(AnglePreserving::new(ENERGY, Preserve::Cosine, learning(seed))) },
+    Variant { name: "adv", make: |seed| made(Adversarial::new(ENERGY, learning(seed))) },
+    Variant {
+        name: "group",
+        make: |seed| made(GroupEnergy::new(ENERGY, Groups { seed, ..Groups::default() }, 1)),
+    },
+    Variant { name: "bilateral", make: |seed| made(Bilateral::new(ENERGY, projections(30, seed), 1)) },
 ];
 
-/// The published C = 20, drawn again every step.
+fn made<R: Regulariser + 'static>(regulariser: Result<R, Error>) -> Box<dyn Regulariser> {
+    Box::new(regulariser.expect("the options are in range"))
+}
+
+/// The published k = 30, with an inner rate of its own: those that suit the neurons here are far larger.
+fn learning(seed: u64) -> Learning {
+    Learning { rate: Rate::Fixed(0.1), seed, ..Learning::default() }
+}
+
+/// The published C = 20.
+fn projections(k: usize, seed: u64) -> Projections {
+    Projections { k, c: 20, seed, ..Projections::default() }
+}
+
+/// Projections that are drawn again every step.
 fn random_projection(k: usize, seed: u64) -> Box<dyn Regulariser> {
-    let projections = Projections { k, c: 20, seed, ..Projections::default() };
-    Box::new(RandomProjection::new(ENERGY, projections, 1).expect("the options are in range"))
+    made(RandomProjection::new(ENERGY, projections(k, seed), 1))
 }
 
 /// Step sizes, as multiples of N: the gradient of a mean over pairs with respect to a neuron is of size 1/N.
