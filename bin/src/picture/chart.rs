@@ -36,7 +36,7 @@ pub fn of_curves(title: &str, x_label: &str, curves: &[Curve]) -> Option<Picture
         let colour = colour(COLOURS[i % COLOURS.len()]);
         let points = curve.points.iter().filter(|(a, b)| a.is_finite() && b.is_finite());
         shapes.push(line(points.map(|&(a, b)| [x(a), y(b)]).collect(), 2.0, colour));
-        let at = left + 110.0 * i as f64;
+        let at = left + (width - left - right) / curves.len().max(6) as f64 * i as f64;
         shapes.push(line(vec![[at, 46.0], [at + 18.0, 46.0]], 3.0, colour));
         shapes.push(text([at + 25.0, 50.0], Anchor::Start, 12.0, &curve.name));
     }
