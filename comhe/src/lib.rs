@@ -72,3 +72,8 @@ pub use projection::{Distribution, Projections, explicit};
 pub use random::{RandomProjection, projected_energy};
 pub use regulariser::{LayerWeight, Regulariser, Role, Step, smallest_angle};
 pub use samples::samples;
+
+/// The guide, whose example is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod guide {}
