@@ -103,10 +103,14 @@ impl Learning {
     /// Whether all options are in range.
     ///
     /// # Errors
-    /// If k is 0, or a rate or the decay is negative, NaN or infinite.
+    /// If k is 0 or above 2^20, or a rate or the decay is negative, NaN or infinite.
     pub fn check(&self) -> Result<(), Error> {
         if self.k < 1 {
             return Err(Error::option("k = 0: a projection needs k >= 1".into()));
+        }
+        const MOST: usize = 1 << 20;
+        if self.k > MOST {
+            return Err(Error::option(format!("k = {}: it can be at most {MOST}", self.k)));
         }
         let rate = if let Rate::Fixed(rate) = self.rate { rate } else { 0.0 };
         InnerSteps { rate, decay: self.decay, ..InnerSteps::default() }.check()

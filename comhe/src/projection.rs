@@ -106,13 +106,21 @@ impl Projections {
     /// Draw number `draw` for a layer whose neurons have dimension `d`: \[C, k, d\].
     ///
     /// # Errors
-    /// If k or C is 0, or the distribution is orthonormal and k > d.
+    /// If k or C is 0 or they are huge, or the distribution is orthonormal and k > d.
     pub fn draw(&self, layer: &str, draw: u64, d: usize, dtype: DType) -> Result<Tensor, Error> {
         self.check()?;
         if self.distribution == Distribution::Orthonormal && self.k > d {
             let k = self.k;
             return Err(Error::option(format!(
                 "k = {k}: {k} orthonormal rows need dimension at least {k}, the neurons have {d}"
+            )));
+        }
+        // Beyond any use, and a slip in a number rather than a wish.
+        const MOST: usize = 1 << 32;
+        if self.c.checked_mul(self.k).and_then(|n| n.checked_mul(d)).is_none_or(|n| n > MOST) {
+            return Err(Error::option(format!(
+                "C = {}, k = {}: projections of {d} dimensions would have more than 2^32 elements",
+                self.c, self.k
             )));
         }
         Ok(match dtype {

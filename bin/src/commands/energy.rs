@@ -179,15 +179,16 @@ impl EnergyOf {
         let Settings { energy, projections, learning, steps, given, .. } = settings;
         let rows = comhe::checked_rows(&w.detach())?;
         let (d, dtype) = (rows.shape()[1], settings.dtype);
-        let start = || given.clone().unwrap_or_else(|| learning.start(name, d, dtype));
+        let drawn = || learning.check().map(|()| learning.start(name, d, dtype));
+        let start = || given.clone().map_or_else(drawn, Ok);
         match self.variant.as_str() {
             "mhe" => energy.of(w),
             "rp" => {
                 let p = given.clone().map_or_else(|| projections.draw(name, 0, d, dtype), Ok)?;
                 projected_energy(energy, w, &p)
             }
-            "ap" => angle_preserving_energy(energy, w, &start(), settings.objective, *steps),
-            "adv" => adversarial_energy(energy, w, &start(), *steps),
+            "ap" => angle_preserving_energy(energy, w, &start()?, settings.objective, *steps),
+            "adv" => adversarial_energy(energy, w, &start()?, *steps),
             "group" => group_energy(energy, w, &settings.groups.of(w.shape(), name, 0)?),
             _ => {
                 let (p1, p2) = match (given, &settings.given2) {
