@@ -74,7 +74,7 @@ impl Inner for Opponent {
     const SIGN: f64 = 1.0;
 
     fn loss(&self, y: &Tensor) -> Result<Tensor, Error> {
-        Ok(self.energy.of_batch(&y.unsqueeze(0), true)?.reshape([]))
+        self.energy.of_projected(y)
     }
 
     fn gram_times(&self, v: &Tensor) -> Tensor {

@@ -17,7 +17,7 @@ use autograd::Tensor;
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
-use crate::projection::{Projections, explicit};
+use crate::projection::{Projections, check_redraw, explicit};
 use crate::random::projected_energy;
 use crate::regulariser::{LayerWeight, Regulariser, Step};
 
@@ -70,11 +70,7 @@ impl Bilateral {
     pub fn new(energy: Energy, projections: Projections, redraw: u64) -> Result<Bilateral, Error> {
         energy.check()?;
         projections.check()?;
-        if redraw == 0 {
-            return Err(Error::option(
-                "redraw = 0: projections are drawn again every 1 or more steps".into(),
-            ));
-        }
+        check_redraw(redraw)?;
         Ok(Bilateral { energy, projections, redraw, drawn: HashMap::new() })
     }
 

@@ -112,6 +112,11 @@ impl Energy {
         Ok(self.finish(u.pair_energy_definition(form), u.shape()[1]).reshape([]))
     }
 
+    /// The energy of projected neurons, \[N, k\].
+    pub(crate) fn of_projected(&self, y: &Tensor) -> Result<Tensor, Error> {
+        Ok(self.of_batch(&y.unsqueeze(0), true)?.reshape([]))
+    }
+
     /// The energies of a batch of matrices, \[B, N, d\] to \[B\].
     pub(crate) fn of_batch(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
         self.check()?;

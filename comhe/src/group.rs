@@ -15,6 +15,7 @@ use autograd::{Index, Key, Tensor};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::{Error, Problem};
+use crate::projection::check_redraw;
 use crate::regulariser::{LayerWeight, Regulariser, Step};
 
 /// How coordinates are put into groups.
@@ -202,9 +203,7 @@ impl GroupEnergy {
     pub fn new(energy: Energy, groups: Groups, redraw: u64) -> Result<GroupEnergy, Error> {
         energy.check()?;
         groups.check()?;
-        if redraw == 0 {
-            return Err(Error::option("redraw = 0: groups are drawn again every 1 or more steps".into()));
-        }
+        check_redraw(redraw)?;
         Ok(GroupEnergy { energy, groups, redraw })
     }
 

@@ -246,7 +246,7 @@ fn energy_after<L: Lesson>(
             take(&inner, rows.matmul_nt(p), steps)?.y
         }
     };
-    Ok(energy.of_batch(&y.unsqueeze(0), true)?.reshape([]))
+    energy.of_projected(&y)
 }
 
 /// The regulariser: a projection a layer, kept and learned from step to step.
@@ -296,13 +296,13 @@ impl<L: Lesson> Learned<L> {
             let inner = self.lesson.at(&self.energy, &constant, k * plain.count)?;
             p = learn(&inner, &constant, &p, plain)?;
             let y = rows.matmul_nt(&p);
-            return Ok((p, self.energy.of_batch(&y.unsqueeze(0), true)?.reshape([])));
+            return Ok((p, self.energy.of_projected(&y)?));
         }
         let through = steps(unrolled, Mode::Unrolled);
         let inner = self.lesson.at(&self.energy, &rows, k * (plain.count + unrolled))?;
         p = learn(&self.lesson.constant(&inner), &constant, &p, plain)?;
         let y = take(&inner, rows.matmul_nt(&p), through)?.y;
-        Ok((p, self.energy.of_batch(&y.unsqueeze(0), true)?.reshape([])))
+        Ok((p, self.energy.of_projected(&y)?))
     }
 }
 

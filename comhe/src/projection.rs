@@ -194,6 +194,14 @@ fn orthonormalise(rows: &mut [f64], d: usize) {
     }
 }
 
+/// Whether a redraw period is in range.
+pub(crate) fn check_redraw(steps: u64) -> Result<(), Error> {
+    if steps == 0 {
+        return Err(Error::option("redraw = 0: there must be 1 or more steps between two draws".into()));
+    }
+    Ok(())
+}
+
 /// An explicit projection, k x d or C x k x d, as C x k x d.
 ///
 /// # Errors

@@ -14,7 +14,7 @@ use autograd::Tensor;
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
-use crate::projection::{self, Projections};
+use crate::projection::{self, Projections, check_redraw};
 use crate::regulariser::{LayerWeight, Regulariser, Step};
 
 /// The mean over projections of the energy of the projected neurons, for a given P of shape k x d or C x k x d.
@@ -47,11 +47,7 @@ impl RandomProjection {
     pub fn new(energy: Energy, projections: Projections, redraw: u64) -> Result<RandomProjection, Error> {
         energy.check()?;
         projections.check()?;
-        if redraw == 0 {
-            return Err(Error::option(
-                "redraw = 0: projections are drawn again every 1 or more steps".into(),
-            ));
-        }
+        check_redraw(redraw)?;
         Ok(RandomProjection { energy, projections, redraw, drawn: HashMap::new() })
     }
 
