@@ -33,6 +33,7 @@ mod kinds;
 mod node;
 mod ops;
 mod pass;
+mod profile;
 mod real;
 mod shape;
 mod tensor;
@@ -57,5 +58,6 @@ pub use ops::{
     matmul_with, pool2d_shape,
 };
 pub use pass::{Grads, Recorded};
+pub use profile::{Profile, ProfileRow, profile};
 pub use shape::{Axes, Shape, ShapeError, keep};
 pub use tensor::Tensor;
