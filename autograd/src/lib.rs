@@ -49,6 +49,7 @@ pub use kernels::conv::{
 pub use kernels::energy::PairEnergy;
 pub use kernels::optim;
 pub use kernels::par::{set_threads, threads};
+pub use kernels::peak as machine;
 pub use kernels::random::{self, Key};
 pub use kernels::{MAX_RANK, Real};
 pub use kinds::elementwise::{Binary, Unary};

@@ -81,6 +81,9 @@ pub fn profile<R>(f: impl FnOnce() -> R) -> (R, Profile) {
     let recording = RECORDING.with(|r| r.borrow_mut().take()).expect("begun above");
     drop(restore);
     let mut rows: Vec<ProfileRow> = recording.rows.into_values().collect();
+    let free = |op| rows.iter().any(|row| row.op == op && !row.backward && row.bytes == 0);
+    let free: Vec<bool> = rows.iter().map(|row| free(row.op)).collect();
+    rows.iter_mut().zip(free).filter(|(_, free)| *free).for_each(|(row, _)| row.bytes = 0);
     rows.sort_by_key(|row| (std::cmp::Reverse(row.time), row.op, row.backward));
     let known: Duration = rows.iter().map(|row| row.time).sum();
     rows.push(ProfileRow { op: "-", calls: 1, time: total.saturating_sub(known), ..ProfileRow::default() });
@@ -101,8 +104,13 @@ pub(crate) fn forward<'a>(
     inputs: impl IntoIterator<Item = &'a Tensor>,
     flops: u64,
 ) {
-    let inputs: u64 = inputs.into_iter().map(|x| bytes(x.shape(), x.dtype())).sum();
-    note(op, false, inputs + bytes(value.shape(), value.dtype()), flops);
+    // The same numbers under another shape are not moved.
+    let (mut moved, mut free) = (bytes(value.shape(), value.dtype()), false);
+    for x in inputs {
+        moved += bytes(x.shape(), x.dtype());
+        free |= x.shares_data(value);
+    }
+    note(op, false, if free { 0 } else { moved }, flops);
 }
 
 /// Runs the rule of `node` for the gradient `g` of its result, and notes it.
@@ -194,6 +202,11 @@ mod tests {
         assert_eq!((find("exp", false), find("exp", true).map(|r| r.calls)), (None, Some(1)));
         let product = find("mul", false).unwrap();
         assert_eq!((product.bytes, product.flops), (3 * 3 * 8, 3));
+        let ((), shaped) = super::profile(|| drop(x.reshape([3, 1]).sum(..).backward()));
+        let moved = |backward| {
+            shaped.rows.iter().find(|r| r.op == "reshape" && r.backward == backward).unwrap().bytes
+        };
+        assert_eq!([moved(false), moved(true)], [0, 0]);
         let sum: Duration = profile.rows.iter().map(|r| r.time).sum();
         assert_eq!(sum, profile.total);
         assert!(!running());

@@ -174,4 +174,30 @@ fn bench_gives_what_it_promises() {
         assert!(column(&json, "gflops")[0] > 0.0);
     }
     assert!(succeeds(here.path(), step).out.contains("images_per_s"));
+
+    let profiled = succeeds(here.path(), &format!("{step} --profile --json")).out;
+    let rows: Value = serde_json::from_str(&profiled).unwrap();
+    let rows = rows["profile"].as_array().unwrap();
+    let of =
+        |op: &str, backward: bool| rows.iter().find(|r| r["op"] == op && r["backward"] == backward).unwrap();
+    assert_eq!(
+        (of("conv2d", false)["calls"].as_u64(), of("conv2d", true)["calls"].as_u64()),
+        (Some(2), Some(2))
+    );
+    assert!(of("matmul", true)["flops"].as_u64() > of("matmul", false)["flops"].as_u64());
+
+    let peak = succeeds(here.path(), "bench peak --threads 1 --json").out;
+    for key in ["gflops_f32", "gflops_f64", "gb_s"] {
+        assert!(column(&peak, key)[0] > 0.0, "{peak}");
+    }
+
+    // The second result is the first, but for one time.
+    let before = r#"{"op": "a", "threads": 2, "ms": 4.0}
+{"op": "b", "threads": 2, "ms": 1.0}"#;
+    std::fs::write(here.path().join("before.jsonl"), before).unwrap();
+    std::fs::write(here.path().join("after.jsonl"), before.replace("4.0", "3.0")).unwrap();
+    let diff = succeeds(here.path(), "bench diff before.jsonl after.jsonl --json").out;
+    assert_eq!(column(&diff, "ratio"), [0.75, 1.0]);
+    let error = refuses(here.path(), "bench diff before.jsonl nowhere.jsonl");
+    assert!(error.contains("nowhere.jsonl: cannot be read"), "{error}");
 }

@@ -33,7 +33,7 @@ pub fn flops<T: Element>(repeat: usize) -> f64 {
     .map_or(0.0, |seconds| work / seconds)
 }
 
-/// Bytes a second that all threads together move between memory and registers in a[i] = b[i] + 3 c[i] (the triad of
+/// Bytes a second that all threads together move between memory and registers in `a[i] = b[i] + 3 c[i]` (the triad of
 /// McCalpin's STREAM): two arrays are read, one is written. The best of `repeat` tries.
 pub fn bandwidth(repeat: usize) -> f64 {
     let n = BYTES / size_of::<f32>();

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use autograd::{Key, Tensor};
+use autograd::{DType, Key, Tensor};
 use clap::{Args, Subcommand};
 use nn::{Rule, Trainer};
 use serde::Serialize;
@@ -14,20 +14,31 @@ use crate::output::{self, Table};
 use crate::penalty::Penalty;
 use crate::statistics::median;
 use crate::{setup, system};
+use peak::Peak;
 
+mod diff;
+mod growth;
 mod networks;
 mod ops;
+mod peak;
+mod profile;
 
 /// Time training steps and single operations
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   comhe bench step --model cnn9 --batch-size 128 --json
   comhe bench step --model lenet --reg rp --threads 1
+  comhe bench step --model cnn9 --profile        where the time of a step goes, by operation
   comhe bench ops --threads 2
-  comhe bench networks
+  comhe bench networks --json > before.jsonl
+  comhe bench diff before.jsonl after.jsonl      what became faster, what slower
+  comhe bench growth                             how cost grows: neurons, dimensions, batch, width, threads
+  comhe bench peak
 
-Convolutions count as sums of products: where Winograd's algorithm does with fewer, GFLOP/s can
-exceed what the machine has.")]
+Shares of the peak are of what this machine was measured to do at most, just then: multiply-adds in
+registers, and a[i] = b[i] + 3 c[i] in memory. Convolutions count as sums of products: where
+Winograd's algorithm does with fewer, GFLOP/s can exceed the peak. Bytes count every input and
+output once.")]
 pub struct Bench {
     #[command(subcommand)]
     what: What,
@@ -38,6 +49,9 @@ enum What {
     Step(StepBench),
     Ops(ops::OpsBench),
     Networks(networks::NetworksBench),
+    Growth(growth::GrowthBench),
+    Peak(peak::PeakBench),
+    Diff(diff::Diff),
 }
 
 /// A training step on fixed random images: forward, cross-entropy, backward, SGD with momentum and weight decay
@@ -61,6 +75,9 @@ struct StepBench {
     /// Algorithm of 3x3 convolutions
     #[arg(long, value_enum, default_value_t)]
     conv: crate::config::Conv,
+    /// A table of one more step, by operation
+    #[arg(long)]
+    profile: bool,
     #[command(flatten)]
     timing: Timing,
 }
@@ -89,6 +106,9 @@ impl Bench {
             What::Step(bench) => bench.run(),
             What::Ops(bench) => bench.run(),
             What::Networks(bench) => bench.run(),
+            What::Growth(bench) => bench.run(),
+            What::Peak(bench) => bench.run(),
+            What::Diff(diff) => diff.run(),
         }
     }
 }
@@ -165,7 +185,10 @@ impl StepBench {
         let step_ms = median(&times);
         // The reverse pass has two products for each one of the forward pass.
         let gflops = 3.0 * forward as f64 * self.batch_size as f64 / (step_ms * 1e6);
-        let result = json!({
+        let memory = system::peak_memory();
+        let profile = self.profile.then(|| autograd::profile(|| trainer.step(&batch)).1);
+        let peak = Peak::measured();
+        let mut result = json!({
             "model": self.model,
             "width": width,
             "batch_size": self.batch_size,
@@ -176,21 +199,31 @@ impl StepBench {
             "step_ms_min": times[0],
             "images_per_s": self.batch_size as f64 / step_ms * 1e3,
             "gflops": gflops,
-            "peak_rss_mb": system::peak_memory(),
+            "of_peak": gflops / peak.gflops(dtype),
+            "peak_gflops": peak.gflops(dtype),
+            "peak_gb_s": peak.gb_s,
+            "peak_rss_mb": memory,
             "cpu": system::cpu(),
         });
+        if let Some(profile) = &profile {
+            result["profile"] = json!(profile::rows(profile));
+        }
         if self.timing.json {
             return output::json(&result);
         }
         let mut table = Table::new(["what", "value"]);
-        for (key, value) in result.as_object().into_iter().flatten() {
+        let values = result.as_object().into_iter().flatten().filter(|(key, _)| *key != "profile");
+        for (key, value) in values {
             let text = match value.as_f64() {
+                Some(number) if !value.is_u64() && number < 10.0 => format!("{number:.3}"),
                 Some(number) if !value.is_u64() => format!("{number:.1}"),
                 _ => value.as_str().map_or_else(|| value.to_string(), String::from),
             };
             table.row([key.clone(), text]);
         }
-        output::line(&table.text())
+        output::line(&table.text())?;
+        profile
+            .map_or(Ok(()), |profile| output::line(&format!("\n{}", profile::table(&profile, &peak, dtype))))
     }
 }
 
@@ -202,31 +235,58 @@ struct Row {
     ms_min: f64,
     /// Floating-point operations in 10^9 a second, where they are what takes the time.
     gflops: Option<f64>,
+    /// Bytes of inputs and outputs in 10^9 a second, where moving them is what takes the time.
+    gb_s: Option<f64>,
+    /// The share of what this machine does at most.
+    of_peak: Option<f64>,
     threads: usize,
+}
+
+/// What takes an operation's time.
+#[derive(Clone, Copy)]
+enum Work {
+    /// So many floating-point operations of a type.
+    Flops(f64, DType),
+    /// Moving so many bytes.
+    Bytes(f64),
+    /// Something else.
+    Other,
 }
 
 /// Times operations and shows them: a table at the end, or an object a line at once.
 struct Rows<'a> {
     timing: &'a Timing,
+    peak: Peak,
     rows: Vec<Row>,
 }
 
 impl<'a> Rows<'a> {
-    /// Puts the number of threads in force.
+    /// Puts the number of threads in force, and measures what the machine does with it.
     fn new(timing: &'a Timing, batch_size: usize) -> Result<Rows<'a>, Failure> {
         timing.check(batch_size)?;
         let config = Config { threads: timing.threads, ..Config::default() };
         config.check()?;
         setup::apply(&config);
-        Ok(Rows { timing, rows: Vec::new() })
+        Ok(Rows { timing, peak: Peak::measured(), rows: Vec::new() })
     }
 
-    /// Times an operation of a name and a number of floating-point operations.
-    fn time(&mut self, op: impl Into<String>, flops: f64, f: impl FnMut()) -> Result<(), Failure> {
+    /// Times an operation.
+    fn time(&mut self, op: impl Into<String>, work: Work, f: impl FnMut()) -> Result<(), Failure> {
         let times = self.timing.measure(f);
         let ms = median(&times);
-        let gflops = (flops > 0.0).then(|| flops / (ms * 1e6));
-        let row = Row { op: op.into(), ms, ms_min: times[0], gflops, threads: autograd::threads() };
+        let (gflops, gb_s, of_peak) = match work {
+            Work::Flops(flops, dtype) => {
+                let rate = flops / (ms * 1e6);
+                (Some(rate), None, Some(rate / self.peak.gflops(dtype)))
+            }
+            Work::Bytes(bytes) => {
+                let rate = bytes / (ms * 1e6);
+                (None, Some(rate), Some(rate / self.peak.gb_s))
+            }
+            Work::Other => (None, None, None),
+        };
+        let threads = autograd::threads();
+        let row = Row { op: op.into(), ms, ms_min: times[0], gflops, gb_s, of_peak, threads };
         if self.timing.json {
             output::json(&row)?;
         }
@@ -238,11 +298,19 @@ impl<'a> Rows<'a> {
         if self.timing.json {
             return Ok(());
         }
-        let mut table = Table::new(["operation", "ms", "ms (min)", "GFLOP/s"]);
+        let mut table = Table::new(["operation", "ms", "ms (min)", "GFLOP/s", "GB/s", "% of peak"]);
         for row in self.rows {
-            let gflops = row.gflops.map_or(String::new(), |v| format!("{v:.0}"));
-            table.row([row.op, format!("{:.3}", row.ms), format!("{:.3}", row.ms_min), gflops]);
+            let number = |v: Option<f64>, digits: usize| v.map_or(String::new(), |v| format!("{v:.digits$}"));
+            table.row([
+                row.op,
+                format!("{:.3}", row.ms),
+                format!("{:.3}", row.ms_min),
+                number(row.gflops, 0),
+                number(row.gb_s, 1),
+                number(row.of_peak.map(|share| 100.0 * share), 0),
+            ]);
         }
-        output::line(&table.text())
+        output::line(&table.text())?;
+        output::line(&format!("\npeak: {}", self.peak))
     }
 }

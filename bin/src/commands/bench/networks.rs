@@ -6,7 +6,7 @@ use autograd::{ConvAlgorithm, DType, Key, Tensor, set_conv_algorithm};
 use clap::Args;
 use nn::{Context, Model, Module, Optimizer, Rule, Trainer};
 
-use super::{Rows, Timing};
+use super::{Rows, Timing, Work};
 use crate::failure::Failure;
 
 /// Steps of CNN-9, ResNet-32 and LeNet, inference, a gradient penalty
@@ -57,7 +57,7 @@ fn step(rows: &mut Rows<'_>, name: &str, size: usize, dtype: DType, how: &str) -
     let optimizer = Optimizer::new(Rule::sgd(0.9)).weight_decay(5e-4);
     let mut trainer = Trainer::new(model, optimizer, 0.01, Key::new(0));
     let mut failed = None;
-    rows.time(format!("{name} step, batch {size}, {dtype}{how}"), flops, || {
+    rows.time(format!("{name} step, batch {size}, {dtype}{how}"), Work::Flops(flops, dtype), || {
         if failed.is_none() {
             failed = trainer.step(&batch).err();
         }
@@ -70,7 +70,7 @@ fn inference(rows: &mut Rows<'_>, size: usize) -> Result<(), Failure> {
     let (model, batch) = network("cnn9", size, DType::F32)?;
     let flops = model.summary().flops() as f64 * size as f64;
     let mut model = model.detached();
-    rows.time(format!("cnn9 inference, batch {size}"), flops, || {
+    rows.time(format!("cnn9 inference, batch {size}"), Work::Flops(flops, DType::F32), || {
         drop(black_box(model.forward(&batch.images, &mut Context::eval())));
     })
 }
@@ -79,7 +79,7 @@ fn inference(rows: &mut Rows<'_>, size: usize) -> Result<(), Failure> {
 fn penalty(rows: &mut Rows<'_>, size: usize) -> Result<(), Failure> {
     let (mut model, batch) = network("cnn9", size, DType::F32)?;
     let images = batch.images.requires_grad();
-    rows.time(format!("cnn9 gradient penalty, batch {size}"), 0.0, || {
+    rows.time(format!("cnn9 gradient penalty, batch {size}"), Work::Other, || {
         let logits = model.forward(&images, &mut Context::train(Key::new(0)));
         let loss = nn::cross_entropy(&logits, &batch.labels, 0.0);
         let g = loss.recorded().grad(&[&images]).remove(0);

@@ -6,7 +6,7 @@ use autograd::{ConvOptions, DType, Key, Tensor, set_threads};
 use clap::Args;
 use nn::{Activation, BatchNorm, Context, MaxPool2d, Module};
 
-use super::{Rows, Timing};
+use super::{Rows, Timing, Work};
 use crate::failure::Failure;
 
 /// Matrix products, convolutions, batch norm, pooling, and a chain of tiny operations
@@ -50,14 +50,14 @@ impl OpsBench {
             let w = normal([to, from, 3, 3], 2);
             let g = normal([n, to, size, size], 3);
             let options = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
-            let flops = 2.0 * (n * size * size * from * to * 9) as f64;
+            let work = Work::Flops(2.0 * (n * size * size * from * to * 9) as f64, DType::F32);
             let name = |what: &str| format!("conv3x3 {from}->{to} @{size} {what}");
-            rows.time(name("forward"), flops, || drop(black_box(x.conv2d(&w, options))))?;
+            rows.time(name("forward"), work, || drop(black_box(x.conv2d(&w, options))))?;
             let (xg, wg) = (x.requires_grad(), w.requires_grad());
             let y = xg.conv2d(&w, options);
-            rows.time(name("input gradient"), flops, || drop(black_box(y.vjp(&g, &[&xg]))))?;
+            rows.time(name("input gradient"), work, || drop(black_box(y.vjp(&g, &[&xg]))))?;
             let y = x.conv2d(&wg, options);
-            rows.time(name("weight gradient"), flops, || drop(black_box(y.vjp(&g, &[&wg]))))?;
+            rows.time(name("weight gradient"), work, || drop(black_box(y.vjp(&g, &[&wg]))))?;
         }
         Ok(())
     }
@@ -84,10 +84,14 @@ impl OpsBench {
         ];
         for (name, mut f) in layers {
             let g = Tensor::normal(f().shape(), DType::F32, Key::new(2));
+            // x and y; backward x, y, their gradients.
+            let bytes = 4.0 * (x.numel() + g.numel()) as f64;
             let size = self.batch_size;
-            rows.time(format!("{name} {size}x64x32x32 forward"), 0.0, || drop(black_box(f())))?;
+            rows.time(format!("{name} {size}x64x32x32 forward"), Work::Bytes(bytes), || {
+                drop(black_box(f()))
+            })?;
             let both = format!("{name} {size}x64x32x32 forward and backward");
-            rows.time(both, 0.0, || drop(black_box(f().vjp(&g, &[&x]))))?;
+            rows.time(both, Work::Bytes(3.0 * bytes), || drop(black_box(f().vjp(&g, &[&x]))))?;
         }
         Ok(())
     }
@@ -111,8 +115,8 @@ fn products(rows: &mut Rows<'_>) -> Result<(), Failure> {
         for [m, k, n] in shapes {
             let a = Tensor::normal([m, k], dtype, Key::new(1));
             let b = Tensor::normal([k, n], dtype, Key::new(2));
-            let flops = 2.0 * (m * k * n) as f64;
-            rows.time(format!("matmul {m}x{k}x{n} {dtype}"), flops, || drop(black_box(a.matmul(&b))))?;
+            let work = Work::Flops(2.0 * (m * k * n) as f64, dtype);
+            rows.time(format!("matmul {m}x{k}x{n} {dtype}"), work, || drop(black_box(a.matmul(&b))))?;
         }
     }
     Ok(())
@@ -124,7 +128,7 @@ fn chain(rows: &mut Rows<'_>) -> Result<(), Failure> {
     let leaf = |v: f64| Tensor::full([8], v, DType::F32).requires_grad();
     let [x, a, b, c] = [0.5, 1.0001, 0.001, 0.0005].map(leaf);
     set_threads(1);
-    rows.time(format!("chain of {OPS} on 8 elements, forward and backward"), 0.0, || {
+    rows.time(format!("chain of {OPS} on 8 elements, forward and backward"), Work::Other, || {
         let mut t = x.clone();
         for _ in 0..OPS / 4 {
             t = (&t * &a + &b).sin() - &c;
