@@ -11,6 +11,22 @@ use safetensors::SafeTensors;
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+/// Runs the tests of the calling executable again, with each instruction set that this machine has but would not use.
+///
+/// # Panics
+/// If one of them fails.
+pub fn again_with_narrower_instruction_sets() {
+    if std::env::var_os("COMHE_SIMD").is_some() {
+        return;
+    }
+    for level in ["avx2", "portable"] {
+        let tests = std::env::current_exe().expect("the path of this executable");
+        let output = std::process::Command::new(tests).env("COMHE_SIMD", level).output().expect("it runs");
+        let out = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && out.contains("test result: ok."), "{level}:\n{out}");
+    }
+}
+
 /// One file of reference numbers.
 pub struct Fixtures(BTreeMap<String, Tensor>);
 

@@ -66,3 +66,8 @@ fn conv1d() {
         });
     }
 }
+
+#[test]
+fn with_narrower_instruction_sets() {
+    tests::again_with_narrower_instruction_sets();
+}

@@ -116,3 +116,8 @@ fn reductions() {
         f.check(case, &[("x", x)], &[], 1e-9, |x| reduce(&x[0]));
     }
 }
+
+#[test]
+fn with_narrower_instruction_sets() {
+    tests::again_with_narrower_instruction_sets();
+}

@@ -86,3 +86,8 @@ fn softmax() {
     each("softmax/", |case| case.check(|x| x.softmax(-1)));
     each("log_softmax/", |case| case.check(|x| x.log_softmax(-1)));
 }
+
+#[test]
+fn with_narrower_instruction_sets() {
+    tests::again_with_narrower_instruction_sets();
+}

@@ -75,3 +75,8 @@ fn group_norm() {
         f.check(case, &affine(&f, case), &[], TOLERANCE, |x| x[0].group_norm(groups, &x[1], &x[2], eps));
     }
 }
+
+#[test]
+fn with_narrower_instruction_sets() {
+    tests::again_with_narrower_instruction_sets();
+}

@@ -40,3 +40,8 @@ fn adaptive_avg_pool2d() {
         f.check(case, &[("x", x)], &[], TOLERANCE, |x| x[0].adaptive_avg_pool2d(parameter(case, 'o')));
     }
 }
+
+#[test]
+fn with_narrower_instruction_sets() {
+    tests::again_with_narrower_instruction_sets();
+}

@@ -102,3 +102,20 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
 /// The level and the number of threads belong to the process: tests that set them or compare bits take turns.
 #[cfg(test)]
 pub(crate) static SETTINGS: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
+#[cfg(test)]
+mod tests {
+    /// All tests of this crate, with each instruction set that this machine has but would not use.
+    #[test]
+    fn every_test_passes_with_narrower_instruction_sets() {
+        if std::env::var_os("COMHE_SIMD").is_some() {
+            return;
+        }
+        for level in ["avx2", "portable"] {
+            let tests = std::env::current_exe().unwrap();
+            let output = std::process::Command::new(tests).env("COMHE_SIMD", level).output().unwrap();
+            let out = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && out.contains("test result: ok."), "{level}:\n{out}");
+        }
+    }
+}
