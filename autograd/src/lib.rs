@@ -33,6 +33,7 @@ mod kinds;
 mod node;
 mod ops;
 mod pass;
+mod profile;
 mod real;
 mod shape;
 mod tensor;
@@ -48,6 +49,7 @@ pub use kernels::conv::{
 pub use kernels::energy::PairEnergy;
 pub use kernels::optim;
 pub use kernels::par::{set_threads, threads};
+pub use kernels::peak as machine;
 pub use kernels::random::{self, Key};
 pub use kernels::{MAX_RANK, Real};
 pub use kinds::elementwise::{Binary, Unary};
@@ -57,5 +59,6 @@ pub use ops::{
     matmul_with, pool2d_shape,
 };
 pub use pass::{Grads, Recorded};
+pub use profile::{Profile, ProfileRow, profile};
 pub use shape::{Axes, Shape, ShapeError, keep};
 pub use tensor::Tensor;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use crate::debug;
 use crate::pass::Pullback;
+use crate::profile;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -146,7 +147,10 @@ pub(crate) fn record<'a, R: Rule + 'static>(
         match input.node() {
             Some(n) if n.is_tracked() => {
                 let rule = rule(&value);
-                let node = node(Role::Op, &value, Edges::new(inputs), Location::caller(), rule);
+                let node = node(Role::Op, &value, Edges::new(inputs.clone()), Location::caller(), rule);
+                if profile::running() {
+                    profile::forward(name, &value, inputs, node.rule.flops(&node.shape));
+                }
                 if debug::watching() {
                     debug::note(&node);
                 }
@@ -155,6 +159,9 @@ pub(crate) fn record<'a, R: Rule + 'static>(
             Some(n) => cut = cut.or(Some(n)),
             None => {}
         }
+    }
+    if profile::running() {
+        profile::forward(name, &value, inputs, 0);
     }
     // A cut is passed on, so that an error about a missing gradient can name it.
     let cut = cut.cloned();

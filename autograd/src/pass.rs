@@ -9,6 +9,7 @@ use crate::buffer::FastHash;
 use crate::debug;
 use crate::node::{NodeRef, Role};
 use crate::ops::arith::add_into;
+use crate::profile;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -270,7 +271,8 @@ impl Pass {
                 self.cuts.push(edge.site);
             }
         }
-        node.rule.pullback(&mut Pullback { node, g: Some(g), pass: self });
+        let mut pull = |g| node.rule.pullback(&mut Pullback { node, g: Some(g), pass: self });
+        if profile::running() { profile::backward(node, g, pull) } else { pull(g) }
     }
 }
 

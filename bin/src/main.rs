@@ -11,6 +11,14 @@ macro_rules! eprintln {
     }};
 }
 
+/// As the above, without an end of line.
+macro_rules! eprint {
+    ($($text:tt)*) => {{
+        use std::io::Write;
+        let _ = write!(std::io::stderr(), $($text)*);
+    }};
+}
+
 mod commands;
 mod config;
 mod data;

@@ -3,61 +3,63 @@
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
 use nn::StepMetrics;
 
 /// Between two plain lines.
 const PAUSE: Duration = Duration::from_secs(5);
+/// Between two drawings on a terminal.
+const FRAME: Duration = Duration::from_millis(100);
+/// Goes to the line's start and clears it, as every terminal since the VT100 does.
+const CLEAR: &str = "\r\x1b[2K";
 
 /// The progress of a run of known length.
 pub struct Progress {
-    bar: Option<ProgressBar>,
+    terminal: bool,
     total: u64,
     first: u64,
     images: u64,
     start: Instant,
-    said: Instant,
+    said: Option<Instant>,
 }
 
 impl Progress {
     /// A run of `total` steps that goes on from step `first`.
     pub fn new(total: u64, first: u64) -> Progress {
-        let bar = std::io::stderr().is_terminal().then(|| {
-            let style = ProgressStyle::with_template("{bar:24} step {pos}/{len}  {msg}  {eta} left")
-                .expect("the template is right");
-            ProgressBar::new(total).with_position(first).with_style(style)
-        });
+        let terminal = std::io::stderr().is_terminal();
         let now = Instant::now();
-        Progress { bar, total, first, images: 0, start: now, said: now }
+        // A run that is over at once needs no plain line.
+        let said = (!terminal).then_some(now);
+        Progress { terminal, total, first, images: 0, start: now, said }
     }
 
     /// A step on `images` images is done.
     pub fn step(&mut self, m: &StepMetrics, images: usize) {
         self.images += images as u64;
-        let rate = self.images_per_second();
-        let text = format!("loss {:.4}  acc {:.3}  {rate:.0} images/s", m.loss, m.accuracy);
+        let pause = if self.terminal { FRAME } else { PAUSE };
+        if self.said.is_some_and(|said| said.elapsed() < pause) {
+            return;
+        }
+        self.said = Some(Instant::now());
         let done = m.step + 1;
-        match &self.bar {
-            Some(bar) => {
-                bar.set_position(done);
-                bar.set_message(text);
-            }
-            None if self.said.elapsed() >= PAUSE => {
-                self.said = Instant::now();
-                let each = self.start.elapsed().as_secs_f64() / (done - self.first) as f64;
-                let left = each * (self.total - done) as f64;
-                eprintln!("step {done}/{}  {text}  {left:.0} s left", self.total);
-            }
-            None => {}
+        let each = self.start.elapsed().as_secs_f64() / (done - self.first) as f64;
+        let line = format!(
+            "step {done}/{}  loss {:.4}  acc {:.3}  {:.0} images/s  {} left",
+            self.total,
+            m.loss,
+            m.accuracy,
+            self.images_per_second(),
+            duration(each * (self.total - done) as f64),
+        );
+        if self.terminal {
+            eprint!("{CLEAR}{} {line}", bar(done, self.total));
+        } else {
+            eprintln!("{line}");
         }
     }
 
     /// A line that stays.
     pub fn say(&self, text: &str) {
-        match &self.bar {
-            Some(bar) => bar.suspend(|| eprintln!("{text}")),
-            None => eprintln!("{text}"),
-        }
+        eprintln!("{}{text}", if self.terminal { CLEAR } else { "" });
     }
 
     /// Since the start of this session.
@@ -68,8 +70,38 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
+        if self.terminal {
+            eprint!("{CLEAR}");
         }
+    }
+}
+
+/// A bar that leaves room for the line in 80 columns.
+fn bar(done: u64, total: u64) -> String {
+    const WIDTH: u64 = 10;
+    let full = (WIDTH * done / total.max(1)).min(WIDTH) as usize;
+    "\u{2588}".repeat(full) + &"\u{2591}".repeat(WIDTH as usize - full)
+}
+
+/// Whole seconds, with minutes and hours where there are any.
+fn duration(seconds: f64) -> String {
+    let s = seconds.round() as u64;
+    match (s / 3600, s / 60 % 60, s % 60) {
+        (0, 0, s) => format!("{s} s"),
+        (0, m, s) => format!("{m}:{s:02}"),
+        (h, m, s) => format!("{h}:{m:02}:{s:02}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bars_fill_and_times_read() {
+        assert_eq!(bar(0, 7).chars().filter(|&c| c == '\u{2588}').count(), 0);
+        assert_eq!(bar(7, 7), "\u{2588}".repeat(10));
+        assert_eq!((bar(0, 0).chars().count(), bar(9, 7).chars().count()), (10, 10));
+        assert_eq!([0.4, 59.6, 3600.0, 86399.0].map(duration), ["0 s", "1:00", "1:00:00", "23:59:59"]);
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use comhe::LayerReport;
 use nn::{Archive, Evaluation, StepMetrics, write_atomic};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::config::Config;
@@ -63,12 +63,12 @@ struct TestLine {
 }
 
 /// The state of a layer.
-#[derive(Serialize)]
+#[derive(Serialize, Deserialize)]
 pub struct LayerLine {
     name: String,
     n: usize,
     d: usize,
-    regulariser: Option<&'static str>,
+    regulariser: Option<String>,
     weight: f64,
     penalty: Option<f64>,
     full: f64,
@@ -79,6 +79,7 @@ pub struct LayerLine {
 impl From<LayerReport> for LayerLine {
     fn from(r: LayerReport) -> LayerLine {
         let LayerReport { name, n, d, regulariser, weight, penalty, full, half_space, smallest_angle } = r;
+        let regulariser = regulariser.map(str::to_string);
         LayerLine { name, n, d, regulariser, weight, penalty, full, half_space, smallest_angle }
     }
 }

@@ -3,6 +3,8 @@
 mod common;
 use common::{column, refuses, succeeds};
 
+use std::path::Path;
+
 use serde_json::Value;
 
 fn values(text: &str) -> Vec<Value> {
@@ -70,6 +72,55 @@ fn a_comparison_is_paired_and_says_what_it_compared() {
     assert!(refuses(here.path(), "compare --energy-every 3").contains("--eval-every"));
 }
 
+/// The runs of a comparison, without what the clock said.
+fn runs(folder: &Path, key: &str) -> Vec<Value> {
+    let text = std::fs::read_to_string(folder.join("compare.json")).unwrap();
+    let mut result: Value = serde_json::from_str(&text).unwrap();
+    let runs = result[key].as_array_mut().unwrap();
+    runs.iter_mut().for_each(|run| drop(run.as_object_mut().unwrap().remove("step_ms")));
+    runs.clone()
+}
+
+#[test]
+fn a_comparison_chooses_weights_on_held_out_examples_and_goes_on() {
+    let here = tempfile::tempdir().unwrap();
+    let cmp = here.path().join("cmp");
+    let tiny = "compare --dataset digits --model mlp --train-size 200 --batch-size 50 --epochs 4 --regs none,so --seeds 2";
+    let whole = succeeds(here.path(), &format!("{tiny} --tune 0.01,1,0.1 --out cmp"));
+    let (tuning, last) = (runs(&cmp, "tuning"), runs(&cmp, "runs"));
+    assert_eq!((tuning.len(), last.len()), (6, 4));
+    // The factor of the best mean, both weights times it, on other seeds than those of the result.
+    let mean = |factor: f64| -> f64 {
+        let of = tuning.iter().filter(|run| run["factor"] == factor);
+        of.map(|run| run["test_acc"].as_f64().unwrap()).sum()
+    };
+    let best = [0.01, 1.0, 0.1].into_iter().reduce(|a, b| if mean(b) > mean(a) { b } else { a }).unwrap();
+    assert_ne!(mean(1.0), mean(best), "a factor of 1 is too much");
+    for run in last.iter().filter(|run| run["reg"] == "so") {
+        assert_eq!((&run["factor"], &run["layers"][0]["weight"]), (&best.into(), &best.into()));
+    }
+    let seeds =
+        |runs: &[Value]| -> Vec<u64> { runs.iter().map(|run| run["seed"].as_u64().unwrap()).collect() };
+    assert_eq!((seeds(&tuning), seeds(&last)), (vec![2, 2, 2, 3, 3, 3], vec![0, 0, 1, 1]));
+    assert!(whole.out.contains("validation %") && whole.out.contains("20 % of the training examples"));
+
+    // Killed in the middle of a line, it goes on to the same numbers.
+    let log = std::fs::read_to_string(cmp.join("runs.jsonl")).unwrap();
+    let cut: usize = log.lines().take(4).map(|line| line.len() + 1).sum();
+    std::fs::write(cmp.join("runs.jsonl"), &log[..cut + 100]).unwrap();
+    std::fs::remove_file(cmp.join("compare.json")).unwrap();
+    let ran = succeeds(here.path(), "compare --resume cmp --threads 1");
+    assert_eq!(ran.err.matches("accuracy").count(), 6, "only what was missing: {}", ran.err);
+    assert_eq!((runs(&cmp, "tuning"), runs(&cmp, "runs")), (tuning, last));
+
+    let refused = |flags: &str| refuses(here.path(), flags);
+    assert!(refused("compare --resume cmp --lr 1").contains("--lr cannot change"));
+    assert!(refused("compare --resume elsewhere").contains("is no comparison"));
+    assert!(refused(&format!("{tiny} --out cmp")).contains("--resume"));
+    assert!(refused(&format!("{tiny} --tune 1,-1")).contains("the factor -1"));
+    assert!(refused(&format!("{tiny} --tune 1 --validation 1")).contains("both parts need some"));
+}
+
 #[test]
 fn every_peer_can_be_compared_and_trained() {
     let here = tempfile::tempdir().unwrap();
@@ -123,4 +174,30 @@ fn bench_gives_what_it_promises() {
         assert!(column(&json, "gflops")[0] > 0.0);
     }
     assert!(succeeds(here.path(), step).out.contains("images_per_s"));
+
+    let profiled = succeeds(here.path(), &format!("{step} --profile --json")).out;
+    let rows: Value = serde_json::from_str(&profiled).unwrap();
+    let rows = rows["profile"].as_array().unwrap();
+    let of =
+        |op: &str, backward: bool| rows.iter().find(|r| r["op"] == op && r["backward"] == backward).unwrap();
+    assert_eq!(
+        (of("conv2d", false)["calls"].as_u64(), of("conv2d", true)["calls"].as_u64()),
+        (Some(2), Some(2))
+    );
+    assert!(of("matmul", true)["flops"].as_u64() > of("matmul", false)["flops"].as_u64());
+
+    let peak = succeeds(here.path(), "bench peak --threads 1 --json").out;
+    for key in ["gflops_f32", "gflops_f64", "gb_s"] {
+        assert!(column(&peak, key)[0] > 0.0, "{peak}");
+    }
+
+    // The second result is the first, but for one time.
+    let before = r#"{"op": "a", "threads": 2, "ms": 4.0}
+{"op": "b", "threads": 2, "ms": 1.0}"#;
+    std::fs::write(here.path().join("before.jsonl"), before).unwrap();
+    std::fs::write(here.path().join("after.jsonl"), before.replace("4.0", "3.0")).unwrap();
+    let diff = succeeds(here.path(), "bench diff before.jsonl after.jsonl --json").out;
+    assert_eq!(column(&diff, "ratio"), [0.75, 1.0]);
+    let error = refuses(here.path(), "bench diff before.jsonl nowhere.jsonl");
+    assert!(error.contains("nowhere.jsonl: cannot be read"), "{error}");
 }

@@ -105,6 +105,29 @@ fn unknown(name: &str) -> Error {
     Error::usage(format_args!("unknown data set {name:?}{hint} (known: {})", NAMES.join(", ")))
 }
 
+impl Dataset {
+    /// Sets aside `share` of the training examples for validation, each class in proportion, as they are: with the
+    /// noise of their labels, if there is any.
+    ///
+    /// # Errors
+    /// If one of the two parts would be empty.
+    pub fn hold_out(&self, share: f64, seed: u64) -> Result<Dataset, Error> {
+        let n = self.train.len();
+        let count = (share * n as f64).round() as usize;
+        if !(0.0..1.0).contains(&share) || count == 0 || count == n {
+            return Err(Error::usage(format_args!(
+                "a validation share of {share} is {count} of the {n} training examples; both parts need some"
+            )));
+        }
+        let (held, rest) = split(&self.train.labels, count, Key::new(seed).stream("validation"));
+        let mut data = self.clone();
+        data.validation = Some(Arc::new(self.train.select(&held)));
+        data.train = Arc::new(self.train.select(&rest));
+        data.notes.push(format!("validation: {count} of the {n} training examples, stratified, seed {seed}"));
+        Ok(data)
+    }
+}
+
 impl Options {
     fn check(&self) -> Result<(), Error> {
         let Options { validation, label_noise, image_size, train_size, .. } = *self;
@@ -128,21 +151,7 @@ impl Options {
     fn apply(&self, mut data: Dataset) -> Result<Dataset, Error> {
         let key = Key::new(self.seed);
         if self.validation > 0.0 {
-            let n = data.train.len();
-            let count = (self.validation * n as f64).round() as usize;
-            if count == 0 || count == n {
-                return Err(Error::usage(format_args!(
-                    "a validation share of {} is {count} of the {n} training examples; both parts need some",
-                    self.validation
-                )));
-            }
-            let (held, rest) = split(&data.train.labels, count, key.stream("validation"));
-            data.validation = Some(Arc::new(data.train.select(&held)));
-            data.train = Arc::new(data.train.select(&rest));
-            data.notes.push(format!(
-                "validation: {count} of the {n} training examples, stratified, seed {}",
-                self.seed
-            ));
+            data = data.hold_out(self.validation, self.seed)?;
         }
         if let Some(size) = self.train_size {
             let n = data.train.len();

@@ -1,15 +1,12 @@
 //! NumPy's .npy arrays of plain numbers, either byte order, C or Fortran order.
+//!
+//! The format: numpy.org/doc/stable/reference/generated/numpy.lib.format.html.
 
 use std::path::{Path, PathBuf};
-
-use npyz::{DType, Deserialize, NpyFile, Order, TypeChar};
 
 use crate::error::Error;
 use crate::files;
 use crate::zip::Archive;
-
-/// Far more than the header of an array of plain numbers takes.
-const LONGEST_HEADER: usize = 4096;
 
 /// An array, row-major.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +24,7 @@ pub enum Values {
     U8(Vec<u8>),
     /// Any other integer type.
     I64(Vec<i64>),
-    /// float32.
+    /// float32, or float16 widened.
     F32(Vec<f32>),
     /// float64.
     F64(Vec<f64>),
@@ -52,56 +49,54 @@ pub fn read_archive(path: &Path) -> Result<Vec<(String, Array)>, Error> {
 
 /// Reads .npy bytes; `place` is for messages.
 pub fn decode(bytes: &[u8], place: &Path) -> Result<Array, Error> {
-    check_header(bytes, place)?;
-    let broken = |e: std::io::Error| Error::unusable(place, format_args!("not a usable .npy header: {e}"));
-    let mut data = bytes;
-    let header = npyz::NpyHeader::from_reader(&mut data).map_err(broken)?;
-    let file = NpyFile::with_header(header, data);
-    let unsupported = |found: &str| {
-        let message = format!("element type {found} is not supported; float32, float64 and integers are");
-        Err(Error::unusable(place, message))
+    let (header, data) = split(bytes, place)?;
+    let Header { element, fortran, shape } = header_of(header, place)?;
+    let unsupported = || {
+        let message =
+            format!("element type {element} is not supported; float16, float32, float64 and integers are");
+        Error::unusable(place, message)
     };
-    let DType::Plain(element) = file.dtype() else {
-        return unsupported(&file.dtype().descr());
+    let size = match element.get(1..) {
+        Some("u1" | "i1") => 1,
+        Some("f2" | "u2" | "i2") => 2,
+        Some("f4" | "u4" | "i4") => 4,
+        Some("f8" | "i8") => 8,
+        _ => return Err(unsupported()),
     };
-    let size = element.num_bytes().unwrap_or(0) as u128;
-    let expected = file.shape().iter().map(|&d| u128::from(d)).product::<u128>() * size;
+    let expected = shape.iter().fold(size as u128, |n, &d| n.saturating_mul(d as u128));
     if data.len() as u128 != expected {
         return Err(Error::unusable(
             place,
             format_args!(
-                "{} bytes of data, but shape {:?} of {element} takes {expected}{}",
+                "{} bytes of data, but shape {shape:?} of {element} takes {expected}{}",
                 data.len(),
-                file.shape(),
                 if (data.len() as u128) < expected { " (truncated?)" } else { "" }
             ),
         ));
     }
-    let shape: Vec<usize> = file.shape().iter().map(|&d| d as usize).collect();
-    let values = match (element.type_char(), element.size_field()) {
-        (TypeChar::Float, 4) => Values::F32(elements(file, place)?),
-        (TypeChar::Float, 8) => Values::F64(elements(file, place)?),
-        (TypeChar::Uint, 1) => Values::U8(elements(file, place)?),
-        (TypeChar::Uint, 2) => Values::I64(widen(elements::<u16>(file, place)?)),
-        (TypeChar::Uint, 4) => Values::I64(widen(elements::<u32>(file, place)?)),
-        (TypeChar::Int, 1) => Values::I64(widen(elements::<i8>(file, place)?)),
-        (TypeChar::Int, 2) => Values::I64(widen(elements::<i16>(file, place)?)),
-        (TypeChar::Int, 4) => Values::I64(widen(elements::<i32>(file, place)?)),
-        (TypeChar::Int, 8) => Values::I64(elements(file, place)?),
-        _ => return unsupported(&element.to_string()),
+    let stored = Stored { data, big: element.starts_with('>'), fortran, shape: &shape };
+    let values = match &element[1..] {
+        "f2" => Values::F32(stored.read(half)),
+        "f4" => Values::F32(stored.read(f32::from_le_bytes)),
+        "f8" => Values::F64(stored.read(f64::from_le_bytes)),
+        "u1" => Values::U8(stored.read(u8::from_le_bytes)),
+        "u2" => Values::I64(stored.read(|b| u16::from_le_bytes(b).into())),
+        "u4" => Values::I64(stored.read(|b| u32::from_le_bytes(b).into())),
+        "i1" => Values::I64(stored.read(|b| i8::from_le_bytes(b).into())),
+        "i2" => Values::I64(stored.read(|b| i16::from_le_bytes(b).into())),
+        "i4" => Values::I64(stored.read(|b| i32::from_le_bytes(b).into())),
+        "i8" => Values::I64(stored.read(i64::from_le_bytes)),
+        _ => return Err(unsupported()),
     };
     Ok(Array { shape, values })
 }
 
-/// Refuses headers that no array of plain numbers has: they are a dictionary with one tuple, the shape, whose
-/// element count fits 64 bits by far.
-fn check_header(bytes: &[u8], place: &Path) -> Result<(), Error> {
-    let length = match bytes {
-        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => {
-            10 + usize::from(u16::from_le_bytes([*a, *b]))
-        }
+/// The header's text and the elements' bytes.
+fn split<'a>(bytes: &'a [u8], place: &Path) -> Result<(&'a str, &'a [u8]), Error> {
+    let (start, length) = match bytes {
+        [0x93, b'N', b'U', b'M', b'P', b'Y', 1, _, a, b, ..] => (10, u16::from_le_bytes([*a, *b]).into()),
         [0x93, b'N', b'U', b'M', b'P', b'Y', 2 | 3, _, a, b, c, d, ..] => {
-            12 + u32::from_le_bytes([*a, *b, *c, *d]) as usize
+            (12, u32::from_le_bytes([*a, *b, *c, *d]) as usize)
         }
         _ => {
             return Err(Error::unusable(
@@ -110,66 +105,113 @@ fn check_header(bytes: &[u8], place: &Path) -> Result<(), Error> {
             ));
         }
     };
-    if length > LONGEST_HEADER {
-        return Err(Error::unusable(
-            place,
-            format_args!("a header of {length} bytes is not of a plain array"),
-        ));
-    }
-    let Some(header) = bytes.get(10..length) else {
-        return Err(Error::unusable(place, format_args!("truncated: the header ends at byte {length}")));
+    let Some((header, data)) = bytes[start..].split_at_checked(length) else {
+        let end = start + length;
+        return Err(Error::unusable(place, format_args!("truncated: the header ends at byte {end}")));
     };
-    let count = |c: u8| header.iter().filter(|&&b| b == c).count();
-    if count(b'(') > 1 || count(b'[') > 0 || count(b'{') > 1 {
-        return Err(Error::unusable(
-            place,
-            "has a structured element type; float32, float64 and integers are read",
-        ));
-    }
-    let shape = header.split(|&b| b == b'(').nth(1).unwrap_or(&[]);
-    let shape = shape.split(|&b| b == b')').next().unwrap_or(&[]);
-    let digits = shape.iter().filter(|b| b.is_ascii_digit()).count();
-    if digits > 18 || shape.iter().any(|b| !b"0123456789, ".contains(b)) {
-        return Err(Error::unusable(
-            place,
-            format_args!(
-                "the shape ({}) is not a tuple of sizes that fit memory",
-                String::from_utf8_lossy(shape)
-            ),
-        ));
-    }
-    Ok(())
+    let header = std::str::from_utf8(header).map_err(|_| no_header(place, "it is not text"))?;
+    Ok((header, data))
 }
 
-/// All elements, row-major.
-fn elements<T: Deserialize + Copy>(file: NpyFile<&[u8]>, place: &Path) -> Result<Vec<T>, Error> {
-    let (order, shape) = (file.order(), file.shape().to_vec());
-    let stored: Vec<T> = file.into_vec().map_err(|e| Error::io(place, "decode", &e))?;
-    if order == Order::C || shape.len() < 2 {
-        return Ok(stored);
-    }
-    // In Fortran order the first axis moves fastest.
-    let strides: Vec<usize> = shape
-        .iter()
-        .scan(1, |stride, &d| {
-            let this = *stride;
-            *stride *= d as usize;
-            Some(this)
-        })
-        .collect();
-    let at = |mut i: usize| {
-        let mut position = 0;
-        for (&d, stride) in shape.iter().zip(&strides).rev() {
-            position += i % d as usize * stride;
-            i /= d as usize;
+/// What a header says.
+struct Header<'a> {
+    /// Byte order, kind and size, as in "<f4".
+    element: &'a str,
+    /// Whether the first axis moves fastest.
+    fortran: bool,
+    shape: Vec<usize>,
+}
+
+/// Reads a header, which is a Python dictionary of three entries in any order.
+fn header_of<'a>(text: &'a str, place: &Path) -> Result<Header<'a>, Error> {
+    let entry = |key: &str| -> Result<&'a str, Error> {
+        let quoted = [format!("'{key}'"), format!("\"{key}\"")];
+        let after = quoted.iter().find_map(|key| text.split_once(key.as_str()));
+        let value = after.and_then(|(_, rest)| rest.trim_start().strip_prefix(':'));
+        value.map(str::trim_start).ok_or_else(|| no_header(place, format_args!("it has no {key}")))
+    };
+    let element = entry("descr")?;
+    let element = match element.chars().next() {
+        Some(quote @ ('\'' | '"')) => element[1..].split(quote).next().unwrap_or_default(),
+        _ => {
+            return Err(Error::unusable(
+                place,
+                "has a structured element type; float16, float32, float64 and integers are read",
+            ));
         }
-        position
     };
-    Ok((0..stored.len()).map(|i| stored[at(i)]).collect())
+    let order = entry("fortran_order")?;
+    let fortran = order.starts_with("True");
+    if !fortran && !order.starts_with("False") {
+        return Err(no_header(place, "fortran_order is neither True nor False"));
+    }
+    let tuple = entry("shape")?.strip_prefix('(').and_then(|rest| rest.split_once(')'));
+    let sizes = tuple.map(|(sizes, _)| sizes.trim().trim_end_matches(','));
+    let size = |size: &str| size.trim().parse::<usize>().ok();
+    let shape = match sizes {
+        Some("") => Some(Vec::new()),
+        Some(sizes) => sizes.split(',').map(size).collect(),
+        None => None,
+    };
+    let shape = shape.ok_or_else(|| no_header(place, "the shape is not a tuple of sizes that fit memory"))?;
+    Ok(Header { element, fortran, shape })
 }
 
-fn widen<T: Into<i64>>(values: Vec<T>) -> Vec<i64> {
-    values.into_iter().map(Into::into).collect()
+fn no_header(place: &Path, what: impl std::fmt::Display) -> Error {
+    Error::unusable(place, format_args!("not a usable .npy header: {what}"))
+}
+
+/// Elements as they lie in a file.
+struct Stored<'a> {
+    data: &'a [u8],
+    big: bool,
+    fortran: bool,
+    shape: &'a [usize],
+}
+
+impl Stored<'_> {
+    /// All elements, row-major, each from its bytes in little-endian order.
+    fn read<T: Copy, const N: usize>(&self, from: impl Fn([u8; N]) -> T) -> Vec<T> {
+        let element = |bytes: &[u8; N]| {
+            let mut bytes = *bytes;
+            if self.big {
+                bytes.reverse();
+            }
+            from(bytes)
+        };
+        let stored: Vec<T> = self.data.as_chunks().0.iter().map(element).collect();
+        if !self.fortran || self.shape.len() < 2 || stored.is_empty() {
+            return stored;
+        }
+        // In Fortran order the first axis moves fastest.
+        let mut strides = vec![1; self.shape.len()];
+        for axis in 1..strides.len() {
+            strides[axis] = strides[axis - 1] * self.shape[axis - 1];
+        }
+        let at = |mut i: usize| {
+            let mut position = 0;
+            for (&d, stride) in self.shape.iter().zip(&strides).rev() {
+                position += i % d * stride;
+                i /= d;
+            }
+            position
+        };
+        (0..stored.len()).map(|i| stored[at(i)]).collect()
+    }
+}
+
+/// A number of 16 bits: a sign, 5 bits of exponent, 10 of fraction.
+fn half(bytes: [u8; 2]) -> f32 {
+    let bits = u32::from(u16::from_le_bytes(bytes));
+    let (exponent, fraction) = (bits >> 10 & 31, bits & 1023);
+    let magnitude = match exponent {
+        0 => fraction as f32 * f32::powi(0.5, 24),
+        31 if fraction == 0 => f32::INFINITY,
+        31 => f32::NAN,
+        // The exponent's bias is 15 here and 127 there.
+        _ => f32::from_bits((exponent + 112) << 23 | fraction << 13),
+    };
+    if bits >> 15 == 1 { -magnitude } else { magnitude }
 }
 
 #[cfg(test)]
@@ -205,6 +247,12 @@ pub(crate) mod tests {
         check("<f4", numbers([1.5f32, -2.0].map(f32::to_le_bytes)), Values::F32(vec![1.5, -2.0]));
         check(">f4", numbers([1.5f32, -2.0].map(f32::to_be_bytes)), Values::F32(vec![1.5, -2.0]));
         check("<f8", numbers([1.5f64, -2.0].map(f64::to_le_bytes)), Values::F64(vec![1.5, -2.0]));
+        let halves = numbers([0x3E00u16, 0xC000].map(u16::to_le_bytes));
+        check("<f2", halves, Values::F32(vec![1.5, -2.0]));
+        let halves = numbers([1u16, 0xFBFF].map(u16::to_be_bytes));
+        check(">f2", halves, Values::F32(vec![5.960_464_5e-8, -65504.0]));
+        let halves = numbers([0x7C00u16, 0x8000].map(u16::to_le_bytes));
+        check("<f2", halves, Values::F32(vec![f32::INFINITY, -0.0]));
         check("|u1", vec![3, 255], Values::U8(vec![3, 255]));
         check("|i1", vec![3, 255], Values::I64(vec![3, -1]));
         check(">i2", numbers([3i16, -1].map(i16::to_be_bytes)), Values::I64(vec![3, -1]));
@@ -235,7 +283,7 @@ pub(crate) mod tests {
         fails(&good[..good.len() - 1], "7 bytes of data, but shape [2] of <f4 takes 8 (truncated?)");
         fails(&[&good[..], &[0]].concat(), "9 bytes of data");
         fails(&encode("<c8", false, "(1,)", &[0; 8]), "element type <c8 is not supported");
-        fails(&encode("<f2", false, "(1,)", &[0; 2]), "element type <f2 is not supported");
+        fails(&encode("<f16", false, "(1,)", &[0; 16]), "element type <f16 is not supported");
         fails(&encode("|b1", false, "(1,)", &[0]), "element type |b1 is not supported");
         fails(&encode("|O", false, "(1,)", &[0]), "|O");
         fails(&encode("<U3", false, "(1,)", &[0; 12]), "element type <U3 is not supported");
@@ -244,8 +292,9 @@ pub(crate) mod tests {
             "not a tuple of sizes that fit memory",
         );
         fails(&encode("<f4", false, "(0xffffffffff, 0xffffffffff)", &[0; 8]), "not a tuple of sizes");
-        fails(&encode("<f4", false, &" ".repeat(5000), &[0; 8]), "is not of a plain array");
-        fails(&encode("<f4", false, "((((", &[0; 8]), "structured");
+        fails(&encode("<f4", false, "((((", &[0; 8]), "not a tuple of sizes");
+        fails(&encode("<f4", false, "(-2,)", &[0; 8]), "not a tuple of sizes");
+        fails(&encode("'<f4'", false, "(2,)", &[0; 8]), "element type  is not supported");
         fails(&encode("<f4", false, "'x'", &[0; 8]), "not a usable .npy header");
         assert!(read(Path::new("/nowhere/a.npy")).unwrap_err().to_string().contains("cannot open it"));
     }

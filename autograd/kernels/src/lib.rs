@@ -16,6 +16,7 @@ pub mod math;
 pub mod norm;
 pub mod optim;
 pub mod par;
+pub mod peak;
 pub mod pool;
 pub mod random;
 pub mod real;

@@ -57,7 +57,7 @@ impl PairEnergy {
     pub fn forward_with_slopes<T: Element>(&self, u: &[T], n: usize, d: usize, slopes: &mut [T]) -> f64 {
         self.check_rows(u, n, d);
         gram_upper(n, d, u, slopes);
-        let rows = (GRAIN / n.max(1)).next_multiple_of(Mirror::<()>::SIDE);
+        let rows = (GRAIN / n.max(1)).max(1).next_multiple_of(Mirror::<()>::SIDE);
         let sum = scratch::with(n, |sums: &mut [f64]| {
             let (all, out) = (Shared::new(slopes), Shared::new(sums));
             par::run(n.div_ceil(rows), |piece| {

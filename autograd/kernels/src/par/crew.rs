@@ -10,7 +10,7 @@ use std::cell::UnsafeCell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, TryLockError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ const JOB: u64 = 1 << 18;
 /// All workers, and the job of the moment.
 pub(super) struct Crew {
     /// Held by the caller whose job it is.
-    workers: Mutex<Vec<Arc<Worker>>>,
+    workers: Mutex<Vec<Worker>>,
     gate: AtomicU64,
     /// Written by the caller while the gate is closed and nobody is inside; read by those inside.
     job: UnsafeCell<Job>,
@@ -74,9 +74,13 @@ impl Crew {
     /// # Panics
     /// If a piece does, once all that were begun are done.
     pub(super) fn run(&'static self, workers: usize, pieces: usize, f: &(dyn Fn(usize) + Sync)) {
-        let Ok(mut crew) = self.workers.try_lock() else {
-            return (0..pieces).for_each(f);
+        let mut crew = match self.workers.try_lock() {
+            Ok(crew) => crew,
+            // Somebody could not hire; those that were hired still work.
+            Err(TryLockError::Poisoned(crew)) => crew.into_inner(),
+            Err(TryLockError::WouldBlock) => return (0..pieces).for_each(f),
         };
+        let workers = workers.min(INSIDE as usize);
         while crew.len() < workers {
             let worker = self.hire(crew.len());
             crew.push(worker);
@@ -128,7 +132,7 @@ impl Crew {
         self.gate.fetch_and(!ASLEEP, AcqRel);
     }
 
-    fn hire(&'static self, index: usize) -> Arc<Worker> {
+    fn hire(&'static self, index: usize) -> Worker {
         let asleep = Arc::new(AtomicBool::new(false));
         let work = {
             let asleep = Arc::clone(&asleep);
@@ -138,29 +142,30 @@ impl Crew {
             .name(format!("kernels-{index}"))
             .spawn(work)
             .expect("the operating system refused to start a worker thread");
-        Arc::new(Worker { thread: thread.thread().clone(), asleep })
+        Worker { thread: thread.thread().clone(), asleep }
     }
 
     /// A worker's life.
     fn work(&self, index: usize, asleep: &AtomicBool) {
-        let mut last = 0;
+        let (mut last, mut wanted) = (0, true);
         loop {
             let new = || {
                 let gate = self.gate.load(SeqCst);
                 gate & OPEN != 0 && gate / JOB != last
             };
-            if !stay_awake_until(new) {
+            if !(wanted && stay_awake_until(new)) {
                 asleep.store(true, SeqCst);
                 while !new() && asleep.load(Relaxed) {
                     thread::park();
                 }
                 asleep.store(false, Relaxed);
+                wanted = true;
                 continue;
             }
             let gate = self.gate.fetch_add(1, AcqRel);
             if gate & OPEN != 0 {
                 last = gate / JOB;
-                self.help(index);
+                wanted = self.help(index);
             }
             let gate = self.gate.fetch_sub(1, AcqRel);
             if gate & ASLEEP != 0 && gate & INSIDE == 1 {
@@ -170,18 +175,19 @@ impl Crew {
         }
     }
 
-    /// Takes pieces of the job, from inside the gate.
-    fn help(&self, index: usize) {
+    /// Takes pieces of the job, from inside the gate, unless it is for fewer workers.
+    fn help(&self, index: usize) -> bool {
         // SAFETY: the gate was open when this worker went in, so the job stays until it is out.
         let Job { f, pieces, workers } = unsafe { *self.job.get() };
         if index >= workers {
-            return;
+            return false;
         }
         // SAFETY: as above: the caller waits.
         let f = unsafe { &*f };
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_pieces(f, pieces))) {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
+        true
     }
 }
 

@@ -1,11 +1,10 @@
 //! `comhe bench`: how long training steps and single operations take here.
 
-use std::hint::black_box;
 use std::time::Instant;
 
-use autograd::{ConvOptions, DType, Key, Tensor, set_threads};
+use autograd::{DType, Key, Tensor};
 use clap::{Args, Subcommand};
-use nn::{Activation, BatchNorm, Context, MaxPool2d, Module, Rule, Trainer};
+use nn::{Rule, Trainer};
 use serde::Serialize;
 use serde_json::json;
 
@@ -15,16 +14,31 @@ use crate::output::{self, Table};
 use crate::penalty::Penalty;
 use crate::statistics::median;
 use crate::{setup, system};
+use peak::Peak;
+
+mod diff;
+mod growth;
+mod networks;
+mod ops;
+mod peak;
+mod profile;
 
 /// Time training steps and single operations
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   comhe bench step --model cnn9 --batch-size 128 --json
   comhe bench step --model lenet --reg rp --threads 1
+  comhe bench step --model cnn9 --profile        where the time of a step goes, by operation
   comhe bench ops --threads 2
+  comhe bench networks --json > before.jsonl
+  comhe bench diff before.jsonl after.jsonl      what became faster, what slower
+  comhe bench growth                             how cost grows: neurons, dimensions, batch, width, threads
+  comhe bench peak
 
-Convolutions count as sums of products: where Winograd's algorithm does with fewer, GFLOP/s can
-exceed what the machine has.")]
+Shares of the peak are of what this machine was measured to do at most, just then: multiply-adds in
+registers, and a[i] = b[i] + 3 c[i] in memory. Convolutions count as sums of products: where
+Winograd's algorithm does with fewer, GFLOP/s can exceed the peak. Bytes count every input and
+output once.")]
 pub struct Bench {
     #[command(subcommand)]
     what: What,
@@ -33,7 +47,11 @@ pub struct Bench {
 #[derive(Subcommand, Debug)]
 enum What {
     Step(StepBench),
-    Ops(OpsBench),
+    Ops(ops::OpsBench),
+    Networks(networks::NetworksBench),
+    Growth(growth::GrowthBench),
+    Peak(peak::PeakBench),
+    Diff(diff::Diff),
 }
 
 /// A training step on fixed random images: forward, cross-entropy, backward, SGD with momentum and weight decay
@@ -57,16 +75,9 @@ struct StepBench {
     /// Algorithm of 3x3 convolutions
     #[arg(long, value_enum, default_value_t)]
     conv: crate::config::Conv,
-    #[command(flatten)]
-    timing: Timing,
-}
-
-/// Convolutions, matrix products, batch norm, pooling, and a chain of tiny operations
-#[derive(Args, Debug)]
-struct OpsBench {
-    /// Images a batch
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    batch_size: usize,
+    /// A table of one more step, by operation
+    #[arg(long)]
+    profile: bool,
     #[command(flatten)]
     timing: Timing,
 }
@@ -94,6 +105,10 @@ impl Bench {
         match self.what {
             What::Step(bench) => bench.run(),
             What::Ops(bench) => bench.run(),
+            What::Networks(bench) => bench.run(),
+            What::Growth(bench) => bench.run(),
+            What::Peak(bench) => bench.run(),
+            What::Diff(diff) => diff.run(),
         }
     }
 }
@@ -170,7 +185,10 @@ impl StepBench {
         let step_ms = median(&times);
         // The reverse pass has two products for each one of the forward pass.
         let gflops = 3.0 * forward as f64 * self.batch_size as f64 / (step_ms * 1e6);
-        let result = json!({
+        let memory = system::peak_memory();
+        let profile = self.profile.then(|| autograd::profile(|| trainer.step(&batch)).1);
+        let peak = Peak::measured();
+        let mut result = json!({
             "model": self.model,
             "width": width,
             "batch_size": self.batch_size,
@@ -181,138 +199,118 @@ impl StepBench {
             "step_ms_min": times[0],
             "images_per_s": self.batch_size as f64 / step_ms * 1e3,
             "gflops": gflops,
-            "peak_rss_mb": system::peak_memory(),
+            "of_peak": gflops / peak.gflops(dtype),
+            "peak_gflops": peak.gflops(dtype),
+            "peak_gb_s": peak.gb_s,
+            "peak_rss_mb": memory,
             "cpu": system::cpu(),
         });
+        if let Some(profile) = &profile {
+            result["profile"] = json!(profile::rows(profile));
+        }
         if self.timing.json {
             return output::json(&result);
         }
         let mut table = Table::new(["what", "value"]);
-        for (key, value) in result.as_object().into_iter().flatten() {
+        let values = result.as_object().into_iter().flatten().filter(|(key, _)| *key != "profile");
+        for (key, value) in values {
             let text = match value.as_f64() {
+                Some(number) if !value.is_u64() && number < 10.0 => format!("{number:.3}"),
                 Some(number) if !value.is_u64() => format!("{number:.1}"),
                 _ => value.as_str().map_or_else(|| value.to_string(), String::from),
             };
             table.row([key.clone(), text]);
         }
-        output::line(&table.text())
+        output::line(&table.text())?;
+        profile
+            .map_or(Ok(()), |profile| output::line(&format!("\n{}", profile::table(&profile, &peak, dtype))))
     }
 }
 
 /// A timed operation.
 #[derive(Serialize)]
-struct OpTime {
+struct Row {
     op: String,
     ms: f64,
     ms_min: f64,
     /// Floating-point operations in 10^9 a second, where they are what takes the time.
     gflops: Option<f64>,
+    /// Bytes of inputs and outputs in 10^9 a second, where moving them is what takes the time.
+    gb_s: Option<f64>,
+    /// The share of what this machine does at most.
+    of_peak: Option<f64>,
     threads: usize,
 }
 
-impl OpsBench {
-    fn run(self) -> Result<(), Failure> {
-        self.timing.check(self.batch_size)?;
-        let config = Config { threads: self.timing.threads, ..Config::default() };
+/// What takes an operation's time.
+#[derive(Clone, Copy)]
+enum Work {
+    /// So many floating-point operations of a type.
+    Flops(f64, DType),
+    /// Moving so many bytes.
+    Bytes(f64),
+    /// Something else.
+    Other,
+}
+
+/// Times operations and shows them: a table at the end, or an object a line at once.
+struct Rows<'a> {
+    timing: &'a Timing,
+    peak: Peak,
+    rows: Vec<Row>,
+}
+
+impl<'a> Rows<'a> {
+    /// Puts the number of threads in force, and measures what the machine does with it.
+    fn new(timing: &'a Timing, batch_size: usize) -> Result<Rows<'a>, Failure> {
+        timing.check(batch_size)?;
+        let config = Config { threads: timing.threads, ..Config::default() };
         config.check()?;
         setup::apply(&config);
-        let mut rows = Vec::new();
-        let mut time = |op: String, flops: f64, f: &mut dyn FnMut()| -> Result<(), Failure> {
-            let times = self.timing.measure(f);
-            let ms = median(&times);
-            let gflops = (flops > 0.0).then(|| flops / (ms * 1e6));
-            let row = OpTime { op, ms, ms_min: times[0], gflops, threads: autograd::threads() };
-            if self.timing.json {
-                output::json(&row)?;
+        Ok(Rows { timing, peak: Peak::measured(), rows: Vec::new() })
+    }
+
+    /// Times an operation.
+    fn time(&mut self, op: impl Into<String>, work: Work, f: impl FnMut()) -> Result<(), Failure> {
+        let times = self.timing.measure(f);
+        let ms = median(&times);
+        let (gflops, gb_s, of_peak) = match work {
+            Work::Flops(flops, dtype) => {
+                let rate = flops / (ms * 1e6);
+                (Some(rate), None, Some(rate / self.peak.gflops(dtype)))
             }
-            rows.push(row);
-            Ok(())
+            Work::Bytes(bytes) => {
+                let rate = bytes / (ms * 1e6);
+                (None, Some(rate), Some(rate / self.peak.gb_s))
+            }
+            Work::Other => (None, None, None),
         };
-        self.products(&mut time)?;
-        self.maps(&mut time)?;
-        chain(&mut time)?;
+        let threads = autograd::threads();
+        let row = Row { op: op.into(), ms, ms_min: times[0], gflops, gb_s, of_peak, threads };
+        if self.timing.json {
+            output::json(&row)?;
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Failure> {
         if self.timing.json {
             return Ok(());
         }
-        let mut table = Table::new(["operation", "ms", "ms (min)", "GFLOP/s"]);
-        for row in rows {
-            let gflops = row.gflops.map_or(String::new(), |v| format!("{v:.0}"));
-            table.row([row.op, format!("{:.3}", row.ms), format!("{:.3}", row.ms_min), gflops]);
+        let mut table = Table::new(["operation", "ms", "ms (min)", "GFLOP/s", "GB/s", "% of peak"]);
+        for row in self.rows {
+            let number = |v: Option<f64>, digits: usize| v.map_or(String::new(), |v| format!("{v:.digits$}"));
+            table.row([
+                row.op,
+                format!("{:.3}", row.ms),
+                format!("{:.3}", row.ms_min),
+                number(row.gflops, 0),
+                number(row.gb_s, 1),
+                number(row.of_peak.map(|share| 100.0 * share), 0),
+            ]);
         }
-        output::line(&table.text())
+        output::line(&table.text())?;
+        output::line(&format!("\npeak: {}", self.peak))
     }
-
-    /// Matrix products and convolutions, with both gradients of the latter.
-    fn products(&self, time: &mut Timed) -> Result<(), Failure> {
-        for n in [128, 512, 1024] {
-            let [a, b] = [1, 2].map(|key| Tensor::normal([n, n], DType::F32, Key::new(key)));
-            time(format!("matmul {n}"), 2.0 * (n as f64).powi(3), &mut || drop(black_box(a.matmul(&b))))?;
-        }
-        let shapes = [(3, 64, 32), (64, 64, 32), (64, 128, 16), (128, 128, 16), (128, 256, 8), (256, 256, 8)];
-        for (from, to, size) in shapes {
-            let n = self.batch_size;
-            let normal = |shape: [usize; 4], key| Tensor::normal(shape, DType::F32, Key::new(key));
-            let x = normal([n, from, size, size], 1);
-            let w = normal([to, from, 3, 3], 2);
-            let g = normal([n, to, size, size], 3);
-            let options = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
-            let flops = 2.0 * (n * size * size * from * to * 9) as f64;
-            let name = |what: &str| format!("conv3x3 {from}->{to} @{size} {what}");
-            time(name("forward"), flops, &mut || drop(black_box(x.conv2d(&w, options))))?;
-            let (xg, wg) = (x.requires_grad(), w.requires_grad());
-            let y = xg.conv2d(&w, options);
-            time(name("input gradient"), flops, &mut || drop(black_box(y.vjp(&g, &[&xg]))))?;
-            let y = x.conv2d(&wg, options);
-            time(name("weight gradient"), flops, &mut || drop(black_box(y.vjp(&g, &[&wg]))))?;
-        }
-        Ok(())
-    }
-
-    /// Layers that are bound by memory, forward alone and with the reverse pass.
-    fn maps(&self, time: &mut Timed) -> Result<(), Failure> {
-        let shape = [self.batch_size, 64, 32, 32];
-        let x = Tensor::normal(shape, DType::F32, Key::new(1)).requires_grad();
-        let mut norm = BatchNorm::new(64, DType::F32);
-        let pool = MaxPool2d::new(2);
-        let mut layers: [(&str, Layer<'_>); 3] = [
-            (
-                "batch norm, relu",
-                Box::new(|| {
-                    let y = norm.forward(&x, &mut Context::train(Key::new(0)));
-                    Activation::Relu.forward(&y, &mut Context::eval())
-                }),
-            ),
-            ("relu", Box::new(|| Activation::Relu.forward(&x, &mut Context::eval()))),
-            ("max pool 2x2", Box::new(|| pool.clone().forward(&x, &mut Context::eval()))),
-        ];
-        for (name, f) in &mut layers {
-            let g = Tensor::normal(f().shape(), DType::F32, Key::new(2));
-            let size = self.batch_size;
-            time(format!("{name} {size}x64x32x32 forward"), 0.0, &mut || drop(black_box(f())))?;
-            let both = format!("{name} {size}x64x32x32 forward and backward");
-            time(both, 0.0, &mut || drop(black_box(f().vjp(&g, &[&x]))))?;
-        }
-        Ok(())
-    }
-}
-
-/// Times an operation of a name and a number of floating-point operations.
-type Timed<'a> = dyn FnMut(String, f64, &mut dyn FnMut()) -> Result<(), Failure> + 'a;
-
-/// Computes a layer's output.
-type Layer<'a> = Box<dyn FnMut() -> Tensor + 'a>;
-
-/// Ten thousand operations on eight elements, forward and backward: what an operation costs apart from its work.
-fn chain(time: &mut Timed) -> Result<(), Failure> {
-    const OPS: usize = 10_000;
-    let leaf = |v: f64| Tensor::full([8], v, DType::F32).requires_grad();
-    let [x, a, b, c] = [0.5, 1.0001, 0.001, 0.0005].map(leaf);
-    set_threads(1);
-    time(format!("chain of {OPS} on 8 elements, forward and backward"), 0.0, &mut || {
-        let mut t = x.clone();
-        for _ in 0..OPS / 4 {
-            t = (&t * &a + &b).sin() - &c;
-        }
-        drop(black_box(t.sum(..).backward()));
-    })
 }

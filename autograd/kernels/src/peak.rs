@@ -1,0 +1,104 @@
+//! What this machine can do at most: the two numbers that kernels are measured against.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use crate::gemm::vector::{self, Kernel, Vector};
+use crate::par;
+use crate::real::Element;
+use crate::simd;
+
+/// Independent sums, enough to keep two units with a latency of four cycles busy at every register width.
+const CHAINS: usize = 12;
+/// Multiply-adds of each sum in a piece of work.
+const ROUNDS: usize = 1 << 16;
+/// Bytes of each of the three arrays that measure memory: far more than caches hold.
+const BYTES: usize = 1 << 27;
+
+/// Floating-point operations a second of all threads together: fused multiply-adds, counted as two, on numbers that
+/// stay in registers. The best of `repeat` tries.
+pub fn flops<T: Element>(repeat: usize) -> f64 {
+    let level = simd::level();
+    let lanes = vector::tile::<T>(level).1 / 2;
+    let pieces = par::threads() * 64;
+    let work = (2 * lanes * CHAINS * ROUNDS * pieces) as f64;
+    best(repeat, || {
+        par::run(pieces, |i| {
+            let mut sum = T::from_f64(i as f64);
+            // SAFETY: simd::level() is what the machine has.
+            unsafe { vector::dispatch(level, Sums { sum: &mut sum }) };
+            black_box(sum);
+        });
+    })
+    .map_or(0.0, |seconds| work / seconds)
+}
+
+/// Bytes a second that all threads together move between memory and registers in `a[i] = b[i] + 3 c[i]` (the triad of
+/// McCalpin's STREAM): two arrays are read, one is written. The best of `repeat` tries.
+pub fn bandwidth(repeat: usize) -> f64 {
+    let n = BYTES / size_of::<f32>();
+    let (b, c) = (vec![1f32; n], vec![2f32; n]);
+    let mut a = vec![0f32; n];
+    let seconds = best(repeat, || {
+        par::chunks(&mut a, 1 << 16, |i, a| {
+            let start = i << 16;
+            let (b, c) = (&b[start..start + a.len()], &c[start..start + a.len()]);
+            for ((a, b), c) in a.iter_mut().zip(b).zip(c) {
+                *a = *b + 3.0 * *c;
+            }
+        });
+        black_box(&a);
+    });
+    seconds.map_or(0.0, |seconds| (3 * BYTES) as f64 / seconds)
+}
+
+fn best(repeat: usize, mut f: impl FnMut()) -> Option<f64> {
+    f();
+    let mut once = || {
+        let start = Instant::now();
+        f();
+        start.elapsed().as_secs_f64()
+    };
+    (0..repeat).map(|_| once()).min_by(f64::total_cmp)
+}
+
+struct Sums<'a, T> {
+    sum: &'a mut T,
+}
+
+impl<T: Element> Kernel<T> for Sums<'_, T> {
+    #[inline(always)]
+    unsafe fn run<V: Vector<T>, const R: usize>(self) {
+        // SAFETY: the caller's promise.
+        let (mut sums, x, y) = unsafe {
+            (
+                [V::splat(*self.sum); CHAINS],
+                V::splat(black_box(T::from_f64(0.999))),
+                V::splat(black_box(T::from_f64(0.001))),
+            )
+        };
+        for _ in 0..ROUNDS {
+            for sum in &mut sums {
+                *sum = sum.mul_add(x, y);
+            }
+        }
+        let total = sums.into_iter().reduce(V::add).expect("there are some");
+        let mut lanes = [T::ZERO; 64];
+        // SAFETY: 64 is more than any register holds.
+        unsafe { total.store(lanes.as_mut_ptr()) };
+        *self.sum = lanes[0];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_computes_and_moves_something() {
+        // No bounds of speed here; only that something was measured, and that wider numbers are not faster.
+        let (single, double) = (flops::<f32>(1), flops::<f64>(1));
+        assert!(single.is_finite() && double > 1e7, "{single} {double}");
+        assert!(bandwidth(1) > 1e6);
+    }
+}

@@ -1,0 +1,83 @@
+//! `comhe bench diff`: two saved results side by side.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use crate::failure::Failure;
+use crate::output::{self, Table};
+
+/// Two saved results side by side: what became faster, what slower
+#[derive(Args, Debug)]
+pub struct Diff {
+    /// Saved by comhe bench ... --json
+    #[arg(value_name = "BEFORE.jsonl")]
+    before: PathBuf,
+    /// Saved by the same command, later
+    #[arg(value_name = "AFTER.jsonl")]
+    after: PathBuf,
+    /// JSON: one object a line
+    #[arg(long)]
+    json: bool,
+}
+
+/// A time by name.
+type Times = Vec<(String, f64)>;
+
+impl Diff {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Failure> {
+        let (before, after) = (times(&self.before)?, times(&self.after)?);
+        let find = |times: &Times, name: &str| times.iter().find(|(n, _)| n == name).map(|(_, ms)| *ms);
+        let only_after = after.iter().filter(|(name, _)| find(&before, name).is_none());
+        let names: Vec<&String> = before.iter().chain(only_after).map(|(name, _)| name).collect();
+        let mut table = Table::new(["what", "ms before", "ms after", "after / before"]);
+        for name in names {
+            let (old, new) = (find(&before, name), find(&after, name));
+            let ratio = old.zip(new).map(|(old, new)| new / old);
+            if self.json {
+                output::json(&json!({ "op": name, "before_ms": old, "after_ms": new, "ratio": ratio }))?;
+            }
+            let number = |v: Option<f64>| v.map_or("-".into(), |v| format!("{v:.3}"));
+            table.row([name.clone(), number(old), number(new), number(ratio)]);
+        }
+        if self.json { Ok(()) } else { output::line(&table.text()) }
+    }
+}
+
+/// The times in a file: of operations by their name, of steps by their setting.
+fn times(path: &Path) -> Result<Times, Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
+    let mut times: Times = Vec::new();
+    for (i, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong = |what: &dyn std::fmt::Display| {
+            Failure::place(
+                path,
+                format_args!("line {}: {what}; each is an object of comhe bench ... --json", i + 1),
+            )
+        };
+        let value: Value = serde_json::from_str(line).map_err(|e| wrong(&e))?;
+        let text = |key: &str| value[key].as_str().unwrap_or_default().to_string();
+        let (name, key) = match (value["op"].as_str(), value["model"].as_str()) {
+            (Some(op), _) => (format!("{op}, {} threads", value["threads"]), "ms"),
+            (_, Some(model)) => {
+                let (reg, dtype) = (text("reg"), text("dtype"));
+                let [width, batch, threads] =
+                    ["width", "batch_size", "threads"].map(|key| value[key].to_string());
+                (
+                    format!("{model} x {width} step, batch {batch}, {reg}, {dtype}, {threads} threads"),
+                    "step_ms",
+                )
+            }
+            _ => return Err(wrong(&"no op and no model")),
+        };
+        let ms = value[key].as_f64().ok_or_else(|| wrong(&format_args!("no {key}")))?;
+        times.push((name, ms));
+    }
+    if times.is_empty() {
+        return Err(Failure::place(path, "holds no results"));
+    }
+    Ok(times)
+}

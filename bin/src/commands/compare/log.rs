@@ -1,0 +1,150 @@
+//! What a comparison's folder keeps while it is made: the plan, and every finished run.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use datasets::Dataset;
+use nn::write_atomic;
+use serde::{Deserialize, Serialize};
+
+use super::run::{Job, Run};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::output::to_json;
+
+/// What a comparison is a function of.
+pub const PLAN: &str = "plan.json";
+/// A finished run a line.
+const RUNS: &str = "runs.jsonl";
+
+/// What a comparison is a function of.
+#[derive(Clone, Serialize, Deserialize)]
+pub struct Plan {
+    pub regs: Vec<String>,
+    pub seeds: u64,
+    pub tune: Vec<f64>,
+    pub tune_seeds: u64,
+    pub validation: f64,
+    pub settings: Config,
+}
+
+impl Plan {
+    /// The plan in a folder.
+    pub fn load(folder: &Path) -> Result<Plan, Failure> {
+        let path = folder.join(PLAN);
+        if !path.is_file() {
+            return Err(Failure::place(folder, format_args!("is no comparison: it has no {PLAN}")));
+        }
+        let text = fs::read_to_string(&path)
+            .map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?;
+        serde_json::from_str(&text).map_err(|e| Failure::place(&path, e))
+    }
+}
+
+/// The finished runs of a comparison, in memory and on disk.
+pub struct Log {
+    path: PathBuf,
+    /// In the order in which they were finished.
+    pub runs: Vec<Run>,
+    /// How many runs there will be.
+    pub total: usize,
+    /// What became of runs that could not be finished.
+    pub failed: Vec<String>,
+    started: usize,
+}
+
+/// What became of a run.
+pub enum Fate {
+    Finished,
+    Failed,
+    /// The user wants to end.
+    Stopped,
+}
+
+impl Log {
+    /// Begins in a folder, or goes on there.
+    pub fn open(folder: &Path, plan: &Plan, total: usize) -> Result<Log, Failure> {
+        let path = folder.join(RUNS);
+        let plan_path = folder.join(PLAN);
+        if !plan_path.exists() {
+            write_atomic(&plan_path, (to_json(plan) + "\n").as_bytes())?;
+        }
+        let text = if path.exists() {
+            fs::read_to_string(&path)
+                .map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?
+        } else {
+            String::new()
+        };
+        // A line that was cut off is a run that is made again.
+        let runs = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        Ok(Log { path, runs, total, failed: Vec::new(), started: 0 })
+    }
+
+    /// Makes a run, unless it is there.
+    pub fn run(&mut self, job: Job, settings: &Config, dataset: &Dataset) -> Result<Fate, Failure> {
+        self.started += 1;
+        if self.runs.iter().any(|run| run.job == job) {
+            return Ok(Fate::Finished);
+        }
+        let Job { reg, seed, factor, .. } = &job;
+        let weight = if job.tuning { format!(" at {factor}") } else { String::new() };
+        let begin = format!("run {}/{}: seed {seed}, {reg}{weight}", self.started, self.total);
+        match job.run(settings, dataset) {
+            Ok(Some(run)) => {
+                let on = if job.tuning { "validation" } else { "test" };
+                eprintln!("{begin}: {on} accuracy {:.2} %", 100.0 * run.test_acc);
+                self.append(&run).map_err(Failure::mid_run)?;
+                self.runs.push(run);
+                Ok(Fate::Finished)
+            }
+            Ok(None) => Ok(Fate::Stopped),
+            Err(failure) => {
+                let text = failure.message().unwrap_or("standard output was closed");
+                eprintln!("{begin}: failed: {text}");
+                if !job.tuning {
+                    self.failed.push(format!("{reg}, seed {seed}: {text}"));
+                }
+                Ok(Fate::Failed)
+            }
+        }
+    }
+
+    /// The runs that the result is about.
+    pub fn last(&self) -> Vec<&Run> {
+        self.runs.iter().filter(|run| !run.job.tuning).collect()
+    }
+
+    /// The mean accuracy on held-out examples of each factor with which all runs could be finished.
+    pub fn validation(&self, reg: &str, plan: &Plan) -> Vec<(f64, Option<f64>)> {
+        let mean = |factor: f64| {
+            let of = |run: &&Run| run.job.tuning && run.job.reg == reg && run.job.factor == factor;
+            let found: Vec<f64> = self.runs.iter().filter(of).map(|run| run.test_acc).collect();
+            (found.len() as u64 == plan.tune_seeds)
+                .then(|| found.iter().sum::<f64>() / plan.tune_seeds as f64)
+        };
+        plan.tune.iter().map(|&factor| (factor, mean(factor))).collect()
+    }
+
+    /// The factor of a regulariser's weights: 1, or the best on held-out examples, the first among equals.
+    pub fn chosen(&self, reg: &str, plan: &Plan) -> Option<f64> {
+        if plan.tune.is_empty() || reg == "none" {
+            return Some(1.0);
+        }
+        let known = self.validation(reg, plan).into_iter().filter_map(|(factor, mean)| Some((factor, mean?)));
+        known.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|best| best.0)
+    }
+
+    fn append(&self, run: &Run) -> Result<(), Failure> {
+        let cannot = |e: std::io::Error| Failure::place(&self.path, format_args!("cannot be written: {e}"));
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.path).map_err(cannot)?;
+        // A line that was cut off ends here.
+        let cut = file.metadata().map_err(cannot)?.len() > 0 && !ends_line(&self.path);
+        let line = format!("{}{}\n", if cut { "\n" } else { "" }, to_json(run));
+        file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(cannot)
+    }
+}
+
+fn ends_line(path: &Path) -> bool {
+    fs::read(path).is_ok_and(|bytes| bytes.ends_with(b"\n"))
+}

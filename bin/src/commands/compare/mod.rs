@@ -1,0 +1,307 @@
+//! `comhe compare`: one network on one data set under several regularisers and seeds.
+
+mod log;
+mod run;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use clap::{ArgMatches, Args};
+use datasets::Dataset;
+use nn::write_atomic;
+use serde_json::json;
+
+use crate::config::{Config, Optimizer, given};
+use crate::failure::Failure;
+use crate::figures::{self, Group};
+use crate::run_folder;
+use crate::setup::{self, Setup};
+use crate::{data, output, stop, system};
+use log::{Fate, Log, PLAN, Plan};
+use run::Job;
+use table::Row;
+
+/// The main experiment: the same network on the same data under several regularisers and seeds
+#[derive(Args, Debug)]
+#[group(skip)]
+#[command(
+    mut_arg("label_noise", |arg| arg.default_value("0.2")),
+    mut_arg("lr", |arg| arg.help("Learning rate [default: sgd 0.02, adam and adamw 0.001]")),
+    mut_arg("schedule", |arg| arg.default_value("cosine")),
+    mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 20]")),
+    mut_arg("seed", |arg| arg.help("The first seed: initial weights, order and projections follow from it")),
+    mut_arg("reg", |arg| arg.hide(true)),
+    mut_arg("eval_every", |arg| arg.help(
+        "Steps between two points of the curves: test accuracy and energies [default: a tenth of a run]"
+    )),
+    mut_arg("energy_every", |arg| arg.hide(true)),
+    mut_arg("checkpoint_every", |arg| arg.hide(true)),
+    after_help = "Examples:
+  comhe compare                                     two minutes on two cores
+  comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
+  comhe compare --regs none,mhe,mma,so,decay --reg-weight 0.1
+  comhe compare --regs none,mhe,so --tune 0.01,0.1,1,10   first finds each one's weight
+  comhe compare --dataset cifar10 --data-dir data --model cnn6 --train-size 2000 --out cmp
+  comhe compare --resume cmp                        go on where it stopped
+
+By default a fifth of the training labels are wrong: on clean, easy data no regulariser has
+anything to do. Test labels are never changed. All runs of a seed start from the same weights
+and see the same batches, so that differences to the first regulariser are paired; their
+intervals are 95 % intervals of the mean by Student's t. The default learning rate suits the
+net without a regulariser.
+
+With --tune, each regulariser first trains with each of the factors on both of its weights, on
+training examples of which a share is held out to judge it (another share each time); the best
+factor then serves for the result, on all training examples.
+
+The folder, whose path is printed last, gets compare.json, compare.md, the curves over the steps
+(energy.svg, accuracy.svg), and while it is made plan.json and runs.jsonl, a line a finished run."
+)]
+pub struct Compare {
+    /// The regularisers, the baseline first
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "none,mhe,hs-mhe,rp")]
+    regs: Vec<String>,
+    /// How many seeds each is run with
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    seeds: u64,
+    /// Factors of both weights of a regulariser, to choose from on held-out training examples
+    #[arg(long, value_name = "FACTORS", value_delimiter = ',')]
+    tune: Vec<f64>,
+    /// --tune: how many runs each factor gets
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    tune_seeds: u64,
+    /// --tune: the share of the training examples that is held out
+    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
+    validation: f64,
+    /// The folder of the results [default: a new one in runs/]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    out: Option<PathBuf>,
+    /// Go on with the comparison in this folder
+    #[arg(long, value_name = "DIR")]
+    resume: Option<PathBuf>,
+    /// The result as one JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Config,
+}
+
+/// Passes over the data of a run, unless told: twenty runs of lenet in two minutes on two cores.
+const EPOCHS: u64 = 20;
+/// What is written at the end.
+const FILES: [&str; 2] = ["compare.json", "compare.md"];
+/// What may be said when a comparison goes on: nothing that its numbers depend on.
+const CHANGEABLE: [&str; 4] = ["resume", "threads", "data-dir", "json"];
+/// The learning rate of SGD, unless told: of 0.01, 0.02, 0.05 and 0.1 the best without a regulariser.
+const RATE: f64 = 0.02;
+
+impl Compare {
+    /// Runs the command.
+    pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        if let Some(path) = &self.resume {
+            return self.compared(&self.resumed(path, matches)?, path);
+        }
+        let plan = self.planned(matches)?;
+        let path = self.out.clone().unwrap_or_else(|| run_folder::fresh("compare"));
+        let made: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+        prepare(&path)?;
+        let result = self.compared(&plan, &path);
+        if result.is_err() {
+            // Only succeeds on empty folders, which is all that was asked.
+            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+        }
+        result
+    }
+
+    fn compared(&self, plan: &Plan, path: &Path) -> Result<(), Failure> {
+        let dataset = data::load(&plan.settings)?;
+        // Whatever is wrong with the settings shows before the first run.
+        Setup::on(dataset.clone(), setup::objective(&plan.settings)?, &plan.settings)?;
+        if !plan.tune.is_empty() {
+            dataset.hold_out(plan.validation, 0)?;
+        }
+        stop::on_signals()?;
+
+        let mut log = Log::open(path, plan, plan.total())?;
+        let stopped = !runs(plan, &dataset, &mut log)?;
+        // What was finished is kept, whatever became of the rest.
+        let unfinished = match (stopped, &log.failed[..]) {
+            (true, _) => Some(format!(
+                "stopped after {} of {} runs; go on with --resume {}",
+                log.runs.len(),
+                log.total,
+                path.display()
+            )),
+            (false, []) => None,
+            (false, [one]) => Some(format!("1 of {} runs failed: {one}", log.total)),
+            (false, [first, ..]) => {
+                Some(format!("{} of {} runs failed, the first: {first}", log.failed.len(), log.total))
+            }
+        };
+        let runs = log.last();
+        if let (true, Some(failure)) = (runs.is_empty(), &unfinished) {
+            return Err(Failure::unfinished(failure));
+        }
+        let finished = |reg: &&String| runs.iter().any(|run| run.job.reg == **reg);
+        let regs: Vec<&String> = plan.regs.iter().filter(finished).collect();
+        let rows: Vec<Row> = regs.iter().map(|reg| Row::new(reg, plan, &runs)).collect::<Result<_, _>>()?;
+        let about = table::about(plan, &dataset)?;
+        let result = json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "commit": system::COMMIT,
+            "cpu": system::cpu(),
+            "threads": autograd::threads(),
+            "dataset": dataset.name,
+            "notes": dataset.notes,
+            "plan": plan,
+            "baseline": plan.regs[0],
+            "unfinished": unfinished,
+            "rows": rows,
+            "runs": runs,
+            "tuning": log.runs.iter().filter(|run| run.job.tuning).collect::<Vec<_>>(),
+        });
+        let mut tables = vec![table::result(&rows, &plan.regs[0])];
+        if !plan.tune.is_empty() {
+            tables.push(table::tuning(plan, &log));
+        }
+        let of_all =
+            |format: fn(&output::Table) -> String| tables.iter().map(format).collect::<Vec<_>>().join("\n\n");
+        let markdown =
+            format!("# Comparison\n\n{}\n\n{}\n", about.join("\n\n"), of_all(output::Table::markdown));
+        for (name, text) in FILES.iter().zip([output::to_json(&result) + "\n", markdown]) {
+            write_atomic(&path.join(name), text.as_bytes()).map_err(|e| Failure::from(e).mid_run())?;
+        }
+        let groups: Vec<Group> = regs.iter().map(|reg| table::group(reg, &runs)).collect();
+        run_folder::pictures(path, figures::of_comparison(&groups)).map_err(Failure::mid_run)?;
+        if self.json {
+            eprintln!("written to {}", path.display());
+            output::json(&result)?;
+        } else {
+            output::line(&about.join("\n"))?;
+            output::line(&format!("\n{}", of_all(output::Table::text)))?;
+            output::line(&path.display().to_string())?;
+        }
+        unfinished.map_or(Ok(()), |failure| Err(Failure::unfinished(failure)))
+    }
+
+    /// The comparison in a folder.
+    fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<Plan, Failure> {
+        if let Some(key) = given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
+            return Err(Failure::usage(format_args!(
+                "--{key} cannot change when a comparison goes on; only --threads, --data-dir and --json can"
+            )));
+        }
+        let plan = Plan::load(path)?;
+        let settings = plan.settings.with_flags(&self.settings, matches)?;
+        settings.check()?;
+        Ok(Plan { settings, ..plan })
+    }
+
+    /// What the flags say.
+    fn planned(&self, matches: &ArgMatches) -> Result<Plan, Failure> {
+        let given = given(matches);
+        if let Some(key) =
+            ["reg", "energy-every", "checkpoint-every"].iter().find(|key| given.contains(&key.to_string()))
+        {
+            let instead = match *key {
+                "reg" => "--regs names the regularisers",
+                "energy-every" => "energies are measured with each evaluation (--eval-every)",
+                _ => "it goes on after the last finished run",
+            };
+            return Err(Failure::usage(format_args!("--{key} is not for compare; {instead}")));
+        }
+        if self.seeds == 0 || self.tune_seeds == 0 {
+            let flag = if self.seeds == 0 { "seeds" } else { "tune-seeds" };
+            return Err(Failure::usage(format_args!(
+                "--{flag} is 0; it must be at least 1: 2 for a standard deviation, 5 to believe it"
+            )));
+        }
+        if let Some(bad) = self.tune.iter().find(|factor| !(0.0..=f64::MAX).contains(*factor)) {
+            return Err(Failure::usage(format_args!(
+                "--tune has the factor {bad}; it must be a finite number, not negative"
+            )));
+        }
+        let mut config = self.settings.clone();
+        if config.steps.is_none() && config.epochs.is_none() {
+            config.epochs = Some(EPOCHS);
+        }
+        if config.lr.is_none() && config.optimizer == Optimizer::Sgd {
+            config.lr = Some(RATE);
+        }
+        config.check()?;
+        let settings = config.settled();
+        for (i, reg) in self.regs.iter().enumerate() {
+            if self.regs[..i].contains(reg) {
+                return Err(Failure::usage(format_args!("--regs names {reg} twice")));
+            }
+            setup::objective(&Config { reg: reg.clone(), ..settings.clone() })?;
+        }
+        Ok(Plan {
+            regs: self.regs.clone(),
+            seeds: self.seeds,
+            tune: self.tune.clone(),
+            tune_seeds: self.tune_seeds,
+            validation: self.validation,
+            settings,
+        })
+    }
+}
+
+impl Plan {
+    /// How many runs there are.
+    fn total(&self) -> usize {
+        let tuned = self.regs.iter().filter(|reg| *reg != "none").count();
+        self.seeds as usize * self.regs.len() + self.tune_seeds as usize * self.tune.len() * tuned
+    }
+}
+
+/// Makes every run that is not there yet, seed by seed, so that the table could be had early. Whether it came to
+/// the end.
+fn runs(plan: &Plan, dataset: &Dataset, log: &mut Log) -> Result<bool, Failure> {
+    let settings = &plan.settings;
+    if !plan.tune.is_empty() {
+        for i in 0..plan.tune_seeds {
+            // Seeds of the result come first.
+            let seed = settings.seed.wrapping_add(plan.seeds).wrapping_add(i);
+            let mut held_out = dataset.hold_out(plan.validation, seed)?;
+            held_out.test = held_out.validation.take().expect("just held out");
+            for reg in plan.regs.iter().filter(|reg| *reg != "none") {
+                for &factor in &plan.tune {
+                    let job = Job { reg: reg.clone(), seed, factor, tuning: true };
+                    if let Fate::Stopped = log.run(job, settings, &held_out)? {
+                        return Ok(false);
+                    }
+                }
+            }
+        }
+    }
+    for i in 0..plan.seeds {
+        for reg in &plan.regs {
+            let seed = settings.seed.wrapping_add(i);
+            let Some(factor) = log.chosen(reg, plan) else {
+                log.failed
+                    .push(format!("{reg}, seed {seed}: no factor of its weights could be trained with"));
+                continue;
+            };
+            let job = Job { reg: reg.clone(), seed, factor, tuning: false };
+            if let Fate::Stopped = log.run(job, settings, dataset)? {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
+/// Makes a folder for a comparison, before any work, if it holds none yet.
+fn prepare(path: &Path) -> Result<(), Failure> {
+    if let Some(name) = FILES.iter().chain([&PLAN]).find(|name| path.join(name).exists()) {
+        return Err(Failure::place(
+            path,
+            format_args!(
+                "holds a comparison already ({name}); go on with it by --resume, or choose another --out"
+            ),
+        ));
+    }
+    std::fs::create_dir_all(path).map_err(|e| Failure::place(path, format_args!("cannot be made: {e}")))?;
+    run_folder::writable(path)
+}

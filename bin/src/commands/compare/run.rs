@@ -1,0 +1,127 @@
+//! One run of a comparison: a network, trained, measured on the way.
+
+use comhe::{LayerReport, Step};
+use datasets::Dataset;
+use nn::{Outcome, evaluate};
+use serde::{Deserialize, Serialize};
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::run_folder::LayerLine;
+use crate::setup::{self, Setup};
+use crate::statistics::median;
+use crate::{data, penalty, stop};
+
+/// Points of a curve after its start, unless told.
+const POINTS: u64 = 10;
+
+/// Which of the comparison's runs one is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// The regulariser.
+    pub reg: String,
+    /// Weights, order of the data and projections follow from it.
+    pub seed: u64,
+    /// What both weights of the regulariser are multiplied by.
+    pub factor: f64,
+    /// Judged on training examples that were held out, instead of on test examples.
+    pub tuning: bool,
+}
+
+/// One trained network.
+#[derive(Serialize, Deserialize)]
+pub struct Run {
+    #[serde(flatten)]
+    pub job: Job,
+    pub test_acc: f64,
+    pub test_loss: f64,
+    pub train_loss: f64,
+    pub step_ms: f64,
+    pub energy_before: Energies,
+    pub energy_after: Energies,
+    pub curve: Vec<Point>,
+    pub layers: Vec<LayerLine>,
+}
+
+/// A network between two steps.
+#[derive(Serialize, Deserialize)]
+pub struct Point {
+    pub step: u64,
+    pub test_acc: f64,
+    pub test_loss: f64,
+    #[serde(flatten)]
+    pub energy: Energies,
+}
+
+/// Mean energies, averaged over the layers.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Energies {
+    pub full: f64,
+    pub half_space: f64,
+}
+
+impl Energies {
+    fn mean(layers: &[LayerReport]) -> Energies {
+        let mean =
+            |what: fn(&LayerReport) -> f64| layers.iter().map(what).sum::<f64>() / layers.len().max(1) as f64;
+        Energies { full: mean(|l| l.full), half_space: mean(|l| l.half_space) }
+    }
+}
+
+impl Job {
+    /// The settings of this run, from those that all share.
+    pub fn config(&self, shared: &Config) -> Result<Config, Failure> {
+        let head_weight = self.factor * setup::options(shared)?.classifier_weight(&self.reg);
+        Ok(Config {
+            reg: self.reg.clone(),
+            seed: self.seed,
+            reg_weight: self.factor * shared.reg_weight,
+            reg_head_weight: Some(head_weight),
+            ..shared.clone()
+        })
+    }
+
+    /// Trains the network; None if the user stopped it.
+    pub fn run(&self, shared: &Config, dataset: &Dataset) -> Result<Option<Run>, Failure> {
+        let config = self.config(shared)?;
+        let mut setup = Setup::on(dataset.clone(), setup::objective(&config)?, &config)?;
+        let batches = setup.batches();
+        let Setup { trainer, objective, dtype, steps, .. } = &mut setup;
+        let every = config.eval_every.unwrap_or(steps.div_ceil(POINTS)).max(1);
+        let mut layers = Vec::new();
+        let mut look = |trainer: &nn::Trainer| {
+            let step = trainer.step_count();
+            let now = Step { index: step, lr: trainer.schedule.lr(trainer.lr, step) };
+            layers = penalty::energies(objective, &trainer.model.weights(), now)?;
+            let test = evaluate(&trainer.model, data::test(dataset, *dtype));
+            let energy = Energies::mean(&layers);
+            Ok::<Point, Failure>(Point { step, test_acc: test.accuracy, test_loss: test.loss, energy })
+        };
+        let mut curve = vec![look(trainer)?];
+        let (mut times, mut train_loss) = (Vec::new(), f64::NAN);
+        let outcome = trainer.fit(batches, &stop::STOP, |trainer, m| {
+            times.push(m.time.as_secs_f64() * 1e3);
+            train_loss = m.fit;
+            let done = m.step + 1;
+            if done % every == 0 || done == *steps {
+                curve.push(look(trainer)?);
+            }
+            Ok::<(), Failure>(())
+        })?;
+        let [Some(first), Some(last)] = [curve.first(), curve.last()] else { return Ok(None) };
+        if outcome == Outcome::Stopped || stop::wanted() {
+            return Ok(None);
+        }
+        Ok(Some(Run {
+            job: self.clone(),
+            test_acc: last.test_acc,
+            test_loss: last.test_loss,
+            train_loss,
+            step_ms: median(&times),
+            energy_before: first.energy,
+            energy_after: last.energy,
+            layers: layers.into_iter().map(LayerLine::from).collect(),
+            curve,
+        }))
+    }
+}

@@ -1,0 +1,198 @@
+//! What a comparison found: in words, rows and curves.
+
+use datasets::Dataset;
+use serde::Serialize;
+
+use super::log::{Log, Plan};
+use super::run::{Energies, Job, Point, Run};
+use crate::failure::Failure;
+use crate::figures::Group;
+use crate::output::Table;
+use crate::setup;
+use crate::statistics::{Interval, Summary, median, paired_difference, summary};
+
+/// What is said about a regulariser.
+#[derive(Serialize)]
+pub struct Row {
+    reg: String,
+    reg_weight: f64,
+    reg_head_weight: f64,
+    test_acc: Summary,
+    difference: Option<Interval>,
+    energy_before: Energies,
+    energy_after: Energies,
+    step_ms: f64,
+}
+
+impl Row {
+    /// The row of a regulariser that has finished runs.
+    pub fn new(reg: &str, plan: &Plan, runs: &[&Run]) -> Result<Row, Failure> {
+        let own: Vec<&Run> = runs.iter().copied().filter(|run| run.job.reg == reg).collect();
+        let of = |what: fn(&Run) -> f64| -> Vec<f64> { own.iter().map(|run| what(run)).collect() };
+        let mean = |what| summary(&of(what)).mean;
+        // Differences are of runs with the same seed.
+        let baseline = &plan.regs[0];
+        let partner =
+            |run: &Run| runs.iter().find(|r| r.job.reg == *baseline && r.job.seed == run.job.seed).copied();
+        let (with, without): (Vec<f64>, Vec<f64>) =
+            own.iter().filter_map(|run| Some((run.test_acc, partner(run)?.test_acc))).unzip();
+        let factor = own.first().map_or(1.0, |run| run.job.factor);
+        let job = Job { reg: reg.to_string(), seed: 0, factor, tuning: false };
+        let config = job.config(&plan.settings)?;
+        let weighted = |weight: f64| if reg == "none" { 0.0 } else { weight };
+        Ok(Row {
+            reg: reg.to_string(),
+            reg_weight: weighted(config.reg_weight),
+            reg_head_weight: weighted(config.reg_head_weight.unwrap_or(0.0)),
+            test_acc: summary(&of(|run| run.test_acc)),
+            difference: (reg != baseline).then(|| paired_difference(&with, &without)).flatten(),
+            energy_before: Energies {
+                full: mean(|run| run.energy_before.full),
+                half_space: mean(|run| run.energy_before.half_space),
+            },
+            energy_after: Energies {
+                full: mean(|run| run.energy_after.full),
+                half_space: mean(|run| run.energy_after.half_space),
+            },
+            step_ms: median(&of(|run| run.step_ms)),
+        })
+    }
+}
+
+/// The curves of a regulariser's runs.
+pub fn group<'a>(reg: &'a str, runs: &[&Run]) -> Group<'a> {
+    let curves = |what: fn(&Point) -> f64| {
+        let readings = |run: &&Run| run.curve.iter().map(|p| (p.step as f64, what(p))).collect();
+        runs.iter().filter(|run| run.job.reg == reg).map(readings).collect()
+    };
+    Group {
+        name: reg,
+        full: curves(|p| p.energy.full),
+        half_space: curves(|p| p.energy.half_space),
+        test_acc: curves(|p| p.test_acc),
+    }
+}
+
+/// What was compared, in words.
+pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
+    let config = &plan.settings;
+    let options = setup::options(config)?;
+    let noise = match config.label_noise {
+        0.0 => "no label noise".to_string(),
+        share => format!("{} % label noise in training (test labels are clean)", 100.0 * share),
+    };
+    let length = match (config.steps, config.epochs) {
+        (Some(steps), _) => format!("{steps} steps"),
+        (_, epochs) => format!("{} epochs", epochs.unwrap_or(super::EPOCHS)),
+    };
+    let (train, test) = (dataset.train.len(), dataset.test.len());
+    let optimizer = format!("{:?}", config.optimizer).to_lowercase();
+    let mut lines = vec![
+        format!(
+            "{} of width {} on {}: {train} training and {test} test images, {noise}.",
+            config.model, config.width, dataset.name
+        ),
+        format!(
+            "{length} of batches of {}, {optimizer} at {} ({}), weight decay {}, {} seeds from {} on.",
+            config.batch_size,
+            config.rate(),
+            format!("{:?}", config.schedule).to_lowercase(),
+            config.weight_decay,
+            plan.seeds,
+            config.seed
+        ),
+    ];
+    let (peers, energies): (Vec<&str>, Vec<&str>) = plan
+        .regs
+        .iter()
+        .map(String::as_str)
+        .filter(|reg| *reg != "none")
+        .partition(|reg| comhe::peers::knows(reg));
+    let tuned = if plan.tune.is_empty() { "" } else { ", times a factor" };
+    if !energies.is_empty() {
+        lines.push(format!(
+            "Energies (s = {}) are weighted {} in hidden layers and {} in the classifier{tuned}; rp has k = {}, C = {}.",
+            config.reg_s,
+            config.reg_weight,
+            options.classifier_weight(energies[0]),
+            config.k(),
+            config.reg_c
+        ));
+    }
+    if !peers.is_empty() {
+        lines.push(format!(
+            "Other penalties ({}) are weighted {} in hidden layers and {} in the classifier{tuned}.",
+            peers.join(", "),
+            config.reg_weight,
+            options.classifier_weight(peers[0])
+        ));
+    }
+    if !plan.tune.is_empty() {
+        lines.push(format!(
+            "The factor is that of the best mean accuracy over {} runs, each with another {} % of the training examples \
+             held out and other seeds than those of the result.",
+            plan.tune_seeds,
+            100.0 * plan.validation
+        ));
+    }
+    lines.extend(dataset.notes.iter().map(|note| format!("Data: {note}.")));
+    Ok(lines)
+}
+
+/// The accuracies on held-out examples, a column a factor; the chosen one has a star.
+pub fn tuning(plan: &Plan, log: &Log) -> Table {
+    let head = ["validation %".to_string()].into_iter().chain(plan.tune.iter().map(|f| format!("x {f}")));
+    let mut table = Table::new(head);
+    for reg in plan.regs.iter().filter(|reg| *reg != "none") {
+        let chosen = log.chosen(reg, plan);
+        let cell = |(factor, mean): (f64, Option<f64>)| {
+            let star = if chosen == Some(factor) { "*" } else { "" };
+            mean.map_or("-".into(), |mean| format!("{:.2}{star}", 100.0 * mean))
+        };
+        table.row([reg.clone()].into_iter().chain(log.validation(reg, plan).into_iter().map(cell)));
+    }
+    table
+}
+
+/// The result.
+pub fn result(rows: &[Row], baseline: &str) -> Table {
+    let difference = format!("difference to {baseline} [95 %]");
+    let head = [
+        "regulariser",
+        "weights",
+        "accuracy %",
+        "sd",
+        "n",
+        &difference,
+        "full energy",
+        "half-space",
+        "ms/step",
+    ];
+    let mut table = Table::new(head);
+    for row in rows {
+        let Summary { n, mean, sd } = row.test_acc;
+        let percent = |v: f64| format!("{:.2}", 100.0 * v);
+        let signed = |v: f64| format!("{:+.2}", 100.0 * v);
+        let interval = |i: Interval| format!("{} [{}, {}]", signed(i.mean), signed(i.low), signed(i.high));
+        let change = |what: fn(&Energies) -> f64| {
+            format!("{:.3} -> {:.3}", what(&row.energy_before), what(&row.energy_after))
+        };
+        table.row([
+            row.reg.clone(),
+            format!("{}, {}", rounded(row.reg_weight), rounded(row.reg_head_weight)),
+            percent(mean),
+            if n > 1 { percent(sd) } else { "-".into() },
+            n.to_string(),
+            row.difference.map_or("-".into(), interval),
+            change(|e| e.full),
+            change(|e| e.half_space),
+            format!("{:.1}", row.step_ms),
+        ]);
+    }
+    table
+}
+
+/// Without the last digits of a product of two decimal numbers.
+fn rounded(weight: f64) -> f64 {
+    format!("{weight:.12e}").parse().unwrap_or(weight)
+}
