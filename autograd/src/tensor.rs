@@ -97,9 +97,10 @@ impl Tensor {
         dispatch!(dtype, T => Tensor::build::<T>(shape, |out| key.fill_normal(out)))
     }
 
-    /// A tensor whose elements `write` sets, all of them, in row-major order.
+    /// A tensor whose elements `write` sets, all of them, in row-major order. What they hold before is of no use:
+    /// numbers of some tensor that is no more.
     #[inline]
-    pub(crate) fn build<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [T])) -> Tensor {
+    pub fn build<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [T])) -> Tensor {
         Tensor::from_buffer(Buffer::build(shape.numel(), write), shape)
     }
 
@@ -179,7 +180,7 @@ impl Tensor {
 
     /// Whether no element is NaN or infinite.
     pub fn is_finite(&self) -> bool {
-        dispatch!(self.dtype(), T => self.data.as_slice::<T>().iter().all(|v| v.is_finite()))
+        dispatch!(self.dtype(), T => kernels::reduce::all_finite(self.data.as_slice::<T>()))
     }
 
     pub(crate) fn buffer(&self) -> &Buffer {

@@ -211,6 +211,9 @@ impl Energy {
     }
 
     fn check_rows<T: Scalar>(&self, y: &Tensor, projected: bool) -> Result<(), Error> {
+        if self.eps > 0.0 && y.is_finite() {
+            return Ok(());
+        }
         let (n, d) = (y.shape()[1], y.shape()[2]);
         // The gradient is of size 1 / |w|: a row shorter than this has none.
         let shortest = T::from_f64(if T::DTYPE == DType::F32 { 1e-37 } else { 1e-306 });
@@ -233,6 +236,19 @@ impl Energy {
 /// # Errors
 /// If the tensor has neither two axes nor four, a row has no elements, or an element is not finite.
 pub fn checked_rows(w: &Tensor) -> Result<Tensor, Error> {
+    let rows = rows(w)?;
+    if !w.is_finite() {
+        let shape = *w.shape();
+        let values = w.to_vec::<f64>();
+        let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
+        let index = shape.iter().zip(shape.strides()).map(|(d, s)| at / s % d).collect();
+        return Err(Problem::NotFinite { index, value: values[at], projection: None }.into());
+    }
+    Ok(rows)
+}
+
+/// [`checked_rows`], whatever the elements.
+pub(crate) fn rows(w: &Tensor) -> Result<Tensor, Error> {
     let shape = *w.shape();
     if ![2, 4].contains(&w.rank()) {
         return Err(Error::shape(format!(
@@ -242,12 +258,6 @@ pub fn checked_rows(w: &Tensor) -> Result<Tensor, Error> {
     let d: usize = shape[1..].iter().product();
     if d == 0 && shape[0] > 0 {
         return Err(Error::shape(format!("expected rows of at least one element, found shape {shape}")));
-    }
-    if !w.is_finite() {
-        let values = w.to_vec::<f64>();
-        let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
-        let index = shape.iter().zip(shape.strides()).map(|(d, s)| at / s % d).collect();
-        return Err(Problem::NotFinite { index, value: values[at], projection: None }.into());
     }
     Ok(w.reshape([shape[0], d]))
 }

@@ -16,7 +16,7 @@ use autograd::{DType, Tensor};
 use crate::adv::Adversarial;
 use crate::ap::{AnglePreserving, Preserve};
 use crate::bilateral::Bilateral;
-use crate::energy::{Energy, Reduce, checked_rows};
+use crate::energy::{self, Energy, Reduce, checked_rows};
 use crate::error::{Error, Problem};
 use crate::group::{GroupEnergy, Grouping, Groups};
 use crate::learned::Learning;
@@ -288,7 +288,7 @@ impl Objective {
         if left_out || pattern::any(&self.exclude, layer.name) || self.rules.is_empty() {
             return Ok(None);
         }
-        let d = checked_rows(layer.weight).map_err(|e| e.in_layer(layer.name))?.shape()[1];
+        let d = energy::rows(layer.weight).map_err(|e| e.in_layer(layer.name))?.shape()[1];
         Ok(self.rules.iter().position(|rule| rule.select.covers(layer, d)))
     }
 

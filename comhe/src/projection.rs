@@ -130,27 +130,19 @@ impl Projections {
     }
 
     fn draw_as<T: Scalar>(&self, layer: &str, draw: u64, d: usize) -> Tensor {
-        let mut p = Tensor::zeros([self.c, self.k, d], T::DTYPE);
         let one = self.k * d;
-        p.update::<T>(|out| {
+        Tensor::build::<T>([self.c, self.k, d].into(), |out| {
             for (c, out) in out.chunks_exact_mut(one.max(1)).enumerate() {
                 let key = Key::new(self.seed).stream("projection").stream(layer).stream(&c.to_string());
                 self.fill(key.step(draw), d, out);
             }
-        });
-        p
+        })
     }
 
     fn fill<T: Scalar>(&self, key: Key, d: usize, out: &mut [T]) {
         let k = self.k as f64;
-        let scaled = |out: &mut [T], f: &dyn Fn(f64) -> f64| {
-            out.iter_mut().for_each(|v| *v = T::from_f64(f(v.to_f64()) / k.sqrt()));
-        };
         match self.distribution {
-            Distribution::Gaussian => {
-                key.fill_normal(out);
-                scaled(out, &|x| x);
-            }
+            Distribution::Gaussian => key.fill_normal_with(T::from_f64(1.0 / k.sqrt()), out),
             Distribution::Orthonormal => {
                 let mut rows = vec![0.0; out.len()];
                 key.fill_normal(&mut rows);

@@ -24,7 +24,12 @@ use crate::regulariser::{LayerWeight, Regulariser, Step};
 pub fn projected_energy(energy: &Energy, w: &Tensor, p: &Tensor) -> Result<Tensor, Error> {
     let rows = checked_rows(w)?;
     let p = projection::explicit(p, rows.shape()[1], w.dtype())?;
-    Ok(energy.of_batch(&projection::project(&rows, &p), true)?.mean(..))
+    mean_energy(energy, &rows, &p)
+}
+
+/// [`projected_energy`] of checked rows under projections C x k x d that were drawn for them.
+fn mean_energy(energy: &Energy, rows: &Tensor, p: &Tensor) -> Result<Tensor, Error> {
+    Ok(energy.of_batch(&projection::project(rows, p), true)?.mean(..))
 }
 
 /// The regulariser: draws its projections and keeps them until they are to be drawn again.
@@ -73,13 +78,13 @@ impl Regulariser for RandomProjection {
         let rows = checked_rows(layer.weight)?;
         let (draw, p) = self.projections(layer, &rows, step)?;
         self.drawn.insert(layer.name.to_string(), (draw, p.clone()));
-        projected_energy(&self.energy, &rows, &p)
+        mean_energy(&self.energy, &rows, &p)
     }
 
     fn measure(&self, layer: &LayerWeight, step: Step) -> Result<f64, Error> {
         let rows = checked_rows(&layer.weight.detach())?;
         let (_, p) = self.projections(layer, &rows, step)?;
-        Ok(projected_energy(&self.energy, &rows, &p)?.item())
+        Ok(mean_energy(&self.energy, &rows, &p)?.item())
     }
 }
 

@@ -106,39 +106,25 @@ impl Fused for PairSums {
 impl PairSums {
     fn forward_as<T: Scalar>(&self, u: &Tensor) -> (Tensor, Option<Tensor>) {
         let [batch, n, d] = dims(u);
-        let matrix = |b: usize| &u.data::<T>()[b * n * d..(b + 1) * n * d];
-        if !self.keep {
-            let sums = Tensor::from_fn([batch], T::DTYPE, |b| self.form.forward(matrix(b), n, d));
-            return (sums, None);
-        }
-        let mut slopes = Tensor::zeros([batch, n, n], T::DTYPE);
-        let mut sums = Vec::with_capacity(batch);
-        slopes.update::<T>(|slopes| {
-            for b in 0..batch {
-                let slopes = &mut slopes[b * n * n..(b + 1) * n * n];
-                sums.push(self.form.forward_with_slopes(matrix(b), n, d, slopes));
-            }
-        });
-        (Tensor::from_fn([batch], T::DTYPE, |b| sums[b]), Some(slopes))
+        let mut sums = vec![0.0; batch];
+        let u = u.slice::<T>();
+        let kept = if self.keep {
+            Some(Tensor::build([batch, n, n].into(), |slopes| {
+                self.form.forward_batch(u, n, d, Some(slopes), &mut sums);
+            }))
+        } else {
+            self.form.forward_batch(u, n, d, None, &mut sums);
+            None
+        };
+        (Tensor::from_fn([batch], T::DTYPE, |b| sums[b]), kept)
     }
 
     fn backward_as<T: Scalar>(&self, u: &Tensor, slopes: Option<&Tensor>, g: &Tensor) -> Tensor {
-        let [batch, n, d] = dims(u);
-        let mut du = Tensor::zeros(u.shape(), T::DTYPE);
-        du.update::<T>(|du| {
-            for (b, &scale) in g.data::<T>().iter().enumerate().take(batch) {
-                let rows = b * n * d..(b + 1) * n * d;
-                let (u, du) = (&u.data::<T>()[rows.clone()], &mut du[rows]);
-                match slopes {
-                    Some(slopes) => {
-                        let slopes = &slopes.data::<T>()[b * n * n..(b + 1) * n * n];
-                        self.form.backward_from_slopes(slopes, u, n, d, scale, du);
-                    }
-                    None => self.form.backward(u, n, d, scale, du),
-                }
-            }
-        });
-        du
+        let [_, n, d] = dims(u);
+        let slopes = slopes.map(Tensor::slice::<T>);
+        Tensor::build(*u.shape(), |du| {
+            self.form.backward_batch(slopes, u.slice::<T>(), n, d, g.slice::<T>(), du);
+        })
     }
 }
 

@@ -9,6 +9,7 @@
 
 mod near;
 mod pair;
+mod rows;
 #[cfg(test)]
 mod tests;
 
@@ -16,17 +17,19 @@ pub use pair::PairEnergy;
 
 use std::ops::Range;
 
-use crate::gemm::{gemm, scratch};
+use crate::gemm::{gemm, gram_upper, scratch};
 use crate::par::{self, Shared};
-use crate::real::{Arithmetic, Element};
-use crate::simd::{self, Kernel};
-use pair::{ANY, LOG, ONE, TWO};
+use crate::real::Element;
+use crate::simd;
+use rows::{Mirror, Rows};
 
 /// Rows and columns of the cosines held at a time.
 const ROWS: usize = 256;
 const COLS: usize = 1024;
 /// Pairs that one thread takes at a time.
 const GRAIN: usize = 1 << 13;
+/// Matrices of a batch whose products take fewer multiply-adds than this are shared out whole among the threads.
+const WHOLE: usize = 1 << 24;
 
 impl PairEnergy {
     /// The sum of f over ordered pairs of the `n` rows of `u` (n x d), in half-space of the 2n points {u, -u}.
@@ -53,8 +56,26 @@ impl PairEnergy {
     /// As [`PairEnergy::forward`], and if `slopes` does not have n n elements.
     pub fn forward_with_slopes<T: Element>(&self, u: &[T], n: usize, d: usize, slopes: &mut [T]) -> f64 {
         self.check_rows(u, n, d);
-        assert_eq!(slopes.len(), n * n, "energy: {n} x {n} slopes");
-        self.multiplicity() * self.tile(u, d, 0..n, 0..n, slopes, true)
+        gram_upper(n, d, u, slopes);
+        let rows = (GRAIN / n.max(1)).max(1).next_multiple_of(Mirror::<()>::SIDE);
+        let sum = scratch::with(n, |sums: &mut [f64]| {
+            let (all, out) = (Shared::new(slopes), Shared::new(sums));
+            par::run(n.div_ceil(rows), |piece| {
+                let range = piece * rows..n.min((piece + 1) * rows);
+                // SAFETY: a piece has its own rows from the diagonal on, and below it their mirror images; and
+                // their sums.
+                unsafe {
+                    for i in range.clone() {
+                        let (cosines, sums) = (all.slice(i * n + i, n - i), out.slice(i, 1));
+                        let at = (i, i, n - i);
+                        simd::dispatch(Rows { energy: self, u, d, at, cosines, slopes: true, sums });
+                    }
+                    simd::dispatch(Mirror { n, rows: range, all });
+                }
+            });
+            sums.iter().sum::<f64>()
+        });
+        self.multiplicity() * sum
     }
 
     /// Writes `scale` dE/du, given the slopes that [`PairEnergy::forward_with_slopes`] kept.
@@ -116,140 +137,84 @@ impl PairEnergy {
         tile: &mut [T],
         slopes: bool,
     ) -> f64 {
-        cosines(u, d, rows.clone(), cols.clone(), tile);
-        // Near pairs sit out as orthogonal ones, and then take their own places.
-        let near = self.near_pairs(u, d, rows.clone(), cols.clone(), tile);
-        near.iter().for_each(|pair| tile[pair.at] = T::ZERO);
-        let width = cols.len();
-        let mut sum = self.sum(tile, width, rows.start as isize - cols.start as isize, slopes);
-        let orthogonal = self.pair(0.0f64).0 * if self.half_space { 2.0 } else { 1.0 };
-        for pair in near {
-            if slopes {
-                tile[pair.at] = pair.slope;
-            }
-            if cols.start + pair.at % width > rows.start + pair.at / width {
-                sum += pair.f - orthogonal;
-            }
-        }
-        sum
-    }
-
-    /// The sum over the pairs i < j of a tile of cosines with `cols` columns, row 0 of which has the diagonal
-    /// (i = j) in column `diagonal`. With `slopes`, every cosine is replaced by its slope.
-    ///
-    /// The diagonal itself stands for half an antipodal pair, or for nothing.
-    fn sum<T: Element>(&self, tile: &mut [T], cols: usize, diagonal: isize, slopes: bool) -> f64 {
-        if tile.is_empty() {
-            return 0.0;
-        }
-        let rows = tile.len() / cols;
-        scratch::with(rows, |sums: &mut [f64]| {
+        let (m, n) = (rows.len(), cols.len());
+        let (a, b) = (&u[rows.start * d..rows.end * d], &u[cols.start * d..cols.end * d]);
+        gemm(m, n, d, T::ONE, a, false, b, true, T::ZERO, tile);
+        scratch::with(m, |sums: &mut [f64]| {
             let out = Shared::new(sums);
-            let rows_a_piece = (GRAIN / cols).max(1);
-            par::chunks(tile, rows_a_piece * cols, |piece, tile| {
-                let first = piece * rows_a_piece;
+            let together = (GRAIN / n).max(1);
+            par::chunks(tile, together * n, |piece, cosines| {
+                let first = piece * together;
                 // SAFETY: one sum a row of the tile, cut as the tile is.
-                let sums = unsafe { out.slice(first, tile.len() / cols) };
-                let diagonal = diagonal + first as isize;
-                simd::dispatch(Rows { energy: self, tile, cols, diagonal, slopes, sums });
+                let sums = unsafe { out.slice(first, cosines.len() / n) };
+                let at = (rows.start + first, cols.start, n);
+                simd::dispatch(Rows { energy: self, u, d, at, cosines, slopes, sums });
             });
             sums.iter().sum()
         })
     }
 }
 
-/// The products of two ranges of rows of `u`.
-fn cosines<T: Element>(u: &[T], d: usize, rows: Range<usize>, cols: Range<usize>, out: &mut [T]) {
-    let (m, n) = (rows.len(), cols.len());
-    let (a, b) = (&u[rows.start * d..rows.end * d], &u[cols.start * d..cols.end * d]);
-    gemm(m, n, d, T::ONE, a, false, b, true, T::ZERO, out);
-}
-
-/// Sums, and slopes if wanted, of some rows of a tile of cosines.
-struct Rows<'a, T> {
-    energy: &'a PairEnergy,
-    tile: &'a mut [T],
-    cols: usize,
-    /// The column of the diagonal in the first row.
-    diagonal: isize,
-    slopes: bool,
-    sums: &'a mut [f64],
-}
-
-impl<T: Element> Kernel for Rows<'_, T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        match self.energy.exponent() {
-            LOG => self.with_exponent::<A, LOG>(),
-            ONE => self.with_exponent::<A, ONE>(),
-            TWO => self.with_exponent::<A, TWO>(),
-            _ => self.with_exponent::<A, ANY>(),
-        }
-    }
-}
-
-impl<T: Element> Rows<'_, T> {
-    #[inline(always)]
-    fn with_exponent<A: Arithmetic, const S: u8>(self) {
-        match (self.energy.angular, self.energy.half_space) {
-            (false, false) => self.rows::<A, S, false, false>(),
-            (false, true) => self.rows::<A, S, false, true>(),
-            (true, false) => self.rows::<A, S, true, false>(),
-            (true, true) => self.rows::<A, S, true, true>(),
-        }
+/// # A batch of matrices
+impl PairEnergy {
+    /// [`PairEnergy::forward`] of each of `sums.len()` matrices; with `slopes` (a matrix each, or none at all)
+    /// [`PairEnergy::forward_with_slopes`].
+    ///
+    /// # Panics
+    /// As these.
+    pub fn forward_batch<T: Element>(&self, u: &[T], n: usize, d: usize, slopes: Option<&mut [T]>, sums: &mut [f64]) {
+        self.check_rows(u, sums.len() * n, d);
+        let slopes = slopes.map(|slopes| {
+            assert_eq!(slopes.len(), sums.len() * n * n, "energy: {} times {n} x {n} slopes", sums.len());
+            Shared::new(slopes)
+        });
+        let (batch, out) = (sums.len(), Shared::new(sums));
+        each(batch, n * n * d, |b| {
+            let u = &u[b * n * d..][..n * d];
+            let sum = match slopes {
+                None => self.forward(u, n, d),
+                // SAFETY: matrix b is this piece's alone.
+                Some(slopes) => self.forward_with_slopes(u, n, d, unsafe { slopes.slice(b * n * n, n * n) }),
+            };
+            // SAFETY: as is number b.
+            unsafe { *out.at(b) = sum };
+        });
     }
 
-    #[inline(always)]
-    fn rows<A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(self) {
-        let energy = self.energy;
-        for (r, (row, sum)) in self.tile.chunks_exact_mut(self.cols).zip(self.sums).enumerate() {
-            let diagonal = self.diagonal + r as isize;
-            let own = row.get(diagonal as usize).copied();
-            let (lower, upper) = row.split_at_mut((diagonal + 1).clamp(0, self.cols as isize) as usize);
-            if self.slopes {
-                replace::<T, A, S, ANGULAR, HALF>(energy, lower);
+    /// [`PairEnergy::backward`] of each of `scales.len()` matrices; with `slopes`
+    /// [`PairEnergy::backward_from_slopes`].
+    ///
+    /// # Panics
+    /// As these.
+    pub fn backward_batch<T: Element>(
+        &self,
+        slopes: Option<&[T]>,
+        u: &[T],
+        n: usize,
+        d: usize,
+        scales: &[T],
+        du: &mut [T],
+    ) {
+        self.check_rows(u, scales.len() * n, d);
+        assert_eq!(du.len(), u.len(), "energy: gradients of {n} x {d}");
+        let du = Shared::new(du);
+        each(scales.len(), n * n * d, |b| {
+            let (own, scale) = (&u[b * n * d..][..n * d], scales[b]);
+            // SAFETY: matrix b is this piece's alone.
+            let du = unsafe { du.slice(b * n * d, n * d) };
+            match slopes {
+                None => self.backward(own, n, d, scale, du),
+                Some(slopes) => self.backward_from_slopes(&slopes[b * n * n..][..n * n], own, n, d, scale, du),
             }
-            *sum = replace::<T, A, S, ANGULAR, HALF>(energy, upper);
-            if let Some(square) = own {
-                let (f, df) = match HALF {
-                    true => energy.pair_as::<T, A, S, ANGULAR>(-snap(square)),
-                    false => (T::ZERO, T::ZERO),
-                };
-                *sum += 0.5 * f.to_f64();
-                row[diagonal as usize] = -df;
-            }
-        }
+        });
     }
 }
 
-/// A square length that is 1 up to rounding is 1: the angle to the antipode would lose half its digits.
-#[inline(always)]
-fn snap<T: Element>(square: T) -> T {
-    let unit = (T::ONE - square).to_f64().abs() <= 16.0 * pair::epsilon::<T>();
-    if unit { T::ONE } else { square }
-}
-
-/// Replaces cosines by slopes and returns the sum of the values.
-#[inline(always)]
-fn replace<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(
-    energy: &PairEnergy,
-    cosines: &mut [T],
-) -> f64 {
-    const LANES: usize = 16;
-    let mut sums = [T::ZERO; LANES];
-    let (blocks, tail) = cosines.as_chunks_mut::<LANES>();
-    for block in blocks {
-        for l in 0..LANES {
-            let (f, df) = energy.both::<T, A, S, ANGULAR, HALF>(block[l]);
-            block[l] = df;
-            sums[l] = sums[l] + f;
-        }
+/// Calls `f` for each of `count` matrices, which take `work` multiply-adds each.
+fn each(count: usize, work: usize, f: impl Fn(usize) + Sync) {
+    if work < WHOLE {
+        par::run(count, f);
+    } else {
+        (0..count).for_each(f);
     }
-    for (c, sum) in tail.iter_mut().zip(&mut sums) {
-        let (f, df) = energy.both::<T, A, S, ANGULAR, HALF>(*c);
-        *c = df;
-        *sum = *sum + f;
-    }
-    sums.iter().map(|v| v.to_f64()).sum()
 }

@@ -3,68 +3,19 @@
 //! At angle a, 2 - 2c = a^2 is a difference of numbers near 2: at a = 1e-4 eight digits are left in f64, in f32
 //! none. The chord itself has them all, |u - v|^2, to which rows a little shorter than 1 (normalised with an
 //! epsilon) add what they lack: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). Such pairs are few, so they are
-//! found among the cosines and computed one by one.
-
-use std::ops::Range;
+//! found among the cosines, row by row, and computed one by one.
 
 use super::pair::{PairEnergy, epsilon};
-use crate::par;
 use crate::real::Element;
 
-/// A pair's place in a tile of cosines, its energy and its slope with respect to the cosine.
-pub(super) struct NearPair<T> {
-    pub at: usize,
-    pub f: f64,
-    pub slope: T,
-}
-
 /// How near 1 a cosine counts as near: where its rounding error would show in 2 - 2c beyond 1e-12 (f32: 1e-5).
-fn near<T>() -> f64 {
+pub(super) fn near<T>() -> f64 {
     if size_of::<T>() == size_of::<f32>() { 1.0 / 64.0 } else { 1.0 / 1024.0 }
 }
 
 impl PairEnergy {
-    /// The near pairs among the cosines `tile` of two ranges of rows of `u`, in order, the diagonal left out.
-    pub(super) fn near_pairs<T: Element>(
-        &self,
-        u: &[T],
-        d: usize,
-        rows: Range<usize>,
-        cols: Range<usize>,
-        tile: &[T],
-    ) -> Vec<NearPair<T>> {
-        const ROWS: usize = 8;
-        let width = cols.len();
-        let bound = T::from_f64(1.0 - near::<T>());
-        // Opposite rows matter where their distance to the antipode, or the sine of the angle, is needed.
-        let both = self.half_space || self.angular;
-        let mut found: Vec<Vec<NearPair<T>>> = Vec::new();
-        found.resize_with(rows.len().div_ceil(ROWS), Vec::new);
-        par::chunks(&mut found, 1, |piece, found| {
-            for r in (piece * ROWS..rows.len()).take(ROWS) {
-                let row = &tile[r * width..(r + 1) * width];
-                let largest = row.iter().fold(T::ZERO, |m, &c| {
-                    let c = if both && c < T::ZERO { -c } else { c };
-                    if c > m { c } else { m }
-                });
-                if largest <= bound {
-                    continue;
-                }
-                let i = rows.start + r;
-                for (k, &c) in row.iter().enumerate() {
-                    let j = cols.start + k;
-                    if i != j && (c > bound || (both && -c > bound)) {
-                        let (f, slope) = self.exact(&u[i * d..(i + 1) * d], &u[j * d..(j + 1) * d]);
-                        found[0].push(NearPair { at: r * width + k, f, slope: T::from_f64(slope) });
-                    }
-                }
-            }
-        });
-        found.into_iter().flatten().collect()
-    }
-
     /// The energy of two rows and its slope with respect to their cosine, from their chords.
-    fn exact<T: Element>(&self, u: &[T], v: &[T]) -> (f64, f64) {
+    pub(super) fn exact<T: Element>(&self, u: &[T], v: &[T]) -> (f64, f64) {
         let (mut minus, mut plus, mut uu, mut vv) = (0.0, 0.0, 0.0, 0.0);
         for (u, v) in u.iter().zip(v) {
             let (u, v) = (u.to_f64(), v.to_f64());

@@ -69,12 +69,19 @@ impl PairEnergy {
         );
     }
 
-    /// f(c) + f(-c) and its derivative if `HALF`, else f(c) and its derivative.
+    /// f(c) + f(-c) and its derivative if `HALF`, else f(c) and its derivative. With `far`, both points are known to
+    /// be above the floor.
     #[inline(always)]
     pub(super) fn both<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(
         &self,
         c: T,
+        far: bool,
     ) -> (T, T) {
+        if S == TWO && !ANGULAR && HALF && far {
+            // 1 / (2 - 2c) + 1 / (2 + 2c), with one division.
+            let f = T::ONE / ((T::ONE - c) * (T::ONE + c));
+            return (f, (c + c) * f * f);
+        }
         let (f, df) = self.pair_as::<T, A, S, ANGULAR>(c);
         if !HALF {
             return (f, df);

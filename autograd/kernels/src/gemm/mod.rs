@@ -53,7 +53,28 @@ pub fn gemm<T: Element>(
     let (line, depth) = if b_transposed { (k, 1) } else { (1, n) };
     let b = Source { at: b.as_ptr(), line, depth };
     // SAFETY: the operands hold their matrices by the asserts above.
-    unsafe { product([m, n, k], [alpha, beta], a, b, c) }
+    unsafe { product([m, n, k], [alpha, beta], a, b, c, Part::All) }
+}
+
+/// The upper triangle of c = a a', with the diagonal, for a row-major n x k matrix a: half the work of [`gemm`].
+/// Elements of c below the diagonal are written or left.
+///
+/// # Panics
+/// As [`gemm`].
+pub(crate) fn gram_upper<T: Element>(n: usize, k: usize, a: &[T], c: &mut [T]) {
+    assert_eq!(a.len(), n * k, "gram: the operand has {n} x {k} elements");
+    assert_eq!(c.len(), n * n, "gram: the result has {n} x {n} elements");
+    let a = Source { at: a.as_ptr(), line: k, depth: 1 };
+    // SAFETY: the operand holds its matrix by the assert above.
+    unsafe { product([n, n, k], [T::ONE, T::ZERO], a, a, c, Part::Upper) }
+}
+
+/// Which part of a result is wanted.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    All,
+    /// The diagonal and what is to its right.
+    Upper,
 }
 
 /// `batch` products c\[i\] = alpha op(a\[i\]) op(b\[i\]) + beta c\[i\], each as in [`gemm`].
@@ -113,6 +134,7 @@ unsafe fn product<T: Element>(
     a: Source<T>,
     b: Source<T>,
     c: &mut [T],
+    part: Part,
 ) {
     let level = simd::level();
     let slab = (PACKED / (m.min(STRIP) + n.min(STRIP)).max(1)).max(DEPTH);
@@ -122,10 +144,11 @@ unsafe fn product<T: Element>(
         for i in (0..m).step_by(STRIP) {
             for j in (0..n).step_by(STRIP) {
                 let size = [STRIP.min(m - i), STRIP.min(n - j), slab.min(k - p)];
+                let diagonal = (part == Part::Upper).then_some(i as isize - j as isize);
                 // SAFETY: the strip lies in c and the sources; level is what the machine has.
                 unsafe {
                     let (a, b, c) = (a.skip(i, p), b.skip(j, p), c.at(i * n + j));
-                    Strip { size, scale: [alpha, beta], a, b, c, ldc: n }.run(level);
+                    Strip { size, scale: [alpha, beta], a, b, c, ldc: n, diagonal }.run(level);
                 }
             }
         }

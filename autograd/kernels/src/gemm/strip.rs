@@ -28,6 +28,8 @@ pub struct Strip<T> {
     pub c: *mut T,
     /// Numbers from one row of the result to the next.
     pub ldc: usize,
+    /// The column of the diagonal in the first row, if tiles that lie wholly to its left may be left out.
+    pub diagonal: Option<isize>,
 }
 
 impl<T: Element> Strip<T> {
@@ -145,14 +147,18 @@ impl<T: Element> Packed<T> {
 
     #[inline(always)]
     unsafe fn multiply<V: Vector<T>, const R: usize>(&self, lefts: Range<usize>, rights: Range<usize>) {
-        let Strip { size: [m, n, k], scale: [alpha, mut beta], ldc, .. } = self.strip;
+        let Strip { size: [m, n, k], scale: [alpha, mut beta], ldc, diagonal, .. } = self.strip;
         let wide = 2 * V::LANES;
+        let left_out = |i, j| diagonal.is_some_and(|at| (j * wide + wide) as isize <= (i * R) as isize + at);
         // A sum of nothing is still written.
         for from in (0..k.max(1)).step_by(DEPTH) {
             let depth = DEPTH.min(k - from);
             for j in rights.clone() {
                 let cols = wide.min(n - j * wide);
                 for i in lefts.clone() {
+                    if left_out(i, j) {
+                        continue;
+                    }
                     let (size, scale) = ([R.min(m - i * R), cols], [alpha, beta]);
                     // SAFETY: inherited; packed panels hold k steps.
                     unsafe {

@@ -4,6 +4,8 @@
 //! stored generator state, do not depend on threads, and a run resumes at any step exactly as it would have
 //! gone on.
 
+mod chacha;
+
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -41,52 +43,43 @@ impl Key {
 
     /// The generator for item `index`: an image, a layer, a block of elements.
     pub fn rng(&self, index: u64) -> ChaCha8Rng {
-        let mut key = [0; 32];
-        key[..8].copy_from_slice(&self.seed.to_le_bytes());
-        key[8..16].copy_from_slice(&self.stream.to_le_bytes());
-        key[16..24].copy_from_slice(&self.step.to_le_bytes());
-        let mut rng = ChaCha8Rng::from_seed(key);
+        let mut seed = [0; 32];
+        for (bytes, word) in seed.as_chunks_mut().0.iter_mut().zip(self.words()) {
+            *bytes = word.to_le_bytes();
+        }
+        let mut rng = ChaCha8Rng::from_seed(seed);
         rng.set_stream(index);
         rng
     }
 
+    /// The generator's key.
+    fn words(&self) -> [u32; 8] {
+        let Key { seed, stream, step } = *self;
+        let [[a, b], [c, d], [e, f]] = [seed, stream, step].map(|v| [v as u32, (v >> 32) as u32]);
+        [a, b, c, d, e, f, 0, 0]
+    }
+
     /// Fills `out` with draws uniform on [0, 1). Element i is the same for every length above i.
     pub fn fill_uniform<T: Element>(&self, out: &mut [T]) {
-        self.fill(out, |words, out| {
-            // As many bits as the mantissa holds, so that rounding cannot give 1.
-            let bits = if size_of::<T>() == 4 { 24 } else { 53 };
-            let scale = f64::powi(0.5, bits);
-            simd::dispatch(Uniform { words, shift: 64 - bits as u32, scale, out });
-        });
+        self.fill(out, Uniform);
     }
 
     /// Fills `out` with draws from the normal distribution of mean 0 and variance 1 (Box and Muller's method).
     /// Element i is the same for every length above i.
     pub fn fill_normal<T: Element>(&self, out: &mut [T]) {
-        self.fill(out, |words, out| simd::dispatch(Normal { words, out }));
+        self.fill_normal_with(T::ONE, out);
     }
 
-    /// Calls `f` for each block of `out` with random words, at least as many as elements and in whole groups.
-    fn fill<T: Element>(&self, out: &mut [T], f: impl Fn(&[u64], &mut [T]) + Sync) {
-        par::chunks(out, BLOCK, |block, out| {
-            let mut rng = self.rng(block as u64);
-            let mut bytes = [0; 8 * BLOCK];
-            let mut words = [0; BLOCK];
-            let n = out.len().next_multiple_of(GROUP);
-            let words = &mut words[..n];
-            if size_of::<T>() == 4 {
-                rng.fill_bytes(&mut bytes[..4 * n]);
-                for (word, b) in words.iter_mut().zip(bytes.as_chunks().0) {
-                    // 32 random bits, then a half: the middle of what they stand for.
-                    *word = u64::from(u32::from_le_bytes(*b)) << 32 | 1 << 31;
-                }
-            } else {
-                rng.fill_bytes(&mut bytes[..8 * n]);
-                for (word, b) in words.iter_mut().zip(bytes.as_chunks().0) {
-                    *word = u64::from_le_bytes(*b);
-                }
-            }
-            f(words, out);
+    /// As [`Key::fill_normal`], times `deviation`.
+    pub fn fill_normal_with<T: Element>(&self, deviation: T, out: &mut [T]) {
+        self.fill(out, Normal { deviation });
+    }
+
+    fn fill<T: Element, D: Draw<T>>(&self, out: &mut [T], draw: D) {
+        const TOGETHER: usize = 8;
+        par::chunks(out, TOGETHER * BLOCK, |i, out| {
+            let first = (TOGETHER * i) as u64;
+            simd::dispatch(Fill { key: self.words(), first, draw, out });
         });
     }
 
@@ -106,47 +99,79 @@ const BLOCK: usize = 1024;
 /// Elements that are made together: half of them from radii and half from angles when they are normal.
 const GROUP: usize = 64;
 
-/// Each word's top bits as a fraction.
-struct Uniform<'a, T> {
-    words: &'a [u64],
-    shift: u32,
-    scale: f64,
+/// Blocks of draws from generator `first` on.
+struct Fill<'a, T, D> {
+    key: [u32; 8],
+    first: u64,
+    draw: D,
     out: &'a mut [T],
 }
 
-impl<T: Element> Kernel for Uniform<'_, T> {
+impl<T: Element, D: Draw<T>> Kernel for Fill<'_, T, D> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        for (out, word) in self.out.iter_mut().zip(self.words) {
-            *out = T::from_f64((word >> self.shift) as i64 as f64 * self.scale);
+        let wide = size_of::<T>() / size_of::<u32>();
+        let mut words = [0; 2 * BLOCK];
+        for (stream, out) in (self.first..).zip(self.out.chunks_mut(BLOCK)) {
+            let words = &mut words[..(wide * out.len()).next_multiple_of(chacha::AT_ONCE)];
+            chacha::fill(self.key, stream, words);
+            for (words, out) in words.chunks_exact(wide * GROUP).zip(out.chunks_mut(GROUP)) {
+                let mut bits = [0; GROUP];
+                for (i, bits) in bits.iter_mut().enumerate() {
+                    *bits = match wide {
+                        // 32 random bits, then a half: the middle of what they stand for.
+                        1 => u64::from(words[i]) << 32 | 1 << 31,
+                        _ => u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i]),
+                    };
+                }
+                out.copy_from_slice(&self.draw.group::<A>(&bits)[..out.len()]);
+            }
         }
     }
 }
 
-/// Groups of radius * cosine, then radius * sine, of the same points.
-struct Normal<'a, T> {
-    words: &'a [u64],
-    out: &'a mut [T],
+/// Makes draws of random bits.
+trait Draw<T>: Copy + Sync {
+    fn group<A: Arithmetic>(self, bits: &[u64; GROUP]) -> [T; GROUP];
 }
 
-impl<T: Element> Kernel for Normal<'_, T> {
-    type Output = ();
+/// The top bits as a fraction.
+#[derive(Clone, Copy)]
+struct Uniform;
+
+impl<T: Element> Draw<T> for Uniform {
     #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        const HALF: usize = GROUP / 2;
-        let (groups, _) = self.words.as_chunks::<GROUP>();
-        for (words, out) in groups.iter().zip(self.out.chunks_mut(GROUP)) {
-            let mut group = [T::ZERO; GROUP];
-            let (cosines, sines) = group.split_at_mut(HALF);
-            for l in 0..HALF {
-                let radius = radius::<T, A>(words[l]);
-                let (cos, sin) = direction::<T, A>(words[HALF + l]);
-                cosines[l] = radius * cos;
-                sines[l] = radius * sin;
-            }
-            out.copy_from_slice(&group[..out.len()]);
+    fn group<A: Arithmetic>(self, bits: &[u64; GROUP]) -> [T; GROUP] {
+        // As many bits as the mantissa holds, so that rounding cannot give 1.
+        let held = if size_of::<T>() == 4 { 24 } else { 53 };
+        let scale = f64::powi(0.5, held);
+        let mut group = [T::ZERO; GROUP];
+        for (v, bits) in group.iter_mut().zip(bits) {
+            *v = T::from_f64((bits >> (64 - held)) as i64 as f64 * scale);
         }
+        group
+    }
+}
+
+/// Radius * cosine, then radius * sine, of the same points.
+#[derive(Clone, Copy)]
+struct Normal<T> {
+    deviation: T,
+}
+
+impl<T: Element> Draw<T> for Normal<T> {
+    #[inline(always)]
+    fn group<A: Arithmetic>(self, bits: &[u64; GROUP]) -> [T; GROUP] {
+        const HALF: usize = GROUP / 2;
+        let mut group = [T::ZERO; GROUP];
+        for l in 0..HALF {
+            let radius = self.deviation * radius::<T, A>(bits[l]);
+            let (cos, sin) = direction::<T, A>(bits[HALF + l]);
+            group[l] = radius * cos;
+            group[HALF + l] = radius * sin;
+        }
+        group
     }
 }
 

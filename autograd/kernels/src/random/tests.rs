@@ -2,6 +2,7 @@
 //! what chance exceeds once in a hundred thousand trials or less.
 
 use super::*;
+use crate::real::Fused;
 
 fn normals<T: Element>(key: Key, n: usize) -> Vec<f64> {
     let mut out = vec![T::NAN; n];
@@ -61,12 +62,10 @@ fn uniform_draws_are_uniform_and_below_1() {
 #[test]
 fn the_extreme_words_give_finite_normals_and_uniforms_below_1() {
     for word in [0, u64::MAX, 1 << 31, u64::MAX << 32 | 1 << 31, 1 << 63, 1 << 61, 3 << 61] {
-        let (mut single, mut double) = ([f32::NAN; GROUP], [f64::NAN; GROUP]);
-        let words = [word; GROUP];
-        simd::dispatch(Normal { words: &words, out: &mut single });
-        simd::dispatch(Normal { words: &words, out: &mut double });
+        let single = Normal { deviation: 1f32 }.group::<Fused>(&[word; GROUP]);
+        let double = Normal { deviation: 1f64 }.group::<Fused>(&[word; GROUP]);
         assert!(single.iter().all(|v| v.abs() < 9.0) && double.iter().all(|v| v.abs() < 9.0), "{word:x}");
-        simd::dispatch(Uniform { words: &words, shift: 40, scale: f64::powi(0.5, 24), out: &mut single });
+        let single: [f32; GROUP] = Uniform.group::<Fused>(&[word; GROUP]);
         assert!(single.iter().all(|v| (0.0..1.0).contains(v)));
     }
 }
@@ -75,7 +74,7 @@ fn the_extreme_words_give_finite_normals_and_uniforms_below_1() {
 fn directions_lie_on_the_circle_at_their_angle() {
     for i in 0..1000u64 {
         let word = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let (cos, sin) = direction::<f64, crate::real::Fused>(word);
+        let (cos, sin) = direction::<f64, Fused>(word);
         // Quadrant, and a signed fraction of a quadrant around its middle.
         let turns = (word >> 62) as f64 / 4.0 + ((word << 2) as i64 as f64) * f64::powi(0.5, 66);
         let (want_sin, want_cos) = (turns * std::f64::consts::TAU).sin_cos();
@@ -193,4 +192,25 @@ fn below_is_unbiased() {
     let n = 3 << 62;
     let low = (0..30_000).filter(|_| below(&mut rng, n) < 1 << 62).count() as f64;
     assert!(((low - 10_000.0) / f64::sqrt(30_000.0 * 2.0 / 9.0)).abs() < 4.5, "{low}");
+}
+
+#[test]
+fn words_are_those_of_the_generator() {
+    let key = Key::new(0x0123_4567_89ab_cdef).stream("a stream").step(7);
+    for stream in [0, 1, u64::MAX] {
+        let (mut words, mut bytes) = ([0; 4 * chacha::AT_ONCE], [0; 16 * chacha::AT_ONCE]);
+        chacha::fill(key.words(), stream, &mut words);
+        key.rng(stream).fill_bytes(&mut bytes);
+        let want = bytes.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b));
+        assert!(words.into_iter().eq(want));
+    }
+}
+
+#[test]
+fn a_deviation_scales_the_draws() {
+    let key = Key::new(8);
+    let (mut plain, mut scaled) = ([0f64; 1500], [0f64; 1500]);
+    key.fill_normal(&mut plain);
+    key.fill_normal_with(0.25, &mut scaled);
+    assert!(plain.iter().zip(&scaled).all(|(p, s)| 0.25 * p == *s));
 }

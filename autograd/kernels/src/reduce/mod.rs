@@ -12,10 +12,12 @@ use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
 
 mod extrema;
+mod finite;
 pub(crate) mod fold;
 mod scan;
 
 pub use extrema::{max, min};
+pub use finite::all_finite;
 pub use scan::{add_assign, cumsum, dot, sum_squares};
 
 use fold::{LogSumExp, Norm, Sum};

@@ -1,34 +1,16 @@
 //! Threads. Work is cut into pieces by its size alone; threads only decide who computes which piece.
 
+mod crew;
+#[cfg(test)]
+mod tests;
+
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock, RwLock};
 
-use rayon::{ThreadPool, ThreadPoolBuilder};
+use crew::Crew;
 
-/// The helpers of the calling thread: a pool with one thread less than [`threads`].
-struct Crew {
-    threads: usize,
-    pool: Option<ThreadPool>,
-}
-
-fn crew() -> &'static RwLock<Arc<Crew>> {
-    static CREW: OnceLock<RwLock<Arc<Crew>>> = OnceLock::new();
-    CREW.get_or_init(|| {
-        let n = std::thread::available_parallelism().map_or(1, |n| n.get());
-        RwLock::new(Arc::new(hire(n)))
-    })
-}
-
-fn hire(threads: usize) -> Crew {
-    let pool = (threads > 1).then(|| {
-        ThreadPoolBuilder::new()
-            .num_threads(threads - 1)
-            .thread_name(|i| format!("kernels-{i}"))
-            .build()
-            .expect("the operating system refused to start worker threads")
-    });
-    Crew { threads, pool }
-}
+static CREW: Crew = Crew::new();
+/// How many threads compute; 0 until somebody asks.
+static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets how many threads compute, from the next kernel on. Results do not depend on it, bit for bit.
 ///
@@ -36,45 +18,37 @@ fn hire(threads: usize) -> Crew {
 /// If `n` is 0.
 pub fn set_threads(n: usize) {
     assert!(n > 0, "set_threads: the number of threads must be at least 1");
-    if threads() != n {
-        *crew().write().unwrap() = Arc::new(hire(n));
-    }
+    THREADS.store(n, Relaxed);
 }
 
 /// How many threads compute: the machine's available parallelism unless [`set_threads`] said otherwise.
 pub fn threads() -> usize {
-    crew().read().unwrap().threads
+    match THREADS.load(Relaxed) {
+        0 => {
+            let n = std::thread::available_parallelism().map_or(1, |n| n.get());
+            // Unless set_threads came in between.
+            let _ = THREADS.compare_exchange(0, n, Relaxed, Relaxed);
+            threads()
+        }
+        n => n,
+    }
 }
 
 /// Calls `f(0), f(1), …, f(pieces - 1)`, each exactly once, on as many threads as there are.
 ///
-/// `f` must not depend on the order. The caller works too, so nothing waits for a thread to wake up.
+/// `f` must not depend on the order. The caller works too, so nothing waits for a thread to wake up. Calls may come
+/// from many threads, and from within `f`: the workers help one of them at a time, and the others do their pieces
+/// alone.
+///
+/// # Panics
+/// If a piece does.
 pub fn run(pieces: usize, f: impl Fn(usize) + Sync) {
-    if pieces <= 1 {
+    let workers = threads().min(pieces).saturating_sub(1);
+    if workers == 0 {
         (0..pieces).for_each(f);
-        return;
+    } else {
+        CREW.run(workers, pieces, &f);
     }
-    let crew = Arc::clone(&crew().read().unwrap());
-    let Some(pool) = &crew.pool else {
-        (0..pieces).for_each(f);
-        return;
-    };
-    let next = AtomicUsize::new(0);
-    let work = || {
-        loop {
-            let i = next.fetch_add(1, Relaxed);
-            if i >= pieces {
-                return;
-            }
-            f(i);
-        }
-    };
-    pool.in_place_scope(|scope| {
-        for _ in 1..crew.threads.min(pieces) {
-            scope.spawn(|_| work());
-        }
-        work();
-    });
 }
 
 /// Cuts `out` into chunks of `size` elements (the last may be shorter) and calls `f(index, chunk)` for each.

@@ -1,0 +1,82 @@
+//! The ChaCha8 stream of a key, many blocks at a time.
+//!
+//! Sixteen blocks differ in their counters alone, so each of the sixteen words of the state is a vector with one
+//! lane a block. The numbers are those of `ChaCha8Rng`.
+//!
+//! Bernstein, ChaCha, a variant of Salsa20, 2008.
+
+/// Blocks computed at a time.
+const LANES: usize = 16;
+/// Words computed at a time.
+pub(super) const AT_ONCE: usize = 16 * LANES;
+
+/// One word of each block.
+type Words = [u32; LANES];
+
+/// The first words of stream `stream` of the generator with this key, `out.len()` of them, a multiple of [`AT_ONCE`].
+#[inline(always)]
+pub(super) fn fill(key: [u32; 8], stream: u64, out: &mut [u32]) {
+    for (i, out) in out.as_chunks_mut::<AT_ONCE>().0.iter_mut().enumerate() {
+        blocks(key, stream, (i * LANES) as u64, out);
+    }
+}
+
+#[inline(always)]
+fn blocks(key: [u32; 8], stream: u64, first: u64, out: &mut [u32; AT_ONCE]) {
+    let mut start = [[0; LANES]; 16];
+    // "expand 32-byte k"
+    start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574].map(|v| [v; LANES]));
+    start[4..12].copy_from_slice(&key.map(|v| [v; LANES]));
+    for lane in 0..LANES {
+        let counter = first + lane as u64;
+        (start[12][lane], start[13][lane]) = (counter as u32, (counter >> 32) as u32);
+        (start[14][lane], start[15][lane]) = (stream as u32, (stream >> 32) as u32);
+    }
+    let mut x = start;
+    for _ in 0..4 {
+        for i in 0..4 {
+            quarter(&mut x, [i, 4 + i, 8 + i, 12 + i]);
+        }
+        for i in 0..4 {
+            quarter(&mut x, [i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4]);
+        }
+    }
+    for (x, start) in x.iter_mut().zip(&start) {
+        *x = add(*x, *start);
+    }
+    for (block, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
+        for word in 0..16 {
+            out[word] = x[word][block];
+        }
+    }
+}
+
+/// A quarter round on four of the words.
+#[inline(always)]
+fn quarter(x: &mut [Words; 16], [a, b, c, d]: [usize; 4]) {
+    x[a] = add(x[a], x[b]);
+    x[d] = turn::<16>(x[d], x[a]);
+    x[c] = add(x[c], x[d]);
+    x[b] = turn::<12>(x[b], x[c]);
+    x[a] = add(x[a], x[b]);
+    x[d] = turn::<8>(x[d], x[a]);
+    x[c] = add(x[c], x[d]);
+    x[b] = turn::<7>(x[b], x[c]);
+}
+
+#[inline(always)]
+fn add(mut x: Words, y: Words) -> Words {
+    for l in 0..LANES {
+        x[l] = x[l].wrapping_add(y[l]);
+    }
+    x
+}
+
+/// x ^ y, turned left by N bits.
+#[inline(always)]
+fn turn<const N: u32>(mut x: Words, y: Words) -> Words {
+    for l in 0..LANES {
+        x[l] = (x[l] ^ y[l]).rotate_left(N);
+    }
+    x
+}
