@@ -162,7 +162,14 @@ impl PairEnergy {
     ///
     /// # Panics
     /// As these.
-    pub fn forward_batch<T: Element>(&self, u: &[T], n: usize, d: usize, slopes: Option<&mut [T]>, sums: &mut [f64]) {
+    pub fn forward_batch<T: Element>(
+        &self,
+        u: &[T],
+        n: usize,
+        d: usize,
+        slopes: Option<&mut [T]>,
+        sums: &mut [f64],
+    ) {
         self.check_rows(u, sums.len() * n, d);
         let slopes = slopes.map(|slopes| {
             assert_eq!(slopes.len(), sums.len() * n * n, "energy: {} times {n} x {n} slopes", sums.len());
@@ -204,7 +211,9 @@ impl PairEnergy {
             let du = unsafe { du.slice(b * n * d, n * d) };
             match slopes {
                 None => self.backward(own, n, d, scale, du),
-                Some(slopes) => self.backward_from_slopes(&slopes[b * n * n..][..n * n], own, n, d, scale, du),
+                Some(slopes) => {
+                    self.backward_from_slopes(&slopes[b * n * n..][..n * n], own, n, d, scale, du)
+                }
             }
         });
     }

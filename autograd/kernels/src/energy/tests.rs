@@ -199,3 +199,45 @@ fn blocks_agree_with_one_piece_for_any_number_of_threads() {
     assert!(one.1.iter().zip(&want_du).all(|(a, b)| (a - b).abs() < 1e-11 * largest));
     assert!(one == run(2) && one == run(7));
 }
+
+#[test]
+fn a_batch_is_one_matrix_after_the_other() {
+    let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
+    // Small matrices are shared out whole, large ones each among all threads.
+    for (batch, n, d) in [(0, 3, 2), (3, 0, 2), (5, 7, 3), (2, 260, 250)] {
+        let u = directions(batch * n, d, 5);
+        let scales: Vec<f64> = (0..batch).map(|b| 1.0 + b as f64).collect();
+        let (mut kept, mut sums) =
+            (vec![f64::NAN; batch * n * n], [vec![f64::NAN; batch], vec![f64::NAN; batch]]);
+        e.forward_batch(&u, n, d, Some(&mut kept), &mut sums[0]);
+        e.forward_batch(&u, n, d, None, &mut sums[1]);
+        let mut du = [vec![f64::NAN; u.len()], vec![f64::NAN; u.len()]];
+        e.backward_batch(Some(&kept), &u, n, d, &scales, &mut du[0]);
+        e.backward_batch(None, &u, n, d, &scales, &mut du[1]);
+        for b in 0..batch {
+            let own = &u[b * n * d..][..n * d];
+            let (mut slopes, mut want) = (vec![f64::NAN; n * n], vec![f64::NAN; n * d]);
+            assert_eq!(sums[0][b], e.forward_with_slopes(own, n, d, &mut slopes));
+            assert_eq!(sums[1][b], e.forward(own, n, d));
+            assert!(kept[b * n * n..][..n * n] == slopes);
+            e.backward_from_slopes(&slopes, own, n, d, scales[b], &mut want);
+            assert!(du[0][b * n * d..][..n * d] == want);
+            e.backward(own, n, d, scales[b], &mut want);
+            assert!(du[1][b * n * d..][..n * d] == want);
+        }
+    }
+}
+
+#[test]
+fn kept_slopes_are_symmetric_whatever_their_number() {
+    let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let e = PairEnergy { s: 0.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12 };
+    for n in [1, 15, 16, 17, 600] {
+        let u = directions(n, 2, 6);
+        let mut slopes = vec![f64::NAN; n * n];
+        let sum = e.forward_with_slopes(&u, n, 2, &mut slopes);
+        assert!((sum - e.forward(&u, n, 2)).abs() <= 1e-10 * sum.abs(), "{n}");
+        assert!((0..n * n).all(|at| slopes[at] == slopes[at % n * n + at / n]), "{n}");
+    }
+}

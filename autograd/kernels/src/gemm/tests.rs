@@ -105,3 +105,23 @@ fn bits_do_not_depend_on_threads() {
     par::set_threads(before);
     assert!(first == second && second == third);
 }
+
+#[test]
+fn the_upper_triangle_of_a_gram_matrix_is_that_of_the_product() {
+    fn check<T: Element>(n: usize, k: usize) {
+        let a = noise::<T>(n * k, 7);
+        let (mut all, mut upper) = (vec![T::NAN; n * n], vec![T::NAN; n * n]);
+        gemm(n, n, k, T::ONE, &a, false, &a, true, T::ZERO, &mut all);
+        gram_upper(n, k, &a, &mut upper);
+        let differs = |&at: &usize| at % n >= at / n && upper[at] != all[at];
+        assert_eq!((0..n * n).find(differs), None, "{n} x {k}");
+    }
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+        simd::set_level(level);
+        for (n, k) in [(0, 3), (1, 1), (2, 0), (17, 5), (65, 33), (130, 700), (STRIP + 75, 3)] {
+            check::<f32>(n, k);
+            check::<f64>(n, k);
+        }
+    }
+}

@@ -43,11 +43,14 @@ pub fn threads() -> usize {
 /// # Panics
 /// If a piece does.
 pub fn run(pieces: usize, f: impl Fn(usize) + Sync) {
-    let workers = threads().min(pieces).saturating_sub(1);
-    if workers == 0 {
-        (0..pieces).for_each(f);
-    } else {
-        CREW.run(workers, pieces, &f);
+    run_shared(pieces, &f);
+}
+
+/// As [`run`], compiled once: a kernel's body is in its `f` and nowhere else.
+fn run_shared(pieces: usize, f: &(dyn Fn(usize) + Sync)) {
+    match threads().min(pieces) {
+        0 | 1 => (0..pieces).for_each(f),
+        n => CREW.run(n - 1, pieces, f),
     }
 }
 

@@ -29,6 +29,22 @@ fn every_piece_comes_once_for_any_number_of_threads() {
 }
 
 #[test]
+fn a_caller_sleeps_until_the_last_piece_is_done() {
+    let _turn = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    set_threads(3);
+    for _ in 0..50 {
+        let (caller, done) = (thread::current().id(), AtomicUsize::new(0));
+        run(3, |_| {
+            if thread::current().id() != caller {
+                thread::sleep(Duration::from_millis(2));
+            }
+            done.fetch_add(1, Relaxed);
+        });
+        assert_eq!(done.into_inner(), 3);
+    }
+}
+
+#[test]
 fn two_threads_share_the_pieces() {
     let _turn = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
     set_threads(2);
@@ -49,7 +65,13 @@ fn runs_nest() {
     let _turn = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
     set_threads(3);
     let count = AtomicUsize::new(0);
-    run(10, |_| run(10, |_| run(10, |_| { count.fetch_add(1, Relaxed); })));
+    run(10, |_| {
+        run(10, |_| {
+            run(10, |_| {
+                count.fetch_add(1, Relaxed);
+            })
+        })
+    });
     assert_eq!(count.into_inner(), 1000);
 }
 
