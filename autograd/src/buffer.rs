@@ -3,7 +3,8 @@
 //!
 //! Small buffers are kept by the thread that dropped them; large ones go to a pool that all threads share,
 //! which never holds more than twice the bytes that were ever in use at once (buffers of one size are no use for
-//! another, so a loop may need more than it ever has in use). Recycled memory keeps its old contents; with
+//! another, so a loop may need more than it ever has in use). What is over the limit is taken from the sizes that
+//! have been of no use for longest: a program that turns to other sizes finds room for them. Recycled memory keeps its old contents; with
 //! debug assertions, or the crate feature `poison` (which the workspace's tests switch on), it is filled with
 //! NaN instead, so that a kernel that leaves an element unwritten fails loudly.
 
@@ -207,26 +208,45 @@ pub(crate) type FastHash = BuildHasherDefault<OneMultiply>;
 /// Buffers waiting to be used again, by kind and length.
 #[derive(Default)]
 struct Shelves {
-    rows: HashMap<Shelf, Vec<Arc<Storage>>, FastHash>,
+    rows: HashMap<Shelf, Row, FastHash>,
     bytes: usize,
+    /// Counts the buffers kept and taken.
+    clock: u64,
+}
+
+/// The buffers of a shelf, and when it was last used.
+#[derive(Default)]
+struct Row {
+    buffers: Vec<Arc<Storage>>,
+    used: u64,
 }
 
 impl Shelves {
     fn take(&mut self, shelf: Shelf) -> Option<Arc<Storage>> {
-        let storage = self.rows.get_mut(&shelf)?.pop()?;
+        let row = self.rows.get_mut(&shelf)?;
+        let storage = row.buffers.pop()?;
+        self.clock += 1;
+        row.used = self.clock;
         self.bytes -= shelf.bytes();
         Some(storage)
     }
 
-    /// Keeps `storage` if the total stays within `limit`, else gives it back.
-    fn keep(&mut self, storage: Arc<Storage>, limit: usize) -> Option<Arc<Storage>> {
-        let bytes = storage.bytes();
-        if self.bytes + bytes > limit {
-            return Some(storage);
+    /// Keeps `storage`. What the total then has beyond `limit` is given back, from the shelves that were used
+    /// longest ago.
+    fn keep(&mut self, storage: Arc<Storage>, limit: usize) -> Vec<Arc<Storage>> {
+        self.bytes += storage.bytes();
+        self.clock += 1;
+        let row = self.rows.entry(storage.shelf()).or_default();
+        row.used = self.clock;
+        row.buffers.push(storage);
+        let mut surplus = Vec::new();
+        while self.bytes > limit {
+            let oldest = self.rows.iter_mut().filter(|(_, row)| !row.buffers.is_empty());
+            let Some((shelf, row)) = oldest.min_by_key(|(_, row)| row.used) else { break };
+            self.bytes -= shelf.bytes();
+            surplus.extend(row.buffers.pop());
         }
-        self.bytes += bytes;
-        self.rows.entry(storage.shelf()).or_default().push(storage);
-        None
+        surplus
     }
 }
 
@@ -295,7 +315,7 @@ fn take(shelf: Shelf) -> Option<Arc<Storage>> {
 fn keep(storage: Arc<Storage>) {
     // What does not fit is freed here, outside the lock.
     let _surplus = if storage.bytes() <= SMALL {
-        FRONT.try_with(|f| f.borrow_mut().shelves.keep(storage, FRONT_LIMIT)).ok().flatten()
+        FRONT.try_with(|f| f.borrow_mut().shelves.keep(storage, FRONT_LIMIT)).unwrap_or_default()
     } else {
         let limit = 2 * LARGE_PEAK.load(Relaxed).max(0) as usize;
         BACK.lock().expect("the pool cannot panic").keep(storage, limit)

@@ -1,11 +1,10 @@
 //! `comhe bench`: how long training steps and single operations take here.
 
-use std::hint::black_box;
 use std::time::Instant;
 
-use autograd::{ConvOptions, DType, Key, Tensor, set_threads};
+use autograd::{Key, Tensor};
 use clap::{Args, Subcommand};
-use nn::{Activation, BatchNorm, Context, MaxPool2d, Module, Rule, Trainer};
+use nn::{Rule, Trainer};
 use serde::Serialize;
 use serde_json::json;
 
@@ -16,12 +15,16 @@ use crate::penalty::Penalty;
 use crate::statistics::median;
 use crate::{setup, system};
 
+mod networks;
+mod ops;
+
 /// Time training steps and single operations
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:
   comhe bench step --model cnn9 --batch-size 128 --json
   comhe bench step --model lenet --reg rp --threads 1
   comhe bench ops --threads 2
+  comhe bench networks
 
 Convolutions count as sums of products: where Winograd's algorithm does with fewer, GFLOP/s can
 exceed what the machine has.")]
@@ -33,7 +36,8 @@ pub struct Bench {
 #[derive(Subcommand, Debug)]
 enum What {
     Step(StepBench),
-    Ops(OpsBench),
+    Ops(ops::OpsBench),
+    Networks(networks::NetworksBench),
 }
 
 /// A training step on fixed random images: forward, cross-entropy, backward, SGD with momentum and weight decay
@@ -61,16 +65,6 @@ struct StepBench {
     timing: Timing,
 }
 
-/// Convolutions, matrix products, batch norm, pooling, and a chain of tiny operations
-#[derive(Args, Debug)]
-struct OpsBench {
-    /// Images a batch
-    #[arg(long, value_name = "N", default_value_t = 128)]
-    batch_size: usize,
-    #[command(flatten)]
-    timing: Timing,
-}
-
 /// How it is timed.
 #[derive(Args, Debug)]
 struct Timing {
@@ -94,6 +88,7 @@ impl Bench {
         match self.what {
             What::Step(bench) => bench.run(),
             What::Ops(bench) => bench.run(),
+            What::Networks(bench) => bench.run(),
         }
     }
 }
@@ -201,7 +196,7 @@ impl StepBench {
 
 /// A timed operation.
 #[derive(Serialize)]
-struct OpTime {
+struct Row {
     op: String,
     ms: f64,
     ms_min: f64,
@@ -210,109 +205,44 @@ struct OpTime {
     threads: usize,
 }
 
-impl OpsBench {
-    fn run(self) -> Result<(), Failure> {
-        self.timing.check(self.batch_size)?;
-        let config = Config { threads: self.timing.threads, ..Config::default() };
+/// Times operations and shows them: a table at the end, or an object a line at once.
+struct Rows<'a> {
+    timing: &'a Timing,
+    rows: Vec<Row>,
+}
+
+impl<'a> Rows<'a> {
+    /// Puts the number of threads in force.
+    fn new(timing: &'a Timing, batch_size: usize) -> Result<Rows<'a>, Failure> {
+        timing.check(batch_size)?;
+        let config = Config { threads: timing.threads, ..Config::default() };
         config.check()?;
         setup::apply(&config);
-        let mut rows = Vec::new();
-        let mut time = |op: String, flops: f64, f: &mut dyn FnMut()| -> Result<(), Failure> {
-            let times = self.timing.measure(f);
-            let ms = median(&times);
-            let gflops = (flops > 0.0).then(|| flops / (ms * 1e6));
-            let row = OpTime { op, ms, ms_min: times[0], gflops, threads: autograd::threads() };
-            if self.timing.json {
-                output::json(&row)?;
-            }
-            rows.push(row);
-            Ok(())
-        };
-        self.products(&mut time)?;
-        self.maps(&mut time)?;
-        chain(&mut time)?;
+        Ok(Rows { timing, rows: Vec::new() })
+    }
+
+    /// Times an operation of a name and a number of floating-point operations.
+    fn time(&mut self, op: impl Into<String>, flops: f64, f: impl FnMut()) -> Result<(), Failure> {
+        let times = self.timing.measure(f);
+        let ms = median(&times);
+        let gflops = (flops > 0.0).then(|| flops / (ms * 1e6));
+        let row = Row { op: op.into(), ms, ms_min: times[0], gflops, threads: autograd::threads() };
+        if self.timing.json {
+            output::json(&row)?;
+        }
+        self.rows.push(row);
+        Ok(())
+    }
+
+    fn finish(self) -> Result<(), Failure> {
         if self.timing.json {
             return Ok(());
         }
         let mut table = Table::new(["operation", "ms", "ms (min)", "GFLOP/s"]);
-        for row in rows {
+        for row in self.rows {
             let gflops = row.gflops.map_or(String::new(), |v| format!("{v:.0}"));
             table.row([row.op, format!("{:.3}", row.ms), format!("{:.3}", row.ms_min), gflops]);
         }
         output::line(&table.text())
     }
-
-    /// Matrix products and convolutions, with both gradients of the latter.
-    fn products(&self, time: &mut Timed) -> Result<(), Failure> {
-        for n in [128, 512, 1024] {
-            let [a, b] = [1, 2].map(|key| Tensor::normal([n, n], DType::F32, Key::new(key)));
-            time(format!("matmul {n}"), 2.0 * (n as f64).powi(3), &mut || drop(black_box(a.matmul(&b))))?;
-        }
-        let shapes = [(3, 64, 32), (64, 64, 32), (64, 128, 16), (128, 128, 16), (128, 256, 8), (256, 256, 8)];
-        for (from, to, size) in shapes {
-            let n = self.batch_size;
-            let normal = |shape: [usize; 4], key| Tensor::normal(shape, DType::F32, Key::new(key));
-            let x = normal([n, from, size, size], 1);
-            let w = normal([to, from, 3, 3], 2);
-            let g = normal([n, to, size, size], 3);
-            let options = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
-            let flops = 2.0 * (n * size * size * from * to * 9) as f64;
-            let name = |what: &str| format!("conv3x3 {from}->{to} @{size} {what}");
-            time(name("forward"), flops, &mut || drop(black_box(x.conv2d(&w, options))))?;
-            let (xg, wg) = (x.requires_grad(), w.requires_grad());
-            let y = xg.conv2d(&w, options);
-            time(name("input gradient"), flops, &mut || drop(black_box(y.vjp(&g, &[&xg]))))?;
-            let y = x.conv2d(&wg, options);
-            time(name("weight gradient"), flops, &mut || drop(black_box(y.vjp(&g, &[&wg]))))?;
-        }
-        Ok(())
-    }
-
-    /// Layers that are bound by memory, forward alone and with the reverse pass.
-    fn maps(&self, time: &mut Timed) -> Result<(), Failure> {
-        let shape = [self.batch_size, 64, 32, 32];
-        let x = Tensor::normal(shape, DType::F32, Key::new(1)).requires_grad();
-        let mut norm = BatchNorm::new(64, DType::F32);
-        let pool = MaxPool2d::new(2);
-        let mut layers: [(&str, Layer<'_>); 3] = [
-            (
-                "batch norm, relu",
-                Box::new(|| {
-                    let y = norm.forward(&x, &mut Context::train(Key::new(0)));
-                    Activation::Relu.forward(&y, &mut Context::eval())
-                }),
-            ),
-            ("relu", Box::new(|| Activation::Relu.forward(&x, &mut Context::eval()))),
-            ("max pool 2x2", Box::new(|| pool.clone().forward(&x, &mut Context::eval()))),
-        ];
-        for (name, f) in &mut layers {
-            let g = Tensor::normal(f().shape(), DType::F32, Key::new(2));
-            let size = self.batch_size;
-            time(format!("{name} {size}x64x32x32 forward"), 0.0, &mut || drop(black_box(f())))?;
-            let both = format!("{name} {size}x64x32x32 forward and backward");
-            time(both, 0.0, &mut || drop(black_box(f().vjp(&g, &[&x]))))?;
-        }
-        Ok(())
-    }
-}
-
-/// Times an operation of a name and a number of floating-point operations.
-type Timed<'a> = dyn FnMut(String, f64, &mut dyn FnMut()) -> Result<(), Failure> + 'a;
-
-/// Computes a layer's output.
-type Layer<'a> = Box<dyn FnMut() -> Tensor + 'a>;
-
-/// Ten thousand operations on eight elements, forward and backward: what an operation costs apart from its work.
-fn chain(time: &mut Timed) -> Result<(), Failure> {
-    const OPS: usize = 10_000;
-    let leaf = |v: f64| Tensor::full([8], v, DType::F32).requires_grad();
-    let [x, a, b, c] = [0.5, 1.0001, 0.001, 0.0005].map(leaf);
-    set_threads(1);
-    time(format!("chain of {OPS} on 8 elements, forward and backward"), 0.0, &mut || {
-        let mut t = x.clone();
-        for _ in 0..OPS / 4 {
-            t = (&t * &a + &b).sin() - &c;
-        }
-        drop(black_box(t.sum(..).backward()));
-    })
 }

@@ -1,0 +1,134 @@
+//! `comhe bench ops`: single operations.
+
+use std::hint::black_box;
+
+use autograd::{ConvOptions, DType, Key, Tensor, set_threads};
+use clap::Args;
+use nn::{Activation, BatchNorm, Context, MaxPool2d, Module};
+
+use super::{Rows, Timing};
+use crate::failure::Failure;
+
+/// Matrix products, convolutions, batch norm, pooling, and a chain of tiny operations
+#[derive(Args, Debug)]
+pub struct OpsBench {
+    /// Images a batch
+    #[arg(long, value_name = "N", default_value_t = 128)]
+    batch_size: usize,
+    #[command(flatten)]
+    timing: Timing,
+}
+
+impl OpsBench {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Failure> {
+        let mut rows = Rows::new(&self.timing, self.batch_size)?;
+        products(&mut rows)?;
+        self.convolutions(&mut rows)?;
+        self.maps(&mut rows)?;
+        chain(&mut rows)?;
+        rows.finish()
+    }
+
+    /// Convolutions with both gradients.
+    fn convolutions(&self, rows: &mut Rows<'_>) -> Result<(), Failure> {
+        let shapes = [
+            (3, 64, 32),
+            (64, 64, 32),
+            (64, 128, 16),
+            (128, 128, 16),
+            (128, 256, 8),
+            (256, 256, 8),
+            (16, 16, 32),
+            (32, 32, 16),
+            (64, 64, 8),
+        ];
+        for (from, to, size) in shapes {
+            let n = self.batch_size;
+            let normal = |shape: [usize; 4], key| Tensor::normal(shape, DType::F32, Key::new(key));
+            let x = normal([n, from, size, size], 1);
+            let w = normal([to, from, 3, 3], 2);
+            let g = normal([n, to, size, size], 3);
+            let options = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
+            let flops = 2.0 * (n * size * size * from * to * 9) as f64;
+            let name = |what: &str| format!("conv3x3 {from}->{to} @{size} {what}");
+            rows.time(name("forward"), flops, || drop(black_box(x.conv2d(&w, options))))?;
+            let (xg, wg) = (x.requires_grad(), w.requires_grad());
+            let y = xg.conv2d(&w, options);
+            rows.time(name("input gradient"), flops, || drop(black_box(y.vjp(&g, &[&xg]))))?;
+            let y = x.conv2d(&wg, options);
+            rows.time(name("weight gradient"), flops, || drop(black_box(y.vjp(&g, &[&wg]))))?;
+        }
+        Ok(())
+    }
+
+    /// Layers that are bound by memory, forward alone and with the reverse pass.
+    fn maps(&self, rows: &mut Rows<'_>) -> Result<(), Failure> {
+        let shape = [self.batch_size, 64, 32, 32];
+        let x = Tensor::normal(shape, DType::F32, Key::new(1)).requires_grad();
+        let mut norm = BatchNorm::new(64, DType::F32);
+        let eval = |pool: MaxPool2d| pool.clone().forward(&x, &mut Context::eval());
+        let mut overlapping = MaxPool2d::new(3);
+        (overlapping.stride, overlapping.padding) = ([2, 2], [1, 1]);
+        let layers: [(&str, Layer<'_>); 4] = [
+            (
+                "batch norm, relu",
+                Box::new(|| {
+                    let y = norm.forward(&x, &mut Context::train(Key::new(0)));
+                    Activation::Relu.forward(&y, &mut Context::eval())
+                }),
+            ),
+            ("relu", Box::new(|| Activation::Relu.forward(&x, &mut Context::eval()))),
+            ("max pool 2x2", Box::new(|| eval(MaxPool2d::new(2)))),
+            ("max pool 3x3/2", Box::new(|| overlapping.forward(&x, &mut Context::eval()))),
+        ];
+        for (name, mut f) in layers {
+            let g = Tensor::normal(f().shape(), DType::F32, Key::new(2));
+            let size = self.batch_size;
+            rows.time(format!("{name} {size}x64x32x32 forward"), 0.0, || drop(black_box(f())))?;
+            let both = format!("{name} {size}x64x32x32 forward and backward");
+            rows.time(both, 0.0, || drop(black_box(f().vjp(&g, &[&x]))))?;
+        }
+        Ok(())
+    }
+}
+
+/// Computes a layer's output.
+type Layer<'a> = Box<dyn FnMut() -> Tensor + 'a>;
+
+/// Matrix products: squares, and those that whole-batch convolutions are.
+fn products(rows: &mut Rows<'_>) -> Result<(), Failure> {
+    let shapes = [
+        [128; 3],
+        [512; 3],
+        [1024; 3],
+        [2048; 3],
+        [64, 576, 131_072],
+        [128, 1152, 32_768],
+        [256, 2304, 8192],
+    ];
+    for dtype in [DType::F32, DType::F64] {
+        for [m, k, n] in shapes {
+            let a = Tensor::normal([m, k], dtype, Key::new(1));
+            let b = Tensor::normal([k, n], dtype, Key::new(2));
+            let flops = 2.0 * (m * k * n) as f64;
+            rows.time(format!("matmul {m}x{k}x{n} {dtype}"), flops, || drop(black_box(a.matmul(&b))))?;
+        }
+    }
+    Ok(())
+}
+
+/// Ten thousand operations on eight elements, forward and backward: what an operation costs apart from its work.
+fn chain(rows: &mut Rows<'_>) -> Result<(), Failure> {
+    const OPS: usize = 10_000;
+    let leaf = |v: f64| Tensor::full([8], v, DType::F32).requires_grad();
+    let [x, a, b, c] = [0.5, 1.0001, 0.001, 0.0005].map(leaf);
+    set_threads(1);
+    rows.time(format!("chain of {OPS} on 8 elements, forward and backward"), 0.0, || {
+        let mut t = x.clone();
+        for _ in 0..OPS / 4 {
+            t = (&t * &a + &b).sin() - &c;
+        }
+        drop(black_box(t.sum(..).backward()));
+    })
+}
