@@ -58,6 +58,17 @@ pub trait Fused: Debug + Send + Sync + 'static {
     /// zero. All tensors are outside every graph.
     fn backward(&self, x: &[Tensor], kept: &Self::Kept, g: &Tensor, wants: &[bool]) -> Vec<Option<Tensor>>;
 
+    /// As [`Fused::backward`], for kernels that can write a gradient over `g`.
+    fn backward_over(
+        &self,
+        x: &[Tensor],
+        kept: &Self::Kept,
+        g: Tensor,
+        wants: &[bool],
+    ) -> Vec<Option<Tensor>> {
+        self.backward(x, kept, &g, wants)
+    }
+
     /// Floating-point operations of the forward kernel, for the given output shape.
     fn flops(&self, output: &Shape) -> u64 {
         output.numel() as u64
@@ -112,7 +123,7 @@ impl<F: Fused> Rule for FusedRule<F> {
             let x: Vec<Tensor> = self.x.iter().enumerate().map(|(i, x)| cx.input(i, x)).collect();
             gradients_of(|x| self.f.definition(x), &x, &wants, &g, true)
         } else {
-            self.f.backward(&self.x, &self.kept, &g, &wants)
+            self.f.backward_over(&self.x, &self.kept, g, &wants)
         };
         for (i, gradient) in gradients.into_iter().enumerate() {
             if let Some(gradient) = gradient {

@@ -70,7 +70,14 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
 /// # Safety
 /// All pointers must be good for `len` elements.
 #[inline(always)]
-unsafe fn row<F: Terms<N, C, K>, T: Element, A: Arithmetic, const N: usize, const C: usize, const K: usize>(
+unsafe fn row<
+    F: Terms<N, C, K>,
+    T: Element,
+    A: Arithmetic,
+    const N: usize,
+    const C: usize,
+    const K: usize,
+>(
     terms: &F,
     x: [*const T; N],
     numbers: impl Fn(usize) -> [T; C],

@@ -1,5 +1,7 @@
 //! The maximum of each window, and where it stood.
 
+use std::ops::Range;
+
 use super::Pool2d;
 use crate::par::{self, Shared};
 use crate::real::{Arithmetic, Element};
@@ -72,19 +74,93 @@ impl<T: Element> Kernel for Max<'_, T> {
                 max_of_halves(top, bottom, (first + start) as u32, w as u32, out, winners);
                 continue;
             }
-            for (j, (out, winner)) in out.iter_mut().zip(winners).enumerate() {
-                let columns = pool.window(1, j);
-                let rows = pool.window(0, i);
-                let mut best = base + rows.start * w + columns.start;
-                for r in rows {
-                    for at in base + r * w + columns.start..base + r * w + columns.end {
-                        if beats(x[at], x[best]) {
-                            best = at;
-                        }
+            let windows = Windows { pool, x: &x[base..base + h * w], rows: pool.window(0, i) };
+            let first = (first + base) as u32;
+            match pool.stride[1] {
+                1 => windows.row::<1>(first, out, winners),
+                2 => windows.row::<2>(first, out, winners),
+                _ => windows.singly(0..ow, first, out, winners),
+            }
+        }
+    }
+}
+
+/// A row of windows of any size, over some rows of an image.
+struct Windows<'a, T> {
+    pool: &'a Pool2d,
+    x: &'a [T],
+    rows: Range<usize>,
+}
+
+impl<T: Element> Windows<'_, T> {
+    /// The whole row, for windows S apart; `first` is the index of the image's first element.
+    #[inline(always)]
+    fn row<const S: usize>(&self, first: u32, out: &mut [T], winners: &mut [u32]) {
+        let (w, k, p) = (self.pool.input[1], self.pool.kernel[1], self.pool.padding[1]);
+        // Windows in here have all their columns in the image.
+        let start = p.div_ceil(S).min(out.len());
+        let end = ((w + p + S).saturating_sub(k) / S).clamp(start, out.len());
+        match end - start {
+            8.. => self.inside::<S, 8>(start..end, first, out, winners),
+            4.. => self.inside::<S, 4>(start..end, first, out, winners),
+            _ => self.singly(start..end, first, out, winners),
+        }
+        self.singly(0..start, first, out, winners);
+        self.singly(end..out.len(), first, out, winners);
+    }
+
+    /// L or more windows, L at a time.
+    #[inline(always)]
+    fn inside<const S: usize, const L: usize>(
+        &self,
+        windows: Range<usize>,
+        first: u32,
+        out: &mut [T],
+        winners: &mut [u32],
+    ) {
+        let (w, k, p) = (self.pool.input[1], self.pool.kernel[1], self.pool.padding[1]);
+        let mut j = windows.start;
+        loop {
+            let corner = self.rows.start * w + j * S - p;
+            let mut best: [T; L] = std::array::from_fn(|l| self.x[corner + l * S]);
+            let mut at: [u32; L] = std::array::from_fn(|l| first + (corner + l * S) as u32);
+            for r in 0..self.rows.len() {
+                for c in 0..k {
+                    let place = corner + r * w + c;
+                    let line = &self.x[place..place + (L - 1) * S + 1];
+                    for l in 0..L {
+                        let v = line[l * S];
+                        let wins = beats(v, best[l]);
+                        best[l] = if wins { v } else { best[l] };
+                        at[l] = if wins { first + (place + l * S) as u32 } else { at[l] };
                     }
                 }
-                (*out, *winner) = (x[best], (first + best) as u32);
             }
+            out[j..j + L].copy_from_slice(&best);
+            winners[j..j + L].copy_from_slice(&at);
+            if j + L == windows.end {
+                return;
+            }
+            // The last windows may be computed twice.
+            j = (j + L).min(windows.end - L);
+        }
+    }
+
+    /// Windows one by one, without what lies outside of the image.
+    #[inline(always)]
+    fn singly(&self, windows: Range<usize>, first: u32, out: &mut [T], winners: &mut [u32]) {
+        let w = self.pool.input[1];
+        for j in windows {
+            let columns = self.pool.window(1, j);
+            let mut best = self.rows.start * w + columns.start;
+            for r in self.rows.clone() {
+                for at in r * w + columns.start..r * w + columns.end {
+                    if beats(self.x[at], self.x[best]) {
+                        best = at;
+                    }
+                }
+            }
+            (out[j], winners[j]) = (self.x[best], first + best as u32);
         }
     }
 }
