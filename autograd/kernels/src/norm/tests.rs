@@ -212,6 +212,56 @@ fn batch_norm_gradients_agree_with_central_differences() {
     }
 }
 
+fn second_gradients_agree<T: Element>(tolerance: f64) {
+    let h = 1e-5;
+    for (n, c, s) in [(5, 3, 4), (2, 9, 65), (4, 2, 64)] {
+        let shape = Channels { n, c, s };
+        let mut case = case(shape);
+        let u = numbers(shape.len(), 9);
+        // sum(u . dx) and its pieces, with statistics of the x at hand.
+        let statistics = |case: &Case| {
+            let (mean, var) = moments(&case.x, shape);
+            (mean, var.iter().map(|v| 1.0 / (v + 1e-3).sqrt()).collect::<Vec<f64>>())
+        };
+        let loss = |case: &Case| {
+            let (mean, rstd) = statistics(case);
+            let by = Affine { mean: &mean, rstd: &rstd, gamma: &case.gamma, beta: &case.beta };
+            let (mut dx, mut other) = (vec![f64::NAN; shape.len()], [vec![0.0; c], vec![0.0; c]]);
+            let [dgamma, dbeta] = &mut other;
+            let gradients = Gradients::Input(&case.g, &mut dx);
+            batch_norm_backward(&case.x, Mask::None, gradients, shape, &by, dgamma, dbeta);
+            dx.iter().zip(&u).map(|(dx, u)| dx * u).sum::<f64>()
+        };
+        let (mean, rstd) = statistics(&case);
+        let [x, g, gamma, beta] = [&case.x, &case.g, &case.gamma, &case.beta].map(|v| cast::<T>(v));
+        let (mean, rstd) = (cast::<T>(&mean), cast::<T>(&rstd));
+        let by = Affine { mean: &mean, rstd: &rstd, gamma: &gamma, beta: &beta };
+        let nan = |len| vec![T::NAN; len];
+        let [mut dx, mut dg, mut dgamma] = [nan(shape.len()), nan(shape.len()), nan(c)];
+        batch_norm_second(&x, &g, &cast::<T>(&u), shape, &by, &mut dx, &mut dg, &mut dgamma);
+        let picks: [fn(&mut Case) -> &mut Vec<f64>; 3] = [|c| &mut c.x, |c| &mut c.g, |c| &mut c.gamma];
+        for (got, pick) in [dx, dg, dgamma].iter().zip(picks) {
+            let want: Vec<f64> = (0..got.len())
+                .map(|i| {
+                    pick(&mut case)[i] += h;
+                    let up = loss(&case);
+                    pick(&mut case)[i] -= 2.0 * h;
+                    let down = loss(&case);
+                    pick(&mut case)[i] += h;
+                    (up - down) / (2.0 * h)
+                })
+                .collect();
+            close(got, &want, tolerance);
+        }
+    }
+}
+
+#[test]
+fn second_gradients_agree_with_central_differences() {
+    second_gradients_agree::<f64>(1e-6);
+    second_gradients_agree::<f32>(1e-3);
+}
+
 #[test]
 fn large_batches_have_the_gradients_of_the_formula() {
     let shape = Channels { n: 70, c: 3, s: 300 };

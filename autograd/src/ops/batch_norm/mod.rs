@@ -12,6 +12,8 @@ use crate::kinds::fused::{Fused, fused, fused_keeping, gradients_of};
 use crate::shape::keep;
 use crate::tensor::Tensor;
 
+mod gradient;
+
 /// What [`Tensor::batch_norm_train`] measured, as constants: a layer's running statistics are made of these.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
@@ -54,12 +56,8 @@ impl Fused for Train {
 
     fn definition(&self, x: &[Tensor]) -> Tensor {
         let [x, gamma, beta, residual @ ..] = x else { unreachable!("three inputs or four") };
-        let axes: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
-        let mean = x.mean(keep(axes.as_slice()));
-        let deviation = x - mean;
-        let var = (&deviation * &deviation).mean(axes.as_slice());
-        let scale = (var + self.eps).rsqrt() * gamma;
-        finish(deviation * by_channel(&scale, x) + by_channel(beta, x), residual, self.relu)
+        let y = standard(x, self.eps) * by_channel(gamma, x) + by_channel(beta, x);
+        finish(y, residual, self.relu)
     }
 
     fn forward(&self, x: &[Tensor]) -> (Tensor, Measured) {
@@ -137,6 +135,34 @@ impl Fused for Train {
             all.into_iter().zip(wants).map(|(d, &wanted)| d.filter(|_| wanted)).collect()
         })
     }
+
+    fn recorded(
+        &self,
+        inputs: &[Tensor],
+        kept: &Measured,
+        g: &Tensor,
+        wants: &[bool],
+    ) -> Option<Vec<Option<Tensor>>> {
+        let [x, gamma, beta, residual @ ..] = inputs else { unreachable!("three inputs or four") };
+        let Measured { stats, rstd, y } = kept;
+        let masked;
+        let g = if self.relu {
+            let positive = match y {
+                Some(y) => y.value(),
+                None => normalised(x, [gamma, beta, &stats.mean, rstd], residual, true),
+            };
+            masked = g * positive.step();
+            &masked
+        } else {
+            g
+        };
+        let axes: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
+        let dx = wants[0].then(|| gradient::apply(self.eps, stats, rstd, x, gamma, g));
+        let dgamma = wants[1].then(|| (standard(x, self.eps) * g).sum(axes.as_slice()));
+        let dbeta = wants[2].then(|| g.sum(axes.as_slice()));
+        let dr = residual.first().map(|_| wants[3].then(|| g.clone()));
+        Some([dx, dgamma, dbeta].into_iter().chain(dr).collect())
+    }
 }
 
 impl Fused for Eval {
@@ -153,16 +179,34 @@ impl Fused for Eval {
     fn forward(&self, x: &[Tensor]) -> (Tensor, ()) {
         let [x, gamma, beta, mean, var, residual @ ..] = x else { unreachable!("five inputs or six") };
         let rstd = (var + self.eps).rsqrt();
-        let y = dispatch!(x.dtype(), T => Tensor::build::<T>(*x.shape(), |y| {
-            let by = affine(gamma, beta, mean, &rstd);
-            norm::batch_norm_forward(x.slice(), channels(x), &by, then(residual, self.relu), y);
-        }));
-        (y, ())
+        (normalised(x, [gamma, beta, mean, &rstd], residual, self.relu), ())
     }
 
     fn backward(&self, x: &[Tensor], _: &(), g: &Tensor, wants: &[bool]) -> Vec<Option<Tensor>> {
         gradients_of(|x| self.definition(x), x, wants, g, false)
     }
+}
+
+/// Every channel with mean 0 and variance 1, or a little less because of `eps`, in plain operations.
+fn standard(x: &Tensor, eps: f64) -> Tensor {
+    let axes: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
+    let deviation = x - x.mean(keep(axes.as_slice()));
+    let var = (&deviation * &deviation).mean(axes.as_slice());
+    let rstd = by_channel(&(var + eps).rsqrt(), x);
+    deviation * rstd
+}
+
+/// gamma (x - mean) rstd + beta and what follows, by the kernel.
+fn normalised(
+    x: &Tensor,
+    [gamma, beta, mean, rstd]: [&Tensor; 4],
+    residual: &[Tensor],
+    relu: bool,
+) -> Tensor {
+    dispatch!(x.dtype(), T => Tensor::build::<T>(*x.shape(), |y| {
+        let by = affine(gamma, beta, mean, rstd);
+        norm::batch_norm_forward(x.slice(), channels(x), &by, then(residual, relu), y);
+    }))
 }
 
 /// What follows the normalisation, in plain operations.
