@@ -11,7 +11,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering, Ordering::Relaxed, fence};
 use std::sync::{Arc, LazyLock, Mutex};
 
 use kernels::aligned::{Aligned, Zeroable};
@@ -73,7 +73,6 @@ impl Buffer {
                 Arc::new(T::wrap(Aligned::zeroed(len)))
             }
         };
-        count(1, storage.bytes() as isize);
         Buffer(Some(storage))
     }
 
@@ -147,10 +146,11 @@ impl std::fmt::Debug for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        if let Some(mut storage) = self.0.take()
-            && Arc::get_mut(&mut storage).is_some()
+        if let Some(storage) = self.0.take()
+            && Arc::strong_count(&storage) == 1
         {
-            count(-1, -(storage.bytes() as isize));
+            // Nobody else can clone what only we hold. What other owners did comes before what the next will do.
+            fence(Ordering::Acquire);
             keep(storage);
         }
     }
@@ -287,39 +287,57 @@ thread_local! {
     });
 }
 
-fn count(buffers: isize, bytes: isize) {
-    if bytes.unsigned_abs() > SMALL {
-        let live = LARGE_LIVE.fetch_add(bytes, Relaxed) + bytes;
-        LARGE_PEAK.fetch_max(live, Relaxed);
-    }
-    // A thread that is ending has given up its front; what it still drops is counted by nobody's thread.
-    let local = FRONT.try_with(|f| {
-        let c = &f.borrow().counters;
-        c.buffers.store(c.buffers.load(Relaxed) + buffers, Relaxed);
-        c.bytes.store(c.bytes.load(Relaxed) + bytes, Relaxed);
-    });
-    if local.is_err() {
-        let orphan = Counters { buffers: buffers.into(), bytes: bytes.into() };
-        COUNTERS.lock().expect("counting cannot panic").push(Arc::new(orphan));
+impl Counters {
+    fn add(&self, buffers: isize, bytes: isize) {
+        self.buffers.store(self.buffers.load(Relaxed) + buffers, Relaxed);
+        self.bytes.store(self.bytes.load(Relaxed) + bytes, Relaxed);
     }
 }
 
+/// Counts buffers where this thread can no longer: it is ending, and has given up its front.
+fn count_orphan(buffers: isize, bytes: isize) {
+    let orphan = Counters { buffers: buffers.into(), bytes: bytes.into() };
+    COUNTERS.lock().expect("counting cannot panic").push(Arc::new(orphan));
+}
+
+/// A buffer from the pool, if there is one. Counts it in any case.
 fn take(shelf: Shelf) -> Option<Arc<Storage>> {
-    if shelf.bytes() <= SMALL {
-        FRONT.try_with(|f| f.borrow_mut().shelves.take(shelf)).ok().flatten()
-    } else {
-        BACK.lock().expect("the pool cannot panic").take(shelf)
+    let (bytes, small) = (shelf.bytes() as isize, shelf.bytes() <= SMALL);
+    let front = FRONT.try_with(|f| {
+        let mut front = f.borrow_mut();
+        front.counters.add(1, bytes);
+        if small { front.shelves.take(shelf) } else { None }
+    });
+    if front.is_err() {
+        count_orphan(1, bytes);
     }
+    if small {
+        return front.ok().flatten();
+    }
+    let live = LARGE_LIVE.fetch_add(bytes, Relaxed) + bytes;
+    LARGE_PEAK.fetch_max(live, Relaxed);
+    BACK.lock().expect("the pool cannot panic").take(shelf)
 }
 
+/// Gives a buffer back, counted.
 fn keep(storage: Arc<Storage>) {
-    // What does not fit is freed here, outside the lock.
-    let _surplus = if storage.bytes() <= SMALL {
-        FRONT.try_with(|f| f.borrow_mut().shelves.keep(storage, FRONT_LIMIT)).unwrap_or_default()
-    } else {
-        let limit = 2 * LARGE_PEAK.load(Relaxed).max(0) as usize;
-        BACK.lock().expect("the pool cannot panic").keep(storage, limit)
-    };
+    let (bytes, small) = (storage.bytes() as isize, storage.bytes() <= SMALL);
+    let mut storage = Some(storage);
+    // What does not fit is freed here, outside of lock and borrow.
+    let front = FRONT.try_with(|f| {
+        let mut front = f.borrow_mut();
+        front.counters.add(-1, -bytes);
+        storage.take_if(|_| small).map(|storage| front.shelves.keep(storage, FRONT_LIMIT))
+    });
+    if front.is_err() {
+        count_orphan(-1, -bytes);
+    }
+    if small {
+        return;
+    }
+    LARGE_LIVE.fetch_sub(bytes, Relaxed);
+    let limit = 2 * LARGE_PEAK.load(Relaxed).max(0) as usize;
+    let _surplus = storage.map(|storage| BACK.lock().expect("the pool cannot panic").keep(storage, limit));
 }
 
 /// What tensor memory is in use. See [`memory`].

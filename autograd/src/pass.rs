@@ -217,12 +217,18 @@ pub(crate) fn address(node: &NodeRef) -> usize {
     Arc::as_ptr(node).cast::<()>() as usize
 }
 
+/// Orders nodes by id; the address tells nodes of different threads with the same id apart.
+type Key = (u64, usize);
+
 /// The work of one reverse pass.
 ///
 /// `pending` holds, for each node that a gradient has reached, the sum of what has arrived. Ids grow along every
 /// edge, so the node with the largest id has received everything and is next.
 struct Pass {
-    pending: BTreeMap<(u64, usize), (NodeRef, Tensor)>,
+    pending: BTreeMap<Key, (NodeRef, Tensor)>,
+    /// One entry more: the last of the nodes sent to that had the largest id so far. In a chain it is the only one,
+    /// and the queue stays empty.
+    newest: Option<(Key, (NodeRef, Tensor))>,
     leaves: HashMap<usize, (NodeRef, Tensor), FastHash>,
     /// The nodes to give gradients to, if not all.
     only: Option<HashSet<usize, FastHash>>,
@@ -232,7 +238,8 @@ struct Pass {
 
 impl Pass {
     fn new(recording: bool, only: Option<HashSet<usize, FastHash>>) -> Pass {
-        Pass { pending: BTreeMap::new(), leaves: HashMap::default(), only, cuts: Vec::new(), recording }
+        let (pending, leaves) = (BTreeMap::new(), HashMap::default());
+        Pass { pending, newest: None, leaves, only, cuts: Vec::new(), recording }
     }
 
     /// Whether a gradient is wanted at `node`.
@@ -242,25 +249,43 @@ impl Pass {
 
     /// Adds a contribution: the first is moved in, later ones are added, in place where nobody else looks.
     fn send(&mut self, node: &NodeRef, g: Tensor) {
-        let key = address(node);
-        let slot = if node.role == Role::Leaf {
-            self.leaves.get_mut(&key)
-        } else {
-            self.pending.get_mut(&(node.id, key))
-        };
-        match slot {
-            Some((_, sum)) => add_into(sum, g),
-            None if node.role == Role::Leaf => {
-                self.leaves.insert(key, (Arc::clone(node), g));
+        let key = (node.id, address(node));
+        if node.role == Role::Leaf {
+            match self.leaves.get_mut(&key.1) {
+                Some((_, sum)) => add_into(sum, g),
+                None => drop(self.leaves.insert(key.1, (Arc::clone(node), g))),
             }
-            None => {
-                self.pending.insert((node.id, key), (Arc::clone(node), g));
+            return;
+        }
+        match &mut self.newest {
+            Some((newest, (_, sum))) if *newest == key => add_into(sum, g),
+            Some((newest, _)) if *newest > key => match self.pending.get_mut(&key) {
+                Some((_, sum)) => add_into(sum, g),
+                None => drop(self.pending.insert(key, (Arc::clone(node), g))),
+            },
+            newest => {
+                // What the queue may hold for this node comes to the front with it.
+                let mut entry = (Arc::clone(node), g);
+                if !self.pending.is_empty()
+                    && let Some((_, mut sum)) = self.pending.remove(&key)
+                {
+                    add_into(&mut sum, entry.1);
+                    entry.1 = sum;
+                }
+                if let Some((key, entry)) = newest.replace((key, entry)) {
+                    self.pending.insert(key, entry);
+                }
             }
         }
     }
 
     /// The next node whose gradient is complete.
     fn next(&mut self) -> Option<(NodeRef, Tensor)> {
+        match (&self.newest, self.pending.last_key_value()) {
+            (Some((newest, _)), Some((last, _))) if last > newest => {}
+            (Some(_), _) => return self.newest.take().map(|(_, entry)| entry),
+            _ => {}
+        }
         self.pending.pop_last().map(|(_, entry)| entry)
     }
 

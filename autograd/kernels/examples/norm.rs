@@ -18,7 +18,7 @@ fn fastest(mut f: impl FnMut()) -> f64 {
 fn main() {
     println!(
         "{:<22} {:>10} {:>12} {:>12} {:>12}  GB/s",
-        "f32, ms", "statistics", "apply + relu", "gradients", ""
+        "f32, ms", "statistics", "with relu", "gradients", ""
     );
     for (n, c, s) in [(128, 64, 1024), (128, 256, 64), (128, 512, 4), (65536, 128, 1)] {
         let shape = Channels { n, c, s };
@@ -26,20 +26,26 @@ fn main() {
         let (mut mean, mut var, gamma) = (vec![0.0; c], vec![0.0; c], vec![1.0; c]);
         let (mut y, mut dx) = (x.clone(), x.clone());
         let statistics = fastest(|| batch_stats(&x, shape, &mut mean, &mut var));
-        let by = Affine { mean: &mean, rstd: &var, gamma: &gamma, beta: &mean };
-        let apply = fastest(|| batch_norm_forward(&x, shape, &by, true, &mut y));
+        let mut rstd = var.clone();
+        let forward = fastest(|| {
+            let statistics = Statistics { mean: &mut mean, var: &mut var, rstd: &mut rstd };
+            let then = Then { residual: None, relu: true };
+            batch_norm_train(&x, shape, &gamma, &gamma, 1e-5, then, statistics, &mut y);
+        });
+        let by = Affine { mean: &mean, rstd: &rstd, gamma: &gamma, beta: &gamma };
+        let (mut dgamma, mut dbeta) = (gamma.clone(), gamma.clone());
         let gradients = fastest(|| {
-            let wanted = Wanted { dx: Some(&mut dx), dgamma: None, dbeta: None };
-            batch_norm_backward(&x, Some(&y), &x, shape, &by, wanted);
+            let over = Gradients::InPlace(&mut dx);
+            batch_norm_backward(&x, Mask::Again, over, shape, &by, &mut dgamma, &mut dbeta);
         });
         let gb = shape.len() as f64 * 4e-6;
         println!(
-            "{:<22} {statistics:>10.3} {apply:>12.3} {gradients:>12.3}  {:.0} {:.0} {:.0}",
+            "{:<22} {statistics:>10.3} {forward:>12.3} {gradients:>12.3}  {:.0} {:.0} {:.0}",
             format!("({n}, {c}, {s})"),
             gb / statistics,
-            2.0 * gb / apply,
-            // x and y twice each, the gradient of y twice, and dx once.
-            7.0 * gb / gradients
+            2.0 * gb / forward,
+            // x, and the gradient twice.
+            3.0 * gb / gradients
         );
     }
     println!("\n{:<22} {:>10} {:>12}", "f32, ms", "forward", "gradients");

@@ -221,8 +221,8 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Tensor, mut b: Tensor) -> Tensor {
         let uses = da | db;
         BinaryRule {
             f,
-            a: uses.has(Uses::A).then(|| a.value()),
-            b: uses.has(Uses::B).then(|| b.value()),
+            a: uses.has(Uses::A).then(|| Kept::new(&a, y)),
+            b: uses.has(Uses::B).then(|| Kept::new(&b, y)),
             y: uses.has(Uses::Y).then(|| y.buffer().clone()),
             dtype: y.dtype(),
         }
@@ -260,11 +260,25 @@ pub(crate) fn broadcast<T: Scalar, const N: usize>(
     Tensor::build::<T>(*shape, |out| map::broadcast(f, strided, shape, out))
 }
 
+/// An operand, and its shape if it was broadcast: nodes are small where nothing is.
+#[derive(Debug)]
+struct Kept(Buffer, Option<Box<Shape>>);
+
+impl Kept {
+    fn new(x: &Tensor, y: &Tensor) -> Kept {
+        Kept(x.buffer().clone(), (x.shape() != y.shape()).then(|| Box::new(*x.shape())))
+    }
+
+    fn tensor(&self, shape: &Shape) -> Tensor {
+        Tensor::from_buffer(self.0.clone(), self.1.as_deref().copied().unwrap_or(*shape))
+    }
+}
+
 #[derive(Debug)]
 struct BinaryRule<F> {
     f: F,
-    a: Option<Tensor>,
-    b: Option<Tensor>,
+    a: Option<Kept>,
+    b: Option<Kept>,
     y: Option<Buffer>,
     dtype: DType,
 }
@@ -276,12 +290,14 @@ impl<F: Binary> Rule for BinaryRule<F> {
 
     fn pullback(&self, cx: &mut Pullback<'_>) {
         let shape = *cx.shape();
-        let y = self.y.as_ref().map(|b| Tensor::from_buffer(b.clone(), shape));
         if cx.recording() {
             let unused = cx.g().clone();
-            let a = Symbol(self.a.as_ref().map_or_else(|| unused.clone(), |v| cx.input(0, v)));
-            let b = Symbol(self.b.as_ref().map_or_else(|| unused.clone(), |v| cx.input(1, v)));
-            let y = Symbol(y.as_ref().map_or_else(|| unused.clone(), |v| cx.output(v)));
+            let operand = |i: usize, v: &Option<Kept>| {
+                Symbol(v.as_ref().map_or_else(|| unused.clone(), |v| cx.input(i, &v.tensor(&shape))))
+            };
+            let (a, b) = (operand(0, &self.a), operand(1, &self.b));
+            let y = self.y.as_ref().map(|y| cx.output(&Tensor::from_buffer(y.clone(), shape)));
+            let y = Symbol(y.unwrap_or_else(|| unused.clone()));
             if cx.wants(0) {
                 let d = self.f.da(a.clone(), b.clone(), y.clone());
                 cx.give(0, &unused * d.0);
@@ -292,41 +308,57 @@ impl<F: Binary> Rule for BinaryRule<F> {
             }
             return;
         }
-        let g = cx.take_g();
-        let gradient = |first: bool| {
-            let [a, b, y] = [&self.a, &self.b, &y].map(|v| v.as_ref().unwrap_or(&g));
-            dispatch!(self.dtype, T => {
-                if a.shape() == b.shape() && *a.shape() == shape {
-                    let x = [&g, a, b, y].map(|x| Some(x.slice::<T>()));
-                    Tensor::build::<T>(shape, |out| match first {
-                        true => map::flat(&ChainA(&self.f), x, out),
-                        false => map::flat(&ChainB(&self.f), x, out),
-                    })
-                } else if first {
-                    broadcast::<T, 4>(&ChainA(&self.f), [&g, a, b, y], &shape)
-                } else {
-                    broadcast::<T, 4>(&ChainB(&self.f), [&g, a, b, y], &shape)
-                }
-            })
-        };
         // A derivative of 1 needs no loop: addition passes g on as it is.
-        if cx.wants(0) {
-            let g = if self.constant(true) == Some(1.0) { g.clone() } else { gradient(true) };
-            cx.give(0, g);
-        }
-        if cx.wants(1) {
-            let g = if self.constant(false) == Some(1.0) { g.clone() } else { gradient(false) };
-            cx.give(1, g);
+        let gradient = |first: bool, g: Tensor| {
+            if self.constant(first) == Some(1.0) { g } else { self.gradient(first, g) }
+        };
+        let g = cx.take_g();
+        match (cx.wants(0), cx.wants(1)) {
+            (true, true) => {
+                cx.give(0, gradient(true, g.clone()));
+                cx.give(1, gradient(false, g));
+            }
+            (true, false) => cx.give(0, gradient(true, g)),
+            (false, _) => cx.give(1, gradient(false, g)),
         }
     }
 
     fn kept_bytes(&self) -> usize {
-        let kept = self.a.iter().chain(&self.b).map(Tensor::buffer).chain(&self.y);
+        let kept = self.a.iter().chain(&self.b).map(|kept| &kept.0).chain(&self.y);
         kept.map(Buffer::bytes).sum()
     }
 }
 
 impl<F: Binary> BinaryRule<F> {
+    /// g times the derivative, in the memory of g if nobody else holds it.
+    fn gradient(&self, first: bool, mut g: Tensor) -> Tensor {
+        let shape = *g.shape();
+        let broadcasts = |kept: &Option<Kept>| kept.as_ref().is_some_and(|kept| kept.1.is_some());
+        dispatch!(self.dtype, T => {
+            if broadcasts(&self.a) || broadcasts(&self.b) {
+                let y = self.y.as_ref().map(|y| Tensor::from_buffer(y.clone(), shape));
+                let [a, b] = [&self.a, &self.b].map(|v| v.as_ref().map_or_else(|| g.clone(), |v| v.tensor(&shape)));
+                let x = [&g, &a, &b, y.as_ref().unwrap_or(&g)];
+                return match first {
+                    true => broadcast::<T, 4>(&ChainA(&self.f), x, &shape),
+                    false => broadcast::<T, 4>(&ChainB(&self.f), x, &shape),
+                };
+            }
+            let [a, b] = [&self.a, &self.b].map(|v| v.as_ref().map(|v| v.0.as_slice::<T>()));
+            let y = self.y.as_ref().map(|y| y.as_slice::<T>());
+            let compute = |x, out: &mut [T]| match first {
+                true => map::flat(&ChainA(&self.f), x, out),
+                false => map::flat(&ChainB(&self.f), x, out),
+            };
+            if let Some(out) = g.unique_mut::<T>() {
+                compute([None, a, b, y], out);
+                return g;
+            }
+            let given = Some(g.slice::<T>());
+            Tensor::build::<T>(shape, |out| compute([given, a.or(given), b.or(given), y.or(given)], out))
+        })
+    }
+
     /// The derivative, if it is the same number everywhere.
     fn constant(&self, first: bool) -> Option<f64> {
         let (a, b, y) = (Probe::new(Uses::A), Probe::new(Uses::B), Probe::new(Uses::Y));

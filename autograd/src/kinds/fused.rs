@@ -1,8 +1,8 @@
 //! Fused operations: a definition in plain operations, and kernels that compute the same thing faster.
 //!
 //! A first-order gradient uses the backward kernel. A recorded one differentiates the definition, so that a
-//! fused operation can be differentiated to any order without a line of further mathematics. Tests hold kernel
-//! and definition together.
+//! fused operation can be differentiated to any order without a line of further mathematics; one that says how its
+//! gradient is made of fused operations is faster there too. Tests hold kernel and definition together.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -58,6 +58,29 @@ pub trait Fused: Debug + Send + Sync + 'static {
     /// zero. All tensors are outside every graph.
     fn backward(&self, x: &[Tensor], kept: &Self::Kept, g: &Tensor, wants: &[bool]) -> Vec<Option<Tensor>>;
 
+    /// As [`Fused::backward`], for kernels that can write a gradient over `g`.
+    fn backward_over(
+        &self,
+        x: &[Tensor],
+        kept: &Self::Kept,
+        g: Tensor,
+        wants: &[bool],
+    ) -> Vec<Option<Tensor>> {
+        self.backward(x, kept, &g, wants)
+    }
+
+    /// The gradients in operations that can be differentiated, if there are faster ones for that than those of the
+    /// definition. The inputs and `g` are part of the graph.
+    fn recorded(
+        &self,
+        _x: &[Tensor],
+        _kept: &Self::Kept,
+        _g: &Tensor,
+        _wants: &[bool],
+    ) -> Option<Vec<Option<Tensor>>> {
+        None
+    }
+
     /// Floating-point operations of the forward kernel, for the given output shape.
     fn flops(&self, output: &Shape) -> u64 {
         output.numel() as u64
@@ -110,9 +133,12 @@ impl<F: Fused> Rule for FusedRule<F> {
         let g = cx.take_g();
         let gradients = if cx.recording() {
             let x: Vec<Tensor> = self.x.iter().enumerate().map(|(i, x)| cx.input(i, x)).collect();
-            gradients_of(|x| self.f.definition(x), &x, &wants, &g, true)
+            match self.f.recorded(&x, &self.kept, &g, &wants) {
+                Some(gradients) => gradients,
+                None => gradients_of(|x| self.f.definition(x), &x, &wants, &g, true),
+            }
         } else {
-            self.f.backward(&self.x, &self.kept, &g, &wants)
+            self.f.backward_over(&self.x, &self.kept, g, &wants)
         };
         for (i, gradient) in gradients.into_iter().enumerate() {
             if let Some(gradient) = gradient {

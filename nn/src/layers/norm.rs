@@ -27,6 +27,8 @@ pub struct BatchNorm {
     pub eps: f64,
     /// How far the running statistics move at each step.
     pub momentum: f64,
+    /// Whether max(y, 0) follows: in the same passes over memory.
+    pub relu: bool,
 }
 
 impl BatchNorm {
@@ -40,6 +42,7 @@ impl BatchNorm {
             running_var: all(1.0),
             eps: 1e-5,
             momentum: 0.1,
+            relu: false,
         }
     }
 
@@ -52,22 +55,42 @@ impl BatchNorm {
     pub fn momentum(self, momentum: f64) -> BatchNorm {
         BatchNorm { momentum, ..self }
     }
+
+    /// The same layer followed by max(y, 0).
+    pub fn relu(self) -> BatchNorm {
+        BatchNorm { relu: true, ..self }
+    }
+
+    /// max(y + residual, 0) for this layer's y: the end of a residual block.
+    pub fn add_relu(&mut self, x: &Tensor, residual: &Tensor, cx: &mut Context) -> Tensor {
+        self.apply(x, Some(residual), true, cx)
+    }
+
+    fn apply(&mut self, x: &Tensor, residual: Option<&Tensor>, relu: bool, cx: &mut Context) -> Tensor {
+        let BatchNorm { weight, bias, running_mean, running_var, eps, .. } = &*self;
+        if !cx.train {
+            return match relu {
+                true => x.batch_norm_eval_relu(weight, bias, running_mean, running_var, residual, *eps),
+                false => x.batch_norm_eval(weight, bias, running_mean, running_var, *eps),
+            };
+        }
+        let (y, batch) = match relu {
+            true => x.batch_norm_train_relu(weight, bias, residual, *eps),
+            false => x.batch_norm_train(weight, bias, *eps),
+        };
+        let unbiased = batch.count as f64 / (batch.count as f64 - 1.0);
+        let m = self.momentum;
+        self.running_mean = &self.running_mean * (1.0 - m) + batch.mean * m;
+        self.running_var = &self.running_var * (1.0 - m) + batch.var * (m * unbiased);
+        y
+    }
 }
 
 impl Module for BatchNorm {
     tensors!(parameter weight, parameter bias, buffer running_mean, buffer running_var);
 
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
-        if !cx.train {
-            let (mean, var) = (&self.running_mean, &self.running_var);
-            return x.batch_norm_eval(&self.weight, &self.bias, mean, var, self.eps);
-        }
-        let (y, batch) = x.batch_norm_train(&self.weight, &self.bias, self.eps);
-        let unbiased = batch.count as f64 / (batch.count as f64 - 1.0);
-        let m = self.momentum;
-        self.running_mean = &self.running_mean * (1.0 - m) + batch.mean * m;
-        self.running_var = &self.running_var * (1.0 - m) + batch.var * (m * unbiased);
-        y
+        self.apply(x, None, self.relu, cx)
     }
 
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
@@ -75,7 +98,8 @@ impl Module for BatchNorm {
         if input.rank() < 2 || input[1] != channels {
             return misfit(path, "BatchNorm", format_args!("input {input}: [N, {channels}, ..] is needed"));
         }
-        plan.row(self, path, "BatchNorm", *input, 4 * input.numel() as u64)
+        let (layer, flops) = if self.relu { ("BatchNorm, Relu", 5) } else { ("BatchNorm", 4) };
+        plan.row(self, path, layer, *input, flops * input.numel() as u64)
     }
 }
 

@@ -1,7 +1,7 @@
 //! The plain convolutional networks CNN-6, CNN-9 and CNN-15.
 
 use super::Blueprint;
-use crate::layers::{Activation, BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Sequential};
+use crate::layers::{BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Sequential};
 
 /// Three blocks of `depth` times [3x3 conv without bias, BN, ReLU] with 16, 32 and 64 width filters and a 2x2
 /// max pool after each, then fc1 with 64 width neurons and nothing between it and fc2.
@@ -13,8 +13,8 @@ pub(super) fn layers(b: Blueprint, depth: usize) -> Sequential {
         for i in 1..=depth {
             let conv = Conv2d::new(channels, filters, 3, b.dtype).padding(1).without_bias();
             net.push(format!("conv{block}_{i}"), conv);
-            net.push(format!("bn{block}_{i}"), BatchNorm::new(filters, b.dtype).eps(1e-3).momentum(1e-3));
-            net.push(format!("relu{block}_{i}"), Activation::Relu);
+            let norm = BatchNorm::new(filters, b.dtype).eps(1e-3).momentum(1e-3).relu();
+            net.push(format!("bn{block}_{i}"), norm);
             channels = filters;
         }
         net.push(format!("pool{block}"), MaxPool2d::new(2));

@@ -14,8 +14,7 @@ pub(super) fn layers(b: Blueprint, blocks: usize) -> Sequential {
     let mut channels = 16 * b.width;
     let mut net = Sequential::new()
         .with("conv1", conv(b.input[0], channels, 1, b.dtype))
-        .with("bn1", BatchNorm::new(channels, b.dtype))
-        .with("relu", Activation::Relu);
+        .with("bn1", BatchNorm::new(channels, b.dtype).relu());
     for (stage, filters) in [16, 32, 64].into_iter().enumerate() {
         let filters = filters * b.width;
         let mut layer = Sequential::new();
@@ -51,7 +50,7 @@ impl BasicBlock {
         let more = filters - channels;
         BasicBlock {
             conv1: conv(channels, filters, stride, dtype),
-            bn1: BatchNorm::new(filters, dtype),
+            bn1: BatchNorm::new(filters, dtype).relu(),
             conv2: conv(filters, filters, 1, dtype),
             bn2: BatchNorm::new(filters, dtype),
             stride,
@@ -76,20 +75,15 @@ impl Module for BasicBlock {
 
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
         let y = named_scope("conv1", || self.conv1.forward(x, cx));
-        let y = named_scope("bn1", || self.bn1.forward(&y, cx)).relu();
+        let y = named_scope("bn1", || self.bn1.forward(&y, cx));
         let y = named_scope("conv2", || self.conv2.forward(&y, cx));
-        let y = named_scope("bn2", || self.bn2.forward(&y, cx));
-        (y + self.shortcut(x)).relu()
+        let shortcut = self.shortcut(x);
+        named_scope("bn2", || self.bn2.add_relu(&y, &shortcut, cx))
     }
 
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
-        let parts: [(&str, &dyn Module); 5] = [
-            ("conv1", &self.conv1),
-            ("bn1", &self.bn1),
-            ("relu1", &Activation::Relu),
-            ("conv2", &self.conv2),
-            ("bn2", &self.bn2),
-        ];
+        let parts: [(&str, &dyn Module); 4] =
+            [("conv1", &self.conv1), ("bn1", &self.bn1), ("conv2", &self.conv2), ("bn2", &self.bn2)];
         let y = parts.iter().try_fold(*input, |x, (name, part)| part.plan(&join(path, name), &x, plan))?;
         plan.row(&Activation::Relu, &join(path, "relu2"), "Add, Relu", y, 2 * y.numel() as u64)
     }

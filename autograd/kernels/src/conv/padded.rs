@@ -64,12 +64,23 @@ impl Padded {
                     run.fill(T::ZERO);
                     continue;
                 }
-                run[..start].fill(T::ZERO);
-                run[end..].fill(T::ZERO);
+                clear(&mut run[..start]);
+                clear(&mut run[end..]);
                 let from = &channel[from as usize * w..][..w];
                 copy(&from[(left + (start * step) as isize) as usize..], step, &mut run[start..end]);
             }
         }
+    }
+}
+
+/// Zeros, mostly one or two: less than a call costs.
+#[inline]
+fn clear<T: Element>(out: &mut [T]) {
+    match out {
+        [] => {}
+        [v] => *v = T::ZERO,
+        [v, w] => (*v, *w) = (T::ZERO, T::ZERO),
+        _ => out.fill(T::ZERO),
     }
 }
 
@@ -78,7 +89,16 @@ impl Padded {
 fn copy<T: Element>(from: &[T], step: usize, to: &mut [T]) {
     let last = to.len() - 1;
     match step {
-        1 => to.copy_from_slice(&from[..=last]),
+        1 => {
+            // Rows are short: a few registers, of which the last may overlap the one before.
+            const FEW: usize = 8;
+            let Some(rest) = to.len().checked_sub(FEW).filter(|&rest| rest <= 8 * FEW) else {
+                return to.copy_from_slice(&from[..=last]);
+            };
+            for at in (0..rest).step_by(FEW).chain([rest]) {
+                to[at..at + FEW].copy_from_slice(&from[at..at + FEW]);
+            }
+        }
         2 => {
             // Whole pairs, so that the loop vectorises.
             for (v, pair) in to[..last].iter_mut().zip(from.chunks_exact(2)) {

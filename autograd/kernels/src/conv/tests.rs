@@ -126,6 +126,7 @@ fn bits_do_not_depend_on_threads() {
         shape(5, [16, 24], [12, 12], [3, 3]),
         shape(1, [32, 40], [20, 20], [3, 3]),
         shape(9, [3, 8], [7, 9], [5, 5]),
+        shape(9, [24, 24], [11, 9], [5, 5]),
     ] {
         let s = Conv2d { padding, ..s };
         let [x, w, y] = operands::<f32>(&s);
@@ -147,8 +148,10 @@ fn winograd_shapes() -> Vec<Conv2d> {
     for channels in [[1, 1], [3, 5], [16, 16], [17, 40], [33, 16]] {
         for input in [[3, 3], [4, 5], [9, 7], [16, 16], [13, 30], [1, 40]] {
             for padding in [[0, 0], [1, 1], [2, 2], [1, 0]] {
-                if (0..2).all(|i| input[i] + 2 * padding[i] >= 3) {
-                    shapes.push(Conv2d { padding, ..shape(3, channels, input, [3, 3]) });
+                for kernel in [3, 5] {
+                    if (0..2).all(|i| input[i] + 2 * padding[i] >= kernel) {
+                        shapes.push(Conv2d { padding, ..shape(3, channels, input, [kernel; 2]) });
+                    }
                 }
             }
         }
@@ -157,13 +160,16 @@ fn winograd_shapes() -> Vec<Conv2d> {
 }
 
 /// One slot in f64 by minimal filtering, which is otherwise for f32 only.
-fn winograd_slot<F: Winograd<M, A>, const M: usize, const A: usize>(s: &Conv2d, which: usize) -> Vec<f64> {
+fn winograd_slot<F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize>(
+    s: &Conv2d,
+    which: usize,
+) -> Vec<f64> {
     let [x, w, y] = operands::<f64>(s);
     let mut out = vec![f64::NAN; [y.len(), x.len(), w.len()][which]];
     match which {
-        0 => winograd::pass::forward::<_, F, M, A>(s, &x, &w, &mut out),
-        1 => winograd::pass::grad_input::<_, F, M, A>(s, &y, &w, &mut out),
-        _ => winograd::weight::grad_weight::<_, F, M, A>(s, &x, &y, &mut out),
+        0 => winograd::pass::forward::<_, F, M, K, A>(s, &x, &w, &mut out),
+        1 => winograd::pass::grad_input::<_, F, M, K, A>(s, &y, &w, &mut out),
+        _ => winograd::weight::grad_weight::<_, F, M, K, A>(s, &x, &y, &mut out),
     }
     out
 }
@@ -176,11 +182,16 @@ fn winograd_is_algebraically_exact() {
             let want = wanted(&s, which);
             for level in levels() {
                 simd::set_level(level);
-                for (tile, got) in
-                    [(2, winograd_slot::<F2, 2, 4>(&s, which)), (4, winograd_slot::<F4, 4, 6>(&s, which))]
-                {
+                let results = match s.kernel[0] {
+                    3 => vec![
+                        ("F2", winograd_slot::<F2, 2, 3, 4>(&s, which)),
+                        ("F4", winograd_slot::<F4, 4, 3, 6>(&s, which)),
+                    ],
+                    _ => vec![("F2 of 5", winograd_slot::<F2Of5, 2, 5, 6>(&s, which))],
+                };
+                for (tile, got) in results {
                     let exact = got.iter().zip(&want).all(|(g, w)| (g - w).abs() < 1e-12);
-                    assert!(exact, "{level:?} F{tile} slot {which} {s:?}");
+                    assert!(exact, "{level:?} {tile} slot {which} {s:?}");
                 }
             }
         }
@@ -191,10 +202,15 @@ fn winograd_is_algebraically_exact() {
 fn every_algorithm_keeps_its_bound() {
     let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     simd::set_level(simd::detect());
-    for (batch, channels, side) in
-        [(2, [16, 16], 30), (2, [64, 64], 32), (4, [128, 128], 16), (6, [256, 256], 8)]
-    {
-        let s = Conv2d { padding: [1, 1], ..shape(batch, channels, [side; 2], [3, 3]) };
+    for (batch, channels, side, kernel) in [
+        (2, [16, 16], 30, 3),
+        (2, [64, 64], 32, 3),
+        (4, [128, 128], 16, 3),
+        (6, [256, 256], 8, 3),
+        (3, [32, 64], 14, 5),
+        (4, [256, 256], 8, 5),
+    ] {
+        let s = Conv2d { padding: [kernel / 2; 2], ..shape(batch, channels, [side; 2], [kernel; 2]) };
         for which in 0..3 {
             let want = wanted(&s, which);
             for a in [Algorithm::Direct, Algorithm::F2, Algorithm::F4, Algorithm::Auto] {

@@ -24,6 +24,10 @@ pub(crate) const DEPTH: usize = 256;
 const PACKED: usize = 1 << 22;
 /// The longest side of the result worked on at a time.
 const STRIP: usize = 4096;
+/// A result with a side this long beside a small operand is cut along that side alone: each piece packs its own
+/// part of the long operand, which then never leaves the second-level cache. Bytes that count as small.
+const LONG: usize = 2048;
+const SMALL_OPERAND: usize = 8 << 20;
 
 /// c = alpha op(a) op(b) + beta c, for row-major contiguous matrices.
 ///
@@ -137,6 +141,15 @@ unsafe fn product<T: Element>(
     part: Part,
 ) {
     let level = simd::level();
+    let small = |side: usize| side * k * size_of::<T>() <= SMALL_OPERAND;
+    let long = (n >= LONG.max(m) && small(m)) || (m >= LONG.max(n) && small(n));
+    if long && m * n * k >= SMALL {
+        let diagonal = (part == Part::Upper).then_some(0);
+        let strip =
+            Strip { size: [m, n, k], scale: [alpha, beta], a, b, c: c.as_mut_ptr(), ldc: n, diagonal };
+        // SAFETY: the strip is all of c and the sources; level is what the machine has.
+        return unsafe { strip.run_long(level) };
+    }
     let slab = (PACKED / (m.min(STRIP) + n.min(STRIP)).max(1)).max(DEPTH);
     let c = Shared::new(c);
     // A sum of nothing is still written.

@@ -13,8 +13,11 @@ use crate::simd::Level;
 pub const SMALL: usize = 80 * 80 * 80;
 /// Numbers that a piece of work packs, about.
 const PACK: usize = 8192;
+/// Bytes of a long operand that stay in the second-level cache beside a panel of the other.
+const CACHED: usize = 1 << 18;
 
 /// c = alpha a b + beta c with an m x k and a k x n operand, rows of c being `ldc` apart.
+#[derive(Clone, Copy)]
 pub struct Strip<T> {
     /// m, n and k.
     pub size: [usize; 3],
@@ -70,6 +73,50 @@ impl<T: Element> Strip<T> {
     }
 }
 
+impl<T: Element> Strip<T> {
+    /// The same, cut along the longer side of the result alone: every piece packs its part of the long operand for
+    /// itself.
+    ///
+    /// # Safety
+    /// As [`Strip::run`].
+    pub unsafe fn run_long(self, level: Level) {
+        let ([m, n, k], (rows, cols)) = (self.size, vector::tile::<T>(level));
+        let (lefts, rights) = (m.div_ceil(rows), n.div_ceil(cols));
+        let across = n >= m;
+        // The short operand and the long one: panels and their width.
+        let ((short, narrow), (long, wide)) =
+            if across { ((lefts, rows), (rights, cols)) } else { ((rights, cols), (lefts, rows)) };
+        let few = |bytes: usize, width: usize| (bytes / size_of::<T>() / (width * k).max(1)).max(1);
+        scratch::with(short * narrow * k, |memory: &mut [T]| {
+            let packed = Packed { strip: self, a: memory.as_mut_ptr(), b: memory.as_mut_ptr() };
+            let job = |packed: &Packed<T>, what| {
+                // SAFETY: the caller's promise; jobs of a kind write disjoint parts.
+                unsafe { vector::dispatch(level, Job { packed, what }) }
+            };
+            let count = few(PACK * size_of::<T>(), narrow);
+            par::run(short.div_ceil(count), |i| {
+                let panels = i * count..short.min((i + 1) * count);
+                job(&packed, if across { What::Left(panels) } else { What::Right(panels) });
+            });
+            let count = few(CACHED, wide).min(long.div_ceil(16));
+            par::run(long.div_ceil(count), |i| {
+                let panels = i * count..long.min((i + 1) * count);
+                scratch::with(panels.len() * wide * k, |memory: &mut [T]| {
+                    // Panels are found by their number from the first of all on.
+                    let first = memory.as_mut_ptr().wrapping_sub(panels.start * wide * k);
+                    let what = |panels| {
+                        if across { What::Right(panels) } else { What::Left(panels) }
+                    };
+                    let own = packed.beside(first, across);
+                    job(&own, what(panels.clone()));
+                    let (i, j) = if across { (0..lefts, panels) } else { (panels, 0..rights) };
+                    job(&own, What::Multiply(i, j));
+                });
+            });
+        });
+    }
+}
+
 /// A strip and where its operands are packed, panel by panel.
 struct Packed<T> {
     strip: Strip<T>,
@@ -119,12 +166,20 @@ impl<T: Element> Kernel<T> for Job<'_, T> {
 }
 
 impl<T: Element> Packed<T> {
+    /// The same with the right operand packed elsewhere, or the left one.
+    fn beside(&self, other: *mut T, right: bool) -> Packed<T> {
+        let (a, b) = if right { (self.a, other) } else { (other, self.b) };
+        Packed { strip: self.strip, a, b }
+    }
+
     #[inline(always)]
     unsafe fn left<V: Vector<T>, const R: usize>(&self, panels: Range<usize>) {
         let ([m, _, k], a) = (self.strip.size, self.strip.a);
         for i in panels {
             // SAFETY: inherited.
-            unsafe { pack::left::<T, V, R>(a.skip(i * R, 0), R.min(m - i * R), k, self.a.add(i * R * k)) }
+            unsafe {
+                pack::left::<T, V, R>(a.skip(i * R, 0), R.min(m - i * R), k, self.a.wrapping_add(i * R * k))
+            }
         }
     }
 
@@ -135,7 +190,7 @@ impl<T: Element> Packed<T> {
             let (from, cols) = (self.strip.b.skip(j * wide, 0), wide.min(n - j * wide));
             // SAFETY: inherited.
             unsafe {
-                let to = self.b.add(j * wide * k);
+                let to = self.b.wrapping_add(j * wide * k);
                 if cols <= V::LANES {
                     pack::right::<T, V, 1>(from, cols, k, to);
                 } else {
@@ -162,7 +217,8 @@ impl<T: Element> Packed<T> {
                     let (size, scale) = ([R.min(m - i * R), cols], [alpha, beta]);
                     // SAFETY: inherited; packed panels hold k steps.
                     unsafe {
-                        let (a, b) = (self.a.add((i * k + from) * R), self.b.add(j * wide * k));
+                        let (a, b) =
+                            (self.a.wrapping_add((i * k + from) * R), self.b.wrapping_add(j * wide * k));
                         let c = self.strip.c.add(i * R * ldc + j * wide);
                         if cols <= V::LANES {
                             block::<T, V, R, 1>(depth, a, b.add(from * V::LANES), scale, size, c, ldc);

@@ -59,7 +59,15 @@ fn gemm_is_what_the_definition_says() {
                 }
             }
         }
-        for size in [[130, 70, 300], [5, 400, 600], [257, 9, 20], [64, 64, 1000], [200, 260, 40]] {
+        for size in [
+            [130, 70, 300],
+            [5, 400, 600],
+            [257, 9, 20],
+            [64, 64, 1000],
+            [200, 260, 40],
+            [9, 2100, 40],
+            [2100, 9, 40],
+        ] {
             check::<f32>(size, 3e-6);
             check::<f64>(size, 6e-15);
         }
@@ -94,16 +102,17 @@ fn batched_repeats_single_operands() {
 fn bits_do_not_depend_on_threads() {
     let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let before = par::threads();
-    let (m, n, k) = (150, 310, 700);
-    let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2));
-    let [first, second, third] = [1, 2, 7].map(|threads| {
-        par::set_threads(threads);
-        let mut c = vec![0.0; m * n];
-        gemm(m, n, k, 1.0, &a, false, &b, false, 0.0, &mut c);
-        c
-    });
+    for [m, n, k] in [[150, 310, 700], [40, 3000, 300], [3000, 40, 300]] {
+        let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2));
+        let [first, second, third] = [1, 2, 7].map(|threads| {
+            par::set_threads(threads);
+            let mut c = vec![0.0; m * n];
+            gemm(m, n, k, 1.0, &a, false, &b, false, 0.0, &mut c);
+            c
+        });
+        assert!(first == second && second == third);
+    }
     par::set_threads(before);
-    assert!(first == second && second == third);
 }
 
 #[test]

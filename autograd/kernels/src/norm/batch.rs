@@ -1,50 +1,70 @@
-//! Batch normalisation (Ioffe and Szegedy 2015): y = gamma (x - mean) / sqrt(var + eps) + beta for each channel.
+//! Batch normalisation (Ioffe and Szegedy 2015): y = gamma (x - mean) / sqrt(var + eps) + beta for each channel,
+//! with what often follows it in the same pass: another tensor added (a residual), and max(y, 0).
 
-use super::channels::{Block, Channels, NARROW, Terms};
-use crate::MAX_RANK;
-use crate::map::{self, Map, Strided};
+use super::channels::{Block, Channels, Input, Terms, WIDTH};
+use crate::par::{self, Shared};
 use crate::real::{Element, Real};
 
+/// Mean and sum of squares about it of some elements, to be merged with those of others.
+#[derive(Clone, Copy, Default)]
+struct Moments {
+    mean: f64,
+    squares: f64,
+    count: f64,
+}
+
+impl Moments {
+    /// Takes in `count` more elements, as Chan, Golub and LeVeque (1979) do.
+    fn merge(&mut self, [mean, squares]: [f64; 2], count: f64) {
+        let share = count / (self.count + count);
+        let d = mean - self.mean;
+        self.mean += d * share;
+        self.squares += squares + d * d * self.count * share;
+        self.count += count;
+    }
+
+    /// Mean and biased variance. 0 / 0, where there are no elements, is the NaN promised.
+    fn statistics<T: Element>(&self) -> [T; 2] {
+        [T::from_f64(self.mean + 0.0 / self.count), T::from_f64(self.squares / self.count)]
+    }
+}
+
 /// The mean and the biased variance of each channel. One pass over memory: each block's squares are taken
-/// about its own mean, and the blocks merged as Chan, Golub and LeVeque (1979) do, so a mean far from 0 costs
-/// no accuracy. Channels without elements get NaN.
+/// about its own mean, and the blocks merged, so a mean far from 0 costs no accuracy. Channels without elements
+/// get NaN.
 ///
 /// # Panics
 /// If a slice has the wrong length.
 pub fn batch_stats<T: Element>(x: &[T], shape: Channels, mean: &mut [T], var: &mut [T]) {
     assert_eq!(x.len(), shape.len(), "batch_stats: x is (n, c, s)");
     assert!(mean.len() == shape.c && var.len() == shape.c, "batch_stats: a mean and a variance a channel");
-    let parts = shape.blocks(|block, out| block_moments(x, shape, block, out));
-    let mut total = vec![[0.0; 2]; shape.c];
-    let mut before = 0.0;
+    // SAFETY: x has the tensor's size, and nobody writes it.
+    let parts = shape.blocks(|block, out| unsafe { block_moments(Input::new(x), shape, block, out) });
+    let mut total = vec![Moments::default(); shape.c];
     for (run, parts) in parts.chunks_exact(shape.c.max(1)).enumerate() {
-        let here = shape.elements(run);
-        let share = here / (before + here);
-        for ([m, squares], [part_m, part_squares]) in total.iter_mut().zip(parts) {
-            let d = part_m - *m;
-            *m += d * share;
-            *squares += part_squares + d * d * before * share;
-        }
-        before += here;
+        total.iter_mut().zip(parts).for_each(|(m, &part)| m.merge(part, shape.elements(run)));
     }
-    for ((mean, var), [m, squares]) in mean.iter_mut().zip(var).zip(total) {
-        // 0 / 0, where there are no elements, is the NaN promised.
-        *mean = T::from_f64(m + 0.0 / before);
-        *var = T::from_f64(squares / before);
+    for ((mean, var), m) in mean.iter_mut().zip(var).zip(total) {
+        [*mean, *var] = m.statistics();
     }
 }
 
 /// The mean of each channel of a block, and the sum of squares about it.
-fn block_moments<T: Element>(x: &[T], shape: Channels, block: &Block, out: &mut [[f64; 2]]) {
+///
+/// # Safety
+/// As [`Channels::block_sums`].
+unsafe fn block_moments<T: Element>(x: Input<T>, shape: Channels, block: &Block, out: &mut [[f64; 2]]) {
     let count = (block.items.len() * shape.s) as f64;
-    let channels = out.len();
-    let mut centre = vec![T::ZERO; channels];
-    let mut sum = vec![[T::ZERO]; channels];
-    shape.block_sums(&Value, [x], block, &centre, &mut sum);
-    centre.iter_mut().zip(&sum).for_each(|(c, [sum])| *c = T::from_f64(sum.to_f64() / count));
-    let mut sums = vec![[T::ZERO; 2]; channels];
-    shape.block_sums(&Deviation, [x], block, &centre, &mut sums);
-    for ((out, c), [d, squares]) in out.iter_mut().zip(&centre).zip(sums) {
+    let (mut centre, mut sums) = ([[T::ZERO]; WIDTH], [[T::ZERO; 2]; WIDTH]);
+    let (centre, sums) = (&mut centre[..out.len()], &mut sums[..out.len()]);
+    let mut sum = [[T::ZERO]; WIDTH];
+    let sum = &mut sum[..out.len()];
+    // SAFETY: the caller's promise.
+    unsafe { shape.block_sums(&Value, [x], block, centre, sum) }
+    centre.iter_mut().zip(sum).for_each(|(c, [sum])| *c = [T::from_f64(sum.to_f64() / count)]);
+    // SAFETY: the caller's promise.
+    unsafe { shape.block_sums(&Deviation, [x], block, centre, sums) }
+    for ((out, [c]), [d, squares]) in out.iter_mut().zip(centre).zip(sums) {
         // The centre is the mean up to rounding; d holds what is missing.
         let d = d.to_f64();
         *out = [c.to_f64() + d / count, squares.to_f64() - d * d / count];
@@ -52,17 +72,17 @@ fn block_moments<T: Element>(x: &[T], shape: Channels, block: &Block, out: &mut 
 }
 
 struct Value;
-impl Terms<1, 1> for Value {
+impl Terms<1, 1, 1> for Value {
     #[inline(always)]
-    fn call<R: Real>(&self, [x]: [R; 1], _: R) -> [R; 1] {
+    fn call<R: Real>(&self, [x]: [R; 1], _: [R; 1]) -> [R; 1] {
         [x]
     }
 }
 
 struct Deviation;
-impl Terms<1, 2> for Deviation {
+impl Terms<1, 1, 2> for Deviation {
     #[inline(always)]
-    fn call<R: Real>(&self, [x]: [R; 1], mean: R) -> [R; 2] {
+    fn call<R: Real>(&self, [x]: [R; 1], [mean]: [R; 1]) -> [R; 2] {
         let d = x - mean;
         [d.clone(), d.clone() * d]
     }
@@ -78,173 +98,150 @@ pub struct Affine<'a, T> {
     pub rstd: &'a [T],
     /// The scale.
     pub gamma: &'a [T],
-    /// The shift; not used by the backward pass.
+    /// The shift.
     pub beta: &'a [T],
 }
 
-/// y = gamma (x - mean) rstd + beta, and max(y, 0) of that if `relu`.
+impl<T: Element> Affine<'_, T> {
+    pub(super) fn check(&self, shape: Channels) {
+        let numbers = [self.mean, self.rstd, self.gamma, self.beta];
+        assert!(numbers.iter().all(|v| v.len() == shape.c), "batch norm: {} numbers, one a channel", shape.c);
+    }
+
+    /// Mean, scale and shift of a channel.
+    pub(super) fn of(&self, c: usize) -> [T; 3] {
+        [self.mean[c], self.gamma[c] * self.rstd[c], self.beta[c]]
+    }
+}
+
+/// What follows in the same pass.
+#[derive(Clone, Copy, Debug)]
+pub struct Then<'a, T> {
+    /// Is added to the result.
+    pub residual: Option<&'a [T]>,
+    /// Whether max(y, 0) is taken last.
+    pub relu: bool,
+}
+
+/// y = gamma (x - mean) rstd + beta, and then the rest.
 ///
 /// # Panics
 /// If a slice has the wrong length.
-pub fn batch_norm_forward<T: Element>(x: &[T], shape: Channels, by: &Affine<T>, relu: bool, y: &mut [T]) {
-    assert!(x.len() == shape.len() && y.len() == shape.len(), "batch_norm_forward: x and y are (n, c, s)");
-    assert!(
-        [by.mean, by.rstd, by.gamma, by.beta].iter().all(|v| v.len() == shape.c),
-        "batch_norm_forward: c numbers"
-    );
-    let scale: Vec<T> = by.gamma.iter().zip(by.rstd).map(|(&g, &r)| g * r).collect();
-    if relu {
-        by_channel(&ApplyRelu, [x], [by.mean, &scale, by.beta], shape, y);
-    } else {
-        by_channel(&Apply, [x], [by.mean, &scale, by.beta], shape, y);
-    }
+pub fn batch_norm_forward<T: Element>(x: &[T], shape: Channels, by: &Affine<T>, then: Then<T>, y: &mut [T]) {
+    check_forward(x, shape, &then, y);
+    by.check(shape);
+    let y = Shared::new(y);
+    shape.each_block(|block, _| {
+        let mut numbers = [[T::ZERO; 3]; WIDTH];
+        let numbers = &mut numbers[..block.channels.len()];
+        numbers.iter_mut().zip(block.channels.clone()).for_each(|(v, c)| *v = by.of(c));
+        // SAFETY: the slices have the tensor's size, and each block comes once.
+        unsafe { apply(x, shape, block, numbers, then, y) }
+    });
 }
 
-struct Apply;
-impl Map<4> for Apply {
-    #[inline(always)]
-    fn call<R: Real>(&self, [x, mean, scale, beta]: [R; 4]) -> R {
-        (x - mean) * scale + beta
-    }
-}
-
-struct ApplyRelu;
-impl Map<4> for ApplyRelu {
-    #[inline(always)]
-    fn call<R: Real>(&self, x: [R; 4]) -> R {
-        Apply.call(x).relu()
-    }
-}
-
-/// Which gradients [`batch_norm_backward`] writes.
+/// What [`batch_norm_train`] measures: one number a channel in each slice.
 #[derive(Debug)]
-pub struct Wanted<'a, T> {
-    /// With respect to x, as long as x.
-    pub dx: Option<&'a mut [T]>,
-    /// With respect to gamma, one a channel.
-    pub dgamma: Option<&'a mut [T]>,
-    /// With respect to beta, one a channel.
-    pub dbeta: Option<&'a mut [T]>,
+pub struct Statistics<'a, T> {
+    /// The mean.
+    pub mean: &'a mut [T],
+    /// The biased variance.
+    pub var: &'a mut [T],
+    /// 1 / sqrt(var + eps).
+    pub rstd: &'a mut [T],
 }
 
-/// Gradients of training-mode batch normalisation, whose mean and variance depend on x, for the gradient `g` of
-/// its output: with h = (x - mean) rstd and averages over the channel,
-/// dbeta = sum g, dgamma = sum g h, dx = gamma rstd (g - average g - h average (g h)).
-///
-/// If the forward pass had `relu`, `y` is its output: where y = 0, g counts as 0.
+/// [`batch_stats`] and, with these statistics, [`batch_norm_forward`].
 ///
 /// # Panics
 /// If a slice has the wrong length.
-pub fn batch_norm_backward<T: Element>(
+#[allow(clippy::too_many_arguments)]
+pub fn batch_norm_train<T: Element>(
     x: &[T],
-    y: Option<&[T]>,
-    g: &[T],
     shape: Channels,
-    by: &Affine<T>,
-    wanted: Wanted<T>,
+    gamma: &[T],
+    beta: &[T],
+    eps: f64,
+    then: Then<T>,
+    statistics: Statistics<T>,
+    y: &mut [T],
 ) {
-    let Channels { c, .. } = shape;
-    assert!(x.len() == shape.len() && g.len() == shape.len(), "batch_norm_backward: x and g are (n, c, s)");
-    assert!(y.is_none_or(|y| y.len() == shape.len()), "batch_norm_backward: y is (n, c, s)");
-    assert!([by.mean, by.rstd, by.gamma].iter().all(|v| v.len() == c), "batch_norm_backward: c numbers");
-    let parts = shape.blocks(|block, out| {
-        let mut sums = vec![[T::ZERO; 2]; out.len()];
-        let centre = &by.mean[block.channels.clone()];
-        match y {
-            Some(y) => shape.block_sums(&MaskedGradients, [x, g, y], block, centre, &mut sums),
-            None => shape.block_sums(&Gradients, [x, g], block, centre, &mut sums),
+    let Statistics { mean, var, rstd } = statistics;
+    check_forward(x, shape, &then, y);
+    Affine { mean, rstd, gamma, beta }.check(shape);
+    assert_eq!(var.len(), shape.c, "batch norm: a variance a channel");
+    let root = |var: T| Real::rsqrt(var + T::from_f64(eps));
+    if !shape.one_by_one() {
+        batch_stats(x, shape, mean, var);
+        rstd.iter_mut().zip(&*var).for_each(|(r, &v)| *r = root(v));
+        return batch_norm_forward(x, shape, &Affine { mean, rstd, gamma, beta }, then, y);
+    }
+    let [mean, var, rstd, y] = [mean, var, rstd, y].map(Shared::new);
+    par::run(shape.c, |c| {
+        let mut moments = Moments::default();
+        for run in 0..shape.runs() {
+            let mut part = [[0.0; 2]];
+            // SAFETY: x has the tensor's size, and nobody writes it.
+            unsafe { block_moments(Input::new(x), shape, &shape.block(run, c..c + 1), &mut part) }
+            moments.merge(part[0], shape.elements(run));
         }
-        out.iter_mut().zip(sums).for_each(|(out, sums)| *out = sums.map(T::to_f64));
+        let [m, v] = moments.statistics();
+        let r = root(v);
+        // SAFETY: one number a channel, and each channel comes once.
+        unsafe { (*mean.at(c), *var.at(c), *rstd.at(c)) = (m, v, r) }
+        // What was read last is the likeliest to be in the cache still.
+        for run in (0..shape.runs()).rev() {
+            let numbers = [[m, gamma[c] * r, beta[c]]];
+            // SAFETY: the slices have the tensor's size, and each block comes once.
+            unsafe { apply(x, shape, &shape.block(run, c..c + 1), &numbers, then, y) }
+        }
     });
-    // The sums of g and of g (x - mean).
-    let mut total = vec![[0.0; 2]; c];
-    for parts in parts.chunks_exact(c.max(1)) {
-        for (total, part) in total.iter_mut().zip(parts) {
-            *total = [total[0] + part[0], total[1] + part[1]];
-        }
-    }
-    if let Some(dbeta) = wanted.dbeta {
-        assert_eq!(dbeta.len(), c, "batch_norm_backward: dbeta has a number a channel");
-        dbeta.iter_mut().zip(&total).for_each(|(d, sums)| *d = T::from_f64(sums[0]));
-    }
-    if let Some(dgamma) = wanted.dgamma {
-        assert_eq!(dgamma.len(), c, "batch_norm_backward: dgamma has a number a channel");
-        for ((d, sums), rstd) in dgamma.iter_mut().zip(&total).zip(by.rstd) {
-            *d = T::from_f64(sums[1] * rstd.to_f64());
-        }
-    }
-    if let Some(dx) = wanted.dx {
-        assert_eq!(dx.len(), shape.len(), "batch_norm_backward: dx is (n, c, s)");
-        let count = shape.count();
-        let scale: Vec<T> = by.gamma.iter().zip(by.rstd).map(|(&g, &r)| g * r).collect();
-        let average: Vec<T> = total.iter().map(|sums| T::from_f64(sums[0] / count)).collect();
-        let slope: Vec<T> = total
-            .iter()
-            .zip(by.rstd)
-            .map(|(sums, r)| T::from_f64(sums[1] / count * r.to_f64().powi(2)))
-            .collect();
-        let per_channel = [by.mean, &scale, &average, &slope];
-        match y {
-            Some(y) => by_channel(&MaskedInput, [x, g, y], per_channel, shape, dx),
-            None => by_channel(&Input, [x, g], per_channel, shape, dx),
-        }
-    }
 }
 
-struct Gradients;
-impl Terms<2, 2> for Gradients {
-    #[inline(always)]
-    fn call<R: Real>(&self, [x, g]: [R; 2], mean: R) -> [R; 2] {
-        [g.clone(), g * (x - mean)]
-    }
+fn check_forward<T>(x: &[T], shape: Channels, then: &Then<T>, y: &[T]) {
+    assert!(x.len() == shape.len() && y.len() == shape.len(), "batch norm: x and y are (n, c, s)");
+    assert!(then.residual.is_none_or(|r| r.len() == shape.len()), "batch norm: the residual is (n, c, s)");
 }
 
-struct MaskedGradients;
-impl Terms<3, 2> for MaskedGradients {
-    #[inline(always)]
-    fn call<R: Real>(&self, [x, g, y]: [R; 3], mean: R) -> [R; 2] {
-        Gradients.call([x, g * y.step()], mean)
-    }
-}
-
-struct Input;
-impl Map<6> for Input {
-    #[inline(always)]
-    fn call<R: Real>(&self, [x, g, mean, scale, average, slope]: [R; 6]) -> R {
-        (g - average - (x - mean) * slope) * scale
-    }
-}
-
-struct MaskedInput;
-impl Map<7> for MaskedInput {
-    #[inline(always)]
-    fn call<R: Real>(&self, [x, g, y, mean, scale, average, slope]: [R; 7]) -> R {
-        Input.call([x, g * y.step(), mean, scale, average, slope])
-    }
-}
-
-/// `out = f(x…, c…)` for inputs x of the tensor's shape and inputs c with one number a channel; N is X + C.
-fn by_channel<T: Element, const X: usize, const C: usize, const N: usize>(
-    f: &impl Map<N>,
-    x: [&[T]; X],
-    channel: [&[T]; C],
-    Channels { n, c, s }: Channels,
-    out: &mut [T],
+/// # Safety
+/// As [`Channels::block_map`].
+unsafe fn apply<T: Element>(
+    x: &[T],
+    shape: Channels,
+    block: &Block,
+    numbers: &[[T; 3]],
+    then: Then<T>,
+    y: Shared<T>,
 ) {
-    // Short inner runs: the numbers of the channels are written out, so that rows are c * s long.
-    let repeat = if s < NARROW { s } else { 1 };
-    let channel = channel.map(|v| v.iter().flat_map(|&v| std::iter::repeat_n(v, repeat)).collect::<Vec<T>>());
-    let dims = [n, c * repeat, s / repeat.max(1)];
-    let inputs: [Strided<T>; N] = std::array::from_fn(|i| {
-        let mut strides = [0; MAX_RANK];
-        let data = if i < X {
-            strides[..3].copy_from_slice(&[dims[1] * dims[2], dims[2], 1]);
-            x[i]
-        } else {
-            strides[1] = 1;
-            &channel[i - X]
-        };
-        Strided { data, strides }
-    });
-    map::broadcast(f, inputs, &dims, out);
+    let x = Input::new(x);
+    // SAFETY: the caller's promise.
+    unsafe {
+        match (then.residual.map(Input::new), then.relu) {
+            (None, false) => shape.block_map(&Apply::<false>, [x], block, numbers, [y]),
+            (None, true) => shape.block_map(&Apply::<true>, [x], block, numbers, [y]),
+            (Some(r), false) => shape.block_map(&ApplyAdd::<false>, [x, r], block, numbers, [y]),
+            (Some(r), true) => shape.block_map(&ApplyAdd::<true>, [x, r], block, numbers, [y]),
+        }
+    }
+}
+
+/// (x - mean) scale + shift, cut off at 0 or not.
+pub(super) struct Apply<const RELU: bool>;
+impl<const RELU: bool> Terms<1, 3, 1> for Apply<RELU> {
+    #[inline(always)]
+    fn call<R: Real>(&self, [x]: [R; 1], [mean, scale, shift]: [R; 3]) -> [R; 1] {
+        let y = (x - mean) * scale + shift;
+        [if RELU { y.relu() } else { y }]
+    }
+}
+
+/// The same with a residual.
+struct ApplyAdd<const RELU: bool>;
+impl<const RELU: bool> Terms<2, 3, 1> for ApplyAdd<RELU> {
+    #[inline(always)]
+    fn call<R: Real>(&self, [x, residual]: [R; 2], channel: [R; 3]) -> [R; 1] {
+        let [y] = Apply::<false>.call([x], channel);
+        let y = y + residual;
+        [if RELU { y.relu() } else { y }]
+    }
 }

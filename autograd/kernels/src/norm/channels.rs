@@ -22,16 +22,48 @@ pub struct Channels {
 /// Inner sizes below this are summed column by column, all channels side by side; the others in long rows.
 pub(super) const NARROW: usize = 64;
 /// Columns side by side.
-const WIDTH: usize = 512;
+pub(super) const WIDTH: usize = 512;
 /// Elements of each input in one block: they stay in the second-level cache for a second pass.
 const BLOCK: usize = 1 << 14;
 /// Running sums side by side in a long row.
 const LANES: usize = 64;
 
-/// K functions of N inputs and of a number of the channel, whose sums over each channel are wanted.
-pub(super) trait Terms<const N: usize, const K: usize>: Sync {
+/// K functions of N inputs and of C numbers of the channel: to be summed over each channel, or written.
+pub(super) trait Terms<const N: usize, const C: usize, const K: usize>: Sync {
     /// The values for one element.
-    fn call<R: Real>(&self, x: [R; N], centre: R) -> [R; K];
+    fn call<R: Real>(&self, x: [R; N], channel: [R; C]) -> [R; K];
+}
+
+/// An input of the tensor's shape. Its memory may be that of an output too: every element is then read before
+/// it is written, by the thread that writes it.
+#[derive(Clone, Copy)]
+pub(super) struct Input<T>(*const T);
+
+// SAFETY: an Input only passes a pointer on; every read is in an unsafe block that argues for it.
+unsafe impl<T: Sync> Send for Input<T> {}
+// SAFETY: as above.
+unsafe impl<T: Sync> Sync for Input<T> {}
+
+impl<T> Input<T> {
+    /// Reads `slice`.
+    pub fn new(slice: &[T]) -> Self {
+        Input(slice.as_ptr())
+    }
+
+    /// Reads what an output holds.
+    pub fn of(slice: &mut [T]) -> Self {
+        Input(slice.as_mut_ptr())
+    }
+
+    /// The elements from number `start` on.
+    ///
+    /// # Safety
+    /// `start` must lie in the slice.
+    #[inline(always)]
+    pub unsafe fn at(self, start: usize) -> *const T {
+        // SAFETY: the caller's promise.
+        unsafe { self.0.add(start) }
+    }
 }
 
 /// Some channels of some items.
@@ -51,9 +83,10 @@ impl Channels {
         self.len() == 0
     }
 
-    /// Elements of each channel.
-    pub(super) fn count(self) -> f64 {
-        (self.n * self.s) as f64
+    /// Whether a thread takes a channel from its sums to its results: the second time, its elements come from the
+    /// cache. A few channels are too few pieces of work, and short runs are taken many channels at a time.
+    pub(super) fn one_by_one(self) -> bool {
+        self.s >= NARROW && self.c >= 8
     }
 
     fn channels_a_block(self) -> usize {
@@ -61,7 +94,7 @@ impl Channels {
     }
 
     fn items_a_block(self) -> usize {
-        (BLOCK / (self.channels_a_block().min(self.c) * self.s)).clamp(1, self.n)
+        (BLOCK / (self.channels_a_block().min(self.c) * self.s)).clamp(1, self.n.max(1))
     }
 
     /// Elements of a channel in one run.
@@ -71,8 +104,27 @@ impl Channels {
     }
 
     /// Into how many runs of items the blocks cut the tensor.
-    fn runs(self) -> usize {
+    pub(super) fn runs(self) -> usize {
         self.n.div_ceil(self.items_a_block())
+    }
+
+    /// Run number `run` of some channels.
+    pub(super) fn block(self, run: usize, channels: Range<usize>) -> Block {
+        let items = self.items_a_block();
+        Block { items: run * items..((run + 1) * items).min(self.n), channels }
+    }
+
+    /// Calls `kernel` for all blocks, with the number of the run.
+    pub(super) fn each_block(self, kernel: impl Fn(&Block, usize) + Sync) {
+        if self.is_empty() {
+            return;
+        }
+        let together = self.channels_a_block();
+        let groups = self.c.div_ceil(together);
+        par::run(self.runs() * groups, |i| {
+            let (run, first) = (i / groups, i % groups * together);
+            kernel(&self.block(run, first..(first + together).min(self.c)), run);
+        });
     }
 
     /// What `kernel` makes of each block, K numbers for each of its channels: (runs, channels).
@@ -83,82 +135,80 @@ impl Channels {
         if self.is_empty() {
             return Vec::new();
         }
-        let (together, items) = (self.channels_a_block(), self.items_a_block());
-        let groups = self.c.div_ceil(together);
         let mut parts = vec![[0.0; K]; self.runs() * self.c];
         let shared = Shared::new(&mut parts);
-        par::run(self.runs() * groups, |i| {
-            let (run, group) = (i / groups, i % groups);
-            let first = group * together;
-            let block = Block {
-                items: run * items..((run + 1) * items).min(self.n),
-                channels: first..(first + together).min(self.c),
-            };
-            // SAFETY: each pair (run, group) comes once, and owns the parts of its channels in its run.
-            let out = unsafe { shared.slice(run * self.c + first, block.channels.len()) };
-            kernel(&block, out);
+        self.each_block(|block, run| {
+            // SAFETY: each block comes once, and owns the parts of its channels in its run.
+            let out = unsafe { shared.slice(run * self.c + block.channels.start, block.channels.len()) };
+            kernel(block, out);
         });
         parts
     }
 
-    /// For each channel of a block, the sums of `terms` over its elements. `centre` has a number for each
-    /// channel of the block.
-    pub(super) fn block_sums<T: Element, const N: usize, const K: usize>(
+    /// For each channel of a block, the sums of `terms` over its elements. `numbers` has those of each channel of
+    /// the block.
+    ///
+    /// # Safety
+    /// The inputs must have the tensor's size, and nobody may write their elements of this block.
+    pub(super) unsafe fn block_sums<T: Element, const N: usize, const C: usize, const K: usize>(
         self,
-        terms: &impl Terms<N, K>,
-        x: [&[T]; N],
+        terms: &impl Terms<N, C, K>,
+        x: [Input<T>; N],
         block: &Block,
-        centre: &[T],
+        numbers: &[[T; C]],
         out: &mut [[T; K]],
     ) {
         let shape = self;
         if self.s < NARROW {
-            simd::dispatch(Narrow { shape, terms, x, block, centre, out });
+            simd::dispatch(Narrow { shape, terms, x, block, numbers, out });
         } else {
-            simd::dispatch(Long { shape, terms, x, block, centre, out });
+            simd::dispatch(Long { shape, terms, x, block, numbers, out });
         }
     }
 }
 
+/// The values of `terms` for one element.
 #[inline(always)]
-fn of<T: Element, A: Arithmetic, const N: usize, const K: usize>(
-    terms: &impl Terms<N, K>,
+pub(super) fn of<T: Element, A: Arithmetic, const N: usize, const C: usize, const K: usize>(
+    terms: &impl Terms<N, C, K>,
     x: [T; N],
-    centre: T,
+    channel: [T; C],
 ) -> [T; K] {
-    terms.call(x.map(Num::<T, A>::new), Num::new(centre)).map(|v| v.0)
+    terms.call(x.map(Num::<T, A>::new), channel.map(Num::new)).map(|v| v.0)
 }
 
 /// Rows of one channel, each in LANES running sums.
-struct Long<'a, F, T, const N: usize, const K: usize> {
+struct Long<'a, F, T, const N: usize, const C: usize, const K: usize> {
     shape: Channels,
     terms: &'a F,
-    x: [&'a [T]; N],
+    x: [Input<T>; N],
     block: &'a Block,
-    centre: &'a [T],
+    numbers: &'a [[T; C]],
     out: &'a mut [[T; K]],
 }
 
-impl<F: Terms<N, K>, T: Element, const N: usize, const K: usize> Kernel for Long<'_, F, T, N, K> {
+impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usize> Kernel
+    for Long<'_, F, T, N, C, K>
+{
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Long { shape: Channels { c, s, .. }, terms, x, block, centre, out } = self;
-        let centre = centre[0];
+        let Long { shape: Channels { c, s, .. }, terms, x, block, numbers, out } = self;
+        let numbers = numbers[0];
         let mut sums = [[T::ZERO; LANES]; K];
         for item in block.items.clone() {
-            let start = (item * c + block.channels.start) * s;
-            let x = x.map(|x| &x[start..start + s]);
-            let lanes = x.map(|x| x.as_chunks::<LANES>().0);
+            // SAFETY: a row of the tensor, by the promise of `block_sums`.
+            let x = x.map(|x| unsafe { x.at((item * c + block.channels.start) * s) });
+            // SAFETY: only called with i < s.
+            let value = |i: usize| of::<T, A, N, C, K>(terms, x.map(|x| unsafe { *x.add(i) }), numbers);
             // Sums of a few, then sums of those, against the rounding errors of long runs.
             for first in (0..s / LANES).step_by(16) {
                 let mut run = [[T::ZERO; LANES]; K];
                 for b in first..(first + 16).min(s / LANES) {
-                    let x = lanes.map(|x| &x[b]);
                     for l in 0..LANES {
-                        let v = of::<T, A, N, K>(terms, x.map(|x| x[l]), centre);
-                        for k in 0..K {
-                            run[k][l] = run[k][l] + v[k];
+                        let v = value(b * LANES + l);
+                        for (run, v) in run.iter_mut().zip(v) {
+                            run[l] = run[l] + v;
                         }
                     }
                 }
@@ -170,7 +220,7 @@ impl<F: Terms<N, K>, T: Element, const N: usize, const K: usize> Kernel for Long
             }
             let tail = s / LANES * LANES;
             for i in tail..s {
-                let v = of::<T, A, N, K>(terms, x.map(|x| x[i]), centre);
+                let v = value(i);
                 for k in 0..K {
                     sums[k][i - tail] = sums[k][i - tail] + v[k];
                 }
@@ -180,33 +230,45 @@ impl<F: Terms<N, K>, T: Element, const N: usize, const K: usize> Kernel for Long
     }
 }
 
+/// The numbers of each channel, written out for each of its inner elements.
+#[inline(always)]
+pub(super) fn columns<T: Element, const C: usize>(numbers: &[[T; C]], s: usize) -> [[T; WIDTH]; C] {
+    let mut columns = [[T::ZERO; WIDTH]; C];
+    for (k, columns) in columns.iter_mut().enumerate() {
+        for (columns, numbers) in columns.chunks_exact_mut(s).zip(numbers) {
+            columns.fill(numbers[k]);
+        }
+    }
+    columns
+}
+
 /// Channels side by side, each of their inner elements in a column of its own.
-struct Narrow<'a, F, T, const N: usize, const K: usize> {
+struct Narrow<'a, F, T, const N: usize, const C: usize, const K: usize> {
     shape: Channels,
     terms: &'a F,
-    x: [&'a [T]; N],
+    x: [Input<T>; N],
     block: &'a Block,
-    centre: &'a [T],
+    numbers: &'a [[T; C]],
     out: &'a mut [[T; K]],
 }
 
-impl<F: Terms<N, K>, T: Element, const N: usize, const K: usize> Kernel for Narrow<'_, F, T, N, K> {
+impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usize> Kernel
+    for Narrow<'_, F, T, N, C, K>
+{
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Narrow { shape: Channels { c, s, .. }, terms, x, block, centre, out } = self;
+        let Narrow { shape: Channels { c, s, .. }, terms, x, block, numbers, out } = self;
         let width = block.channels.len() * s;
-        let mut centres = [T::ZERO; WIDTH];
-        for (columns, &centre) in centres.chunks_exact_mut(s).zip(centre) {
-            columns.fill(centre);
-        }
+        let columns = columns(numbers, s);
         let mut sums = [[T::ZERO; WIDTH]; K];
-        let (columns, sums) = (&centres[..width], sums.each_mut().map(|sums| &mut sums[..width]));
         for item in block.items.clone() {
-            let start = (item * c + block.channels.start) * s;
-            let x = x.map(|x| &x[start..start + width]);
+            // SAFETY: a row of the tensor, by the promise of `block_sums`.
+            let x = x.map(|x| unsafe { x.at((item * c + block.channels.start) * s) });
             for j in 0..width {
-                let v = of::<T, A, N, K>(terms, x.map(|x| x[j]), columns[j]);
+                // SAFETY: element j < width of the row.
+                let x = x.map(|x| unsafe { *x.add(j) });
+                let v = of::<T, A, N, C, K>(terms, x, columns.each_ref().map(|column| column[j]));
                 for k in 0..K {
                     sums[k][j] = sums[k][j] + v[k];
                 }

@@ -22,7 +22,7 @@ fn close<T: Element>(got: &[T], want: &[f64], tolerance: f64) {
 }
 
 fn shapes() -> impl Iterator<Item = Channels> {
-    let shapes: [[usize; 3]; 10] = [
+    let shapes: [[usize; 3]; 12] = [
         [1, 1, 1],
         [7, 3, 1],
         [300, 5, 4],
@@ -30,6 +30,8 @@ fn shapes() -> impl Iterator<Item = Channels> {
         [3, 2, 63],
         [3, 2, 64],
         [9, 3, 67],
+        [9, 8, 67],
+        [40, 10, 1000],
         [2, 2, 40_000],
         [70, 3, 1024],
         [2000, 2, 9],
@@ -84,21 +86,40 @@ struct Case {
     g: Vec<f64>,
     gamma: Vec<f64>,
     beta: Vec<f64>,
+    residual: Vec<f64>,
 }
 
 fn case(shape: Channels) -> Case {
     let gamma = numbers(shape.c, 3).iter().map(|v| v + 1.5).collect();
-    Case { x: numbers(shape.len(), 1), g: numbers(shape.len(), 2), gamma, beta: numbers(shape.c, 4) }
+    let [x, g, residual] = [1, 2, 5].map(|seed| numbers(shape.len(), seed));
+    Case { x, g, gamma, beta: numbers(shape.c, 4), residual }
 }
 
+/// What follows batch norm in a test.
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    add: bool,
+    relu: bool,
+}
+
+const RESTS: [Rest; 4] = [
+    Rest { add: false, relu: false },
+    Rest { add: false, relu: true },
+    Rest { add: true, relu: false },
+    Rest { add: true, relu: true },
+];
+
 /// Batch norm by its definition.
-fn forward(case: &Case, shape: Channels, eps: f64, relu: bool) -> Vec<f64> {
+fn forward(case: &Case, shape: Channels, eps: f64, rest: Rest) -> Vec<f64> {
     let (mean, var) = moments(&case.x, shape);
     let mut y = vec![0.0; shape.len()];
     for c in 0..shape.c {
         for i in members(shape, c) {
             y[i] = (case.x[i] - mean[c]) / (var[c] + eps).sqrt() * case.gamma[c] + case.beta[c];
-            if relu {
+            if rest.add {
+                y[i] += case.residual[i];
+            }
+            if rest.relu {
                 y[i] = y[i].max(0.0);
             }
         }
@@ -106,29 +127,58 @@ fn forward(case: &Case, shape: Channels, eps: f64, relu: bool) -> Vec<f64> {
     y
 }
 
-/// y, dx, dgamma, dbeta from the kernels.
-fn kernels<T: Element>(case: &Case, shape: Channels, eps: f64, relu: bool) -> [Vec<T>; 4] {
-    let [x, g, gamma, beta] = [&case.x, &case.g, &case.gamma, &case.beta].map(|v| cast::<T>(v));
-    let (mut mean, mut rstd) = (vec![T::ZERO; shape.c], vec![T::ZERO; shape.c]);
-    batch_stats(&x, shape, &mut mean, &mut rstd);
-    rstd.iter_mut().for_each(|v| *v = T::from_f64(1.0 / (v.to_f64() + eps).sqrt()));
+/// y, dx, dgamma, dbeta and, if there is one, the residual's gradient, from the kernels.
+fn kernels<T: Element>(case: &Case, shape: Channels, eps: f64, rest: Rest) -> Vec<Vec<T>> {
+    let [x, mut g, gamma, beta] = [&case.x, &case.g, &case.gamma, &case.beta].map(|v| cast::<T>(v));
+    let residual: Vec<T> = cast(&case.residual);
+    let then = Then { residual: rest.add.then_some(&residual[..]), relu: rest.relu };
+    let nan = || vec![T::NAN; shape.c];
+    let (mut mean, mut var, mut rstd, mut y) = (nan(), nan(), nan(), vec![T::NAN; x.len()]);
+    let statistics = Statistics { mean: &mut mean, var: &mut var, rstd: &mut rstd };
+    batch_norm_train(&x, shape, &gamma, &beta, eps, then, statistics, &mut y);
     let by = Affine { mean: &mean, rstd: &rstd, gamma: &gamma, beta: &beta };
-    let mut y = vec![T::NAN; x.len()];
-    batch_norm_forward(&x, shape, &by, relu, &mut y);
-    let (mut dx, mut dgamma, mut dbeta) = (y.clone(), mean.clone(), mean.clone());
-    let wanted = Wanted { dx: Some(&mut dx), dgamma: Some(&mut dgamma), dbeta: Some(&mut dbeta) };
-    batch_norm_backward(&x, relu.then_some(&y), &g, shape, &by, wanted);
-    [y, dx, dgamma, dbeta]
+    let mut apart = vec![T::NAN; x.len()];
+    batch_norm_forward(&x, shape, &by, then, &mut apart);
+    assert!(apart == y, "{shape:?} {rest:?}");
+    let masks = match rest {
+        Rest { relu: false, .. } => vec![Mask::None],
+        Rest { add: false, .. } => vec![Mask::Again, Mask::Output(&y)],
+        _ => vec![Mask::Output(&y)],
+    };
+    let (mut dx, mut dgamma, mut dbeta) = (vec![T::NAN; x.len()], nan(), nan());
+    for mask in masks {
+        let mut run = |gradients: Gradients<T>| {
+            (dgamma, dbeta) = (nan(), nan());
+            batch_norm_backward(&x, mask, gradients, shape, &by, &mut dgamma, &mut dbeta);
+            (dgamma.clone(), dbeta.clone())
+        };
+        let sums = run(Gradients::Input(&g, &mut dx));
+        assert!(sums == run(Gradients::Sums(&g)));
+        let mut place = g.clone();
+        assert!(sums == run(Gradients::InPlace(&mut place)));
+        assert!(place == dx, "{shape:?} {rest:?}");
+    }
+    if rest.add && rest.relu {
+        let mut same = vec![T::NAN; x.len()];
+        let both = Gradients::Both(&mut g, &mut same);
+        batch_norm_backward(&x, Mask::Output(&y), both, shape, &by, &mut dgamma, &mut dbeta);
+        assert!(same == dx, "{shape:?} {rest:?}");
+    }
+    let mut all = vec![y, dx, dgamma, dbeta];
+    if rest.add {
+        all.push(g);
+    }
+    all
 }
 
 #[test]
 fn batch_norm_agrees_with_its_definition() {
     for shape in shapes() {
-        for relu in [false, true] {
+        for rest in RESTS {
             let case = case(shape);
-            let want = forward(&case, shape, 1e-3, relu);
-            close(&kernels::<f64>(&case, shape, 1e-3, relu)[0], &want, 1e-12);
-            close(&kernels::<f32>(&case, shape, 1e-3, relu)[0], &want, 1e-5);
+            let want = forward(&case, shape, 1e-3, rest);
+            close(&kernels::<f64>(&case, shape, 1e-3, rest)[0], &want, 1e-12);
+            close(&kernels::<f32>(&case, shape, 1e-3, rest)[0], &want, 1e-5);
         }
     }
 }
@@ -136,24 +186,24 @@ fn batch_norm_agrees_with_its_definition() {
 #[test]
 fn batch_norm_gradients_agree_with_central_differences() {
     let h = 1e-5;
-    for (n, c, s) in [(5, 3, 4), (3, 2, 70), (2, 1, 1)] {
-        for relu in [false, true] {
+    for (n, c, s) in [(5, 3, 4), (3, 2, 70), (2, 9, 65), (2, 1, 1)] {
+        for rest in RESTS {
             let shape = Channels { n, c, s };
             let mut case = case(shape);
-            let got = kernels::<f64>(&case, shape, 1e-3, relu);
-            let rounded = kernels::<f32>(&case, shape, 1e-3, relu);
+            let got = kernels::<f64>(&case, shape, 1e-3, rest);
+            let rounded = kernels::<f32>(&case, shape, 1e-3, rest);
             let difference = |case: &mut Case, pick: fn(&mut Case) -> &mut Vec<f64>, i: usize| {
                 let mut loss = [0.0; 2];
                 for (loss, h) in loss.iter_mut().zip([h, -2.0 * h]) {
                     pick(case)[i] += h;
-                    *loss = forward(case, shape, 1e-3, relu).iter().zip(&case.g).map(|(y, g)| y * g).sum();
+                    *loss = forward(case, shape, 1e-3, rest).iter().zip(&case.g).map(|(y, g)| y * g).sum();
                 }
                 pick(case)[i] += h;
                 (loss[0] - loss[1]) / (2.0 * h)
             };
-            let picks: [fn(&mut Case) -> &mut Vec<f64>; 3] =
-                [|c| &mut c.x, |c| &mut c.gamma, |c| &mut c.beta];
-            for (k, pick) in picks.into_iter().enumerate() {
+            let picks: [fn(&mut Case) -> &mut Vec<f64>; 4] =
+                [|c| &mut c.x, |c| &mut c.gamma, |c| &mut c.beta, |c| &mut c.residual];
+            for (k, pick) in picks.into_iter().enumerate().take(got.len() - 1) {
                 let want: Vec<f64> = (0..got[k + 1].len()).map(|i| difference(&mut case, pick, i)).collect();
                 close(&got[k + 1], &want, 1e-7);
                 close(&rounded[k + 1], &want, 1e-4);
@@ -162,11 +212,62 @@ fn batch_norm_gradients_agree_with_central_differences() {
     }
 }
 
+fn second_gradients_agree<T: Element>(tolerance: f64) {
+    let h = 1e-5;
+    for (n, c, s) in [(5, 3, 4), (2, 9, 65), (4, 2, 64)] {
+        let shape = Channels { n, c, s };
+        let mut case = case(shape);
+        let u = numbers(shape.len(), 9);
+        // sum(u . dx) and its pieces, with statistics of the x at hand.
+        let statistics = |case: &Case| {
+            let (mean, var) = moments(&case.x, shape);
+            (mean, var.iter().map(|v| 1.0 / (v + 1e-3).sqrt()).collect::<Vec<f64>>())
+        };
+        let loss = |case: &Case| {
+            let (mean, rstd) = statistics(case);
+            let by = Affine { mean: &mean, rstd: &rstd, gamma: &case.gamma, beta: &case.beta };
+            let (mut dx, mut other) = (vec![f64::NAN; shape.len()], [vec![0.0; c], vec![0.0; c]]);
+            let [dgamma, dbeta] = &mut other;
+            let gradients = Gradients::Input(&case.g, &mut dx);
+            batch_norm_backward(&case.x, Mask::None, gradients, shape, &by, dgamma, dbeta);
+            dx.iter().zip(&u).map(|(dx, u)| dx * u).sum::<f64>()
+        };
+        let (mean, rstd) = statistics(&case);
+        let [x, g, gamma, beta] = [&case.x, &case.g, &case.gamma, &case.beta].map(|v| cast::<T>(v));
+        let (mean, rstd) = (cast::<T>(&mean), cast::<T>(&rstd));
+        let by = Affine { mean: &mean, rstd: &rstd, gamma: &gamma, beta: &beta };
+        let nan = |len| vec![T::NAN; len];
+        let [mut dx, mut dg, mut dgamma] = [nan(shape.len()), nan(shape.len()), nan(c)];
+        batch_norm_second(&x, &g, &cast::<T>(&u), shape, &by, &mut dx, &mut dg, &mut dgamma);
+        let picks: [fn(&mut Case) -> &mut Vec<f64>; 3] = [|c| &mut c.x, |c| &mut c.g, |c| &mut c.gamma];
+        for (got, pick) in [dx, dg, dgamma].iter().zip(picks) {
+            let want: Vec<f64> = (0..got.len())
+                .map(|i| {
+                    pick(&mut case)[i] += h;
+                    let up = loss(&case);
+                    pick(&mut case)[i] -= 2.0 * h;
+                    let down = loss(&case);
+                    pick(&mut case)[i] += h;
+                    (up - down) / (2.0 * h)
+                })
+                .collect();
+            close(got, &want, tolerance);
+        }
+    }
+}
+
+#[test]
+fn second_gradients_agree_with_central_differences() {
+    second_gradients_agree::<f64>(1e-6);
+    second_gradients_agree::<f32>(1e-3);
+}
+
 #[test]
 fn large_batches_have_the_gradients_of_the_formula() {
     let shape = Channels { n: 70, c: 3, s: 300 };
     let case = case(shape);
-    let [_, dx, dgamma, dbeta] = kernels::<f64>(&case, shape, 1e-3, false);
+    let all = kernels::<f64>(&case, shape, 1e-3, RESTS[0]);
+    let [_, dx, dgamma, dbeta] = &all[..] else { unreachable!("no residual") };
     let (mean, var) = moments(&case.x, shape);
     for c in 0..shape.c {
         let rstd = 1.0 / (var[c] + 1e-3).sqrt();
@@ -259,11 +360,12 @@ fn unit_rows_of_extreme_length() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
-    for shape in [Channels { n: 40, c: 5, s: 1000 }, Channels { n: 900, c: 70, s: 3 }] {
+    for [n, c, s] in [[40, 5, 1000], [40, 9, 1000], [900, 70, 3]] {
+        let shape = Channels { n, c, s };
         let case = case(shape);
         let results = [1, 2, 7].map(|threads| {
             par::set_threads(threads);
-            kernels::<f32>(&case, shape, 1e-3, true)
+            kernels::<f32>(&case, shape, 1e-3, RESTS[3])
         });
         assert!(results[0] == results[1] && results[0] == results[2]);
     }

@@ -1,5 +1,7 @@
 //! The maximum of each window, and where it stood.
 
+use std::ops::Range;
+
 use super::Pool2d;
 use crate::par::{self, Shared};
 use crate::real::{Arithmetic, Element};
@@ -69,22 +71,102 @@ impl<T: Element> Kernel for Max<'_, T> {
             if pool.halves() {
                 let start = base + 2 * i * w;
                 let (top, bottom) = (&x[start..start + 2 * ow], &x[start + w..start + w + 2 * ow]);
-                max_of_halves(top, bottom, (first + start) as u32, w as u32, out, winners);
+                let (start, width) = ((first + start) as u32, w as u32);
+                match ow {
+                    16.. => max_of_halves::<T, 16>(top, bottom, start, width, out, winners),
+                    8.. => max_of_halves::<T, 8>(top, bottom, start, width, out, winners),
+                    4.. => max_of_halves::<T, 4>(top, bottom, start, width, out, winners),
+                    _ => max_of_halves::<T, 1>(top, bottom, start, width, out, winners),
+                }
                 continue;
             }
-            for (j, (out, winner)) in out.iter_mut().zip(winners).enumerate() {
-                let columns = pool.window(1, j);
-                let rows = pool.window(0, i);
-                let mut best = base + rows.start * w + columns.start;
-                for r in rows {
-                    for at in base + r * w + columns.start..base + r * w + columns.end {
-                        if beats(x[at], x[best]) {
-                            best = at;
-                        }
+            let windows = Windows { pool, x: &x[base..base + h * w], rows: pool.window(0, i) };
+            let first = (first + base) as u32;
+            match pool.stride[1] {
+                1 => windows.row::<1>(first, out, winners),
+                2 => windows.row::<2>(first, out, winners),
+                _ => windows.singly(0..ow, first, out, winners),
+            }
+        }
+    }
+}
+
+/// A row of windows of any size, over some rows of an image.
+struct Windows<'a, T> {
+    pool: &'a Pool2d,
+    x: &'a [T],
+    rows: Range<usize>,
+}
+
+impl<T: Element> Windows<'_, T> {
+    /// The whole row, for windows S apart; `first` is the index of the image's first element.
+    #[inline(always)]
+    fn row<const S: usize>(&self, first: u32, out: &mut [T], winners: &mut [u32]) {
+        let (w, k, p) = (self.pool.input[1], self.pool.kernel[1], self.pool.padding[1]);
+        // Windows in here have all their columns in the image.
+        let start = p.div_ceil(S).min(out.len());
+        let end = ((w + p + S).saturating_sub(k) / S).clamp(start, out.len());
+        match end - start {
+            8.. => self.inside::<S, 8>(start..end, first, out, winners),
+            4.. => self.inside::<S, 4>(start..end, first, out, winners),
+            _ => self.singly(start..end, first, out, winners),
+        }
+        self.singly(0..start, first, out, winners);
+        self.singly(end..out.len(), first, out, winners);
+    }
+
+    /// L or more windows, L at a time.
+    #[inline(always)]
+    fn inside<const S: usize, const L: usize>(
+        &self,
+        windows: Range<usize>,
+        first: u32,
+        out: &mut [T],
+        winners: &mut [u32],
+    ) {
+        let (w, k, p) = (self.pool.input[1], self.pool.kernel[1], self.pool.padding[1]);
+        let mut j = windows.start;
+        loop {
+            let corner = self.rows.start * w + j * S - p;
+            let mut best: [T; L] = std::array::from_fn(|l| self.x[corner + l * S]);
+            let mut at: [u32; L] = std::array::from_fn(|l| first + (corner + l * S) as u32);
+            for r in 0..self.rows.len() {
+                for c in 0..k {
+                    let place = corner + r * w + c;
+                    let line = &self.x[place..place + (L - 1) * S + 1];
+                    for l in 0..L {
+                        let v = line[l * S];
+                        let wins = beats(v, best[l]);
+                        best[l] = if wins { v } else { best[l] };
+                        at[l] = if wins { first + (place + l * S) as u32 } else { at[l] };
                     }
                 }
-                (*out, *winner) = (x[best], (first + best) as u32);
             }
+            out[j..j + L].copy_from_slice(&best);
+            winners[j..j + L].copy_from_slice(&at);
+            if j + L == windows.end {
+                return;
+            }
+            // The last windows may be computed twice.
+            j = (j + L).min(windows.end - L);
+        }
+    }
+
+    /// Windows one by one, without what lies outside of the image.
+    #[inline(always)]
+    fn singly(&self, windows: Range<usize>, first: u32, out: &mut [T], winners: &mut [u32]) {
+        let w = self.pool.input[1];
+        for j in windows {
+            let columns = self.pool.window(1, j);
+            let mut best = self.rows.start * w + columns.start;
+            for r in self.rows.clone() {
+                for at in r * w + columns.start..r * w + columns.end {
+                    if beats(self.x[at], self.x[best]) {
+                        best = at;
+                    }
+                }
+            }
+            (out[j], winners[j]) = (self.x[best], first + best as u32);
         }
     }
 }
@@ -96,12 +178,10 @@ fn beats<T: Element>(new: T, best: T) -> bool {
     new > best || new != new
 }
 
-/// Outputs that are computed together.
-const LANES: usize = 16;
-
-/// One row of outputs of 2 x 2 windows; `start` is the index of the first element of `top`.
+/// One row of outputs of 2 x 2 windows, at least L, of which L are computed together; `start` is the index of the
+/// first element of `top`.
 #[inline(always)]
-fn max_of_halves<T: Element>(
+fn max_of_halves<T: Element, const L: usize>(
     top: &[T],
     bottom: &[T],
     start: u32,
@@ -109,27 +189,26 @@ fn max_of_halves<T: Element>(
     out: &mut [T],
     winners: &mut [u32],
 ) {
-    let window = |top: &[T], bottom: &[T], l: usize, start: u32| {
-        let (mut best, mut at) = (top[2 * l], start + 2 * l as u32);
-        let others = [(top[2 * l + 1], 1), (bottom[2 * l], width), (bottom[2 * l + 1], width + 1)];
-        for (v, step) in others {
-            let wins = beats(v, best);
-            best = if wins { v } else { best };
-            at = if wins { start + 2 * l as u32 + step } else { at };
+    let mut j = 0;
+    loop {
+        let (top, bottom) = (&top[2 * j..2 * (j + L)], &bottom[2 * j..2 * (j + L)]);
+        let (values, places) = (&mut out[j..j + L], &mut winners[j..j + L]);
+        for l in 0..L {
+            let start = start + 2 * (j + l) as u32;
+            let (mut best, mut at) = (top[2 * l], start);
+            let others = [(top[2 * l + 1], 1), (bottom[2 * l], width), (bottom[2 * l + 1], width + 1)];
+            for (v, step) in others {
+                let wins = beats(v, best);
+                best = if wins { v } else { best };
+                at = if wins { start + step } else { at };
+            }
+            (values[l], places[l]) = (best, at);
         }
-        (best, at)
-    };
-    let whole = out.len() / LANES * LANES;
-    let blocks = out.chunks_exact_mut(LANES).zip(winners.chunks_exact_mut(LANES));
-    let inputs = top.chunks_exact(2 * LANES).zip(bottom.chunks_exact(2 * LANES));
-    for (b, ((out, winners), (top, bottom))) in blocks.zip(inputs).enumerate() {
-        let start = start + (2 * LANES * b) as u32;
-        for l in 0..LANES {
-            (out[l], winners[l]) = window(top, bottom, l, start);
+        if j + L == out.len() {
+            return;
         }
-    }
-    for l in whole..out.len() {
-        (out[l], winners[l]) = window(top, bottom, l, start);
+        // The last windows may be computed twice.
+        j = (j + L).min(out.len() - L);
     }
 }
 
@@ -156,7 +235,13 @@ impl<T: Element> Kernel for MaxAdjoint<'_, T> {
                 let mut lost = 0;
                 for (i, (g, winners)) in g.chunks_exact(ow).zip(winners.chunks_exact(ow)).enumerate() {
                     let rows = &mut out[2 * i * w..2 * (i + 1) * w];
-                    lost += spread_over_halves(g, winners, (first + 2 * i * w) as u32, rows);
+                    let start = (first + 2 * i * w) as u32;
+                    lost += match ow {
+                        16.. => spread_over_halves::<T, 16>(g, winners, start, rows),
+                        8.. => spread_over_halves::<T, 8>(g, winners, start, rows),
+                        4.. => spread_over_halves::<T, 4>(g, winners, start, rows),
+                        _ => spread_over_halves::<T, 1>(g, winners, start, rows),
+                    };
                 }
                 assert!(lost == 0, "max pool: {lost} winners lie outside their windows");
                 out[2 * oh * w..].fill(T::ZERO);
@@ -172,39 +257,35 @@ impl<T: Element> Kernel for MaxAdjoint<'_, T> {
     }
 }
 
-/// Writes two rows of the adjoint for 2 x 2 windows, the first element of which has index `start`; returns how
-/// many winners were not in their windows.
+/// Writes two rows of the adjoint for 2 x 2 windows, at least L, the first element of which has index `start`;
+/// returns how many winners were not in their windows, those met twice counted twice.
 #[inline(always)]
-fn spread_over_halves<T: Element>(g: &[T], winners: &[u32], start: u32, rows: &mut [T]) -> u32 {
+fn spread_over_halves<T: Element, const L: usize>(
+    g: &[T],
+    winners: &[u32],
+    start: u32,
+    rows: &mut [T],
+) -> u32 {
     let width = rows.len() / 2;
+    let (down, across) = (width as u32, width as u32 + 1);
     let (top, bottom) = rows.split_at_mut(width);
-    let mut lost = [0; LANES];
-    let window = |g: T, winner: u32, l: usize, start: u32| {
-        let at = winner.wrapping_sub(start + 2 * l as u32);
-        let here = |place: u32| if at == place { g } else { T::ZERO };
-        let (down, across) = (width as u32, width as u32 + 1);
-        let found = at <= 1 || at == down || at == across;
-        ([here(0), here(1)], [here(down), here(across)], u32::from(!found))
-    };
-    let whole = g.len() / LANES * LANES;
-    let blocks = g.chunks_exact(LANES).zip(winners.chunks_exact(LANES));
-    let outputs = top.chunks_exact_mut(2 * LANES).zip(bottom.chunks_exact_mut(2 * LANES));
-    for (b, ((g, winners), (top, bottom))) in blocks.zip(outputs).enumerate() {
-        let start = start + (2 * LANES * b) as u32;
-        for l in 0..LANES {
-            let (above, below, miss) = window(g[l], winners[l], l, start);
-            (top[2 * l], top[2 * l + 1]) = (above[0], above[1]);
-            (bottom[2 * l], bottom[2 * l + 1]) = (below[0], below[1]);
-            lost[l] += miss;
-        }
-    }
-    for l in whole..g.len() {
-        let (above, below, miss) = window(g[l], winners[l], l, start);
-        top[2 * l..2 * l + 2].copy_from_slice(&above);
-        bottom[2 * l..2 * l + 2].copy_from_slice(&below);
-        lost[0] += miss;
-    }
     top[2 * g.len()..].fill(T::ZERO);
     bottom[2 * g.len()..].fill(T::ZERO);
-    lost.iter().sum()
+    let mut lost = [0; L];
+    let mut j = 0;
+    loop {
+        let (values, places) = (&g[j..j + L], &winners[j..j + L]);
+        let (top, bottom) = (&mut top[2 * j..2 * (j + L)], &mut bottom[2 * j..2 * (j + L)]);
+        for l in 0..L {
+            let at = places[l].wrapping_sub(start + 2 * (j + l) as u32);
+            let here = |place: u32| if at == place { values[l] } else { T::ZERO };
+            (top[2 * l], top[2 * l + 1]) = (here(0), here(1));
+            (bottom[2 * l], bottom[2 * l + 1]) = (here(down), here(across));
+            lost[l] += u32::from(at > 1 && at != down && at != across);
+        }
+        if j + L == g.len() {
+            return lost.iter().sum();
+        }
+        j = (j + L).min(g.len() - L);
+    }
 }

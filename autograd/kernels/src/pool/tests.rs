@@ -4,15 +4,21 @@ use super::*;
 use crate::random::Key;
 use crate::real::Element;
 
-const GEOMETRIES: [Pool2d; 8] = [
+const GEOMETRIES: [Pool2d; 14] = [
     Pool2d { planes: 3, input: [8, 8], kernel: [2, 2], stride: [2, 2], padding: [0, 0] },
     Pool2d { planes: 2, input: [9, 71], kernel: [2, 2], stride: [2, 2], padding: [0, 0] },
+    Pool2d { planes: 3, input: [14, 14], kernel: [2, 2], stride: [2, 2], padding: [0, 0] },
+    Pool2d { planes: 3, input: [5, 23], kernel: [2, 2], stride: [2, 2], padding: [0, 0] },
     Pool2d { planes: 40, input: [32, 32], kernel: [2, 2], stride: [2, 2], padding: [0, 0] },
     Pool2d { planes: 2, input: [7, 9], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
     Pool2d { planes: 2, input: [6, 5], kernel: [3, 2], stride: [1, 3], padding: [0, 1] },
     Pool2d { planes: 1, input: [1, 1], kernel: [1, 1], stride: [1, 1], padding: [0, 0] },
     Pool2d { planes: 0, input: [4, 4], kernel: [2, 2], stride: [2, 2], padding: [0, 0] },
     Pool2d { planes: 2, input: [5, 5], kernel: [5, 5], stride: [1, 1], padding: [2, 2] },
+    Pool2d { planes: 2, input: [32, 32], kernel: [3, 3], stride: [2, 2], padding: [1, 1] },
+    Pool2d { planes: 2, input: [6, 13], kernel: [3, 3], stride: [1, 2], padding: [0, 0] },
+    Pool2d { planes: 2, input: [6, 21], kernel: [3, 4], stride: [2, 1], padding: [1, 2] },
+    Pool2d { planes: 2, input: [6, 40], kernel: [2, 3], stride: [2, 3], padding: [1, 1] },
 ];
 
 /// Values with many ties, so that the order of a window matters.
@@ -86,6 +92,18 @@ fn nan_and_infinity() {
         p.max(&x, &mut out, &mut winners);
         assert!(out[0].is_nan() && winners[0] as usize == input[1], "the last NaN wins");
     }
+}
+
+#[test]
+fn nan_wins_overlapping_windows_too() {
+    let p = Pool2d { planes: 1, input: [3, 40], kernel: [3, 3], stride: [2, 2], padding: [1, 1] };
+    let mut x = vec![1.0f32; p.input_len()];
+    (x[40 + 11], x[80 + 11]) = (f32::NAN, f32::NAN);
+    let (mut out, mut winners) = (vec![0.0; p.output_len()], vec![0; p.output_len()]);
+    p.max(&x, &mut out, &mut winners);
+    let nan: Vec<usize> = (0..out.len()).filter(|&i| out[i].is_nan()).collect();
+    assert_eq!(nan, [5, 6, 25, 26]);
+    assert_eq!(nan.iter().map(|&i| winners[i]).collect::<Vec<_>>(), [51, 51, 91, 91]);
 }
 
 #[test]

@@ -27,11 +27,9 @@ fn blocks(key: [u32; 8], stream: u64, first: u64, out: &mut [u32; AT_ONCE]) {
     // "expand 32-byte k"
     start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574].map(|v| [v; LANES]));
     start[4..12].copy_from_slice(&key.map(|v| [v; LANES]));
-    for lane in 0..LANES {
-        let counter = first + lane as u64;
-        (start[12][lane], start[13][lane]) = (counter as u32, (counter >> 32) as u32);
-        (start[14][lane], start[15][lane]) = (stream as u32, (stream >> 32) as u32);
-    }
+    let counters: [u64; LANES] = std::array::from_fn(|lane| first + lane as u64);
+    (start[12], start[13]) = (counters.map(|c| c as u32), counters.map(|c| (c >> 32) as u32));
+    (start[14], start[15]) = ([stream as u32; LANES], [(stream >> 32) as u32; LANES]);
     let mut x = start;
     for _ in 0..4 {
         for i in 0..4 {

@@ -1,4 +1,4 @@
-//! 3 x 3 convolution with stride 1 by Winograd's minimal filtering: fewer multiplications, a little rounding.
+//! 3 x 3 and 5 x 5 convolution with stride 1 by Winograd's minimal filtering: fewer multiplications, a little rounding.
 //!
 //! A block of tiles is transformed to values at A x A points, each point is a matrix product over channels, and
 //! the results are transformed back while they are still in the second-level cache. Tiles of several channels

@@ -11,7 +11,7 @@ use crate::par::{self, Shared};
 use crate::real::Element;
 use crate::simd;
 
-/// A correlation with a 3 x 3 kernel, or its adjoint, which is one too.
+/// A correlation with a K x K kernel, or its adjoint, which is one too.
 struct Pass {
     batch: usize,
     /// Channels of the source and of the destination.
@@ -24,7 +24,7 @@ struct Pass {
 }
 
 /// Writes y.
-pub fn forward<T: Element, F: Winograd<M, A>, const M: usize, const A: usize>(
+pub fn forward<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize>(
     s: &Conv2d,
     x: &[T],
     w: &[T],
@@ -39,24 +39,24 @@ pub fn forward<T: Element, F: Winograd<M, A>, const M: usize, const A: usize>(
         padding: s.padding,
         adjoint: false,
     };
-    pass.run::<T, F, M, A>(x, w, y);
+    pass.run::<T, F, M, K, A>(x, w, y);
 }
 
-/// Writes x; the padding must be at most 2.
-pub fn grad_input<T: Element, F: Winograd<M, A>, const M: usize, const A: usize>(
+/// Writes x; the padding must be less than the kernel.
+pub fn grad_input<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize>(
     s: &Conv2d,
     y: &[T],
     w: &[T],
     x: &mut [T],
 ) {
     let channels = [s.out_channels, s.in_channels];
-    let padding = s.padding.map(|p| 2 - p);
+    let padding = s.padding.map(|p| K - 1 - p);
     let pass = Pass { batch: s.batch, channels, source: s.output(), output: s.input, padding, adjoint: true };
-    pass.run::<T, F, M, A>(y, w, x);
+    pass.run::<T, F, M, K, A>(y, w, x);
 }
 
 impl Pass {
-    fn run<T: Element, F: Winograd<M, A>, const M: usize, const A: usize>(
+    fn run<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize>(
         &self,
         x: &[T],
         w: &[T],
@@ -75,7 +75,7 @@ impl Pass {
             let shared = Shared::new(weights);
             par::run(channels.div_ceil(width / 2), |slab| {
                 let job =
-                    Weights::<T, F, M, A> { pass: self, w, to: shared, point, slab, family: PhantomData };
+                    Weights::<T, F, M, K, A> { pass: self, w, to: shared, point, slab, family: PhantomData };
                 // SAFETY: level is what the machine has; slabs are disjoint.
                 unsafe { vector::dispatch(level, job) }
             });
@@ -93,7 +93,7 @@ impl Pass {
                     let (to, pixels) = rest.split_at_mut(sizes[1]);
                     let (bands, weights) = (tiling, &weights[..]);
                     let memory = [from.as_mut_ptr(), to.as_mut_ptr(), pixels.as_mut_ptr()];
-                    let block = Block::<T, F, M, A> {
+                    let block = Block::<T, F, M, K, A> {
                         pass: self,
                         tiling: bands,
                         i,
@@ -115,7 +115,7 @@ impl Pass {
 }
 
 /// Transforms the weights of one register of destination channels.
-struct Weights<'a, T, F, const M: usize, const A: usize> {
+struct Weights<'a, T, F, const M: usize, const K: usize, const A: usize> {
     pass: &'a Pass,
     w: &'a [T],
     to: Shared<T>,
@@ -124,34 +124,39 @@ struct Weights<'a, T, F, const M: usize, const A: usize> {
     family: PhantomData<F>,
 }
 
-impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Kernel<T> for Weights<'_, T, F, M, A> {
+impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> Kernel<T>
+    for Weights<'_, T, F, M, K, A>
+{
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(self) {
         let [depth, channels] = self.pass.channels;
         let (lanes, first) = (V::LANES, self.slab * V::LANES);
         let count = lanes.min(channels - first);
         // From one destination channel to the next, and one source channel to the next.
-        let (line, step) = if self.pass.adjoint { (9, channels * 9) } else { (depth * 9, 9) };
+        let area = K * K;
+        let (line, step) = if self.pass.adjoint { (area, channels * area) } else { (depth * area, area) };
         let panel = self.slab / 2;
         let width = if channels - panel * 2 * lanes <= lanes { lanes } else { 2 * lanes };
-        let mut taps = [T::ZERO; 16 * 16];
+        let mut taps = [T::ZERO; 32 * 16];
         for c in 0..depth {
             let from = &self.w[first * line + c * step..];
-            // SAFETY: whole registers of taps are read where w holds them all.
+            // SAFETY: whole registers of taps are read where w holds them all, and there is room for 32.
             unsafe {
-                if count == lanes && lanes >= 9 && (lanes - 1) * line + lanes <= from.len() {
-                    V::transpose(from.as_ptr(), line, taps.as_mut_ptr(), lanes);
-                } else {
-                    for t in 0..9 {
+                for t in (0..area).step_by(lanes) {
+                    if count == lanes && lanes > 4 && (lanes - 1) * line + t + lanes <= from.len() {
+                        V::transpose(from.as_ptr().add(t), line, taps.as_mut_ptr().add(t * lanes), lanes);
+                        continue;
+                    }
+                    for t in t..area.min(t + lanes) {
                         for k in 0..count {
                             taps[t * lanes + k] = from[k * line + t];
                         }
                     }
                 }
                 let to = self.to.at((panel * 2 * depth + c * (width / lanes) + self.slab % 2) * lanes);
-                let (start, sign) = if self.pass.adjoint { (8, -1) } else { (0, 1) };
-                let row = sign * 3 * lanes as isize;
-                square::<F, T, V, 3, A>(
+                let (start, sign) = if self.pass.adjoint { (area - 1, -1) } else { (0, 1) };
+                let row = sign * (K * lanes) as isize;
+                square::<F, T, V, K, A>(
                     taps.as_ptr().add(start * lanes),
                     [row, sign * lanes as isize],
                     to,
@@ -164,7 +169,7 @@ impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Kernel<T> fo
 }
 
 /// Transforms, multiplies and transforms back one block of tiles.
-struct Block<'a, T, F, const M: usize, const A: usize> {
+struct Block<'a, T, F, const M: usize, const K: usize, const A: usize> {
     pass: &'a Pass,
     tiling: Tiling,
     i: usize,
@@ -179,7 +184,9 @@ struct Block<'a, T, F, const M: usize, const A: usize> {
     family: PhantomData<F>,
 }
 
-impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Kernel<T> for Block<'_, T, F, M, A> {
+impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> Kernel<T>
+    for Block<'_, T, F, M, K, A>
+{
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(self) {
         // SAFETY: inherited; the memory has the sizes given in `Pass::run`.
@@ -200,7 +207,9 @@ impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Kernel<T> fo
     }
 }
 
-impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Block<'_, T, F, M, A> {
+impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize>
+    Block<'_, T, F, M, K, A>
+{
     /// Products of all points for a panel of destination channels.
     #[inline(always)]
     unsafe fn multiply<V: Vector<T>, const R: usize>(&self, panel: usize) {

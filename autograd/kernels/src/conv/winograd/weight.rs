@@ -18,7 +18,7 @@ use crate::simd;
 const CHUNK: usize = 1 << 21;
 
 /// Writes w.
-pub fn grad_weight<T: Element, F: Winograd<M, A>, const M: usize, const A: usize>(
+pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize>(
     s: &Conv2d,
     x: &[T],
     y: &[T],
@@ -44,7 +44,8 @@ pub fn grad_weight<T: Element, F: Winograd<M, A>, const M: usize, const A: usize
         sum.fill(T::ZERO);
         let shared = [Shared::new(from), Shared::new(to), Shared::new(sum)];
         let job = |what| {
-            let job = Job::<T, F, M, A> { s, x, y, tiling, values, sums, shared, what, family: PhantomData };
+            let job =
+                Job::<T, F, M, K, A> { s, x, y, tiling, values, sums, shared, what, family: PhantomData };
             // SAFETY: level is what the machine has; jobs of a kind are disjoint.
             unsafe { vector::dispatch(level, job) }
         };
@@ -68,13 +69,13 @@ pub fn grad_weight<T: Element, F: Winograd<M, A>, const M: usize, const A: usize
         }
         let w = Shared::new(w);
         par::run(s.out_channels.div_ceil(width / 2), |slab| {
-            let room = s.in_channels * 9 * width / 2;
+            let room = s.in_channels * K * K * width / 2;
             scratch::with(room, |taps: &mut [T]| job(What::Collect(slab, taps.as_mut_ptr(), w)));
         });
     });
 }
 
-struct Job<'a, T, F, const M: usize, const A: usize> {
+struct Job<'a, T, F, const M: usize, const K: usize, const A: usize> {
     s: &'a Conv2d,
     x: &'a [T],
     y: &'a [T],
@@ -99,7 +100,9 @@ enum What<T> {
     Collect(usize, *mut T, Shared<T>),
 }
 
-impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Kernel<T> for Job<'_, T, F, M, A> {
+impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> Kernel<T>
+    for Job<'_, T, F, M, K, A>
+{
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(self) {
         let s = self.s;
@@ -135,7 +138,9 @@ impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Kernel<T> fo
     }
 }
 
-impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Job<'_, T, F, M, A> {
+impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize>
+    Job<'_, T, F, M, K, A>
+{
     #[inline(always)]
     unsafe fn multiply<V: Vector<T>, const R: usize>(&self, point: usize, tiles: usize) {
         let (wide, channels) = (2 * V::LANES, self.s.out_channels);
@@ -165,17 +170,18 @@ impl<T: Element, F: Winograd<M, A>, const M: usize, const A: usize> Job<'_, T, F
         unsafe {
             for c in 0..sources {
                 let from = self.shared[2].at(c * self.sums.tile + first);
-                let to = taps.add(c * 9 * lanes);
-                square::<F, T, V, A, 3>(
+                let to = taps.add(c * K * K * lanes);
+                square::<F, T, V, A, K>(
                     from,
                     [(A * point) as isize, point as isize],
                     to,
-                    [3 * lanes, lanes],
-                    [3, 3],
+                    [K * lanes, lanes],
+                    [K, K],
                 );
             }
             let count = lanes.min(self.s.out_channels - first);
-            stage::collect::<T, V>(taps, count, sources * 9, w.at(first * sources * 9), sources * 9);
+            let weights = sources * K * K;
+            stage::collect::<T, V>(taps, count, weights, w.at(first * weights), weights);
         }
     }
 }

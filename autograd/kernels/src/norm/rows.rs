@@ -1,0 +1,109 @@
+//! Functions of every element of (N, C, S) tensors and of numbers of its channel.
+
+use super::channels::{Block, Channels, Input, NARROW, Terms, columns, of};
+use crate::par::Shared;
+use crate::real::{Arithmetic, Element};
+use crate::simd::{self, Kernel};
+
+/// Elements computed together.
+const LANES: usize = 64;
+
+impl Channels {
+    /// Writes the values of `terms` for every element of a block. `numbers` has those of each channel of the block.
+    ///
+    /// # Safety
+    /// Inputs and outputs must have the tensor's size, and nobody else may use the block's elements of the outputs.
+    pub(super) unsafe fn block_map<T: Element, const N: usize, const C: usize, const K: usize>(
+        self,
+        terms: &impl Terms<N, C, K>,
+        x: [Input<T>; N],
+        block: &Block,
+        numbers: &[[T; C]],
+        out: [Shared<T>; K],
+    ) {
+        simd::dispatch(Map { shape: self, terms, x, block, numbers, out });
+    }
+}
+
+struct Map<'a, F, T, const N: usize, const C: usize, const K: usize> {
+    shape: Channels,
+    terms: &'a F,
+    x: [Input<T>; N],
+    block: &'a Block,
+    numbers: &'a [[T; C]],
+    out: [Shared<T>; K],
+}
+
+impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usize> Kernel
+    for Map<'_, F, T, N, C, K>
+{
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        let Map { shape: Channels { c, s, .. }, terms, x, block, numbers, out } = self;
+        let start = |item: usize| (item * c + block.channels.start) * s;
+        if s >= NARROW {
+            let numbers = numbers[0];
+            for item in block.items.clone() {
+                // SAFETY: a row of the tensor, by the promise of `block_map`.
+                unsafe {
+                    let (x, out) = (x.map(|x| x.at(start(item))), out.map(|out| out.at(start(item))));
+                    row::<F, T, A, N, C, K>(terms, x, |_| numbers, s, out);
+                }
+            }
+            return;
+        }
+        let columns = columns(numbers, s);
+        for item in block.items.clone() {
+            // SAFETY: as above.
+            unsafe {
+                let (x, out) = (x.map(|x| x.at(start(item))), out.map(|out| out.at(start(item))));
+                let numbers = |j: usize| columns.each_ref().map(|column| column[j]);
+                row::<F, T, A, N, C, K>(terms, x, numbers, block.channels.len() * s, out);
+            }
+        }
+    }
+}
+
+/// One row. Values are kept back until a few have been computed, since an output may lie where an input does.
+///
+/// # Safety
+/// All pointers must be good for `len` elements.
+#[inline(always)]
+unsafe fn row<
+    F: Terms<N, C, K>,
+    T: Element,
+    A: Arithmetic,
+    const N: usize,
+    const C: usize,
+    const K: usize,
+>(
+    terms: &F,
+    x: [*const T; N],
+    numbers: impl Fn(usize) -> [T; C],
+    len: usize,
+    out: [*mut T; K],
+) {
+    let whole = len / LANES * LANES;
+    // SAFETY: the caller's promise.
+    unsafe {
+        for first in (0..whole).step_by(LANES) {
+            let mut values = [[T::ZERO; LANES]; K];
+            for l in 0..LANES {
+                let v = of::<T, A, N, C, K>(terms, x.map(|x| *x.add(first + l)), numbers(first + l));
+                for (values, v) in values.iter_mut().zip(v) {
+                    values[l] = v;
+                }
+            }
+            for k in 0..K {
+                out[k].add(first).cast::<[T; LANES]>().write(values[k]);
+            }
+        }
+        for i in whole..len {
+            let v = of::<T, A, N, C, K>(terms, x.map(|x| *x.add(i)), numbers(i));
+            for k in 0..K {
+                *out[k].add(i) = v[k];
+            }
+        }
+    }
+}
