@@ -35,30 +35,27 @@ impl GrowthBench {
         config.check()?;
         setup::apply(&config);
         let threads = autograd::threads();
-        let mut all = Vec::new();
-        all.push(self.series(
-            "half-space energy and gradient, d = 256",
-            "neurons",
-            &[128, 256, 512, 1024, 2048],
-            |n| energy(&self.timing, n, 256),
-        )?);
-        all.push(self.series(
-            "half-space energy and gradient, N = 512",
-            "dimensions",
-            &[64, 128, 256, 512, 1024],
-            |d| energy(&self.timing, 512, d),
-        )?);
-        all.push(
-            self.series("step of cnn9 x 1", "batch", &[16, 32, 64, 128, 256], |n| step(&self.timing, 1, n))?,
-        );
-        all.push(
-            self.series("step of cnn9, batch 32", "width", &[1, 2, 4, 8], |w| step(&self.timing, w, 32))?,
-        );
         let counts: Vec<usize> = [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|&n| n <= threads).collect();
-        all.push(self.series("step of cnn9 x 4, batch 64", "threads", &counts, |n| {
-            set_threads(n);
-            step(&self.timing, 4, 64)
-        })?);
+        let all = [
+            self.series(
+                "half-space energy and gradient, d = 256",
+                "neurons",
+                &[128, 256, 512, 1024, 2048],
+                |n| energy(&self.timing, n, 256),
+            )?,
+            self.series(
+                "half-space energy and gradient, N = 512",
+                "dimensions",
+                &[64, 128, 256, 512, 1024],
+                |d| energy(&self.timing, 512, d),
+            )?,
+            self.series("step of cnn9 x 1", "batch", &[16, 32, 64, 128, 256], |n| step(&self.timing, 1, n))?,
+            self.series("step of cnn9, batch 32", "width", &[1, 2, 4, 8], |w| step(&self.timing, w, 32))?,
+            self.series("step of cnn9 x 4, batch 64", "threads", &counts, |n| {
+                set_threads(n);
+                step(&self.timing, 4, 64)
+            })?,
+        ];
         if self.timing.json {
             return Ok(());
         }
