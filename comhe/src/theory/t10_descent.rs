@@ -12,7 +12,7 @@
 
 use autograd::{DType, Tensor};
 
-use super::{Check, Relation, Setting};
+use super::{Check, Relation, Setting, across};
 use crate::adv::Adversarial;
 use crate::ap::{AnglePreserving, Preserve};
 use crate::bilateral::Bilateral;
@@ -79,7 +79,8 @@ fn random_projection(k: usize, seed: u64) -> Box<dyn Regulariser> {
 }
 
 /// Step sizes, as multiples of N: the gradient of a mean over pairs with respect to a neuron is of size 1/N.
-const RATES: [f64; 8] = [0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0];
+/// Projections that are drawn or learned anew add noise, and small steps average over it: hence the small ones.
+const RATES: [f64; 8] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 
 /// A descent: how many neurons in how many dimensions, for how long.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -183,17 +184,17 @@ impl Experiment {
         );
         let descents = sizes.into_iter().map(|(n, d, steps)| {
             let descent = Descent { n, d, steps, seed };
-            (descent, VARIANTS.iter().map(|variant| descent.course(variant)).collect())
+            (descent, across(&VARIANTS, |variant| descent.course(variant)))
         });
         let points =
             setting.pick(vec![8, 12, 16, 24, 32, 50], vec![8, 12, 16, 24, 32, 50, 64, 80, 100, 122, 150]);
         let restarts = setting.pick(30, 300);
-        let minima = |points| {
+        let minima = |&points: &usize| {
             let found = Thomson { points, restarts, seed, ..Thomson::default() }.solve();
             let found = found.expect("the options are in range");
             Minima { points, restarts, distinct: found.minima.len(), energy: found.energy }
         };
-        Experiment { descents: descents.collect(), minima: points.into_iter().map(minima).collect() }
+        Experiment { descents: descents.collect(), minima: across(&points, minima) }
     }
 
     /// What must hold.

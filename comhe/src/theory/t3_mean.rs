@@ -16,7 +16,7 @@
 
 use super::sample::{Mean, Projected, pair, project};
 use super::special::{hypergeometric, ln_gamma};
-use super::{Check, Setting};
+use super::{Check, Setting, across};
 use crate::projection::{Distribution, Projections};
 
 /// The mean cosine after a Gaussian projection to dimension k.
@@ -31,18 +31,16 @@ pub(super) fn run(setting: Setting) -> Vec<Check> {
     let samples = setting.pick(400_000, 4_000_000);
     let ks = setting.pick(vec![1, 5, 30], vec![1, 2, 5, 10, 30, 80]);
     let rhos = setting.pick(vec![0.6, -0.9], vec![0.0, 0.3, 0.6, 0.95, -0.9]);
-    let mut checks = Vec::new();
-    for &k in &ks {
-        for &rho in &rhos {
-            let found = draw(setting, Distribution::Gaussian, k, rho, samples);
-            checks.extend(of_gaussian(k, rho, &found, rho));
-        }
-    }
-    for distribution in Distribution::ALL {
+    let cases: Vec<(usize, f64)> = ks.iter().flat_map(|&k| rhos.iter().map(move |&rho| (k, rho))).collect();
+    let gaussian = across(&cases, |&(k, rho)| {
+        let found = draw(setting, Distribution::Gaussian, k, rho, samples);
+        of_gaussian(k, rho, &found, rho)
+    });
+    let any = across(&Distribution::ALL, |&distribution| {
         let found = draw(setting, distribution, 6, 0.6, samples / 4);
-        checks.push(inner_product(&format!("{distribution}, k = 6, rho = 0.6"), &found, 0.6));
-    }
-    checks
+        inner_product(&format!("{distribution}, k = 6, rho = 0.6"), &found, 0.6)
+    });
+    gaussian.into_iter().flatten().chain(any).collect()
 }
 
 /// A pair of dimension 16 under projections.

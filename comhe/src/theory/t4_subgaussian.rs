@@ -11,7 +11,7 @@
 //! (1 - 2 exp(-k e^2 / 8))^2. The union of three events, each with two sides, gives the 6.
 
 use super::sample::{Mean, Projected, pair, project};
-use super::{Check, Relation, Setting};
+use super::{Check, Relation, Setting, across};
 use crate::projection::{Distribution, Projections};
 
 /// The interval of the cosine.
@@ -43,13 +43,11 @@ pub(super) fn run(setting: Setting) -> Vec<Check> {
         ],
     );
     let samples = setting.pick(4_000, 40_000);
-    let mut checks = Vec::new();
-    for distribution in independent {
-        for &(k, e, rho) in &grid {
-            let found = draw(setting, distribution, k, rho, samples);
-            checks.push(coverage(&distribution.to_string(), k, e, rho, &found));
-        }
-    }
+    let cases: Vec<_> = independent.flat_map(|p| grid.iter().map(move |&case| (p, case))).collect();
+    let mut checks = across(&cases, |&(distribution, (k, e, rho))| {
+        let found = draw(setting, distribution, k, rho, samples);
+        coverage(&distribution.to_string(), k, e, rho, &found)
+    });
     checks.push(least_dimension(setting, 0.5, 0.7, samples));
     checks
 }
