@@ -36,7 +36,7 @@ fn main() -> Result<(), comhe::Error> {
     let layers: Vec<LayerWeight> = names
         .iter()
         .zip(&weights)
-        .map(|(name, weight)| LayerWeight { name, role: Role::Conv, weight })
+        .map(|(name, weight)| LayerWeight { name, role: Role::Conv, weight, stride: [1, 1] })
         .collect();
     let unrolled_alone =
         Options { learning: Learning { plain: Some(0), ..Learning::default() }, ..Options::default() };

@@ -23,7 +23,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let penalty = move |weights: &[nn::Weight], step: u64| {
         let layers: Vec<LayerWeight> = weights
             .iter()
-            .map(|w| LayerWeight { name: &w.name, role: role(w.role), weight: &w.value })
+            .map(|w| LayerWeight { name: &w.name, role: role(w.role), weight: &w.value, stride: w.stride })
             .collect();
         let step = Step { index: step, lr: RATE };
         objective.penalty(&layers, step).map_err(|e| nn::Error::Config(e.to_string()))

@@ -1,15 +1,18 @@
 //! The settings of a training run: one list of fields is the flags, the TOML file and the defaults.
 
+mod choices;
+pub mod parts;
 mod preset;
 
 use std::path::{Path, PathBuf};
 
 use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, FromArgMatches, ValueEnum};
+use clap::{ArgMatches, Args, FromArgMatches};
 use comhe::{Learning, Projections, Rate};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+pub use choices::{Constants, Conv, InnerMode, Optimizer, Precision, Schedule};
 use preset::preset;
 
 /// What a run is a function of. The texts of the fields are those of `--help`.
@@ -55,6 +58,12 @@ pub struct Config {
     /// Multiplies the filters: 16, 32 and 64 times WIDTH for cnn and resnet
     #[arg(long, value_name = "WIDTH", default_value_t = 1, help_heading = "Network")]
     pub width: usize,
+    /// Hidden weights of rank R, as products of factors through a fixed random projection; the regulariser is for the
+    /// factors (with mhe and hs-mhe: CoMHE's bilateral projection as a layer). Layers of R neurons or dimensions or
+    /// fewer stay as they are
+    #[arg(long, value_name = "R", help_heading = "Network")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub low_rank: Option<usize>,
     /// Start from these weights
     #[arg(long, value_name = "FILE.safetensors", help_heading = "Network")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,9 +80,8 @@ pub struct Config {
     /// srip, ocnn (orthogonality), mc, mma, mhs, mgd (angles and distances), decay
     #[arg(long, value_name = "NAME", default_value = "none", help_heading = "Regulariser")]
     pub reg: String,
-    /// A published setting, regulariser included; flags win: paper-mhe, paper-hs-mhe, paper-rp, paper-ap, paper-adv,
-    /// mhe-code, hs-mhe-code, hs-mhe-angular, rp-code, ap-code, adv-code
-    #[arg(long, value_name = "NAME", help_heading = "Regulariser")]
+    /// A published setting, regulariser included; flags win (--help lists them with their sources)
+    #[arg(long, value_name = "NAME", long_help = preset::listing(), help_heading = "Regulariser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<String>,
     /// Weight of the energy of each hidden layer
@@ -141,9 +149,10 @@ pub struct Config {
     /// mgd: gamma of its kernel exp(-gamma |u - v|^2)
     #[arg(long, value_name = "GAMMA", default_value_t = 1.0, help_heading = "Regulariser")]
     pub reg_gamma: f64,
-    /// ocnn: stride at which kernels are compared with themselves
-    #[arg(long, value_name = "STRIDE", default_value_t = 1, help_heading = "Regulariser")]
-    pub reg_stride: usize,
+    /// ocnn: stride at which kernels are compared with themselves [default: each layer's own]
+    #[arg(long, value_name = "STRIDE", help_heading = "Regulariser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reg_stride: Option<usize>,
 
     /// How gradients change weights
     #[arg(long, value_enum, default_value_t, help_heading = "Optimiser")]
@@ -205,70 +214,6 @@ pub struct Config {
 /// Passes over the data of a run, unless told.
 const EPOCHS: u64 = 10;
 
-/// Single or double precision.
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Precision {
-    #[default]
-    F32,
-    F64,
-}
-
-/// Algorithm of 3x3 convolutions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Conv {
-    #[default]
-    Auto,
-    Direct,
-    F2,
-    F4,
-}
-
-/// Whose constants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Constants {
-    #[default]
-    Paper,
-    Code,
-}
-
-/// Whether gradients flow through the steps of a projection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum InnerMode {
-    #[default]
-    Unrolled,
-    Alternating,
-}
-
-/// How gradients change weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Optimizer {
-    #[default]
-    Sgd,
-    Adam,
-    Adamw,
-}
-
-/// The learning rate over time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Schedule {
-    #[default]
-    Step,
-    Cosine,
-    Constant,
-}
-
 impl Default for Config {
     /// What an empty command line gives.
     fn default() -> Config {
@@ -314,7 +259,7 @@ impl Config {
         }
     }
 
-    /// This configuration with every setting replaced that was given as a flag.
+    /// This configuration with every setting replaced that was given as a flag, each of which must play a part.
     pub fn with_flags(self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
         let mut settings = table(&self)?;
         let given = given(matches);
@@ -326,7 +271,9 @@ impl Config {
             settings.extend(preset(name).map_err(Failure::usage)?);
         }
         settings.extend(table(flags)?.into_iter().filter(|(key, _)| given.contains(key)));
-        settings.try_into().map_err(Failure::usage)
+        let config: Config = settings.try_into().map_err(Failure::usage)?;
+        parts::check(&config, &given, std::slice::from_ref(&config.reg))?;
+        Ok(config)
     }
 
     /// The learning rate, or the optimiser's default.
@@ -363,6 +310,7 @@ impl Config {
     pub fn check(&self) -> Result<(), Failure> {
         let positive = [
             ("width", self.width as u64, "it multiplies the number of filters"),
+            ("low-rank", self.low_rank.unwrap_or(1) as u64, "it is the rank of weights"),
             ("batch-size", self.batch_size as u64, "images are needed to learn from"),
             ("reg-k", self.k() as u64, "the energy needs a dimension to live in"),
             ("reg-c", self.reg_c as u64, "projections are averaged"),

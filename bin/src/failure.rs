@@ -61,6 +61,16 @@ pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
     format!("there is no {what} {name:?}{} (there are {shown}{more})", hint.unwrap_or_default())
 }
 
+/// Names as a choice: "a, b or c".
+pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    match names.split_last() {
+        Some((last, [])) => last.to_string(),
+        Some((last, others)) => format!("{} or {last}", others.join(", ")),
+        None => String::new(),
+    }
+}
+
 /// Lines joined into one.
 fn one_line(text: impl Display) -> String {
     let text = text.to_string();

@@ -18,6 +18,7 @@ pub fn of_run(log: &[Value]) -> Vec<Picture> {
         Curve { name: name.into(), points, spread: Vec::new() }
     };
     let panel = |title, curves| Panel { title, curves };
+    let penalty = penalty(log);
     drawn([
         (
             "loss.svg",
@@ -29,6 +30,7 @@ pub fn of_run(log: &[Value]) -> Vec<Picture> {
             vec![
                 panel("Mean energy of each layer, full space", layers(log, "full", 1.0)),
                 panel("Mean energy of each layer, half-space", layers(log, "half_space", 1.0)),
+                panel(&penalty, layers(log, "penalty", 1.0)),
             ],
         ),
         (
@@ -39,6 +41,16 @@ pub fn of_run(log: &[Value]) -> Vec<Picture> {
             )],
         ),
     ])
+}
+
+/// What the regulariser's own value of a layer is called: the title of its curves.
+fn penalty(log: &[Value]) -> String {
+    let layers = log.iter().filter_map(|line| line["layers"].as_array()).flatten();
+    let mut names: Vec<&str> = layers.filter_map(|layer| layer["regulariser"].as_str()).collect();
+    // Every measurement has the same; those of the hidden layers come first.
+    let mut seen = std::collections::HashSet::new();
+    names.retain(|name| seen.insert(*name));
+    format!("Penalty of each layer before its weight: {}", names.join(", "))
 }
 
 /// A curve a layer, in the order of the network, of a number that the log has of it.
@@ -126,6 +138,13 @@ mod tests {
         assert_eq!(layers(&log, "smallest_angle", 1.0)[1].points, []);
         let names: Vec<&str> = of_run(&log).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["accuracy.svg", "energy.svg", "angle.svg"]);
+        // With a regulariser its own value is drawn, too.
+        let panels = |log: &[Value]| of_run(log)[1].1.matches("font-size=\"15\"").count();
+        let mut regularised = log.clone();
+        regularised[0]["layers"][0]["regulariser"] = json!("rp");
+        regularised[0]["layers"][0]["penalty"] = json!(0.5);
+        assert_eq!((panels(&log), panels(&regularised)), (2, 3));
+        assert_eq!(penalty(&regularised), "Penalty of each layer before its weight: rp");
     }
 
     #[test]

@@ -24,6 +24,7 @@ mod config;
 mod data;
 mod failure;
 mod figures;
+mod low_rank;
 mod output;
 mod penalty;
 mod picture;

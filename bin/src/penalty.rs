@@ -40,7 +40,10 @@ fn layers(weights: &[Weight]) -> Vec<LayerWeight<'_>> {
         nn::Role::Hidden => comhe::Role::Hidden,
         nn::Role::Classifier => comhe::Role::Classifier,
     };
-    weights.iter().map(|w| LayerWeight { name: &w.name, role: role(w.role), weight: &w.value }).collect()
+    weights
+        .iter()
+        .map(|w| LayerWeight { name: &w.name, role: role(w.role), weight: &w.value, stride: w.stride })
+        .collect()
 }
 
 /// The energies of all layers of a network, whatever it is trained with.

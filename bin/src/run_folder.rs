@@ -1,5 +1,6 @@
 //! The folder of a run: settings, log, checkpoint, final weights, manifest, plots.
 
+use std::fmt::Display;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -144,28 +145,38 @@ impl RunFolder {
         Ok(RunFolder { path: path.to_path_buf(), metrics: BufWriter::new(metrics), logged: 0 })
     }
 
-    /// Goes on with a run: the log is cut back to what it was at the checkpoint.
+    /// Goes on with a run: the log is cut back to what it was at the checkpoint, and lines that something has damaged
+    /// since are cut out, with a word.
     pub fn reopen(path: &Path, config: &Config, checkpoint: &Archive) -> Result<RunFolder, Failure> {
-        let logged = checkpoint.metadata.get(LOGGED).and_then(|n| n.parse().ok()).ok_or_else(|| {
-            Failure::place(
-                &path.join(CHECKPOINT),
-                format_args!("is not of a run: its metadata has no {LOGGED}"),
-            )
-        })?;
+        let logged =
+            checkpoint.metadata.get(LOGGED).and_then(|n| n.parse::<usize>().ok()).ok_or_else(|| {
+                Failure::place(
+                    &path.join(CHECKPOINT),
+                    format_args!("is not of a run: its metadata has no {LOGGED}"),
+                )
+            })?;
         let file = path.join(METRICS);
-        let cut = || -> io::Result<File> {
-            let metrics = OpenOptions::new().append(true).open(&file)?;
-            let length = metrics.metadata()?.len();
-            if length < logged {
-                return Err(io::Error::other(format!(
-                    "{length} bytes are there, {logged} were at the checkpoint"
-                )));
-            }
-            metrics.set_len(logged)?;
-            Ok(metrics)
-        };
-        let metrics = cut().map_err(|e| Failure::place(&file, format_args!("cannot go on: {e}")))?;
+        let cannot = |e: &dyn Display| Failure::place(&file, format_args!("cannot go on: {e}"));
+        let mut log = fs::read(&file).map_err(|e| cannot(&e))?;
+        if log.len() < logged {
+            return Err(cannot(&format_args!(
+                "{} bytes are there, {logged} were at the checkpoint",
+                log.len()
+            )));
+        }
+        log.truncate(logged);
+        let (kept, damaged) = intact_lines(&log);
+        write_atomic(&file, &kept)?;
+        if !damaged.is_empty() {
+            let lines = damaged.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            eprintln!("{}: cut out what is no JSON object: line {lines}", file.display());
+            let mut checkpoint = checkpoint.clone();
+            checkpoint.metadata.insert(LOGGED.into(), kept.len().to_string());
+            checkpoint.save(path.join(CHECKPOINT))?;
+        }
+        let metrics = OpenOptions::new().append(true).open(&file).map_err(|e| cannot(&e))?;
         write_atomic(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
+        let logged = kept.len() as u64;
         Ok(RunFolder { path: path.to_path_buf(), metrics: BufWriter::new(metrics), logged })
     }
 
@@ -238,11 +249,23 @@ impl RunFolder {
     pub fn plots(&mut self) -> Result<(), Failure> {
         self.flush()?;
         let file = self.path.join(METRICS);
-        let text = fs::read_to_string(&file)
-            .map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
-        let lines: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-        pictures(&self.path, figures::of_run(&lines))
+        let wrong = |e: &dyn Display| Failure::place(&file, format_args!("cannot be read: {e}"));
+        let text = fs::read_to_string(&file).map_err(|e| wrong(&e))?;
+        let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+        pictures(&self.path, figures::of_run(&lines.map_err(|e| wrong(&e))?))
     }
+}
+
+/// The lines of a log that are JSON objects, and the numbers of those that are not, from 1 on.
+fn intact_lines(log: &[u8]) -> (Vec<u8>, Vec<usize>) {
+    let (mut kept, mut damaged) = (Vec::with_capacity(log.len()), Vec::new());
+    for (i, line) in log.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        match serde_json::from_slice::<Map<String, Value>>(line) {
+            Ok(_) if line.ends_with(b"\n") => kept.extend(line),
+            _ => damaged.push(i + 1),
+        }
+    }
+    (kept, damaged)
 }
 
 /// Writes pictures to a folder.

@@ -8,6 +8,7 @@ use nn::{Archive, Model, Rule, Trainer, load_state_dict};
 use crate::config::{Config, Constants, Conv, InnerMode, Optimizer, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
+use crate::low_rank;
 use crate::penalty::Penalty;
 use crate::system;
 
@@ -97,7 +98,11 @@ pub fn dtype(config: &Config) -> DType {
 pub fn model(dataset: &Dataset, config: &Config) -> Result<Model, Failure> {
     let key = Key::new(config.seed).stream("weights");
     let classes = dataset.classes.len();
-    Ok(nn::models::build(&config.model, dataset.shape(), classes, config.width, key, dtype(config))?)
+    let model = nn::models::build(&config.model, dataset.shape(), classes, config.width, key, dtype(config))?;
+    match config.low_rank {
+        Some(r) => low_rank::factored(model, r, config.seed),
+        None => Ok(model),
+    }
 }
 
 /// Takes up the weights of a file: a state dict, or a checkpoint, which holds one. They must all be finite.
@@ -111,7 +116,8 @@ pub fn load_weights(model: &mut Model, archive: Archive) -> Result<(), nn::Error
             format!("{name} {} has the value {} at element {at}; all must be finite", t.shape(), values[at]);
         return Err(nn::Error::Config(text));
     }
-    load_state_dict(model, &tensors)
+    load_state_dict(model, &tensors)?;
+    low_rank::check(model).map_err(|e| nn::Error::Config(e.message().unwrap_or_default().to_string()))
 }
 
 /// Whether a training step fits into memory: every layer's output and its gradient, and weights four times over

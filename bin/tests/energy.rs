@@ -208,9 +208,18 @@ fn variants_draw_from_the_seed_and_refuse_what_does_not_fit() {
     );
     refused("--variant group --groups 21", "has 20 coordinates, so there can be at most 20");
     refused("--variant group --groups 0", "groups = 0");
-    refused("--variant mhe --k 5", "--k belongs to --variant rp or ap or adv or bilateral, not mhe");
-    refused("--variant rp --mode unrolled", "--mode belongs to --variant ap or adv, not rp");
-    refused("--variant adv --objective angle", "--objective belongs to --variant ap, not adv");
+    refused(
+        "--variant mhe --k 5",
+        "--k plays no part with --variant mhe; it does with --variant rp, ap, adv or bilateral",
+    );
+    refused(
+        "--variant rp --mode unrolled",
+        "--mode plays no part with --variant rp; it does with --variant ap or adv",
+    );
+    refused(
+        "--variant adv --objective angle",
+        "--objective plays no part with --variant adv; it does with --variant ap",
+    );
     refused("--variant ap --objective angles", "did you mean \"angle\"?");
     refused("--variant ap --inner-lr=-1", "inner rate = -1");
     refused("--variant advv", "did you mean");

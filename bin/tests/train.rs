@@ -83,9 +83,11 @@ fn the_run_folder_has_everything() {
 #[test]
 fn a_resumed_run_is_the_uninterrupted_one_to_the_byte() {
     let here = tempfile::tempdir().unwrap();
-    for (i, optimizer) in ["sgd", "adamw"].iter().enumerate() {
+    let rp = "--reg rp --reg-k 8 --reg-c 2 --reg-redraw 3";
+    let kinds = [("sgd", rp), ("adamw", rp), ("sgd", "--reg ap --reg-k 3 --low-rank 4 --lr 0.01")];
+    for (i, (optimizer, kind)) in kinds.iter().enumerate() {
         let settings = format!(
-            "{TINY} --optimizer {optimizer} --reg rp --reg-k 8 --reg-c 2 --reg-redraw 3 --augment crop-flip --eval-every 2 --checkpoint-every 3"
+            "{TINY} --optimizer {optimizer} {kind} --augment crop-flip --eval-every 2 --checkpoint-every 3"
         );
         let (whole, parts) = (format!("whole{i}"), format!("parts{i}"));
         succeeds(here.path(), &format!("{settings} --steps 8 --out {whole}"));
@@ -105,6 +107,62 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_byte() {
             refuses(here.path(), &format!("train --resume {parts} --lr 1")).contains("--lr cannot change")
         );
     }
+}
+
+#[test]
+fn damaged_lines_of_the_log_are_cut_out_with_a_word() {
+    let here = tempfile::tempdir().unwrap();
+    succeeds(here.path(), &format!("{TINY} --steps 4 --out run"));
+    let file = here.path().join("run").join("metrics.jsonl");
+    let log = read(&file);
+    let lines: Vec<&str> = log.lines().collect();
+    // As many bytes as before, so that only the content tells.
+    let damaged: Vec<String> = lines
+        .iter()
+        .enumerate()
+        .map(|(i, l)| if i == 2 { "?".repeat(l.len()) } else { l.to_string() })
+        .collect();
+    fs::write(&file, damaged.join("\n") + "\n").unwrap();
+    let ran = succeeds(here.path(), "train --resume run --steps 6");
+    assert!(ran.err.contains("metrics.jsonl: cut out what is no JSON object: line 3"), "{}", ran.err);
+    let kept = [&lines[..2], &lines[3..]].concat().join("\n") + "\n";
+    assert!(read(&file).starts_with(&kept));
+    // The checkpoint knows: the run goes on once more without a word.
+    let again = succeeds(here.path(), "train --resume run --steps 8");
+    assert!(!again.err.contains("cut out") && read(&file).starts_with(&kept), "{}", again.err);
+}
+
+#[test]
+fn a_projection_that_fits_no_layer_is_told() {
+    let here = tempfile::tempdir().unwrap();
+    let ran = |flags: &str| succeeds(here.path(), &format!("{TINY} --steps 1 {flags}")).err;
+    assert!(ran("--reg rp --reg-k 200").contains("no hidden layer has dimensions enough for rp"));
+    assert!(!ran("--reg rp --reg-k 20").contains("dimensions enough"));
+    assert!(!ran("--reg hs-mhe --reg-half-space false").contains("dimensions enough"));
+}
+
+#[test]
+fn weights_of_low_rank_are_trained_and_evaluated() {
+    let here = tempfile::tempdir().unwrap();
+    succeeds(here.path(), &format!("{TINY} --low-rank 4 --reg hs-mhe --lr 0.02 --steps 30 --out run"));
+    let names: Vec<String> = Archive::load(here.path().join("run/final.safetensors"))
+        .unwrap()
+        .tensors
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    let of = |layer: &str| ["bias", "left", "projection", "right"].map(|part| format!("{layer}.{part}"));
+    let wanted =
+        [of("fc1").to_vec(), of("fc2").to_vec(), vec!["fc3.bias".into(), "fc3.weight".into()]].concat();
+    assert_eq!(names, wanted);
+    let fit = column(&read(here.path().join("run/metrics.jsonl")), "fit");
+    assert!(fit[29] < 0.9 * fit[0], "{fit:?}");
+    assert!(succeeds(here.path(), "eval run").out.contains("fc1.left"));
+    let line = refuses(here.path(), "eval run --low-rank 5");
+    assert!(line.contains("fc1.left has shape [128, 4], [128, 5] is needed"), "{line}");
+    assert!(
+        refuses(here.path(), &format!("{TINY} --low-rank 999")).contains("--low-rank 999 changes nothing")
+    );
 }
 
 #[test]
@@ -256,7 +314,9 @@ fn energies_have_a_period_of_their_own() {
     let rare = run("--steps 15 --energy-every 100", "rare");
     assert_eq!((at(&rare, "layers"), at(&rare, "test_acc")), (vec![0, 15], vec![0, 6, 12, 15]));
     let svg = read(here.path().join("own/energy.svg"));
-    assert_eq!(svg.matches("<circle").count(), 5 * 2 * (svg.matches("<polyline").count() / 2));
+    // Three layers under three titles, the regulariser's own value among them.
+    assert!(svg.contains("Penalty of each layer before its weight: mhe"));
+    assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (9, 5 * 9));
 
     // A run that goes on measures at the same steps; the period may change.
     let begun = run("--steps 6 --energy-every 4", "begun");

@@ -26,7 +26,11 @@ fn unknown_flags_and_names_with_a_suggestion() {
         ("train --model lenett", "unknown model \"lenett\"", "did you mean lenet?"),
         ("train --dataset fashon14", "unknown data set \"fashon14\"", "did you mean fashion14?"),
         ("train --reg hsmhe", "no regulariser \"hsmhe\"", "did you mean \"hs-mhe\"?"),
-        ("train --reg-distribution gausian", "no distribution \"gausian\"", "did you mean \"gaussian\"?"),
+        (
+            "train --reg rp --reg-distribution gausian",
+            "no distribution \"gausian\"",
+            "did you mean \"gaussian\"?",
+        ),
         ("train --augment flp", "unknown augmentation \"flp\"", "did you mean flip?"),
         ("train --optimizer sdg", "invalid value 'sdg'", "sgd, adam, adamw"),
         ("train --schedule cosin", "invalid value 'cosin'", "'cosine'"),
@@ -72,7 +76,16 @@ fn impossible_values() {
         ("bench ops --threads 0", "--threads is 0"),
         ("energy a.npy --s -1", "s"),
         ("energy a.npy --variant rp --k 0", "k = 0"),
-        ("energy a.npy --projection p.npy", "belongs to --variant rp"),
+        ("energy a.npy --projection p.npy", "it does with --variant rp, ap, adv or bilateral"),
+        ("energy a.npy --seed 3", "--seed plays no part with --variant mhe"),
+        ("energy a.npy --variant group --seed 3", "group --group-kind random"),
+        ("energy a.npy --variant rp --projection p.npy --seed 3", "cannot be used with '--seed <SEED>'"),
+        ("train --reg-k 3", "--reg-k plays no part with --reg none"),
+        ("train --data-seed 3", "--data-seed plays no part with --dataset fashion14"),
+        ("compare --reg-gamma 3", "--reg-gamma plays no part with --regs none,mhe,hs-mhe,rp"),
+        ("compare --validation 0.1", "--validation plays no part without --tune"),
+        ("compare --preset paper-rp", "--preset is not for compare"),
+        ("bench step --dtype f64 --conv f2", "--conv plays no part with --dtype f64"),
     ] {
         let line = refuses(here.path(), arguments);
         assert!(line.contains(said), "{arguments}: {line}");

@@ -58,6 +58,7 @@ impl Lesson for Oppose {
     type Inner = Opponent;
 
     fn at(&self, energy: &Energy, rows: &Tensor, columns: usize) -> Result<Opponent, Error> {
+        energy.check_neurons(rows)?;
         let energy = Energy { half_space: false, reduce: Reduce::Mean, ..*energy };
         // The matrix costs N N d products, doing without it 2 N d a column; which also keeps more digits of the large
         // and opposite slopes of neurons that nearly coincide.

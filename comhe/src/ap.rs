@@ -13,14 +13,13 @@
 //! one plain step of P before each energy.
 
 use std::f64::consts::PI;
-use std::fmt;
-use std::str::FromStr;
 
 use autograd::{DType, Tensor};
 
 use crate::energy::Energy;
-use crate::error::{Error, Problem};
+use crate::error::Error;
 use crate::learned::{Gram, Inner, InnerSteps, Learned, Learning, Lesson, learned_energy, self_product};
+use crate::named::named;
 
 /// What the projection is to preserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,33 +31,10 @@ pub enum Preserve {
     Angle,
 }
 
-impl Preserve {
-    /// Both objectives.
-    pub const ALL: [Preserve; 2] = [Preserve::Cosine, Preserve::Angle];
-
-    /// The name that [`str::parse`] understands.
-    pub fn name(self) -> &'static str {
-        match self {
-            Preserve::Cosine => "cosine",
-            Preserve::Angle => "angle",
-        }
-    }
-}
-
-impl fmt::Display for Preserve {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Preserve {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Preserve, Error> {
-        Preserve::ALL.into_iter().find(|p| p.name() == name).ok_or_else(|| {
-            let known = Preserve::ALL.map(|p| p.name().to_string()).to_vec();
-            Problem::Unknown { what: "objective", name: name.into(), known }.into()
-        })
-    }
+named! {
+    Preserve, "objective":
+    Cosine = "cosine",
+    Angle = "angle",
 }
 
 /// The regulariser AP-CoMHE.

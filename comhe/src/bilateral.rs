@@ -46,6 +46,7 @@ pub fn bilateral_energy(energy: &Energy, w: &Tensor, p1: &Tensor, p2: &Tensor) -
 
 /// For P1 \[C, r, d\] and the transpose of P2, \[C, r, N\].
 fn both_sides(energy: &Energy, rows: &Tensor, p1: &Tensor, p2: &Tensor) -> Result<Tensor, Error> {
+    energy.check_neurons(rows)?;
     let [c, r, n] = [p2.shape()[0], p2.shape()[1], p2.shape()[2]];
     let combined = p2.detach().reshape([c * r, n]).matmul(rows).reshape([c, r, rows.shape()[1]]);
     let fewer_neurons = energy.of_batch(&combined, true)?.mean(..);

@@ -125,7 +125,15 @@ impl Energy {
             return Err(Error::option(format!("s = {}: in {} it can be at most {most}", self.s, y.dtype())));
         }
         let u = self.directions(y, projected)?;
-        Ok(self.finish(u.pair_energy(self.form(y.dtype())), u.shape()[1]))
+        let form = self.form(y.dtype());
+        let sums = if self.eps == 0.0 {
+            u.pair_energy(form)
+        } else {
+            // What a row lacks to length 1, 1 - |u|^2, is below its own rounding where |w| is large.
+            let norm = y.detach().norm(2);
+            u.pair_energy_lacking(form, &(self.eps / (&norm * &norm + self.eps)))
+        };
+        Ok(self.finish(sums, u.shape()[1]))
     }
 
     /// How many ordered pairs N neurons make.
@@ -208,6 +216,12 @@ impl Energy {
             DType::F32 => self.check_rows::<f32>(y, projected),
             DType::F64 => self.check_rows::<f64>(y, projected),
         }
+    }
+
+    /// With eps = 0, whether every neuron (N x d) has a direction: checked before a projection, under which a zero row
+    /// would look like the projection's fault.
+    pub(crate) fn check_neurons(&self, rows: &Tensor) -> Result<(), Error> {
+        if self.eps > 0.0 { Ok(()) } else { self.check_batch(&rows.unsqueeze(0), false) }
     }
 
     fn check_rows<T: Scalar>(&self, y: &Tensor, projected: bool) -> Result<(), Error> {

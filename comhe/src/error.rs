@@ -90,11 +90,11 @@ impl fmt::Display for Error {
             Problem::NotFinite { index, value, projection } => {
                 write!(f, "element {index:?}{} is {value}; all must be finite", within(projection))
             }
-            Problem::ZeroRow { row, projection } => write!(
-                f,
-                "row {row}{} is zero and has no direction; remove the neuron or take eps > 0",
-                within(projection)
-            ),
+            Problem::ZeroRow { row, projection } => {
+                let cure = if projection.is_some() { "take another projection" } else { "remove the neuron" };
+                let place = within(projection);
+                write!(f, "row {row}{place} is zero and has no direction; {cure} or take eps > 0")
+            }
             Problem::Unknown { what, name, known } => {
                 write!(f, "there is no {what} {name:?}")?;
                 if let Some(near) = nearest(name, known) {

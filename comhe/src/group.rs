@@ -8,13 +8,11 @@
 //! Source: Lin et al., CVPR 2020, section 3.4, which groups the input channels of convolutions; there is no published
 //! code for it. Contiguous, strided, overlapping and random groups stand beside that.
 
-use std::fmt;
-use std::str::FromStr;
-
 use autograd::{Index, Key, Tensor};
 
 use crate::energy::{Energy, checked_rows};
-use crate::error::{Error, Problem};
+use crate::error::Error;
+use crate::named::named;
 use crate::projection::check_redraw;
 use crate::regulariser::{LayerWeight, Regulariser, Step};
 
@@ -35,42 +33,13 @@ pub enum Grouping {
     Random,
 }
 
-impl Grouping {
-    /// Every kind.
-    pub const ALL: [Grouping; 5] = [
-        Grouping::Contiguous,
-        Grouping::Strided,
-        Grouping::Overlapping,
-        Grouping::Channels,
-        Grouping::Random,
-    ];
-
-    /// The name that [`str::parse`] understands.
-    pub fn name(self) -> &'static str {
-        match self {
-            Grouping::Contiguous => "contiguous",
-            Grouping::Strided => "strided",
-            Grouping::Overlapping => "overlapping",
-            Grouping::Channels => "channels",
-            Grouping::Random => "random",
-        }
-    }
-}
-
-impl fmt::Display for Grouping {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Grouping {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Grouping, Error> {
-        Grouping::ALL.into_iter().find(|g| g.name() == name).ok_or_else(|| {
-            let known = Grouping::ALL.map(|g| g.name().to_string()).to_vec();
-            Problem::Unknown { what: "kind of groups", name: name.into(), known }.into()
-        })
-    }
+named! {
+    Grouping, "kind of groups":
+    Contiguous = "contiguous",
+    Strided = "strided",
+    Overlapping = "overlapping",
+    Channels = "channels",
+    Random = "random",
 }
 
 /// How many groups, and which.
@@ -155,6 +124,7 @@ impl Groups {
 /// coordinate that is not there, or a part is zero while eps = 0.
 pub fn group_energy(energy: &Energy, w: &Tensor, groups: &[Vec<usize>]) -> Result<Tensor, Error> {
     let rows = checked_rows(w)?;
+    energy.check_neurons(&rows)?;
     let [n, d] = [rows.shape()[0], rows.shape()[1]];
     for (c, group) in groups.iter().enumerate() {
         if group.is_empty() || group.iter().any(|&i| i >= d) {
@@ -259,7 +229,7 @@ mod tests {
         let w = Tensor::normal([5, 12], DType::F64, Key::new(1));
         let groups = Groups { count: 3, kind: Grouping::Random, seed: 2 };
         let mut group = GroupEnergy::new(Energy::default(), groups, 2).unwrap();
-        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w };
+        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
         let mut at = |index| group.penalty(&layer, Step { index, lr: 0.1 }).unwrap().item();
         let run: Vec<f64> = (0..4).map(&mut at).collect();
         assert!(run[0] == run[1] && run[1] != run[2] && run[2] == run[3]);

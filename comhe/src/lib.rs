@@ -29,8 +29,8 @@
 //! let w = Tensor::normal([8, 64], DType::F32, Key::new(1)).requires_grad();
 //! let head = Tensor::normal([10, 8], DType::F32, Key::new(2)).requires_grad();
 //! let layers = [
-//!     LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &w },
-//!     LayerWeight { name: "fc2.weight", role: Role::Classifier, weight: &head },
+//!     LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &w, stride: [1, 1] },
+//!     LayerWeight { name: "fc2.weight", role: Role::Classifier, weight: &head, stride: [1, 1] },
 //! ];
 //! let mut objective = Objective::new("rp", &Options::default())?;
 //! let penalty = objective.penalty(&layers, Step { index: 0, lr: 0.1 })?;
@@ -47,6 +47,7 @@ mod error;
 mod group;
 mod learned;
 mod low_rank;
+mod named;
 mod objective;
 mod pattern;
 pub mod peers;
@@ -65,7 +66,7 @@ pub use energy::{Energy, Reduce, Scale, checked_rows};
 pub use error::{Error, Problem};
 pub use group::{GroupEnergy, Grouping, Groups, group_energy};
 pub use learned::{InnerSteps, Learned, Learning, Mode, Rate};
-pub use low_rank::LowRank;
+pub use low_rank::{LowRank, low_rank_weight};
 pub use objective::{LayerReport, NAMES, Objective, Options, Rule, Select};
 pub use presets::{PRESETS, Preset};
 pub use projection::{Distribution, Projections, explicit};

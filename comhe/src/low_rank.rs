@@ -15,7 +15,7 @@ use autograd::{DType, Key, Tensor};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
-use crate::projection::{Projections, explicit};
+use crate::projection::{Distribution, Projections, explicit};
 
 /// A weight W (N x d) of rank r, given by Y1 and Y2.
 ///
@@ -92,17 +92,30 @@ impl LowRank {
         LowRank::new(&p1.matmul_nt(&rows), &p2.matmul(&rows).transpose(0, 1), &p1)
     }
 
-    /// A parametrisation of rank `r` of a new layer with N neurons of dimension d, whose weights have about
-    /// the variance `2 / d`.
+    /// A parametrisation of rank `r` of a new layer with N neurons of dimension d, whose weights have
+    /// variance `2 / d`. What is drawn follows from the layer's name and the seed.
+    ///
+    /// P1 has orthonormal rows in a random position, and Y2 starts as a P1', so that P1 Y2 = a I: training begins where
+    /// the solve is harmless. The weights do not depend on the size a of Y2, but their slope with respect to Y2 does,
+    /// as 1 / a: with a^2 = 2 N / r steps of Y1 and of Y2 move the weights about equally.
     ///
     /// # Errors
-    /// If r is 0 or exceeds N or d.
-    pub fn init(n: usize, d: usize, r: usize, dtype: DType, seed: u64) -> Result<LowRank, Error> {
-        let key = Key::new(seed).stream("low rank");
-        // A product of factors of rank r: its elements have variance (1 / r) r (2 / d).
-        let left = Tensor::normal([n, r], dtype, key.stream("left")) / (r.max(1) as f64).sqrt();
-        let right = Tensor::normal([r, d], dtype, key.stream("right")) * (2.0 / d as f64).sqrt();
-        LowRank::near(&left.matmul(&right), r, seed)
+    /// If r is 0 or exceeds d.
+    pub fn init(
+        n: usize,
+        d: usize,
+        r: usize,
+        dtype: DType,
+        layer: &str,
+        seed: u64,
+    ) -> Result<LowRank, Error> {
+        let frame = Projections { k: r, c: 1, distribution: Distribution::Orthonormal, seed };
+        let p1 = frame.draw(layer, 0, d, dtype)?.reshape([r, d]) * (r as f64 / d as f64).sqrt();
+        // A row of W is a combination of r orthonormal rows: its square length is that of a column of Y1, 2.
+        let key = Key::new(seed).stream("low rank").stream(layer);
+        let y1 = Tensor::normal([r, n], dtype, key) * (2.0 / r as f64).sqrt();
+        let a = (2.0 * n as f64 / r as f64).sqrt();
+        LowRank::new(&y1, &(p1.transpose(0, 1) * a), &p1)
     }
 
     /// P1, r x d.
@@ -120,7 +133,7 @@ impl LowRank {
     /// # Errors
     /// If an element of a parameter is not finite, or P1 Y2 is singular.
     pub fn weight(&self) -> Result<Tensor, Error> {
-        Ok(self.core()?.solve(&self.y1).matmul_tn(&self.y2.transpose(0, 1)))
+        low_rank_weight(&self.y1, &self.y2, &self.p1)
     }
 
     /// The layer's output W x for each row of x, \[B, d\] to \[B, N\].
@@ -143,19 +156,34 @@ impl LowRank {
         Ok(energy.of(&self.y1.transpose(0, 1))? + energy.of(&self.y2.transpose(0, 1))?)
     }
 
-    /// P1 Y2, r x r, if it can be inverted.
     fn core(&self) -> Result<Tensor, Error> {
-        checked_rows(&self.y1)?;
-        let core = self.p1.matmul(&checked_rows(&self.y2)?);
-        match dependent_column(&core) {
-            None => Ok(core),
-            Some(column) => Err(Error::option(format!(
-                "P1 Y2 of shape {} is singular: its column {column} is a combination of those before, up to rounding; \
-                 W = Y2 (P1 Y2)^-1 Y1 needs P1 and Y2 of rank {}",
-                core.shape(),
-                core.shape()[0]
-            ))),
-        }
+        core(&self.y1, &self.y2, &self.p1)
+    }
+}
+
+/// The weight W = (Y2 (P1 Y2)^-1 Y1)', N x d, of Y1 (r x N), Y2 (d x r) and P1 (r x d); differentiable in Y1 and Y2.
+///
+/// # Errors
+/// If an element of Y1 or Y2 is not finite, or P1 Y2 is singular.
+///
+/// # Panics
+/// If the shapes do not fit one another: see [`LowRank::new`], which checks them.
+pub fn low_rank_weight(y1: &Tensor, y2: &Tensor, p1: &Tensor) -> Result<Tensor, Error> {
+    Ok(core(y1, y2, p1)?.solve(y1).matmul_tn(&y2.transpose(0, 1)))
+}
+
+/// P1 Y2, r x r, if it can be inverted.
+fn core(y1: &Tensor, y2: &Tensor, p1: &Tensor) -> Result<Tensor, Error> {
+    checked_rows(y1)?;
+    let core = p1.matmul(&checked_rows(y2)?);
+    match dependent_column(&core) {
+        None => Ok(core),
+        Some(column) => Err(Error::option(format!(
+            "P1 Y2 of shape {} is singular: its column {column} is a combination of those before, up to rounding; \
+             W = Y2 (P1 Y2)^-1 Y1 needs P1 and Y2 of rank {}",
+            core.shape(),
+            core.shape()[0]
+        ))),
     }
 }
 
@@ -207,11 +235,11 @@ mod tests {
     fn training_through_the_solve_fits_data_and_spreads_the_factors() {
         let (n, d, r) = (10, 12, 4);
         let energy = Energy { half_space: true, ..Energy::default() };
-        let truth = LowRank::init(n, d, r, DType::F64, 8).unwrap().weight().unwrap().detach();
+        let truth = LowRank::init(n, d, r, DType::F64, "truth", 8).unwrap().weight().unwrap().detach();
         let x = Tensor::normal([64, d], DType::F64, Key::new(9));
         let target = x.matmul_nt(&truth);
         let run = |weight: f64| {
-            let mut layer = LowRank::init(n, d, r, DType::F64, 3).unwrap();
+            let mut layer = LowRank::init(n, d, r, DType::F64, "fc", 3).unwrap();
             let fit = |layer: &LowRank| {
                 let off = layer.forward(&x).unwrap() - &target;
                 (&off * &off).mean(..)

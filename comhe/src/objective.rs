@@ -61,8 +61,8 @@ pub struct Options {
     pub groups: Groups,
     /// `mgd`: the width of its kernel.
     pub gamma: f64,
-    /// `ocnn`: the stride of its convolutions.
-    pub stride: usize,
+    /// `ocnn`: the stride of its convolutions; `None`: each layer's own.
+    pub stride: Option<usize>,
     /// Regularise only layers whose name matches one of these (`*` stands for any letters); empty: all.
     pub include: Vec<String>,
     /// Leave out layers whose name matches one of these.
@@ -82,7 +82,7 @@ impl Default for Options {
             learning: Learning::default(),
             groups: Groups::default(),
             gamma: 1.0,
-            stride: 1,
+            stride: None,
             include: Vec::new(),
             exclude: Vec::new(),
         }

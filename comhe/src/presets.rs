@@ -1,7 +1,12 @@
 //! Settings by the name of where they were published.
 //!
-//! Paper and code share k, C, m, the weights (1, and 10 for the classifier) and s = 2. They differ in eps (0 and 1e-4),
-//! in the constants of angular and logarithmic energies (see `energy.rs`), and in AP's objective (angles and cosines).
+//! Paper and code share k, C, the weights (1, and 10 for the classifier), s = 2 and half-space for projected layers. They
+//! differ in eps (0 and 1e-4), in the constants of angular and logarithmic energies (see `energy.rs`), and in AP's
+//! objective (angles and cosines). What the paper leaves open, its preset takes from the code.
+//!
+//! Two details of the code are not followed. Its random projections have entries of variance 1, ours 1/k: beside projected
+//! neurons that are k times as long in square, its eps is k times as small. And it takes the first layer out of the
+//! projections for its three input channels, we any layer with d < k: on its networks the same one.
 
 use crate::ap::Preserve;
 use crate::energy::{Energy, Scale};
@@ -31,10 +36,11 @@ impl Preset {
     }
 }
 
-const COMHE: &str = "Lin et al., CVPR 2020 (arXiv 1906.04892)";
-const COMHE_CODE: &str = "the code published with Lin et al., CVPR 2020";
-const MHE: &str = "Liu et al., NeurIPS 2018 (arXiv 1805.09298)";
-const MHE_CODE: &str = "the code published with Liu et al., NeurIPS 2018";
+const MHE: &str = "Liu et al., NeurIPS 2018 (arXiv 1805.09298), equation 1";
+const HS_MHE: &str = "Liu et al., NeurIPS 2018 (arXiv 1805.09298), on MHE in half space";
+const RP: &str = "Lin et al., CVPR 2020 (arXiv 1906.04892), on random projection";
+const AP: &str = "Lin et al., CVPR 2020 (arXiv 1906.04892), on angle-preserving projection";
+const ADV: &str = "Lin et al., CVPR 2020 (arXiv 1906.04892), on adversarial projection";
 
 /// Every published setting.
 pub static PRESETS: [Preset; 11] = [
@@ -43,70 +49,70 @@ pub static PRESETS: [Preset; 11] = [
         name: "paper-hs-mhe",
         regulariser: "hs-mhe",
         about: "half-space, eps 0",
-        source: MHE,
+        source: HS_MHE,
         options: paper,
     },
     Preset {
         name: "paper-rp",
         regulariser: "rp",
-        about: "half-space, k = 40, C = 20 Gaussian projections, drawn in every step, eps 0",
-        source: COMHE,
+        about: "k = 40, C = 20 Gaussian projections, eps 0; drawn in every step, which the paper leaves open",
+        source: RP,
         options: || Options { projections: PUBLISHED, ..paper() },
     },
     Preset {
         name: "paper-ap",
         regulariser: "ap",
-        about: "half-space, k = 30, angles, one plain and one unrolled step, no decay, eps 0",
-        source: COMHE,
+        about: "k = 30, angles, no decay, eps 0; the code's one plain and one unrolled step",
+        source: AP,
         options: || Options { preserve: Preserve::Angle, learning: learning(1, 0.0), ..paper() },
     },
     Preset {
         name: "paper-adv",
         regulariser: "adv",
-        about: "half-space, k = 30, ten plain and one unrolled step of ascent, no decay, eps 0",
-        source: COMHE,
+        about: "k = 30, no decay, eps 0; the code's ten plain and one unrolled step of ascent",
+        source: ADV,
         options: || Options { learning: learning(10, 0.0), ..paper() },
     },
     Preset {
         name: "mhe-code",
         regulariser: "mhe",
         about: "full space, eps 1e-4",
-        source: MHE_CODE,
+        source: "github.com/wy1iu/MHE, code/train.py --model_name=mhe --power_s=2",
         options: code,
     },
     Preset {
         name: "hs-mhe-code",
         regulariser: "hs-mhe",
         about: "half-space, eps 1e-4",
-        source: MHE_CODE,
+        source: "github.com/wy1iu/MHE, code/train.py --model_name=half_mhe --power_s=2",
         options: code,
     },
     Preset {
         name: "hs-mhe-angular",
         regulariser: "hs-mhe",
         about: "half-space, 0.1 (angle / pi + 1e-4)^-2, eps 1e-4",
-        source: MHE_CODE,
+        source: "github.com/wy1iu/MHE, code/train.py --model_name=half_mhe --power_s=a2",
         options: || Options { energy: Energy { angular: true, ..code().energy }, ..code() },
     },
     Preset {
         name: "rp-code",
         regulariser: "rp",
-        about: "half-space, k = 40, C = 20 Gaussian projections, drawn in every step, eps 1e-4",
-        source: COMHE_CODE,
+        about: "k = 40, C = 20 Gaussian projections, drawn in every step, eps 1e-4; they have variance 1/k, there 1",
+        source: "github.com/rmlin/CoMHE, random_projection/train.py",
         options: || Options { projections: PUBLISHED, ..code() },
     },
     Preset {
         name: "ap-code",
         regulariser: "ap",
-        about: "half-space, k = 30, cosines, one plain and one unrolled step, decay 5e-7, eps 1e-4",
-        source: COMHE_CODE,
+        about: "k = 30, cosines, one plain and one unrolled step, decay 5e-7, eps 1e-4",
+        source: "github.com/rmlin/CoMHE, angle_projection/train.py",
         options: || Options { preserve: Preserve::Cosine, learning: learning(1, 5e-7), ..code() },
     },
     Preset {
         name: "adv-code",
         regulariser: "adv",
-        about: "half-space, k = 30, ten plain and one unrolled step of ascent, decay 5e-7, eps 1e-4",
-        source: COMHE_CODE,
+        about: "k = 30, ten plain and one unrolled step of ascent, decay 5e-7, eps 1e-4",
+        source: "github.com/rmlin/CoMHE, adversarial_projection/train.py",
         options: || Options { learning: learning(10, 5e-7), ..code() },
     },
 ];

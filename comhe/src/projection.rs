@@ -4,12 +4,10 @@
 //! draw anew every step or every few). The other distributions are the sub-Gaussian family of its theorem 2, with
 //! Achlioptas' sparse one (Database-friendly random projections, 2003), and random frames.
 
-use std::fmt;
-use std::str::FromStr;
-
 use autograd::{DType, Key, Scalar, Tensor};
 
-use crate::error::{Error, Problem};
+use crate::error::Error;
+use crate::named::named;
 
 /// How the entries of P are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,42 +25,13 @@ pub enum Distribution {
     Orthonormal,
 }
 
-impl Distribution {
-    /// Every distribution.
-    pub const ALL: [Distribution; 5] = [
-        Distribution::Gaussian,
-        Distribution::Rademacher,
-        Distribution::Sparse,
-        Distribution::Uniform,
-        Distribution::Orthonormal,
-    ];
-
-    /// The name that [`str::parse`] understands.
-    pub fn name(self) -> &'static str {
-        match self {
-            Distribution::Gaussian => "gaussian",
-            Distribution::Rademacher => "rademacher",
-            Distribution::Sparse => "sparse",
-            Distribution::Uniform => "uniform",
-            Distribution::Orthonormal => "orthonormal",
-        }
-    }
-}
-
-impl fmt::Display for Distribution {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
-impl FromStr for Distribution {
-    type Err = Error;
-    fn from_str(name: &str) -> Result<Distribution, Error> {
-        Distribution::ALL.into_iter().find(|d| d.name() == name).ok_or_else(|| {
-            let known = Distribution::ALL.map(|d| d.name().to_string()).to_vec();
-            Problem::Unknown { what: "distribution", name: name.into(), known }.into()
-        })
-    }
+named! {
+    Distribution, "distribution":
+    Gaussian = "gaussian",
+    Rademacher = "rademacher",
+    Sparse = "sparse",
+    Uniform = "uniform",
+    Orthonormal = "orthonormal",
 }
 
 /// A family of random projections: how many, to which dimension, how drawn.

@@ -29,6 +29,7 @@ pub fn projected_energy(energy: &Energy, w: &Tensor, p: &Tensor) -> Result<Tenso
 
 /// [`projected_energy`] of checked rows under projections C x k x d that were drawn for them.
 fn mean_energy(energy: &Energy, rows: &Tensor, p: &Tensor) -> Result<Tensor, Error> {
+    energy.check_neurons(rows)?;
     Ok(energy.of_batch(&projection::project(rows, p), true)?.mean(..))
 }
 
@@ -130,7 +131,7 @@ mod tests {
     #[test]
     fn projections_change_every_few_steps_and_a_restart_finds_them_again() {
         let w = weight();
-        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w };
+        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
         let new = || {
             RandomProjection::new(Energy::default(), Projections { k: 3, c: 2, ..Projections::default() }, 3)
                 .unwrap()
@@ -150,7 +151,7 @@ mod tests {
     #[test]
     fn more_dimensions_than_before_are_allowed() {
         let w = weight();
-        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w };
+        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
         let wide = Projections { k: 40, c: 2, ..Projections::default() };
         let mut rp = RandomProjection::new(Energy::default(), wide, 1).unwrap();
         assert!(rp.penalty(&layer, Step { index: 0, lr: 0.1 }).unwrap().item().is_finite());

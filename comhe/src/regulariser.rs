@@ -25,6 +25,8 @@ pub struct LayerWeight<'a> {
     pub role: Role,
     /// The weight: N x d, or \[C_out, C_in, kh, kw\].
     pub weight: &'a Tensor,
+    /// How many pixels a convolution's kernel moves, down and across; \[1, 1\] for other layers.
+    pub stride: [usize; 2],
 }
 
 /// Where training is. What a regulariser draws or repeats follows from it alone, so that a resumed run goes on as

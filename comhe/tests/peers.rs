@@ -12,7 +12,7 @@ const START: Step = Step { index: 0, lr: 0.1 };
 
 /// A peer's penalty of a weight in the first step.
 fn penalty(name: &str, w: &Tensor, options: &PeerOptions) -> Result<Tensor, Error> {
-    let layer = LayerWeight { name: "layer", role: Role::Conv, weight: w };
+    let layer = LayerWeight { name: "layer", role: Role::Conv, weight: w, stride: [1, 1] };
     peer(name, options).unwrap().penalty(&layer, START)
 }
 
@@ -71,7 +71,7 @@ fn values_and_gradients_agree_with_an_independent_implementation() {
         let (name, number) = name.split_once('_').unwrap_or((name, "1"));
         let options = PeerOptions {
             gamma: number.parse().unwrap(),
-            stride: number.parse().unwrap_or(1),
+            stride: number.parse().ok(),
             ..PeerOptions::default()
         };
         let y = match name {
@@ -142,8 +142,16 @@ fn a_delta_kernel_is_an_orthogonal_convolution_and_a_shifted_one_is_not_seen_as_
     close(value("ocnn", &two), (3.0 * 2.0 * 0.25f64).sqrt(), 1e-14);
     close(value("so", &two), 0.0, 1e-14);
     // At stride 2 these shifts do not occur.
-    let options = PeerOptions { stride: 2, ..PeerOptions::default() };
+    let options = PeerOptions { stride: Some(2), ..PeerOptions::default() };
     close(penalty("ocnn", &two, &options).unwrap().item(), 0.0, 1e-14);
+    // Unless told, the stride is the layer's own, down and across.
+    let mut own = peer("ocnn", &PeerOptions::default()).unwrap();
+    let mut of = |stride| {
+        let layer = LayerWeight { name: "conv", role: Role::Conv, weight: &two, stride };
+        own.penalty(&layer, Step { index: 0, lr: 0.1 }).unwrap().item()
+    };
+    close(of([1, 2]), 0.0, 1e-14);
+    close(of([2, 1]), 1.5f64.sqrt(), 1e-14);
 }
 
 #[test]
@@ -206,7 +214,7 @@ fn srip_lies_below_the_largest_eigenvalue_and_draws_by_step_layer_and_seed() {
     let w = Tensor::new(&[3.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0], [3, 3]);
     let mut reg = peer("srip", &PeerOptions::default()).unwrap();
     let mut at = |name: &str, index: u64| {
-        let layer = LayerWeight { name, role: Role::Hidden, weight: &w };
+        let layer = LayerWeight { name, role: Role::Hidden, weight: &w, stride: [1, 1] };
         let step = Step { index, lr: 0.1 };
         let penalty = reg.penalty(&layer, step).unwrap().item();
         assert_eq!(penalty, reg.measure(&layer, step).unwrap());
@@ -317,7 +325,7 @@ fn unusable_weights_and_options_are_explained() {
     for (options, text) in [
         (Options { gamma: 0.0, ..Options::default() }, "gamma = 0"),
         (Options { gamma: f64::NAN, ..Options::default() }, "gamma = NaN"),
-        (Options { stride: 0, ..Options::default() }, "stride = 0"),
+        (Options { stride: Some(0), ..Options::default() }, "stride = 0"),
     ] {
         let message = Objective::new("so", &options).err().unwrap().to_string();
         assert!(message.contains(text), "{message}");
@@ -333,8 +341,8 @@ fn unusable_weights_and_options_are_explained() {
 fn an_objective_covers_every_layer_with_one_weight_unless_told() {
     let weights = [[4usize, 6], [3, 4]].map(|shape| Tensor::normal(shape, DType::F64, Key::new(9)));
     let layers = [
-        LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &weights[0] },
-        LayerWeight { name: "fc2.weight", role: Role::Classifier, weight: &weights[1] },
+        LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &weights[0], stride: [1, 1] },
+        LayerWeight { name: "fc2.weight", role: Role::Classifier, weight: &weights[1], stride: [1, 1] },
     ];
     for (name, _) in NAMES {
         let one =

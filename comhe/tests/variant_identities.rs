@@ -164,6 +164,77 @@ proptest! {
         }
         let (a, b) = both(&|w, p| adversarial_energy(&energy, w, p, steps));
         case.same(&a, &b)?;
+        let (a, b) = both(&|w, p| projected_energy(&energy, w, p));
+        case.same(&a, &b)?;
+        // Bilateral: P1 turns with the neurons; what P2 combines turns by itself.
+        let p2 = case.normal("P2", &[case.w.shape()[0], 6]);
+        let combined = p2.matmul_tn(&case.w);
+        prop_assume!(comhe::smallest_angle(&Tensor::concat(&[&combined, &-&combined], 0)).unwrap().unwrap_or(1.0) > 0.1);
+        let (a, b) = both(&|w, p| bilateral_energy(&energy, w, p, &p2));
+        case.same(&a, &b)?;
+    }
+
+    #[test]
+    fn lengths_and_signs_of_neurons_do_not_matter(
+        case in cases(),
+        lengths in prop::collection::vec(-1.5..1.5f64, 8),
+        flips in any::<[bool; 8]>(),
+    ) {
+        // Few neurons, so that their parts are far apart, too.
+        let d = case.d();
+        let w = case.w.slice_axis(0, ..case.w.shape()[0].min(3));
+        let n = w.shape()[0];
+        let p = case.rotation() + case.normal("P", &[d, d]) * 0.05;
+        let steps = InnerSteps { rate: 0.01, ..UNROLLED };
+        let groups = case.groups(2, Grouping::Contiguous);
+        for group in &groups {
+            let part = w.slice_axis(1, group[0]..group[0] + group.len());
+            prop_assume!(comhe::smallest_angle(&Tensor::concat(&[&part, &-&part], 0)).unwrap().unwrap_or(1.0) > 0.2);
+        }
+        let changed = |factors: &[f64], energy: &Energy, f: &dyn Fn(&Energy, &Tensor) -> Result<Tensor, Error>| {
+            let a = Tensor::from_fn([n, 1], case.dtype, |i| factors[i]);
+            let (e, g) = of(&w, |w| f(energy, w));
+            // A neuron a times as long has a gradient 1 / a times as large.
+            let g = g.iter().enumerate().map(|(i, g)| g / factors[i / d]).collect();
+            ((e, g), of(&(&w * &a), |w| f(energy, w)))
+        };
+        let lengths: Vec<f64> = lengths.iter().map(|l| l.exp()).collect();
+        let signs: Vec<f64> = flips.iter().map(|&flip| if flip { -1.0 } else { 1.0 }).collect();
+        let half = Energy { half_space: true, ..case.energy };
+        let check = |signs_too: bool, f: &dyn Fn(&Energy, &Tensor) -> Result<Tensor, Error>| {
+            let (a, b) = changed(&lengths, &case.energy, f);
+            case.same(&a, &b)?;
+            // No force along a neuron.
+            let w = w.to_vec::<f64>();
+            let largest = a.1.iter().fold(0.01f64, |m, v| m.max(v.abs()));
+            for (g, w) in b.1.chunks(d).zip(w.chunks(d)) {
+                let dot: f64 = g.iter().zip(w).map(|(g, w)| g * w).sum();
+                let size = w.iter().map(|w| w.abs()).sum::<f64>() * largest * 5.0;
+                prop_assert!(dot.abs() <= if case.dtype == DType::F64 { 1e-10 } else { 2e-3 } * size, "{dot}");
+            }
+            if signs_too {
+                let (a, b) = changed(&signs, &half, f);
+                case.same(&a, &b)?;
+            }
+            Ok(())
+        };
+        check(true, &|energy, w| projected_energy(energy, w, &p))?;
+        check(true, &|energy, w| group_energy(energy, w, &groups))?;
+        for objective in Preserve::ALL {
+            for steps in [steps, InnerSteps { mode: Mode::Alternating, ..steps }] {
+                check(true, &|energy, w| angle_preserving_energy(energy, w, &p, objective, steps))?;
+            }
+        }
+        // The adversary's own loss is in full space, where signs matter.
+        check(false, &|energy, w| adversarial_energy(energy, w, &p, steps))?;
+        // Bilateral: P2 combines neurons of different lengths differently; one length for all does not matter.
+        let p2 = case.normal("P2", &[n, d]);
+        let energy = Energy { eps: 0.0, s: 1.0, ..case.energy };
+        let combined = p2.matmul_tn(&w);
+        if n > 1 && comhe::smallest_angle(&Tensor::concat(&[&combined, &-&combined], 0)).unwrap().unwrap() > 0.1 {
+            let (a, b) = changed(&[lengths[0]; 3], &energy, &|energy, w| bilateral_energy(energy, w, &p, &p2));
+            case.same(&a, &b)?;
+        }
     }
 
     #[test]
@@ -182,5 +253,6 @@ proptest! {
             check(&|w| angle_preserving_energy(&case.energy, w, &p, objective, steps))?;
         }
         check(&|w| adversarial_energy(&case.energy, w, &p, steps))?;
+        check(&|w| projected_energy(&case.energy, w, &p))?;
     }
 }

@@ -5,7 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 
-use autograd::{DType, Tensor};
+use autograd::{DType, Key, Tensor};
 use comhe::{Energy, Groups, InnerSteps, Mode, Preserve, Reduce};
 
 use common::{File, load};
@@ -13,8 +13,9 @@ use common::{File, load};
 /// `unrolled1`, `unrolled3`, `alternating2`: as the script has them.
 fn steps(name: &str) -> InnerSteps {
     let (count, rate, mode) = match name {
-        "unrolled1" => (1, 0.1, Mode::Unrolled),
+        "unrolled" | "unrolled1" => (1, 0.1, Mode::Unrolled),
         "unrolled3" => (3, 0.05, Mode::Unrolled),
+        "alternating" => (1, 0.1, Mode::Alternating),
         "alternating2" => (2, 0.1, Mode::Alternating),
         _ => panic!("{name}"),
     };
@@ -25,14 +26,26 @@ fn steps(name: &str) -> InnerSteps {
 fn energy_of(variant: &str, energy: &Energy, w: &Tensor, given: impl Fn(&str) -> Tensor) -> Tensor {
     let parts: Vec<&str> = variant.split('_').collect();
     match parts[0] {
+        "mhe" => energy.of(w),
+        "rp" => comhe::projected_energy(
+            energy,
+            w,
+            &comhe::explicit(&given("p"), w.shape()[1], w.dtype()).unwrap(),
+        ),
         "ap" => {
             let objective: Preserve = parts[1].parse().unwrap();
             comhe::angle_preserving_energy(energy, w, &given("p"), objective, steps(parts[2]))
         }
         "adv" => comhe::adversarial_energy(energy, w, &given("p"), steps(parts[1])),
         "group" => {
-            let groups = Groups { count: parts[1].parse().unwrap(), ..Groups::default() };
-            comhe::group_energy(energy, w, &groups.of(w.shape(), "", 0).unwrap())
+            let groups = match parts.get(1) {
+                Some(count) => {
+                    let groups = Groups { count: count.parse().unwrap(), ..Groups::default() };
+                    groups.of(w.shape(), "", 0).unwrap()
+                }
+                None => vec![vec![0, 1], vec![2, 3, 4]],
+            };
+            comhe::group_energy(energy, w, &groups)
         }
         "bilateral" => comhe::bilateral_energy(energy, w, &given("p1"), &given("p2")),
         _ => panic!("{variant}"),
@@ -40,80 +53,155 @@ fn energy_of(variant: &str, energy: &Energy, w: &Tensor, given: impl Fn(&str) ->
     .unwrap()
 }
 
-/// The largest errors of the values and gradients of a case, relative to the value and the largest slope of each row.
-fn errors(file: &File, case: &str, dtype: DType) -> (f64, f64, String) {
-    let variant = case.split('/').next().unwrap();
+/// The option in row `i` of a case.
+fn option(file: &File, case: &str, i: usize) -> Energy {
     let options = file[&format!("{case}/options")].to_vec::<f64>();
-    let energies = file[&format!("{case}/energy")].to_vec::<f64>();
-    let gradients = file[&format!("{case}/grad")].to_vec::<f64>();
-    let w = file[&format!("{case}/w")].to_dtype(dtype).requires_grad();
-    let (n, d) = (w.shape()[0], w.shape()[1]);
-    let (mut worst, mut at) = ((0.0f64, 0.0f64), String::new());
-    for (i, option) in options.chunks(5).enumerate() {
-        let energy = Energy {
-            s: option[0],
-            angular: option[1] == 1.0,
-            half_space: option[2] == 1.0,
-            eps: option[3],
-            reduce: if option[4] == 1.0 { Reduce::Sum } else { Reduce::Mean },
-            ..Energy::default()
-        };
-        let given = |name: &str| file[&format!("{case}/{name}")].to_dtype(dtype);
-        let value = energy_of(variant, &energy, &w, given);
-        let value_error = (value.item() - energies[i]).abs() / energies[i].abs().max(0.1);
-        let got = value.grad(&[&w]).remove(0).to_vec::<f64>();
-        let want = &gradients[i * n * d..(i + 1) * n * d];
-        // Row by row: a tiny row has a huge gradient that would hide the others. Sums of rows lose the tiny ones' digits.
-        let part = if case == "bilateral/mixed" { n * d } else { d };
-        let mut grad_error = 0.0f64;
-        for (got, want) in got.chunks(part).zip(want.chunks(part)) {
-            let size = want.iter().fold(1e-300f64, |m, v| m.max(v.abs()));
-            let off = got.iter().zip(want).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
-            grad_error = grad_error.max(if off.is_nan() { f64::INFINITY } else { off / size });
-        }
-        if grad_error > worst.1 || value_error > worst.0 {
-            at = format!("{energy:?}");
-        }
-        worst = (worst.0.max(value_error), worst.1.max(grad_error));
+    let columns = options.len() / file[&format!("{case}/energy")].numel();
+    let option = &options[columns * i..columns * (i + 1)];
+    Energy {
+        s: option[0],
+        angular: option[1] == 1.0,
+        half_space: option[2] == 1.0,
+        eps: option[3],
+        reduce: if option.get(4) == Some(&1.0) { Reduce::Sum } else { Reduce::Mean },
+        // Below all the angles of the fixtures.
+        floor: 1e-30,
+        ..Energy::default()
     }
-    (worst.0, worst.1, at)
 }
 
-fn check(dtype: DType, passes: impl Fn(&str, f64, f64) -> bool) {
-    let file = load("variants");
+/// The energy and its gradient for option `i` of a case, computed in `dtype` from inputs that `stir` may change.
+fn answer(
+    file: &File,
+    case: &str,
+    i: usize,
+    dtype: DType,
+    stir: impl Fn(Tensor) -> Tensor,
+) -> (f64, Vec<f64>) {
+    let given = |name: &str| stir(file[&format!("{case}/{name}")].clone()).to_dtype(dtype);
+    let w = given("w").requires_grad();
+    let value = energy_of(case.split('/').next().unwrap(), &option(file, case, i), &w, given);
+    let gradient = value.grad(&[&w]).remove(0).to_vec::<f64>();
+    (value.item(), gradient)
+}
+
+/// The difference of two answers: of the values, relative to the value or 0.1, and of the gradients, the largest of the
+/// rows, relative to the row's largest slope. A tiny row has a huge gradient that would hide the others.
+fn difference(got: &(f64, Vec<f64>), want: &(f64, Vec<f64>), row: usize) -> (f64, f64) {
+    let value = (got.0 - want.0).abs() / want.0.abs().max(0.1);
+    let mut gradient = 0.0f64;
+    for (got, want) in got.1.chunks(row).zip(want.1.chunks(row)) {
+        let size = want.iter().fold(1e-300f64, |m, v| m.max(v.abs()));
+        let off = got.iter().zip(want).fold(0.0f64, |m, (a, b)| m.max((a - b).abs()));
+        gradient = gradient.max(if off.is_nan() { f64::INFINITY } else { off / size });
+    }
+    (if value.is_nan() { f64::INFINITY } else { value }, gradient)
+}
+
+/// What the fixture says of option `i` of a case.
+fn expected(file: &File, case: &str, i: usize) -> (f64, Vec<f64>) {
+    let gradients = file[&format!("{case}/grad")].to_vec::<f64>();
+    let size = file[&format!("{case}/w")].numel();
+    let values = file[&format!("{case}/energy")].to_vec::<f64>();
+    (values[i], gradients[i * size..(i + 1) * size].to_vec())
+}
+
+/// How many elements of a gradient are measured together.
+fn row(file: &File, case: &str) -> usize {
+    let w = &file[&format!("{case}/w")];
+    // Sums of rows lose the tiny ones' digits.
+    if case == "bilateral/mixed" { w.numel() } else { w.shape()[1] }
+}
+
+/// Checks every option of every case of a fixture; `bounds` says what value and gradient are held to.
+fn check(name: &str, least: usize, dtype: DType, bounds: impl Fn(&File, &str, usize) -> (f64, f64)) {
+    let file = load(name);
     let cases: Vec<&str> = file.keys().filter_map(|name| name.strip_suffix("/energy")).collect();
-    assert!(cases.len() > 100, "{} cases", cases.len());
+    assert!(cases.len() >= least, "{} cases", cases.len());
     let mut failed = Vec::new();
-    let mut worst: BTreeMap<&str, (f64, f64)> = BTreeMap::new();
+    // By variant: the largest errors, and the largest parts of their bounds.
+    let mut worst: BTreeMap<&str, [f64; 4]> = BTreeMap::new();
     for case in cases {
-        let (value, gradient, at) = errors(&file, case, dtype);
-        let entry = worst.entry(case.split('/').next().unwrap()).or_default();
-        *entry = (entry.0.max(value), entry.1.max(gradient));
-        if !passes(case, value, gradient) {
-            failed.push(format!("{case}: value off by {value:.1e}, gradient by {gradient:.1e}; {at}"));
+        for i in 0..file[&format!("{case}/energy")].numel() {
+            let got = answer(&file, case, i, dtype, |x| x);
+            let (value, gradient) = difference(&got, &expected(&file, case, i), row(&file, case));
+            let bound = bounds(&file, case, i);
+            let entry = worst.entry(case.split('/').next().unwrap()).or_default();
+            let now = [value, gradient, value / bound.0, gradient / bound.1];
+            *entry = std::array::from_fn(|k| entry[k].max(now[k]));
+            if !(value < bound.0 && gradient < bound.1) {
+                let energy = option(&file, case, i);
+                failed.push(format!(
+                    "{case}: value off by {value:.1e} of {:.1e}, gradient by {gradient:.1e} of {:.1e}; {energy:?}",
+                    bound.0, bound.1
+                ));
+            }
         }
     }
-    worst
-        .iter()
-        .for_each(|(name, (value, gradient))| println!("{name}: value {value:.1e}, gradient {gradient:.1e}"));
+    for (name, [value, gradient, of_value, of_gradient]) in worst {
+        println!(
+            "{name}: value {value:.1e} ({of_value:.2} of its bound), gradient {gradient:.1e} ({of_gradient:.2})"
+        );
+    }
     assert!(failed.is_empty(), "{} failed\n{}", failed.len(), failed.join("\n"));
 }
 
 #[test]
 fn every_variant_agrees_in_double_precision() {
-    check(DType::F64, |case, value, gradient| {
-        // Here two long vectors end up within 1e-5 of one another, where what eps adds to their chord, 2e-4 / |y|^2,
-        // is below the rounding of |u|^2.
-        let nearest = case.starts_with("adv") && case.ends_with("near1e-3") || case == "bilateral/mixed";
-        value < if nearest { 1e-7 } else { 1e-9 } && gradient < 1e-7
+    check("variants", 100, DType::F64, |_, case, _| {
+        // Rows at angle a have slopes S that cancel to S a across, and a step of P adds those of neurons at angle b,
+        // which leaves S a b of them; rounding leaves e S, a part of e / (a b). In later steps of these cases
+        // a = 1e-5, b = 1e-3: 2e-8.
+        let later = case == "adv_alternating2/near1e-3" || case == "adv_unrolled3/near1e-3";
+        (if later { 1e-7 } else { 1e-9 }, 1e-7)
     });
 }
 
+/// Single precision answers for inputs that are wrong by a few units of rounding, so that much its answers may be off:
+/// the largest change, in double precision, when all inputs move by 2^-24 at random, for each of the some hundred
+/// roundings between inputs and answer.
 #[test]
 fn every_variant_agrees_in_single_precision() {
-    check(DType::F32, |case, value, gradient| {
-        // Single precision has no digits left of rows that coincide to a thousandth.
-        let lost = ["near", "opposite", "mixed"].iter().any(|name| case.contains(name));
-        value.is_finite() && gradient.is_finite() && (lost || value < 5e-3 && gradient < 2e-2)
+    const UNIT: f64 = 1.0 / (1 << 24) as f64;
+    check("variants", 100, DType::F32, |file, case, i| {
+        let want = expected(file, case, i);
+        let mut worst = (UNIT, UNIT);
+        for draw in 0..8 {
+            let stir = |x: Tensor| {
+                let signs = Tensor::normal(x.shape(), DType::F64, Key::new(draw)).sign();
+                &x * &(signs * UNIT + 1.0)
+            };
+            let (value, gradient) =
+                difference(&answer(file, case, i, DType::F64, stir), &want, row(file, case));
+            worst = (worst.0.max(value), worst.1.max(gradient));
+        }
+        // Where single precision has no digits left the answer is finite, and that is all. Gradients through steps have
+        // slopes of slopes by cosines, which lose e / a^2 at angle a: 6 % at a thousandth. Ascent then drives such
+        // neurons on to coincide. Rows of 1e-8 have cosines of 1e-6 beside eps, where the slopes of a pair and of
+        // its antipode cancel to as little; and sums of rows of 1e-8 to 1e8 are one row.
+        let (variant, points) = case.split_once('/').unwrap();
+        let coincide = points.ends_with("1e-3") && (variant.starts_with("adv") || variant.starts_with("ap"));
+        let no_value = coincide && variant.starts_with("adv") || case == "bilateral/mixed";
+        let bound = |lost: bool, worst: f64| if lost { f64::INFINITY } else { 512.0 * worst };
+        (bound(no_value, worst.0), bound(coincide || points == "mixed", worst.1))
+    });
+}
+
+/// Rows nearer than a thousandth, from 80 digits, in `tests/fixtures/near.py`. The fixture knows what rounding the inputs
+/// does to its answers; the contract's bounds hold up to a few times that.
+///
+/// Variants with inner steps differentiate slopes, which they do through cosines: those lose e / a^2 at angle a, all
+/// digits at 1e-8. Their answers are finite, and that is all.
+#[test]
+fn nearly_coinciding_rows_keep_what_their_condition_allows() {
+    check("near", 40, DType::F64, |file, case, i| {
+        if case.starts_with("adv") || case.starts_with("ap") {
+            return (f64::INFINITY, f64::INFINITY);
+        }
+        let condition = file[&format!("{case}/condition")].to_vec::<f64>();
+        let n = file[&format!("{case}/w")].shape()[0];
+        let own = &condition[i * (n + 1)..(i + 1) * (n + 1)];
+        let gradient = own[1..].iter().fold(0.0f64, |m, &c| m.max(c));
+        (own[0].mul_add(16.0, 1e-9), gradient.mul_add(16.0, 1e-7))
     });
 }

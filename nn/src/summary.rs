@@ -28,6 +28,8 @@ pub struct Row {
     pub parameters: usize,
     /// Floating-point operations of its forward pass; a multiplication and an addition are two.
     pub flops: u64,
+    /// How many pixels a convolution's kernel moves, down and across; 1 for other layers.
+    pub stride: [usize; 2],
 }
 
 impl Summary {
@@ -41,7 +43,14 @@ impl Summary {
         flops: u64,
     ) -> Result<Shape, Error> {
         let parameters = module.parameter_count();
-        self.rows.push(Row { name: path.to_string(), layer: layer.into(), output, parameters, flops });
+        self.rows.push(Row {
+            name: path.to_string(),
+            layer: layer.into(),
+            output,
+            parameters,
+            flops,
+            stride: [1, 1],
+        });
         Ok(output)
     }
 

@@ -10,7 +10,7 @@
 //!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
-use kernels::energy::PairEnergy;
+use kernels::energy::{PairEnergy, Points};
 
 use crate::check::{Input, Sample};
 use crate::dtype::{DType, Scalar};
@@ -41,9 +41,34 @@ impl Tensor {
     /// If there are not three axes, s or the offset is negative or not finite, or the floor is not above 0.
     #[track_caller]
     pub fn pair_energy(&self, form: PairEnergy) -> Tensor {
+        self.pair_sums(form, None)
+    }
+
+    /// [`Tensor::pair_energy`] of rows u = w / sqrt(|w|^2 + eps), told what each lacks to length 1: the constants
+    /// `lack` = 1 - |u|^2 = eps / (|w|^2 + eps), \[B, N\]. Nearly coinciding rows keep all their digits then,
+    /// however little it is.
+    ///
+    /// # Panics
+    /// As [`Tensor::pair_energy`], and if `lack` has another shape or type.
+    #[track_caller]
+    pub fn pair_energy_lacking(&self, form: PairEnergy, lack: &Tensor) -> Tensor {
+        check(&form, self);
+        assert!(
+            **lack.shape() == self.shape()[..2] && lack.dtype() == self.dtype(),
+            "pair_energy: expected what the {} rows of {} lack, found {} of {}",
+            self.shape(),
+            self.dtype(),
+            lack.shape(),
+            lack.dtype()
+        );
+        self.pair_sums(form, Some(lack.detach()))
+    }
+
+    #[track_caller]
+    fn pair_sums(&self, form: PairEnergy, lack: Option<Tensor>) -> Tensor {
         check(&form, self);
         let keep = self.is_tracked() && self.shape()[1] <= KEPT;
-        fused(PairSums { form, keep }, &[self])
+        fused(PairSums { form, lack, keep }, &[self])
     }
 
     /// [`Tensor::pair_energy`] in plain operations, with its N x N matrices: what the gradients of its gradients
@@ -76,6 +101,9 @@ fn check(form: &PairEnergy, u: &Tensor) {
 #[derive(Debug)]
 struct PairSums {
     form: PairEnergy,
+    /// What rows lack to length 1, \[B, N\].
+    lack: Option<Tensor>,
+    /// Whether to keep the slopes.
     keep: bool,
 }
 
@@ -104,32 +132,32 @@ impl Fused for PairSums {
 }
 
 impl PairSums {
+    fn points<'a, T: Scalar>(&'a self, u: &'a Tensor) -> Points<'a, T> {
+        let lack = self.lack.as_ref().map(Tensor::slice::<T>);
+        Points { u: u.slice::<T>(), lack, n: u.shape()[1], d: u.shape()[2] }
+    }
+
     fn forward_as<T: Scalar>(&self, u: &Tensor) -> (Tensor, Option<Tensor>) {
-        let [batch, n, d] = dims(u);
+        let points = self.points::<T>(u);
+        let (batch, n) = (u.shape()[0], points.n);
         let mut sums = vec![0.0; batch];
-        let u = u.slice::<T>();
         let kept = if self.keep {
             Some(Tensor::build([batch, n, n].into(), |slopes| {
-                self.form.forward_batch(u, n, d, Some(slopes), &mut sums);
+                self.form.forward_batch(points, Some(slopes), &mut sums);
             }))
         } else {
-            self.form.forward_batch(u, n, d, None, &mut sums);
+            self.form.forward_batch(points, None, &mut sums);
             None
         };
         (Tensor::from_fn([batch], T::DTYPE, |b| sums[b]), kept)
     }
 
     fn backward_as<T: Scalar>(&self, u: &Tensor, slopes: Option<&Tensor>, g: &Tensor) -> Tensor {
-        let [_, n, d] = dims(u);
         let slopes = slopes.map(Tensor::slice::<T>);
         Tensor::build(*u.shape(), |du| {
-            self.form.backward_batch(slopes, u.slice::<T>(), n, d, g.slice::<T>(), du);
+            self.form.backward_batch(slopes, self.points::<T>(u), g.slice::<T>(), du);
         })
     }
-}
-
-fn dims(u: &Tensor) -> [usize; 3] {
-    [u.shape()[0], u.shape()[1], u.shape()[2]]
 }
 
 fn definition(form: &PairEnergy, u: &Tensor) -> Tensor {
@@ -200,6 +228,23 @@ pub(crate) fn samples() -> Vec<Sample> {
                 }));
             }
         }
+    }
+    // Two rows of three nearly coincide, and what they lack is told.
+    for (angular, half_space) in [(false, false), (false, true), (true, false), (true, true)] {
+        let form = PairEnergy { s: 1.0, angular, offset: 0.0, half_space, floor: 1e-12 };
+        let case = format!(
+            "told what rows lack, {}, {}",
+            if angular { "angle" } else { "chord" },
+            if half_space { "half-space" } else { "full space" }
+        );
+        list.push(Sample::new("pair_energy", case, [Input::normal([3, 4])], move |x| {
+            let eps = 1e-2;
+            let near = Tensor::from([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.1]]);
+            let w = near.to_dtype(x[0].dtype()).matmul(&x[0]);
+            let norm = w.detach().norm(1);
+            let lack = eps / (&norm * &norm + eps);
+            w.normalize_rows(eps).unsqueeze(0).pair_energy_lacking(form, &lack.unsqueeze(0))
+        }));
     }
     let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
     for (case, dims) in [("no matrix", [0, 3, 2]), ("no row", [2, 0, 2]), ("one row", [2, 1, 3])] {

@@ -10,8 +10,8 @@ use comhe::{
 };
 use serde::Serialize;
 
-use crate::config::Precision;
-use crate::failure::{Failure, unknown};
+use crate::config::{InnerMode, Precision};
+use crate::failure::{Failure, one_of, unknown};
 use crate::{output, tensor_file};
 
 /// The hyperspherical energy of the tensors in a file, one JSON object a line
@@ -57,7 +57,7 @@ pub struct EnergyOf {
     #[arg(long, default_value = "1e-12", value_name = "FLOOR")]
     floor: f64,
     /// rp, ap, adv, bilateral: explicit projections, k x d or (not ap, adv) C x k x d, instead of drawn ones
-    #[arg(long, value_name = "P.npy", conflicts_with_all = ["k", "c", "distribution"])]
+    #[arg(long, value_name = "P.npy", conflicts_with_all = ["k", "c", "distribution", "seed"])]
     projection: Option<PathBuf>,
     /// bilateral: the second projection, N x k or C x N x k
     #[arg(long, value_name = "P.npy", requires = "projection")]
@@ -71,9 +71,9 @@ pub struct EnergyOf {
     /// rp, bilateral: gaussian, rademacher, sparse, uniform, orthonormal [default: gaussian]
     #[arg(long, value_name = "NAME")]
     distribution: Option<String>,
-    /// For drawn projections and random groups
-    #[arg(long, default_value_t = 0, value_name = "SEED")]
-    seed: u64,
+    /// For drawn projections and random groups [default: 0]
+    #[arg(long, value_name = "SEED")]
+    seed: Option<u64>,
     /// ap: cosine (Frobenius norm of the difference of the cosines) or angle (sum over ordered pairs of squared
     /// differences) [default: cosine]
     #[arg(long, value_name = "NAME")]
@@ -107,13 +107,6 @@ enum Reduction {
     #[default]
     Mean,
     Sum,
-}
-
-/// Through the inner steps, or with their result as a constant.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum InnerMode {
-    Unrolled,
-    Alternating,
 }
 
 /// A line of output.
@@ -169,7 +162,8 @@ impl EnergyOf {
                 tensor_file::write_npy(path, &value.grad(&[&w]).remove(0))?;
             }
             let (n, d) = (w.shape()[0], w.shape()[1..].iter().product());
-            output::json(&Line { tensor: name, n, d, variant: &self.variant, energy: value.item() })?;
+            // The empty sum is -0.
+            output::json(&Line { tensor: name, n, d, variant: &self.variant, energy: value.item() + 0.0 })?;
         }
         Ok(())
     }
@@ -206,7 +200,10 @@ impl EnergyOf {
         if !VARIANTS.contains(&variant) {
             return Err(Failure::usage(unknown("variant", variant, &VARIANTS)));
         }
-        let flags: [(&str, bool, &[&str]); 11] = [
+        // Groups draw only when they are random.
+        let random =
+            if self.group_kind.as_deref() == Some("random") { "group" } else { "group --group-kind random" };
+        let flags: [(&str, bool, &[&str]); 12] = [
             ("projection", self.projection.is_some(), &["rp", "ap", "adv", "bilateral"]),
             ("projection2", self.projection2.is_some(), &["bilateral"]),
             ("k", self.k.is_some(), &["rp", "ap", "adv", "bilateral"]),
@@ -218,12 +215,13 @@ impl EnergyOf {
             ("mode", self.mode.is_some(), &["ap", "adv"]),
             ("groups", self.groups.is_some(), &["group"]),
             ("group-kind", self.group_kind.is_some(), &["group"]),
+            ("seed", self.seed.is_some(), &["rp", "ap", "adv", "bilateral", random]),
         ];
         for (flag, given, variants) in flags {
             if given && !variants.contains(&variant) {
-                let belongs = variants.join(" or ");
                 return Err(Failure::usage(format_args!(
-                    "--{flag} belongs to --variant {belongs}, not {variant}"
+                    "--{flag} plays no part with --variant {variant}; it does with --variant {}",
+                    one_of(variants)
                 )));
             }
         }
@@ -246,7 +244,7 @@ impl EnergyOf {
         };
         energy.check()?;
         let parsed = |name: &Option<String>, default: &str| name.clone().unwrap_or_else(|| default.into());
-        let (usual, learning, seed) = (Projections::default(), Learning::default(), self.seed);
+        let (usual, learning, seed) = (Projections::default(), Learning::default(), self.seed.unwrap_or(0));
         let projections = Projections {
             k: self.k.unwrap_or(usual.k),
             c: self.c.unwrap_or(usual.c),

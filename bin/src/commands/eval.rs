@@ -33,8 +33,19 @@ pub struct Eval {
 }
 
 /// The settings that an evaluation depends on.
-pub const USED: [&str; 10] =
-    ["path", "json", "dataset", "data-dir", "image-size", "grey", "model", "width", "dtype", "threads"];
+pub const USED: [&str; 11] = [
+    "path",
+    "json",
+    "dataset",
+    "data-dir",
+    "image-size",
+    "grey",
+    "model",
+    "width",
+    "low-rank",
+    "dtype",
+    "threads",
+];
 
 impl Eval {
     /// Runs the command.

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::run_folder::{self, CHECKPOINT, RunFolder};
 use crate::setup::{self, Setup};
-use crate::{data, output, penalty, stop, system};
+use crate::{data, low_rank, output, penalty, stop, system};
 
 /// Train one network; every flag can also come from a TOML file
 #[derive(Args, Debug)]
@@ -25,12 +25,13 @@ use crate::{data, output, penalty, stop, system};
   comhe train --dataset cifar10 --data-dir data --model cnn9 --width 2 --augment crop-flip \\
               --lr 0.1 --steps 6000 --milestones 3000,4500
   comhe train --config run.toml --threads 1          keys of the file are names of flags
+  comhe train --low-rank 8 --reg hs-mhe              hidden weights of rank 8, energies of their factors
   comhe train --resume runs/rp3                      go on where it stopped
 
 The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, one an
 evaluation and one a measurement of energies and angles, in one line where both fall together, whose
 \"step\" counts the steps done), checkpoint.safetensors, final.safetensors, manifest.json, and the
-curves: loss.svg, accuracy.svg, energy.svg, angle.svg.
+curves: loss.svg, accuracy.svg, energy.svg (with the penalties, as the regulariser sees them), angle.svg.
 
 The cnn nets keep running statistics over about 1,000 batches (batch norm's momentum is 0.001):
 what they say on test images means little before some thousand steps.")]
@@ -112,6 +113,7 @@ impl Train {
         let archive = run_folder::checkpoint(path)?;
         let mut setup = Setup::new(&config)?;
         setup.trainer.restore(&archive).map_err(|e| Failure::place(&path.join(CHECKPOINT), e))?;
+        low_rank::check(&setup.trainer.model)?;
         let folder = RunFolder::reopen(path, &config, &archive)?;
         Ok((setup, folder, config))
     }
@@ -199,6 +201,9 @@ fn steps(
             true => Some(measured(trainer, objective, cost)?),
             false => None,
         };
+        if step == 0 {
+            layers.iter().for_each(|layers| told_if_too_small(&config.reg, layers));
+        }
         if test.is_some() || layers.is_some() {
             folder.between(step, test.as_ref(), layers)?;
         }
@@ -211,7 +216,7 @@ fn steps(
     if trainer.step_count() == 0 {
         assess(trainer, folder, progress)?;
     }
-    let outcome = trainer.fit(batches, &stop::STOP, |trainer, metrics| {
+    let fitted = trainer.fit(batches, &stop::STOP, |trainer, metrics| {
         let done = metrics.step + 1;
         folder.step(metrics)?;
         progress.step(metrics, loader.config().batch_size);
@@ -220,12 +225,25 @@ fn steps(
             folder.checkpoint(trainer.checkpoint())?;
         }
         Ok::<(), Failure>(())
-    })?;
+    });
+    // A weight that could not be made explains a loss that is not finite.
+    let outcome = fitted.map_err(|failure| low_rank::check(&trainer.model).err().unwrap_or(failure))?;
     folder.checkpoint(trainer.checkpoint())?;
     if outcome == Outcome::Finished {
         folder.finish(Archive::of(trainer.model.state_dict()))?;
     }
     Ok(outcome)
+}
+
+/// Says so if no layer is large enough to be projected or grouped.
+fn told_if_too_small(reg: &str, layers: &[LayerReport]) {
+    let fewer = ["rp", "ap", "adv", "group", "bilateral"].contains(&reg);
+    if fewer && layers.iter().all(|layer| layer.regulariser != Some(reg)) {
+        eprintln!(
+            "no hidden layer has dimensions enough for {reg}, so that all get half-space energy as it is; take a smaller {}",
+            if reg == "group" { "--reg-groups" } else { "--reg-k" }
+        );
+    }
 }
 
 /// The energies and angles of all layers, and what it took to measure them.

@@ -4,6 +4,16 @@ use comhe::{Mode, Options, PRESETS, Preset, Scale};
 
 use crate::failure::unknown;
 
+/// The presets for `--help`, a paragraph each: what it sets, and where it was published.
+pub fn listing() -> String {
+    let one = |p: &Preset| format!("\n\n{}: {}; {}. {}.", p.name, p.regulariser, p.about, p.source);
+    let all: String = PRESETS.iter().map(one).collect();
+    format!(
+        "A published setting, regulariser included; flags win. In all of them s = 2, hidden layers have weight 1 and \
+         half-space energy (but for mhe), the classifier weight 10 and full space{all}"
+    )
+}
+
 /// What a preset sets, by key.
 pub fn preset(name: &str) -> Result<toml::Table, String> {
     let names = PRESETS.map(|preset| preset.name);

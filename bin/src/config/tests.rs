@@ -8,7 +8,7 @@ fn matches(flags: &[&str]) -> ArgMatches {
     command.try_get_matches_from(flags).unwrap()
 }
 
-fn resolve(file: &str, flags: &[&str]) -> Result<Config, Failure> {
+pub(super) fn resolve(file: &str, flags: &[&str]) -> Result<Config, Failure> {
     let matches = matches(flags);
     let given = Config::from_arg_matches(&matches).unwrap();
     Config::parse(file, Path::new("a.toml"))?.with_flags(&given, &matches)
@@ -67,13 +67,16 @@ fn broken_files_say_where_and_what_was_meant() {
 fn impossible_values() {
     let line =
         |flags: &[&str]| resolve("", flags).unwrap().check().unwrap_err().message().unwrap().to_string();
+    for (flag, reg) in [("reg-k", "rp"), ("reg-c", "rp"), ("reg-redraw", "rp"), ("reg-groups", "group")] {
+        assert!(
+            line(&["--reg", reg, &format!("--{flag}"), "0"])
+                .starts_with(&format!("--{flag} is 0; it must be"))
+        );
+    }
     for name in [
         "width",
+        "low-rank",
         "batch-size",
-        "reg-k",
-        "reg-c",
-        "reg-redraw",
-        "reg-groups",
         "threads",
         "eval-every",
         "energy-every",
@@ -87,12 +90,13 @@ fn impossible_values() {
     }
     assert_eq!(line(&["--lr=-0.1"]), "--lr is -0.1; it must be a finite number, not negative");
     assert!(line(&["--lr", "nan"]).starts_with("--lr is NaN"));
-    assert!(line(&["--reg-weight", "inf"]).starts_with("--reg-weight is inf"));
-    assert!(line(&["--reg-inner-lr", "fast"]).contains("must be network, or a finite number"));
+    assert!(line(&["--reg", "mhe", "--reg-weight", "inf"]).starts_with("--reg-weight is inf"));
+    assert!(line(&["--reg", "ap", "--reg-inner-lr", "fast"]).contains("must be network, or a finite number"));
     assert!(line(&["--momentum", "1"]).contains("1 excluded"));
     assert!(line(&["--label-noise", "1.5"]).contains("0..=1"));
     assert!(line(&["--milestones", "9,5"]).contains("[9, 5]"));
-    assert!(line(&["--schedule", "cosine", "--milestones", "9"]).contains("belong to"));
+    let file = resolve("schedule = \"cosine\"\nmilestones = [9]", &[]).unwrap();
+    assert!(file.check().unwrap_err().message().unwrap().contains("belong to"));
     let large = resolve("", &["--seed", "18446744073709551615"]).unwrap_err();
     assert!(large.message().unwrap().contains("at most 9223372036854775807"));
     assert!(resolve("steps = 3\nepochs = 4", &[]).unwrap().check().is_err());

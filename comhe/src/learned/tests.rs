@@ -29,7 +29,7 @@ fn regularisers() -> Vec<Box<dyn Regulariser>> {
 #[test]
 fn a_resumed_regulariser_goes_on_to_the_last_digit() {
     let w = weight();
-    let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w };
+    let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
     for (mut whole, (mut first, mut second)) in
         regularisers().into_iter().zip(regularisers().into_iter().zip(regularisers()))
     {
@@ -86,7 +86,7 @@ fn gram_matrices_formed_or_not_give_the_same_steps() {
 #[test]
 fn decay_shrinks_the_projection_and_a_rate_can_be_fixed() {
     let w = weight();
-    let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w };
+    let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
     let learning = Learning { k: 6, plain: Some(1), mode: Mode::Alternating, ..Learning::default() };
     let p_after = |rate, decay, lr| {
         let learning = Learning { rate, decay, ..learning };

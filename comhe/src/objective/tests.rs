@@ -18,7 +18,10 @@ fn network() -> Vec<(&'static str, Role, Tensor)> {
 }
 
 fn layers<'a>(network: &'a [(&'static str, Role, Tensor)]) -> Vec<LayerWeight<'a>> {
-    network.iter().map(|(name, role, weight)| LayerWeight { name, role: *role, weight }).collect()
+    network
+        .iter()
+        .map(|(name, role, weight)| LayerWeight { name, role: *role, weight, stride: [1, 1] })
+        .collect()
 }
 
 const START: Step = Step { index: 0, lr: 0.1 };

@@ -65,13 +65,13 @@ pub struct PeerOptions {
     pub eps: f64,
     /// MGD: the width of the kernel exp(-gamma |u - v|^2); above 0.
     pub gamma: f64,
-    /// OCNN: the stride at which kernels are orthogonal; at least 1.
-    pub stride: usize,
+    /// OCNN: the stride at which kernels are orthogonal, at least 1; `None`: each layer's own.
+    pub stride: Option<usize>,
 }
 
 impl Default for PeerOptions {
     fn default() -> PeerOptions {
-        PeerOptions { seed: 0, eps: 1e-4, gamma: 1.0, stride: 1 }
+        PeerOptions { seed: 0, eps: 1e-4, gamma: 1.0, stride: None }
     }
 }
 
@@ -83,7 +83,7 @@ impl PeerOptions {
     pub fn check(&self) -> Result<(), Error> {
         Energy { eps: self.eps, ..Energy::default() }.check()?;
         mgd::check(self.gamma)?;
-        ocnn::check(self.stride)
+        self.stride.map_or(Ok(()), ocnn::check)
     }
 }
 
@@ -95,7 +95,7 @@ impl PeerOptions {
 /// use comhe::{LayerWeight, Role, Step};
 ///
 /// let w = Tensor::eye(3, DType::F64).requires_grad();
-/// let layer = LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &w };
+/// let layer = LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &w, stride: [1, 1] };
 /// let mut so = peer("so", &PeerOptions::default()).expect("a known name");
 /// assert_eq!(so.penalty(&layer, Step { index: 0, lr: 0.1 })?.item(), 0.0);
 /// # Ok::<(), comhe::Error>(())
@@ -110,7 +110,7 @@ pub fn peer(name: &str, options: &PeerOptions) -> Option<Box<dyn Regulariser>> {
         "mma" => Box::new(move |layer, _| mma(layer.weight, eps)),
         "mhs" => Box::new(move |layer, _| mhs(layer.weight, eps)),
         "mgd" => Box::new(move |layer, _| mgd(layer.weight, gamma, eps)),
-        "ocnn" => Box::new(move |layer, _| ocnn(layer.weight, stride)),
+        "ocnn" => Box::new(move |layer, _| ocnn(layer.weight, stride.map_or(layer.stride, |s| [s; 2]))),
         "decay" => Box::new(|layer, _| decay(layer.weight)),
         _ => return None,
     };

@@ -7,7 +7,7 @@
 //! Source: Wang, Chen, Chakraborty, Yu: Orthogonal Convolutional Neural Networks, CVPR 2020 (arXiv 1911.12207).
 //! The paper squares the norm; the published code, followed here, does not.
 //!
-//! A linear layer is a convolution of kernel size 1, so that its penalty is |W W' - I|_F: SO without the square.
+//! The stride s is the layer's own, down and across, unless another is asked for. A linear layer is a convolution of kernel size 1, so that its penalty is |W W' - I|_F: SO without the square.
 
 use autograd::{ConvOptions, Tensor};
 
@@ -18,9 +18,9 @@ use crate::error::Error;
 /// The distance of a kernel's self-convolution from the identity, a scalar; at 0 its gradient is 0.
 ///
 /// # Errors
-/// If the weight has a wrong shape, an element is not finite, the stride is 0, or the penalty overflows.
-pub fn ocnn(w: &Tensor, stride: usize) -> Result<Tensor, Error> {
-    check(stride)?;
+/// If the weight has a wrong shape, an element is not finite, a stride is 0, or the penalty overflows.
+pub fn ocnn(w: &Tensor, stride: [usize; 2]) -> Result<Tensor, Error> {
+    stride.iter().try_for_each(|&stride| check(stride))?;
     let rows = checked_rows(w)?;
     let (n, d) = (rows.shape()[0], rows.shape()[1]);
     if n == 0 {
@@ -28,10 +28,10 @@ pub fn ocnn(w: &Tensor, stride: usize) -> Result<Tensor, Error> {
     }
     let kernel = if w.rank() == 4 { w.clone() } else { w.reshape([n, d, 1, 1]) };
     // How many strides fit before the kernels no longer overlap, on either side.
-    let shifts = [2, 3].map(|axis| (kernel.shape()[axis] - 1) / stride);
-    let padding = shifts.map(|shifts| shifts * stride);
+    let shifts = [0, 1].map(|axis| (kernel.shape()[2 + axis] - 1) / stride[axis]);
+    let padding = [0, 1].map(|axis| shifts[axis] * stride[axis]);
     let overlaps = kernel
-        .conv2d(&kernel, ConvOptions { stride: [stride; 2], padding, ..ConvOptions::default() })
+        .conv2d(&kernel, ConvOptions { stride, padding, ..ConvOptions::default() })
         .reshape([n, n, (2 * shifts[0] + 1) * (2 * shifts[1] + 1)]);
     let count = overlaps.shape()[2];
     let identity = Tensor::from_fn([n, n, count], w.dtype(), |i| {

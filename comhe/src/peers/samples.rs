@@ -20,7 +20,7 @@ pub fn samples() -> Vec<Sample> {
         ("mma", |w| mma(w, EPS)),
         ("mhs", |w| mhs(w, EPS)),
         ("mgd", |w| mgd(w, 1.0, EPS)),
-        ("ocnn", |w| ocnn(w, 1)),
+        ("ocnn", |w| ocnn(w, [1, 1])),
         ("decay", decay),
     ];
     let shapes: [(&str, &[usize]); 5] = [
@@ -38,8 +38,8 @@ pub fn samples() -> Vec<Sample> {
     }
     list.push(sample("mc", "eps = 0", &[4, 6], |w| mc(w, 0.0)));
     list.push(sample("mgd", "wide kernel", &[4, 6], |w| mgd(w, 0.3, 0.0)));
-    list.push(sample("ocnn", "stride 2", &[3, 2, 3, 3], |w| ocnn(w, 2)));
-    list.push(sample("ocnn", "stride 3, even kernel", &[2, 2, 4, 4], |w| ocnn(w, 3)));
+    list.push(sample("ocnn", "stride 2", &[3, 2, 3, 3], |w| ocnn(w, [2, 2])));
+    list.push(sample("ocnn", "stride 3 and 1, even kernel", &[2, 2, 4, 4], |w| ocnn(w, [3, 1])));
     list
 }
 

@@ -158,7 +158,7 @@ impl Descent {
         let mut energies = vec![full(&w)];
         for index in 0..self.steps as u64 {
             let leaf = w.requires_grad();
-            let layer = LayerWeight { name: "neurons", role: Role::Hidden, weight: &leaf };
+            let layer = LayerWeight { name: "neurons", role: Role::Hidden, weight: &leaf, stride: [1, 1] };
             let penalty = regulariser.penalty(&layer, Step { index, lr }).expect("rows have length 1");
             let g = penalty.backward()[&leaf].clone();
             w = (&w - g * lr).normalize_rows(0.0);

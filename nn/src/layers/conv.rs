@@ -97,6 +97,10 @@ impl Module for Conv2d {
         say("dilation", o.dilation, plain.dilation);
         say("groups", [o.groups; 2], [1; 2]);
         let flops = 2 * (output.numel() * w[1] * w[2] * w[3]) as u64;
-        plan.row(self, path, layer, output, flops)
+        plan.row(self, path, layer, output, flops)?;
+        if let Some(row) = plan.rows.last_mut() {
+            row.stride = o.stride;
+        }
+        Ok(output)
     }
 }

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::init::Init;
 use crate::layers::Sequential;
 use crate::module::{Change, Context, Kind, Module, See};
-use crate::summary::Summary;
+use crate::summary::{Row, Summary};
 
 /// A classifier of images: a sequence of layers that knows what goes in and what comes out.
 #[derive(Clone)]
@@ -46,18 +46,25 @@ pub struct Weight {
     pub value: Tensor,
     /// What it does.
     pub role: Role,
+    /// How many pixels a convolution's kernel moves, down and across; 1 for other layers.
+    pub stride: [usize; 2],
 }
 
 impl Model {
     /// The weights of convolutions and fully connected layers, in the order of the forward pass: the
     /// parameters with at least two axes. The last with exactly two is the classifier's.
     pub fn weights(&self) -> Vec<Weight> {
+        let rows = self.summary().rows;
+        let stride = |name: &str| {
+            let of = |row: &&Row| name.strip_suffix(".weight") == Some(&row.name);
+            rows.iter().find(of).map_or([1, 1], |row| row.stride)
+        };
         let role = |t: &Tensor| if t.rank() == 2 { Role::Hidden } else { Role::Conv };
         let mut weights: Vec<Weight> = self
             .named_parameters()
             .into_iter()
             .filter(|(_, t)| t.rank() >= 2)
-            .map(|(name, t)| Weight { name, role: role(t), value: t.clone() })
+            .map(|(name, t)| Weight { role: role(t), value: t.clone(), stride: stride(&name), name })
             .collect();
         if let Some(last) = weights.iter_mut().rfind(|w| w.role == Role::Hidden) {
             last.role = Role::Classifier;

@@ -119,3 +119,12 @@ fn mistakes_are_explained() {
     let error = make("resnet20", [3, 32, 32], 1).unwrap().check(&[1, 32, 32]).unwrap_err().to_string();
     assert!(error.starts_with("conv1 (Conv2d): input [1, 1, 32, 32], weight [16, 3, 3, 3]: "), "{error}");
 }
+
+#[test]
+fn weights_know_the_stride_of_their_layer() {
+    let model = build("resnet20", [3, 32, 32], 10, 1, Key::new(1), DType::F32).unwrap();
+    let halving: Vec<String> =
+        model.weights().into_iter().filter(|w| w.stride == [2, 2]).map(|w| w.name).collect();
+    assert_eq!(halving, ["layer2.0.conv1.weight", "layer3.0.conv1.weight"]);
+    assert_eq!(model.weights().iter().filter(|w| w.stride == [1, 1]).count(), 18);
+}

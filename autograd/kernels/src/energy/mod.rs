@@ -9,11 +9,13 @@
 
 mod near;
 mod pair;
+mod points;
 mod rows;
 #[cfg(test)]
 mod tests;
 
 pub use pair::PairEnergy;
+pub use points::Points;
 
 use std::ops::Range;
 
@@ -32,18 +34,19 @@ const GRAIN: usize = 1 << 13;
 const WHOLE: usize = 1 << 24;
 
 impl PairEnergy {
-    /// The sum of f over ordered pairs of the `n` rows of `u` (n x d), in half-space of the 2n points {u, -u}.
+    /// The sum of f over ordered pairs of the rows of a matrix, in half-space of the 2n points {u, -u}.
     ///
     /// # Panics
-    /// If `u` does not have n d elements, or a field of `self` is out of its range.
-    pub fn forward<T: Element>(&self, u: &[T], n: usize, d: usize) -> f64 {
-        self.check_rows(u, n, d);
+    /// If there are not n d elements of u or n of `lack`, or a field of `self` is out of its range.
+    pub fn forward<T: Element>(&self, points: Points<T>) -> f64 {
+        self.check(points, 1);
+        let n = points.n;
         let mut sum = 0.0;
         for i in (0..n).step_by(ROWS) {
             for j in (i..n).step_by(COLS) {
-                let (rows, cols) = (ROWS.min(n - i), COLS.min(n - j));
+                let (rows, cols) = (i..n.min(i + ROWS), j..n.min(j + COLS));
                 sum +=
-                    scratch::with(rows * cols, |tile| self.tile(u, d, i..i + rows, j..j + cols, tile, false));
+                    scratch::with(rows.len() * cols.len(), |tile| self.tile(points, rows, cols, tile, false));
             }
         }
         self.multiplicity() * sum
@@ -54,8 +57,9 @@ impl PairEnergy {
     ///
     /// # Panics
     /// As [`PairEnergy::forward`], and if `slopes` does not have n n elements.
-    pub fn forward_with_slopes<T: Element>(&self, u: &[T], n: usize, d: usize, slopes: &mut [T]) -> f64 {
-        self.check_rows(u, n, d);
+    pub fn forward_with_slopes<T: Element>(&self, points: Points<T>, slopes: &mut [T]) -> f64 {
+        self.check(points, 1);
+        let Points { u, n, d, .. } = points;
         gram_upper(n, d, u, slopes);
         let rows = (GRAIN / n.max(1)).max(1).next_multiple_of(Mirror::<()>::SIDE);
         let sum = scratch::with(n, |sums: &mut [f64]| {
@@ -68,7 +72,7 @@ impl PairEnergy {
                     for i in range.clone() {
                         let (cosines, sums) = (all.slice(i * n + i, n - i), out.slice(i, 1));
                         let at = (i, i, n - i);
-                        simd::dispatch(Rows { energy: self, u, d, at, cosines, slopes: true, sums });
+                        simd::dispatch(Rows { energy: self, points, at, cosines, slopes: true, sums });
                     }
                     simd::dispatch(Mirror { n, rows: range, all });
                 }
@@ -82,15 +86,8 @@ impl PairEnergy {
     ///
     /// # Panics
     /// If a slice does not have its size.
-    pub fn backward_from_slopes<T: Element>(
-        &self,
-        slopes: &[T],
-        u: &[T],
-        n: usize,
-        d: usize,
-        scale: T,
-        du: &mut [T],
-    ) {
+    pub fn backward_from_slopes<T: Element>(&self, slopes: &[T], points: Points<T>, scale: T, du: &mut [T]) {
+        let Points { u, n, d, .. } = points;
         let scale = scale * T::from_f64(self.multiplicity());
         gemm(n, d, n, scale, slopes, false, u, false, T::ZERO, du);
     }
@@ -99,19 +96,21 @@ impl PairEnergy {
     ///
     /// # Panics
     /// As [`PairEnergy::forward`], and if `du` does not have n d elements.
-    pub fn backward<T: Element>(&self, u: &[T], n: usize, d: usize, scale: T, du: &mut [T]) {
-        self.check_rows(u, n, d);
+    pub fn backward<T: Element>(&self, points: Points<T>, scale: T, du: &mut [T]) {
+        self.check(points, 1);
+        let Points { n, d, .. } = points;
         assert_eq!(du.len(), n * d, "energy: a gradient of {n} x {d}");
         let scale = scale * T::from_f64(self.multiplicity());
         for i in (0..n).step_by(ROWS) {
-            let rows = ROWS.min(n - i);
+            let rows = i..n.min(i + ROWS);
+            let du = &mut du[i * d..rows.end * d];
             for j in (0..n).step_by(COLS) {
-                let cols = COLS.min(n - j);
-                scratch::with(rows * cols, |tile| {
-                    self.tile(u, d, i..i + rows, j..j + cols, tile, true);
+                let cols = j..n.min(j + COLS);
+                scratch::with(rows.len() * cols.len(), |tile| {
+                    self.tile(points, rows.clone(), cols.clone(), tile, true);
                     let beta = if j == 0 { T::ZERO } else { T::ONE };
-                    let (u, du) = (&u[j * d..(j + cols) * d], &mut du[i * d..(i + rows) * d]);
-                    gemm(rows, d, cols, scale, tile, false, u, false, beta, du);
+                    let (m, k) = (rows.len(), cols.len());
+                    gemm(m, d, k, scale, tile, false, points.rows(cols), false, beta, du);
                 });
             }
         }
@@ -122,24 +121,23 @@ impl PairEnergy {
         if self.half_space { 4.0 } else { 2.0 }
     }
 
-    fn check_rows<T>(&self, u: &[T], n: usize, d: usize) {
-        self.check();
-        assert_eq!(u.len(), n * d, "energy: {n} rows of {d}");
+    fn check<T: Element>(&self, points: Points<T>, batch: usize) {
+        self.check_fields();
+        points.check(batch);
     }
 
-    /// The sum over the pairs i < j of two ranges of rows of `u`. With `slopes`, `tile` is left with their slopes.
+    /// The sum over the pairs i < j of two ranges of rows. With `slopes`, `tile` is left with their slopes.
     fn tile<T: Element>(
         &self,
-        u: &[T],
-        d: usize,
+        points: Points<T>,
         rows: Range<usize>,
         cols: Range<usize>,
         tile: &mut [T],
         slopes: bool,
     ) -> f64 {
         let (m, n) = (rows.len(), cols.len());
-        let (a, b) = (&u[rows.start * d..rows.end * d], &u[cols.start * d..cols.end * d]);
-        gemm(m, n, d, T::ONE, a, false, b, true, T::ZERO, tile);
+        let (a, b) = (points.rows(rows.clone()), points.rows(cols.clone()));
+        gemm(m, n, points.d, T::ONE, a, false, b, true, T::ZERO, tile);
         scratch::with(m, |sums: &mut [f64]| {
             let out = Shared::new(sums);
             let together = (GRAIN / n).max(1);
@@ -148,7 +146,7 @@ impl PairEnergy {
                 // SAFETY: one sum a row of the tile, cut as the tile is.
                 let sums = unsafe { out.slice(first, cosines.len() / n) };
                 let at = (rows.start + first, cols.start, n);
-                simd::dispatch(Rows { energy: self, u, d, at, cosines, slopes, sums });
+                simd::dispatch(Rows { energy: self, points, at, cosines, slopes, sums });
             });
             sums.iter().sum()
         })
@@ -162,26 +160,20 @@ impl PairEnergy {
     ///
     /// # Panics
     /// As these.
-    pub fn forward_batch<T: Element>(
-        &self,
-        u: &[T],
-        n: usize,
-        d: usize,
-        slopes: Option<&mut [T]>,
-        sums: &mut [f64],
-    ) {
-        self.check_rows(u, sums.len() * n, d);
+    pub fn forward_batch<T: Element>(&self, points: Points<T>, slopes: Option<&mut [T]>, sums: &mut [f64]) {
+        let (batch, n) = (sums.len(), points.n);
+        self.check(points, batch);
         let slopes = slopes.map(|slopes| {
-            assert_eq!(slopes.len(), sums.len() * n * n, "energy: {} times {n} x {n} slopes", sums.len());
+            assert_eq!(slopes.len(), batch * n * n, "energy: {batch} times {n} x {n} slopes");
             Shared::new(slopes)
         });
-        let (batch, out) = (sums.len(), Shared::new(sums));
-        each(batch, n * n * d, |b| {
-            let u = &u[b * n * d..][..n * d];
+        let out = Shared::new(sums);
+        each(batch, n * n * points.d, |b| {
+            let own = points.matrix(b);
             let sum = match slopes {
-                None => self.forward(u, n, d),
+                None => self.forward(own),
                 // SAFETY: matrix b is this piece's alone.
-                Some(slopes) => self.forward_with_slopes(u, n, d, unsafe { slopes.slice(b * n * n, n * n) }),
+                Some(slopes) => self.forward_with_slopes(own, unsafe { slopes.slice(b * n * n, n * n) }),
             };
             // SAFETY: as is number b.
             unsafe { *out.at(b) = sum };
@@ -196,24 +188,21 @@ impl PairEnergy {
     pub fn backward_batch<T: Element>(
         &self,
         slopes: Option<&[T]>,
-        u: &[T],
-        n: usize,
-        d: usize,
+        points: Points<T>,
         scales: &[T],
         du: &mut [T],
     ) {
-        self.check_rows(u, scales.len() * n, d);
-        assert_eq!(du.len(), u.len(), "energy: gradients of {n} x {d}");
+        let Points { n, d, .. } = points;
+        self.check(points, scales.len());
+        assert_eq!(du.len(), points.u.len(), "energy: gradients of {n} x {d}");
         let du = Shared::new(du);
         each(scales.len(), n * n * d, |b| {
-            let (own, scale) = (&u[b * n * d..][..n * d], scales[b]);
+            let (own, scale) = (points.matrix(b), scales[b]);
             // SAFETY: matrix b is this piece's alone.
             let du = unsafe { du.slice(b * n * d, n * d) };
             match slopes {
-                None => self.backward(own, n, d, scale, du),
-                Some(slopes) => {
-                    self.backward_from_slopes(&slopes[b * n * n..][..n * n], own, n, d, scale, du)
-                }
+                None => self.backward(own, scale, du),
+                Some(slopes) => self.backward_from_slopes(&slopes[b * n * n..][..n * n], own, scale, du),
             }
         });
     }

@@ -2,10 +2,12 @@
 //!
 //! At angle a, 2 - 2c = a^2 is a difference of numbers near 2: at a = 1e-4 eight digits are left in f64, in f32
 //! none. The chord itself has them all, |u - v|^2, to which rows a little shorter than 1 (normalised with an
-//! epsilon) add what they lack: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). Such pairs are few, so they are
-//! found among the cosines, row by row, and computed one by one.
+//! epsilon) add what they lack: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). Rows rounded to a relative e leave
+//! the chord, and with it the root of 2 - 2c, with a relative error of e / a: as much as rounding W itself does. Such
+//! pairs are few, so they are found among the cosines, row by row, and computed one by one.
 
 use super::pair::{PairEnergy, epsilon};
+use super::points::Points;
 use crate::real::Element;
 
 /// How near 1 a cosine counts as near: where its rounding error would show in 2 - 2c beyond 1e-12 (f32: 1e-5).
@@ -14,23 +16,18 @@ pub(super) fn near<T>() -> f64 {
 }
 
 impl PairEnergy {
-    /// The energy of two rows and its slope with respect to their cosine, from their chords.
-    pub(super) fn exact<T: Element>(&self, u: &[T], v: &[T]) -> (f64, f64) {
-        let (mut minus, mut plus, mut uu, mut vv) = (0.0, 0.0, 0.0, 0.0);
-        for (u, v) in u.iter().zip(v) {
+    /// The energy of rows i and j and its slope with respect to their cosine, from their chords.
+    pub(super) fn exact<T: Element>(&self, points: Points<T>, i: usize, j: usize) -> (f64, f64) {
+        let (mut minus, mut plus) = (0.0, 0.0);
+        for (u, v) in points.row(i).iter().zip(points.row(j)) {
             let (u, v) = (u.to_f64(), v.to_f64());
             minus += (u - v) * (u - v);
             plus += (u + v) * (u + v);
-            uu += u * u;
-            vv += v * v;
         }
-        let epsilon = epsilon::<T>();
-        // What a row of length 1 lacks is rounding.
-        let lack = |square: f64| if 1.0 - square > 16.0 * epsilon { 1.0 - square } else { 0.0 };
-        let lacking = lack(uu) + lack(vv);
+        let lack = points.lack(i) + points.lack(j);
         // Chords that are rounding alone: the points coincide, and where to move them is lost.
-        let lost = 64.0 * epsilon * epsilon;
-        let square = |chord: f64| if chord <= lost { lacking } else { chord + lacking };
+        let lost = 64.0 * epsilon::<T>() * epsilon::<T>();
+        let square = |chord: f64| if chord <= lost { lack } else { chord + lack };
         let (x, y) = (square(minus), square(plus));
         let (f, df) = self.at_chords(x, y);
         if self.half_space {
@@ -39,6 +36,15 @@ impl PairEnergy {
         } else {
             (f, df)
         }
+    }
+
+    /// The energy of row i and its antipode, and its slope with respect to their cosine, -|u|^2. Where the direction
+    /// from one to the other is lost in rounding, the angle has no slope.
+    pub(super) fn antipodes<T: Element>(&self, points: Points<T>, i: usize) -> (f64, f64) {
+        let lack = points.lack(i);
+        let (f, df) = self.at_chords(4.0 - 2.0 * lack, 2.0 * lack);
+        let lost = self.angular && 2.0 * lack <= 16.0 * epsilon::<T>();
+        (f, if lost { 0.0 } else { df })
     }
 
     /// f and f'(c) of a pair with x = 2 - 2c and y = 2 + 2c, each to full relative precision.
@@ -54,7 +60,11 @@ impl PairEnergy {
         } else {
             let still = x <= self.floor;
             let x = x.max(self.floor);
-            let f = if s == 0.0 { -0.5 * x.ln() } else { x.powf(-0.5 * s) };
+            let f = match s {
+                0.0 => -0.5 * x.ln(),
+                2.0 => 1.0 / x,
+                _ => x.powf(-0.5 * s),
+            };
             let df = if s == 0.0 { 1.0 / x } else { s * f / x };
             (f, if still { 0.0 } else { df })
         }

@@ -34,9 +34,9 @@ impl PairEnergy {
     ///
     /// Everything follows from c, which is enough but for nearly equal rows: c carries an error of a few units of
     /// rounding e, so 1 - c = a^2 / 2 at angle a has relative error 2 e / a^2 for each, that is 2e-8 at a = 1e-4
-    /// in f64, and so have f and f' up to a factor of s / 2 + 1 (sums take those pairs from `near.rs`). The two ends of arccos, where its slope is infinite: c = 1 is below
-    /// the floor; near c = -1 the direction from u to -u is lost in rounding once sin^2 < 16 e, and f' is 0
-    /// from there on.
+    /// in f64, and so have f and f' up to a factor of s / 2 + 1 (sums take those pairs from `near.rs`). The two
+    /// ends of arccos, where its slope is infinite: c = 1 is below the floor; near c = -1 the direction from u to
+    /// -u is lost in rounding once sin^2 < 16 e, and f' is 0 from there on.
     pub fn pair<T: Element>(&self, c: T) -> (T, T) {
         match (self.exponent(), self.angular) {
             (LOG, false) => self.pair_as::<T, Plain, LOG, false>(c),
@@ -59,7 +59,7 @@ impl PairEnergy {
         }
     }
 
-    pub(super) fn check(&self) {
+    pub(super) fn check_fields(&self) {
         let PairEnergy { s, offset, floor, angular, .. } = *self;
         assert!(s >= 0.0 && s.is_finite(), "energy: the exponent s = {s} must be 0 or more");
         assert!(floor >= 0.0 && floor.is_finite(), "energy: the floor {floor} must be 0 or more");

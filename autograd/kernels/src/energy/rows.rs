@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::near::near;
-use super::pair::{self, ANY, LOG, ONE, PairEnergy, TWO};
+use super::pair::{ANY, LOG, ONE, PairEnergy, TWO};
+use super::points::Points;
 use crate::par::Shared;
 use crate::real::{Arithmetic, Element};
 use crate::simd::Kernel;
@@ -13,9 +14,8 @@ use crate::simd::Kernel;
 /// The diagonal itself stands for half an antipodal pair, or for nothing.
 pub(super) struct Rows<'a, T> {
     pub energy: &'a PairEnergy,
-    /// All directions, rows of `d`.
-    pub u: &'a [T],
-    pub d: usize,
+    /// All of them.
+    pub points: Points<'a, T>,
     /// Which i and j the first cosine is of, and how many there are in a row.
     pub at: (usize, usize, usize),
     /// Replaced by slopes if they are wanted; otherwise what is left is of no use.
@@ -50,9 +50,9 @@ impl<T: Element> Rows<'_, T> {
 
     #[inline(always)]
     fn rows<A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(self) {
-        let Rows { energy, u, d, at: (i, j, cols), cosines, slopes, sums } = self;
+        let Rows { energy, points, at: (i, j, cols), cosines, slopes, sums } = self;
         for ((i, row), sum) in (i..).zip(cosines.chunks_exact_mut(cols)).zip(sums) {
-            let stretch = Stretch { energy, u, d, i };
+            let stretch = Stretch { energy, points, i };
             let (lower, rest) = row.split_at_mut(i.saturating_sub(j).min(cols));
             if slopes {
                 stretch.replace::<A, S, ANGULAR, HALF>(j, lower);
@@ -62,29 +62,18 @@ impl<T: Element> Rows<'_, T> {
                 continue;
             };
             *sum = stretch.replace::<A, S, ANGULAR, HALF>(i + 1, upper);
-            let (f, df) = match HALF {
-                true => energy.pair_as::<T, A, S, ANGULAR>(-snap(*own)),
-                false => (T::ZERO, T::ZERO),
-            };
-            *sum += 0.5 * f.to_f64();
-            *own = -df;
+            let (f, df) = if HALF { energy.antipodes(points, i) } else { (0.0, 0.0) };
+            *sum += 0.5 * f;
+            *own = T::from_f64(-df);
         }
     }
-}
-
-/// A square length that is 1 up to rounding is 1: the angle to the antipode would lose half its digits.
-#[inline(always)]
-fn snap<T: Element>(square: T) -> T {
-    let unit = (T::ONE - square).to_f64().abs() <= 16.0 * pair::epsilon::<T>();
-    if unit { T::ONE } else { square }
 }
 
 /// Cosines of row i with neighbouring rows, all on one side of the diagonal.
 #[derive(Clone, Copy)]
 struct Stretch<'a, T> {
     energy: &'a PairEnergy,
-    u: &'a [T],
-    d: usize,
+    points: Points<'a, T>,
     i: usize,
 }
 
@@ -108,8 +97,7 @@ impl<T: Element> Stretch<'_, T> {
         let near: Vec<(usize, f64, f64)> = (0..cosines.len())
             .filter(|&k| is_near(cosines[k]))
             .map(|k| {
-                let row = |i: usize| &self.u[i * self.d..(i + 1) * self.d];
-                let (f, slope) = self.energy.exact(row(self.i), row(j + k));
+                let (f, slope) = self.energy.exact(self.points, self.i, j + k);
                 (k, f, slope)
             })
             .collect();

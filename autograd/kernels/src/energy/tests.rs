@@ -63,9 +63,12 @@ fn the_sum_is_that_of_its_definition() {
             let want = definition(&e, &u, d);
             let tolerance = 1e-12 * (1.0 + want.abs());
             let mut slopes = vec![f64::NAN; n * n];
-            assert!((e.forward(&u, n, d) - want).abs() < tolerance, "{e:?} {n}");
-            assert!((e.forward_with_slopes(&u, n, d, &mut slopes) - want).abs() < tolerance, "{e:?} {n}");
-            let narrow = e.forward(&to_f32(&u), n, d);
+            assert!((e.forward(Points::new(&u, n, d)) - want).abs() < tolerance, "{e:?} {n}");
+            assert!(
+                (e.forward_with_slopes(Points::new(&u, n, d), &mut slopes) - want).abs() < tolerance,
+                "{e:?} {n}"
+            );
+            let narrow = e.forward(Points::new(&to_f32(&u), n, d));
             assert!((narrow - want).abs() < 1e-4 * (1.0 + want.abs()), "{e:?} {n}: {narrow}, not {want}");
         }
     }
@@ -86,10 +89,10 @@ fn gradients_agree_with_differences() {
         let central = |h: f64| (at(h) - at(-h)) / (2.0 * h);
         let want = (4.0 * central(h) - central(2.0 * h)) / 3.0;
         let (mut du, mut kept) = (vec![f64::NAN; n * d], vec![f64::NAN; n * d]);
-        e.backward(&u, n, d, 0.5, &mut du);
+        e.backward(Points::new(&u, n, d), 0.5, &mut du);
         let mut slopes = vec![f64::NAN; n * n];
-        e.forward_with_slopes(&u, n, d, &mut slopes);
-        e.backward_from_slopes(&slopes, &u, n, d, 0.5, &mut kept);
+        e.forward_with_slopes(Points::new(&u, n, d), &mut slopes);
+        e.backward_from_slopes(&slopes, Points::new(&u, n, d), 0.5, &mut kept);
         for du in [du, kept] {
             let got = 2.0 * du.iter().zip(&v).map(|(g, v)| g * v).sum::<f64>();
             assert!((got - want).abs() < 1e-6 * (1.0 + want.abs()), "{e:?}: {got}, not {want}");
@@ -114,14 +117,14 @@ fn small_and_large_angles_keep_their_digits() {
             let pi = std::f64::consts::PI;
             let want = if e.half_space { 4.0 * (slope(a) - slope(pi - a)) } else { 2.0 * slope(a) };
             let mut du = [f64::NAN; 4];
-            e.backward(&u, 2, 2, 1.0, &mut du);
+            e.backward(Points::new(&u, 2, 2), 1.0, &mut du);
             let got = -x.sin() * du[0] + x.cos() * du[1];
             assert!((got / want - 1.0).abs() < 1e-10, "{e:?} at {a}: {got}, not {want}");
             let energy = |t: f64| if e.s == 0.0 { -t.ln() } else { t.powf(-e.s) };
             let distance = |a: f64| if e.angular { a + e.offset } else { 2.0 * (a / 2.0).sin() };
             let f = |a: f64| energy(distance(a));
             let want = if e.half_space { 4.0 * (f(a) + f(pi - a) + f(pi)) } else { 2.0 * f(a) };
-            let got = e.forward(&u, 2, 2);
+            let got = e.forward(Points::new(&u, 2, 2));
             assert!((got / want - 1.0).abs() < 1e-11, "{e:?} at {a}: {got}, not {want}");
         }
     }
@@ -151,11 +154,11 @@ fn coinciding_points_are_finite_and_at_rest() {
         // Equal and opposite rows, in both types.
         let u = [1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.6, 0.8];
         let (mut wide, mut narrow) = ([f64::NAN; 8], [f32::NAN; 8]);
-        e.backward(&u, 4, 2, 1.0, &mut wide);
-        e.backward(&to_f32(&u), 4, 2, 1.0, &mut narrow);
+        e.backward(Points::new(&u, 4, 2), 1.0, &mut wide);
+        e.backward(Points::new(&to_f32(&u), 4, 2), 1.0, &mut narrow);
         assert!(wide.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {wide:?}");
         assert!(narrow.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {narrow:?}");
-        assert!(e.forward(&u, 4, 2).is_finite());
+        assert!(e.forward(Points::new(&u, 4, 2)).is_finite());
     }
 }
 
@@ -169,12 +172,12 @@ fn optima_have_their_known_energy() {
         let e = PairEnergy { s, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
         let n = n as f64;
         let want = 2.0 * (n * 2f64.powf(-s) + (n * (2.0 * n - 1.0) - n) * 2f64.powf(-s / 2.0));
-        assert!((e.forward(&u, 7, 7) - want).abs() < 1e-12 * want);
+        assert!((e.forward(Points::new(&u, 7, 7)) - want).abs() < 1e-12 * want);
     }
     // The regular simplex: all cosines -1 / (N - 1); here N = 3 in the plane.
     let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12 };
     let h = 3f64.sqrt() / 2.0;
-    assert!((e.forward(&[1.0, 0.0, -0.5, h, -0.5, -h], 3, 2) - 6.0 / 3.0).abs() < 1e-14);
+    assert!((e.forward(Points::new(&[1.0, 0.0, -0.5, h, -0.5, -h], 3, 2)) - 6.0 / 3.0).abs() < 1e-14);
 }
 
 #[test]
@@ -184,14 +187,14 @@ fn blocks_agree_with_one_piece_for_any_number_of_threads() {
     let u = directions(n, d, 4);
     let e = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
     let mut slopes = vec![0.0; n * n];
-    let want = e.forward_with_slopes(&u, n, d, &mut slopes);
+    let want = e.forward_with_slopes(Points::new(&u, n, d), &mut slopes);
     let mut want_du = vec![0.0; n * d];
-    e.backward_from_slopes(&slopes, &u, n, d, 1.0, &mut want_du);
+    e.backward_from_slopes(&slopes, Points::new(&u, n, d), 1.0, &mut want_du);
     let run = |threads| {
         par::set_threads(threads);
         let mut du = vec![f64::NAN; n * d];
-        e.backward(&u, n, d, 1.0, &mut du);
-        (e.forward(&u, n, d), du)
+        e.backward(Points::new(&u, n, d), 1.0, &mut du);
+        (e.forward(Points::new(&u, n, d)), du)
     };
     let one = run(1);
     assert!((one.0 / want - 1.0).abs() < 1e-13);
@@ -210,20 +213,20 @@ fn a_batch_is_one_matrix_after_the_other() {
         let scales: Vec<f64> = (0..batch).map(|b| 1.0 + b as f64).collect();
         let (mut kept, mut sums) =
             (vec![f64::NAN; batch * n * n], [vec![f64::NAN; batch], vec![f64::NAN; batch]]);
-        e.forward_batch(&u, n, d, Some(&mut kept), &mut sums[0]);
-        e.forward_batch(&u, n, d, None, &mut sums[1]);
+        e.forward_batch(Points::new(&u, n, d), Some(&mut kept), &mut sums[0]);
+        e.forward_batch(Points::new(&u, n, d), None, &mut sums[1]);
         let mut du = [vec![f64::NAN; u.len()], vec![f64::NAN; u.len()]];
-        e.backward_batch(Some(&kept), &u, n, d, &scales, &mut du[0]);
-        e.backward_batch(None, &u, n, d, &scales, &mut du[1]);
+        e.backward_batch(Some(&kept), Points::new(&u, n, d), &scales, &mut du[0]);
+        e.backward_batch(None, Points::new(&u, n, d), &scales, &mut du[1]);
         for b in 0..batch {
             let own = &u[b * n * d..][..n * d];
             let (mut slopes, mut want) = (vec![f64::NAN; n * n], vec![f64::NAN; n * d]);
-            assert_eq!(sums[0][b], e.forward_with_slopes(own, n, d, &mut slopes));
-            assert_eq!(sums[1][b], e.forward(own, n, d));
+            assert_eq!(sums[0][b], e.forward_with_slopes(Points::new(own, n, d), &mut slopes));
+            assert_eq!(sums[1][b], e.forward(Points::new(own, n, d)));
             assert!(kept[b * n * n..][..n * n] == slopes);
-            e.backward_from_slopes(&slopes, own, n, d, scales[b], &mut want);
+            e.backward_from_slopes(&slopes, Points::new(own, n, d), scales[b], &mut want);
             assert!(du[0][b * n * d..][..n * d] == want);
-            e.backward(own, n, d, scales[b], &mut want);
+            e.backward(Points::new(own, n, d), scales[b], &mut want);
             assert!(du[1][b * n * d..][..n * d] == want);
         }
     }
@@ -236,8 +239,90 @@ fn kept_slopes_are_symmetric_whatever_their_number() {
     for n in [1, 15, 16, 17, 600] {
         let u = directions(n, 2, 6);
         let mut slopes = vec![f64::NAN; n * n];
-        let sum = e.forward_with_slopes(&u, n, 2, &mut slopes);
-        assert!((sum - e.forward(&u, n, 2)).abs() <= 1e-10 * sum.abs(), "{n}");
+        let sum = e.forward_with_slopes(Points::new(&u, n, 2), &mut slopes);
+        assert!((sum - e.forward(Points::new(&u, n, 2))).abs() <= 1e-10 * sum.abs(), "{n}");
         assert!((0..n * n).all(|at| slopes[at] == slopes[at % n * n + at / n]), "{n}");
     }
+}
+
+/// Two rows at a small angle and a third across, all w / sqrt(1 + eps) of rows of length 1: the rows, what they lack.
+fn near_rows<T: Element>(angle: f64, eps: f64) -> (Vec<T>, Vec<T>) {
+    let w = [[1.0, 0.0, 0.0], [angle.cos(), angle.sin(), 0.0], [0.0, 0.0, 1.0]];
+    let u = w.as_flattened().iter().map(|v| T::from_f64(v / (1.0 + eps).sqrt()));
+    (u.collect(), vec![T::from_f64(eps / (1.0 + eps)); 3])
+}
+
+#[test]
+fn near_rows_told_what_they_lack_keep_their_digits() {
+    for (angle, eps) in [(1e-6f64, 0.0f64), (1e-6, 1e-12), (1e-9, 1e-17), (1e-9, 1e-20), (1e-9, 0.0)] {
+        let (u, lack) = near_rows::<f64>(angle, eps);
+        let points = Points { u: &u, lack: Some(&lack), n: 3, d: 3 };
+        // Closed forms: 2 - 2c = 2 - 2 cos(a) / (1 + eps) for the pair, 2 for the others.
+        let x = (4.0 * (0.5 * angle).sin().powi(2) + 2.0 * eps) / (1.0 + eps);
+        let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30 };
+        let want = 2.0 / x + 2.0;
+        let got = form.forward(points);
+        assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
+        // dE/du_1 = 2 sum over j of f'(c) u_j, with f' = 2 / x^2.
+        let mut du = [0.0; 9];
+        form.backward(points, 1.0, &mut du);
+        let want = 4.0 / (x * x) * u[3];
+        assert!((du[0] - want).abs() < 1e-12 * want, "{angle} {eps}: {} for {want}", du[0]);
+        // The angle between the shortened rows: tan(t / 2) = sqrt(x / y).
+        let form = PairEnergy { s: 1.0, angular: true, offset: 0.0, half_space: true, floor: 1e-30 };
+        let t = 2.0 * (x / (4.0 - x)).sqrt().atan();
+        let antipodes = if eps == 0.0 { 0.0 } else { 2.0 * (eps / (1.0 + eps)).sqrt().asin() };
+        let quarter = std::f64::consts::FRAC_PI_2;
+        let pi = 2.0 * quarter;
+        let want = 4.0 * (1.0 / t + 1.0 / (pi - t) + 4.0 / quarter) + 6.0 / (pi - antipodes);
+        let got = form.forward(points);
+        assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
+    }
+    // Single precision knows them as well as the rows do: to e / a.
+    let (u, lack) = near_rows::<f32>(1e-3, 1e-4);
+    let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30 };
+    let x = (4.0 * 5e-4f64.sin().powi(2) + 2e-4) / (1.0 + 1e-4);
+    let got = form.forward(Points { u: &u, lack: Some(&lack), n: 3, d: 3 });
+    assert!((got - 2.0 / x - 2.0).abs() < 1e-6 * got, "{got} for {}", 2.0 / x + 2.0);
+}
+
+#[test]
+fn what_rows_lack_belongs_to_their_matrix_for_any_number_of_threads() {
+    let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let (n, d, batch) = (70, 5, 3);
+    let mut u = directions(batch * n, d, 9);
+    for b in 0..batch {
+        // In each matrix two rows nearly coincide.
+        let first = b * n * d;
+        u.copy_within(first..first + d, first + 7 * d);
+        u[first + 7 * d] += 1e-6;
+    }
+    let lack: Vec<f64> = (0..batch * n).map(|i| 1e-3 / (1.0 + i as f64)).collect();
+    let all = Points { u: &u, lack: Some(&lack), n, d };
+    for form in forms() {
+        let mut want: Option<(Vec<f64>, Vec<f64>, Vec<f64>)> = None;
+        for threads in [1, 2, 7] {
+            crate::par::set_threads(threads);
+            let (mut sums, mut kept) = (vec![0.0; batch], vec![0.0; batch]);
+            let (mut slopes, mut du) = (vec![0.0; batch * n * n], vec![0.0; u.len()]);
+            form.forward_batch(all, None, &mut sums);
+            form.forward_batch(all, Some(&mut slopes), &mut kept);
+            form.backward_batch(None, all, &[1.0; 3], &mut du);
+            let mut from_slopes = vec![0.0; u.len()];
+            form.backward_batch(Some(&slopes), all, &[1.0; 3], &mut from_slopes);
+            for b in 0..batch {
+                let (u, lack) = (&u[b * n * d..(b + 1) * n * d], &lack[b * n..(b + 1) * n]);
+                let alone = form.forward(Points { u, lack: Some(lack), n, d });
+                assert_eq!(sums[b], alone);
+                assert!((kept[b] - alone).abs() <= 1e-12 * alone.abs());
+            }
+            let size = du.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+            for (a, b) in du.iter().zip(&from_slopes) {
+                assert!((a - b).abs() <= 1e-10 * size, "{form:?}: {a} {b}");
+            }
+            let found = (sums, slopes, du);
+            assert!(want.get_or_insert_with(|| found.clone()) == &found, "{form:?} on {threads} threads");
+        }
+    }
+    crate::par::set_threads(2);
 }

@@ -232,18 +232,18 @@ impl<T: Element> Kernel for MaxAdjoint<'_, T> {
             let windows = plane * oh * ow..(plane + 1) * oh * ow;
             let (g, winners) = (&g[windows.clone()], &winners[windows]);
             if pool.halves() {
-                let mut lost = 0;
+                let mut lost = false;
                 for (i, (g, winners)) in g.chunks_exact(ow).zip(winners.chunks_exact(ow)).enumerate() {
                     let rows = &mut out[2 * i * w..2 * (i + 1) * w];
                     let start = (first + 2 * i * w) as u32;
-                    lost += match ow {
+                    lost |= match ow {
                         16.. => spread_over_halves::<T, 16>(g, winners, start, rows),
                         8.. => spread_over_halves::<T, 8>(g, winners, start, rows),
                         4.. => spread_over_halves::<T, 4>(g, winners, start, rows),
                         _ => spread_over_halves::<T, 1>(g, winners, start, rows),
                     };
                 }
-                assert!(lost == 0, "max pool: {lost} winners lie outside their windows");
+                assert!(!lost, "max pool: a winner lies outside its window");
                 out[2 * oh * w..].fill(T::ZERO);
                 continue;
             }
@@ -258,33 +258,38 @@ impl<T: Element> Kernel for MaxAdjoint<'_, T> {
 }
 
 /// Writes two rows of the adjoint for 2 x 2 windows, at least L, the first element of which has index `start`;
-/// returns how many winners were not in their windows, those met twice counted twice.
+/// returns whether a winner was not in its window.
 #[inline(always)]
 fn spread_over_halves<T: Element, const L: usize>(
     g: &[T],
     winners: &[u32],
     start: u32,
     rows: &mut [T],
-) -> u32 {
+) -> bool {
     let width = rows.len() / 2;
     let (down, across) = (width as u32, width as u32 + 1);
     let (top, bottom) = rows.split_at_mut(width);
     top[2 * g.len()..].fill(T::ZERO);
     bottom[2 * g.len()..].fill(T::ZERO);
-    let mut lost = [0; L];
+    let mut lost = false;
     let mut j = 0;
     loop {
         let (values, places) = (&g[j..j + L], &winners[j..j + L]);
-        let (top, bottom) = (&mut top[2 * j..2 * (j + L)], &mut bottom[2 * j..2 * (j + L)]);
+        let (mut upper, mut lower) = ([[T::ZERO; 2]; L], [[T::ZERO; 2]; L]);
         for l in 0..L {
             let at = places[l].wrapping_sub(start + 2 * (j + l) as u32);
             let here = |place: u32| if at == place { values[l] } else { T::ZERO };
-            (top[2 * l], top[2 * l + 1]) = (here(0), here(1));
-            (bottom[2 * l], bottom[2 * l + 1]) = (here(down), here(across));
-            lost[l] += u32::from(at > 1 && at != down && at != across);
+            upper[l] = [here(0), here(1)];
+            lower[l] = [here(down), here(across)];
         }
+        for (l, place) in places.iter().enumerate() {
+            let at = place.wrapping_sub(start + 2 * (j + l) as u32);
+            lost |= (at > 1) & (at.wrapping_sub(down) > 1);
+        }
+        top[2 * j..2 * (j + L)].copy_from_slice(upper.as_flattened());
+        bottom[2 * j..2 * (j + L)].copy_from_slice(lower.as_flattened());
         if j + L == g.len() {
-            return lost.iter().sum();
+            return lost;
         }
         j = (j + L).min(g.len() - L);
     }

@@ -107,7 +107,7 @@ fn nan_wins_overlapping_windows_too() {
 }
 
 #[test]
-#[should_panic(expected = "lie outside their windows")]
+#[should_panic(expected = "lies outside its window")]
 fn winners_belong_to_their_windows() {
     let p = Pool2d { planes: 1, input: [2, 80], kernel: [2, 2], stride: [2, 2], padding: [0, 0] };
     p.max_adjoint(&[1.0f32; 40], &[0; 40], &mut [0.0; 160]);

@@ -8,7 +8,7 @@ use nn::{Rule, Trainer};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::config::{Config, Precision};
+use crate::config::{Config, Conv, Precision, parts};
 use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::penalty::Penalty;
@@ -74,7 +74,7 @@ struct StepBench {
     dtype: Precision,
     /// Algorithm of 3x3 convolutions
     #[arg(long, value_enum, default_value_t)]
-    conv: crate::config::Conv,
+    conv: Conv,
     /// A table of one more step, by operation
     #[arg(long)]
     profile: bool,
@@ -153,6 +153,9 @@ impl StepBench {
             ..Config::default()
         };
         config.check()?;
+        if self.conv != Conv::Auto {
+            parts::check(&config, &["conv".to_string()], &[])?;
+        }
         setup::apply(&config);
         let dtype = setup::dtype(&config);
         let (shape, classes) = if self.model == "lenet" { ([1, 28, 28], 10) } else { ([3, 32, 32], 100) };

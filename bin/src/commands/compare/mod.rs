@@ -11,7 +11,7 @@ use datasets::Dataset;
 use nn::write_atomic;
 use serde_json::json;
 
-use crate::config::{Config, Optimizer, given};
+use crate::config::{self, Config, Optimizer, given};
 use crate::failure::Failure;
 use crate::figures::{self, Group};
 use crate::run_folder;
@@ -31,6 +31,7 @@ use table::Row;
     mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 20]")),
     mut_arg("seed", |arg| arg.help("The first seed: initial weights, order and projections follow from it")),
     mut_arg("reg", |arg| arg.hide(true)),
+    mut_arg("preset", |arg| arg.hide(true)),
     mut_arg("eval_every", |arg| arg.help(
         "Steps between two points of the curves: test accuracy and energies [default: a tenth of a run]"
     )),
@@ -200,11 +201,13 @@ impl Compare {
     /// What the flags say.
     fn planned(&self, matches: &ArgMatches) -> Result<Plan, Failure> {
         let given = given(matches);
-        if let Some(key) =
-            ["reg", "energy-every", "checkpoint-every"].iter().find(|key| given.contains(&key.to_string()))
+        if let Some(key) = ["reg", "preset", "energy-every", "checkpoint-every"]
+            .iter()
+            .find(|key| given.contains(&key.to_string()))
         {
             let instead = match *key {
                 "reg" => "--regs names the regularisers",
+                "preset" => "it sets one regulariser; --regs names several, which share all other settings",
                 "energy-every" => "energies are measured with each evaluation (--eval-every)",
                 _ => "it goes on after the last finished run",
             };
@@ -215,6 +218,12 @@ impl Compare {
             return Err(Failure::usage(format_args!(
                 "--{flag} is 0; it must be at least 1: 2 for a standard deviation, 5 to believe it"
             )));
+        }
+        let of_tuning = ["tune-seeds", "validation"];
+        if let Some(key) =
+            of_tuning.iter().find(|key| self.tune.is_empty() && given.contains(&key.to_string()))
+        {
+            return Err(Failure::usage(format_args!("--{key} plays no part without --tune")));
         }
         if let Some(bad) = self.tune.iter().find(|factor| !(0.0..=f64::MAX).contains(*factor)) {
             return Err(Failure::usage(format_args!(
@@ -229,6 +238,7 @@ impl Compare {
             config.lr = Some(RATE);
         }
         config.check()?;
+        config::parts::check(&config, &given, &self.regs)?;
         let settings = config.settled();
         for (i, reg) in self.regs.iter().enumerate() {
             if self.regs[..i].contains(reg) {

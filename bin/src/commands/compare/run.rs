@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::run_folder::LayerLine;
 use crate::setup::{self, Setup};
 use crate::statistics::median;
-use crate::{data, penalty, stop};
+use crate::{data, low_rank, penalty, stop};
 
 /// Points of a curve after its start, unless told.
 const POINTS: u64 = 10;
@@ -99,7 +99,7 @@ impl Job {
         };
         let mut curve = vec![look(trainer)?];
         let (mut times, mut train_loss) = (Vec::new(), f64::NAN);
-        let outcome = trainer.fit(batches, &stop::STOP, |trainer, m| {
+        let fitted = trainer.fit(batches, &stop::STOP, |trainer, m| {
             times.push(m.time.as_secs_f64() * 1e3);
             train_loss = m.fit;
             let done = m.step + 1;
@@ -107,7 +107,8 @@ impl Job {
                 curve.push(look(trainer)?);
             }
             Ok::<(), Failure>(())
-        })?;
+        });
+        let outcome = fitted.map_err(|failure| low_rank::check(&trainer.model).err().unwrap_or(failure))?;
         let [Some(first), Some(last)] = [curve.first(), curve.last()] else { return Ok(None) };
         if outcome == Outcome::Stopped || stop::wanted() {
             return Ok(None);

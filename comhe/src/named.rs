@@ -1,0 +1,36 @@
+//! Choices by name: one table a kind, of the values and what they are called.
+
+/// For an enum without data: `ALL`, `name`, and the conversions from and to its names.
+macro_rules! named {
+    ($kind:ident, $what:literal: $($value:ident = $name:literal),+ $(,)?) => {
+        impl $kind {
+            /// Every value.
+            pub const ALL: [$kind; [$($name),+].len()] = [$($kind::$value),+];
+
+            /// The name that [`str::parse`] understands.
+            pub fn name(self) -> &'static str {
+                match self {
+                    $($kind::$value => $name),+
+                }
+            }
+        }
+
+        impl std::fmt::Display for $kind {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+
+        impl std::str::FromStr for $kind {
+            type Err = $crate::Error;
+            fn from_str(name: &str) -> Result<$kind, $crate::Error> {
+                $kind::ALL.into_iter().find(|value| value.name() == name).ok_or_else(|| {
+                    let known = $kind::ALL.map(|value| value.name().to_string()).to_vec();
+                    $crate::Problem::Unknown { what: $what, name: name.into(), known }.into()
+                })
+            }
+        }
+    };
+}
+
+pub(crate) use named;
