@@ -1,6 +1,7 @@
 //! The forward map and the input's gradient by minimal filtering, fused block by block.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::transform::{Winograd, square};
 use super::{Source, Tiling, Values, stage};
@@ -10,6 +11,9 @@ use crate::gemm::{scratch, tile};
 use crate::par::{self, Shared};
 use crate::real::Element;
 use crate::simd;
+
+/// Destination channels whose products are held at a time: the more, the less often a block's values are read.
+const HELD: usize = 64;
 
 /// A correlation with a K x K kernel, or its adjoint, which is one too.
 struct Pass {
@@ -81,7 +85,8 @@ impl Pass {
             });
             let tiles = tiling.tiles().next_multiple_of(rows);
             let values = Values::new(tiles, depth.next_multiple_of(width));
-            let products = Values::new(tiles, width);
+            let panels = (HELD / width).clamp(1, channels.div_ceil(width));
+            let products = Values::new(tiles, panels * width);
             // Rows and columns of pixels of a block, with a border around every image's part.
             let most = tiling.block * M + tiling.block.min(self.batch + 1) * (A - M);
             let pixels = most * (tiling.grid[1] * M + A - M);
@@ -102,6 +107,7 @@ impl Pass {
                         point,
                         values,
                         products,
+                        panels,
                         memory,
                         y,
                         family: PhantomData,
@@ -178,6 +184,8 @@ struct Block<'a, T, F, const M: usize, const K: usize, const A: usize> {
     point: usize,
     values: Values,
     products: Values,
+    /// Panels of destination channels whose products there is room for.
+    panels: usize,
     /// Room for values, products and pixels.
     memory: [*mut T; 3],
     y: Shared<T>,
@@ -199,9 +207,13 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                 padding: self.pass.padding,
             };
             source.values::<F, V, M, A, A>(self.tiling, self.i, self.memory[2], self.values, self.memory[0]);
-            for panel in 0..self.pass.channels[1].div_ceil(2 * V::LANES) {
-                self.multiply::<V, R>(panel);
-                self.outputs::<V>(panel);
+            let panels = self.pass.channels[1].div_ceil(2 * V::LANES);
+            for first in (0..panels).step_by(self.panels) {
+                let together = first..panels.min(first + self.panels);
+                self.multiply::<V, R>(together.clone());
+                for panel in together {
+                    self.outputs::<V>(panel, panel - first);
+                }
             }
         }
     }
@@ -210,32 +222,35 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
 impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize>
     Block<'_, T, F, M, K, A>
 {
-    /// Products of all points for a panel of destination channels.
+    /// Products of all points for some panels of destination channels.
     #[inline(always)]
-    unsafe fn multiply<V: Vector<T>, const R: usize>(&self, panel: usize) {
+    unsafe fn multiply<V: Vector<T>, const R: usize>(&self, panels: Range<usize>) {
         let ([depth, channels], wide) = (self.pass.channels, 2 * V::LANES);
         let tiles =
             self.tiling.tiles().min((self.tiling.rows - self.i * self.tiling.block) * self.tiling.grid[1]);
         for point in 0..A * A {
-            for t in (0..tiles).step_by(R) {
-                // SAFETY: the memory has room for whole register tiles.
-                unsafe {
-                    let a = self.memory[0].add(point * self.values.point + t * self.values.tile);
-                    let b = self.weights.as_ptr().add(point * self.point + panel * wide * depth);
-                    let c = self.memory[1].add(point * self.products.point + t * self.products.tile);
-                    if channels - panel * wide <= V::LANES {
-                        product::<T, V, R, 1>(depth, a, self.values.tile, b, c, self.products.tile);
-                    } else {
-                        product::<T, V, R, 2>(depth, a, self.values.tile, b, c, self.products.tile);
+            for panel in panels.clone() {
+                for t in (0..tiles).step_by(R) {
+                    // SAFETY: the memory has room for whole register tiles.
+                    unsafe {
+                        let a = self.memory[0].add(point * self.values.point + t * self.values.tile);
+                        let b = self.weights.as_ptr().add(point * self.point + panel * wide * depth);
+                        let place = t * self.products.tile + (panel - panels.start) * wide;
+                        let c = self.memory[1].add(point * self.products.point + place);
+                        if channels - panel * wide <= V::LANES {
+                            product::<T, V, R, 1>(depth, a, self.values.tile, b, c, self.products.tile);
+                        } else {
+                            product::<T, V, R, 2>(depth, a, self.values.tile, b, c, self.products.tile);
+                        }
                     }
                 }
             }
         }
     }
 
-    /// Transforms these products to pixels of y.
+    /// Transforms the products of a panel to pixels of y; `place` panels before it are in the memory, too.
     #[inline(always)]
-    unsafe fn outputs<V: Vector<T>>(&self, panel: usize) {
+    unsafe fn outputs<V: Vector<T>>(&self, panel: usize, place: usize) {
         let (channels, [oh, ow], pixels, lanes) =
             (self.pass.channels[1], self.pass.output, self.memory[2], V::LANES);
         for half in 0..2 {
@@ -250,7 +265,8 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                 unsafe {
                     for t in 0..rows * across {
                         let (i, j) = (t / across * M, t % across * M);
-                        let from = self.memory[1].add((before + t) * self.products.tile + half * lanes);
+                        let column = (2 * place + half) * lanes;
+                        let from = self.memory[1].add((before + t) * self.products.tile + column);
                         let point = self.products.point as isize;
                         let to = pixels.add((i * ow + j) * lanes);
                         let size = [M.min(height - i), M.min(ow - j)];
