@@ -31,9 +31,9 @@ impl Events {
         fs::read_dir(folder).is_ok_and(|mut entries| entries.any(named))
     }
 
-    /// A new file in a folder, behind all others there: readers take them in the order of their names. What those have
-    /// of step `from` and later is then void.
-    pub fn create(folder: &Path, from: u64) -> Result<Events, Failure> {
+    /// A new file in a folder, behind all others there: readers take them in the order of their names. If there
+    /// are, what those have of step `from` and later is void.
+    pub fn create(folder: &Path, from: Option<u64>) -> Result<Events, Failure> {
         let mut seconds = now() as u64;
         let named = |seconds: u64| folder.join(format!("{PREFIX}{seconds:010}.comhe"));
         while named(seconds).exists() {
@@ -43,7 +43,7 @@ impl Events {
         let file = BufWriter::new(File::create(&path).map_err(|e| unwritten(&path, &e))?);
         let mut events = Events { path, file };
         events.record(&message(0, |m| bytes(m, 3, b"brain.Event:2")))?;
-        if from > 0 {
+        if let Some(from) = from {
             const START: u64 = 1;
             events.record(&message(from, |m| {
                 let mut log = Vec::new();

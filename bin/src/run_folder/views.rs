@@ -48,14 +48,15 @@ impl Views {
         let mut views =
             Views { metrics: csv(METRICS_CSV, &METRICS)?, layers: csv(LAYERS_CSV, &LAYERS)?, events: None };
         log.iter().try_for_each(|line| views.line(line))?;
-        // A reader drops what an earlier file has from this step on: that part of the run is made again.
         let begun = Events::exist(folder);
         if events || begun {
-            let next = log.iter().rev().find_map(|line| line.get("step")?.as_u64());
-            let mut events = Events::create(folder, if begun { next.map_or(0, |step| step + 1) } else { 0 })?;
-            if !begun {
-                log.iter().try_for_each(|line| events.line(line))?;
-            }
+            // Of what earlier files have from this step on, some is made again and the rest, an evaluation, repeated.
+            let step = |line: &&Line| line.get("step").and_then(Value::as_u64);
+            let done = log.iter().rev().find(|line| line.contains_key("loss"));
+            let next = done.as_ref().and_then(step).map_or(0, |step| step + 1);
+            let mut events = Events::create(folder, begun.then_some(next))?;
+            let missing = log.iter().filter(|line| !begun || step(line) >= Some(next));
+            missing.into_iter().try_for_each(|line| events.line(line))?;
             views.events = Some(events);
         }
         views.flush()?;
