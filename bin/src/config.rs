@@ -209,6 +209,9 @@ pub struct Config {
     /// Steps between two checkpoints
     #[arg(long, value_name = "STEPS", default_value_t = 1000, help_heading = "Run")]
     pub checkpoint_every: u64,
+    /// Write the log as TensorBoard's events, too
+    #[arg(long, help_heading = "Run")]
+    pub tensorboard: bool,
 }
 
 /// Passes over the data of a run, unless told.

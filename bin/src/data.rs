@@ -9,9 +9,9 @@ use crate::failure::Failure;
 /// Images in a batch of evaluation.
 const EVALUATED: usize = 250;
 
-/// Loads the data that a run is about.
-pub fn load(config: &Config) -> Result<Dataset, Failure> {
-    let options = Options {
+/// What the settings say about the data besides their name.
+pub fn options(config: &Config) -> Options {
+    Options {
         data_dir: config.data_dir.clone(),
         seed: config.data_seed,
         train_size: config.train_size,
@@ -19,8 +19,12 @@ pub fn load(config: &Config) -> Result<Dataset, Failure> {
         image_size: config.image_size,
         grey: config.grey,
         ..Options::default()
-    };
-    Ok(datasets::load(&config.dataset, &options)?)
+    }
+}
+
+/// Loads the data that a run is about.
+pub fn load(config: &Config) -> Result<Dataset, Failure> {
+    Ok(datasets::load(&config.dataset, &options(config))?)
 }
 
 /// The loader of a run's training images.

@@ -24,6 +24,7 @@ mod config;
 mod data;
 mod failure;
 mod figures;
+mod hash;
 mod low_rank;
 mod output;
 mod penalty;
@@ -36,6 +37,7 @@ mod statistics;
 mod stop;
 mod system;
 mod tensor_file;
+mod tensorboard;
 
 use std::process::ExitCode;
 
@@ -46,6 +48,7 @@ use commands::compare::Compare;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
 use commands::gradcheck::Gradcheck;
+use commands::replay::Replay;
 use commands::theory::Theory;
 use commands::thomson::Thomson;
 use commands::train::Train;
@@ -77,6 +80,7 @@ enum Command {
     Compare(Box<Compare>),
     Train(Box<Train>),
     Eval(Box<Eval>),
+    Replay(Replay),
     Energy(Box<EnergyOf>),
     Gradcheck(Gradcheck),
     Theory(Theory),
@@ -111,6 +115,7 @@ fn run() -> Result<(), Failure> {
         Command::Compare(compare) => compare.run(given),
         Command::Train(train) => train.run(given),
         Command::Eval(eval) => eval.run(given),
+        Command::Replay(replay) => replay.run(),
         Command::Energy(energy) => energy.run(),
         Command::Gradcheck(gradcheck) => gradcheck.run(),
         Command::Theory(theory) => theory.run(),

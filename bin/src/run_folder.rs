@@ -1,7 +1,14 @@
-//! The folder of a run: settings, log, checkpoint, final weights, manifest, plots.
+//! The folder of a run: settings, log, checkpoints, best and final weights, manifest, plots.
+
+mod checkpoints;
+pub mod inputs;
+pub mod manifest;
+mod views;
+
+pub use checkpoints::{CHECKPOINT, last_good, latest, load};
 
 use std::fmt::Display;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -13,14 +20,18 @@ use serde_json::{Map, Value, json};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::figures;
+use crate::hash::sha256_of_file;
 use crate::output::to_json;
+use views::Views;
 
 const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
-/// All that a resume needs.
-pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The trained weights.
 pub const FINAL: &str = "final.safetensors";
+/// The weights of the step with the best test accuracy.
+const BEST: &str = "best.safetensors";
+/// What the best weights are chosen by.
+const JUDGE: &str = "test_acc";
 const MANIFEST: &str = "manifest.json";
 /// The checkpoint's metadata: how long the log was.
 const LOGGED: &str = "metrics_bytes";
@@ -30,6 +41,18 @@ pub struct RunFolder {
     path: PathBuf,
     metrics: BufWriter<File>,
     logged: u64,
+    views: Views,
+    best: Option<Best>,
+    /// Held as long as the folder is written to.
+    _lock: Option<File>,
+}
+
+/// The best evaluation of a run so far, the first among equals.
+struct Best {
+    step: u64,
+    accuracy: f64,
+    /// Its weights, until they are written.
+    weights: Option<Archive>,
 }
 
 /// A line of the log after a step.
@@ -124,36 +147,43 @@ pub fn settings(path: &Path) -> Result<Config, Failure> {
     Config::load(&file)
 }
 
-/// The checkpoint of the run in a folder.
-pub fn checkpoint(path: &Path) -> Result<Archive, Failure> {
-    let file = path.join(CHECKPOINT);
-    if !file.is_file() {
-        return Err(Failure::place(
-            path,
-            format_args!("has no {CHECKPOINT}: the run ended before its first"),
-        ));
+/// Makes sure that nobody else writes to a folder as long as the file is held. The system lets go of it when the process
+/// ends, however it does; None where it knows of no such thing.
+pub fn lock(path: &Path) -> Result<Option<File>, Failure> {
+    let Ok(folder) = File::open(path) else { return Ok(None) };
+    match folder.try_lock() {
+        Ok(()) => Ok(Some(folder)),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::place(path, "is being written to by another comhe; wait for it, or stop it"))
+        }
+        Err(TryLockError::Error(_)) => Ok(None),
     }
-    Ok(Archive::load(&file)?)
 }
 
 impl RunFolder {
-    /// Begins a run in a folder that was prepared.
+    /// Begins a run in a folder that was prepared, or in which nothing was done yet.
     pub fn create(path: &Path, config: &Config) -> Result<RunFolder, Failure> {
+        let lock = lock(path)?;
         write_atomic(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
         let file = path.join(METRICS);
         let metrics = File::create(&file).map_err(|e| unwritten(&file, &e))?;
-        Ok(RunFolder { path: path.to_path_buf(), metrics: BufWriter::new(metrics), logged: 0 })
+        let views = Views::new(path, &[], config.tensorboard)?;
+        let (path, metrics) = (path.to_path_buf(), BufWriter::new(metrics));
+        Ok(RunFolder { path, metrics, logged: 0, views, best: None, _lock: lock })
     }
 
-    /// Goes on with a run: the log is cut back to what it was at the checkpoint, and lines that something has damaged
-    /// since are cut out, with a word.
-    pub fn reopen(path: &Path, config: &Config, checkpoint: &Archive) -> Result<RunFolder, Failure> {
+    /// Goes on with a run from a checkpoint, the file `name`: the log is cut back to what it was there, and lines that
+    /// something has damaged since are cut out, with a word.
+    pub fn reopen(
+        path: &Path,
+        config: &Config,
+        checkpoint: &Archive,
+        name: &str,
+        lock: Option<File>,
+    ) -> Result<RunFolder, Failure> {
         let logged =
             checkpoint.metadata.get(LOGGED).and_then(|n| n.parse::<usize>().ok()).ok_or_else(|| {
-                Failure::place(
-                    &path.join(CHECKPOINT),
-                    format_args!("is not of a run: its metadata has no {LOGGED}"),
-                )
+                Failure::place(&path.join(name), format_args!("is not of a run: its metadata has no {LOGGED}"))
             })?;
         let file = path.join(METRICS);
         let cannot = |e: &dyn Display| Failure::place(&file, format_args!("cannot go on: {e}"));
@@ -165,19 +195,28 @@ impl RunFolder {
             )));
         }
         log.truncate(logged);
-        let (kept, damaged) = intact_lines(&log);
-        write_atomic(&file, &kept)?;
-        if !damaged.is_empty() {
-            let lines = damaged.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-            eprintln!("{}: cut out what is no JSON object: line {lines}", file.display());
+        let (kept, lines, damaged) = intact_lines(&log);
+        if damaged.is_empty() {
+            // Takes no room, as there may be none.
+            let cut = OpenOptions::new().write(true).open(&file).and_then(|f| f.set_len(logged as u64));
+            cut.map_err(|e| cannot(&e))?;
+        } else {
+            write_atomic(&file, &kept)?;
+            let numbers = damaged.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+            eprintln!("{}: cut out what is no JSON object: line {numbers}", file.display());
+        }
+        if !damaged.is_empty() || name != CHECKPOINT {
             let mut checkpoint = checkpoint.clone();
             checkpoint.metadata.insert(LOGGED.into(), kept.len().to_string());
-            checkpoint.save(path.join(CHECKPOINT))?;
+            checkpoints::replace(path, checkpoint)?;
         }
+        remove_leftovers(path);
         let metrics = OpenOptions::new().append(true).open(&file).map_err(|e| cannot(&e))?;
         write_atomic(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
-        let logged = kept.len() as u64;
-        Ok(RunFolder { path: path.to_path_buf(), metrics: BufWriter::new(metrics), logged })
+        let views = Views::new(path, &lines, config.tensorboard)?;
+        let (logged, best) = (kept.len() as u64, best_of(&lines));
+        let (path, metrics) = (path.to_path_buf(), BufWriter::new(metrics));
+        Ok(RunFolder { path, metrics, logged, views, best, _lock: lock })
     }
 
     /// The folder.
@@ -209,18 +248,37 @@ impl RunFolder {
         let mut text = to_json(line);
         text.push('\n');
         self.logged += text.len() as u64;
-        self.metrics.write_all(text.as_bytes()).map_err(|e| unwritten(&self.path.join(METRICS), &e))
+        self.metrics.write_all(text.as_bytes()).map_err(|e| unwritten(&self.path.join(METRICS), &e))?;
+        let line: views::Line = serde_json::from_str(&text).expect("a line of the log is an object");
+        self.views.line(&line)
     }
 
     fn flush(&mut self) -> Result<(), Failure> {
-        self.metrics.flush().map_err(|e| unwritten(&self.path.join(METRICS), &e))
+        self.metrics.flush().map_err(|e| unwritten(&self.path.join(METRICS), &e))?;
+        self.views.flush()
     }
 
-    /// Writes the checkpoint in place of the one before, and all of the log that belongs to it.
+    /// Keeps the weights after `step` steps if no evaluation of a trained network was better; they are written with the
+    /// next checkpoint.
+    pub fn candidate(&mut self, step: u64, accuracy: f64, weights: impl FnOnce() -> Archive) {
+        if step > 0 && self.best.as_ref().is_none_or(|best| accuracy > best.accuracy) {
+            self.best = Some(Best { step, accuracy, weights: Some(weights()) });
+        }
+    }
+
+    /// Writes the checkpoint, and before it all that belongs to it: the log up to here, and the best weights.
     pub fn checkpoint(&mut self, mut archive: Archive) -> Result<(), Failure> {
         self.flush()?;
+        self.metrics.get_ref().sync_data().map_err(|e| unwritten(&self.path.join(METRICS), &e))?;
+        if let Some(best) = &mut self.best
+            && let Some(mut weights) = best.weights.take()
+        {
+            weights.metadata.insert("step".into(), best.step.to_string());
+            weights.metadata.insert(JUDGE.into(), best.accuracy.to_string());
+            write_atomic(&self.path.join(BEST), &checkpoints::sealed(weights)?)?;
+        }
         archive.metadata.insert(LOGGED.into(), self.logged.to_string());
-        Ok(archive.save(self.path.join(CHECKPOINT))?)
+        checkpoints::write(&self.path, archive)
     }
 
     /// Writes the trained weights.
@@ -229,20 +287,26 @@ impl RunFolder {
         Ok(weights.save(self.path.join(FINAL))?)
     }
 
+    /// What a finished run adds to its manifest: the final weights' hash, and which weights were the best.
+    pub fn results(&self) -> Result<[(&'static str, Value); 2], Failure> {
+        let file = self.path.join(FINAL);
+        let (sha256, bytes) = sha256_of_file(&file).map_err(|e| unread(&file, &e))?;
+        let best = self.best.as_ref().map(|best| json!({ "file": BEST, "step": best.step, JUDGE: best.accuracy }));
+        Ok([("final", json!({ "file": FINAL, "bytes": bytes, "sha256": sha256 })), ("best", json!(best))])
+    }
+
+    /// Removes final weights that the run has gone beyond.
+    pub fn not_final(&self) -> Result<(), Failure> {
+        let file = self.path.join(FINAL);
+        match fs::remove_file(&file) {
+            Err(e) if e.kind() != io::ErrorKind::NotFound => Err(unwritten(&file, &e)),
+            _ => Ok(()),
+        }
+    }
+
     /// Adds a session (one run of the command) to the manifest, or replaces the last one.
     pub fn manifest(&self, run: &Value, session: &Value, first_time: bool) -> Result<(), Failure> {
-        let file = self.path.join(MANIFEST);
-        let old: Value =
-            fs::read_to_string(&file).ok().and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
-        let mut sessions = old["sessions"].as_array().cloned().unwrap_or_default();
-        if !first_time {
-            sessions.pop();
-        }
-        sessions.push(session.clone());
-        let mut manifest = run.clone();
-        manifest["sessions"] = Value::Array(sessions);
-        let text = serde_json::to_string_pretty(&manifest).expect("string keys") + "\n";
-        Ok(write_atomic(&file, text.as_bytes())?)
+        manifest::write(&self.path, run, session, first_time)
     }
 
     /// Draws loss, accuracy, energies and angles from the log.
@@ -256,16 +320,44 @@ impl RunFolder {
     }
 }
 
-/// The lines of a log that are JSON objects, and the numbers of those that are not, from 1 on.
-fn intact_lines(log: &[u8]) -> (Vec<u8>, Vec<usize>) {
-    let (mut kept, mut damaged) = (Vec::with_capacity(log.len()), Vec::new());
-    for (i, line) in log.split_inclusive(|&byte| byte == b'\n').enumerate() {
-        match serde_json::from_slice::<Map<String, Value>>(line) {
-            Ok(_) if line.ends_with(b"\n") => kept.extend(line),
+/// The lines of a log that are JSON objects, as text and as objects, and the numbers of those that are not, from 1 on.
+fn intact_lines(log: &[u8]) -> (Vec<u8>, Vec<views::Line>, Vec<usize>) {
+    let (mut kept, mut lines, mut damaged) = (Vec::with_capacity(log.len()), Vec::new(), Vec::new());
+    for (i, text) in log.split_inclusive(|&byte| byte == b'\n').enumerate() {
+        match serde_json::from_slice::<views::Line>(text) {
+            Ok(line) if text.ends_with(b"\n") => {
+                kept.extend(text);
+                lines.push(line);
+            }
             _ => damaged.push(i + 1),
         }
     }
-    (kept, damaged)
+    (kept, lines, damaged)
+}
+
+/// The best evaluation of a log.
+fn best_of(lines: &[views::Line]) -> Option<Best> {
+    let of = |line: &views::Line| Some((line.get("step")?.as_u64()?, line.get(JUDGE)?.as_f64()?));
+    let trained = lines.iter().filter_map(of).filter(|(step, _)| *step > 0);
+    let best = trained.reduce(|best, next| if next.1 > best.1 { next } else { best });
+    best.map(|(step, accuracy)| Best { step, accuracy, weights: None })
+}
+
+/// Removes the temporary files of a process that was killed while it wrote: ".NAME.PID" and ".NAME.next".
+fn remove_leftovers(folder: &Path) {
+    let ours = |name: &str| {
+        name.strip_prefix('.').and_then(|name| name.rsplit_once('.')).is_some_and(|(name, end)| {
+            let named = [CONFIG, METRICS, CHECKPOINT, FINAL, BEST, MANIFEST].iter().any(|n| name.contains(n));
+            (named || name == "probe" || name.ends_with(".svg"))
+                && (end == "next" || end.bytes().all(|byte| byte.is_ascii_digit()))
+        })
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if ours(&entry.file_name().to_string_lossy()) {
+            // What cannot be removed does no harm.
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Writes pictures to a folder.
@@ -276,6 +368,12 @@ pub fn pictures(folder: &Path, pictures: Vec<figures::Picture>) -> Result<(), Fa
     Ok(())
 }
 
-fn unwritten(file: &Path, e: &io::Error) -> Failure {
+/// A file that cannot be written.
+pub fn unwritten(file: &Path, e: &io::Error) -> Failure {
     Failure::place(file, format_args!("cannot be written: {e}"))
+}
+
+/// A file that cannot be read.
+pub fn unread(file: &Path, e: &io::Error) -> Failure {
+    Failure::place(file, format_args!("cannot be read: {e}"))
 }

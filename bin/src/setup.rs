@@ -10,7 +10,7 @@ use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::low_rank;
 use crate::penalty::Penalty;
-use crate::system;
+use crate::{run_folder, system};
 
 /// A run that is ready to go.
 pub struct Setup {
@@ -47,7 +47,7 @@ impl Setup {
         let steps = config.steps.unwrap_or_else(|| config.epochs.unwrap_or(0).saturating_mul(epoch));
         let mut model = model(&dataset, config)?;
         if let Some(path) = &config.init {
-            load_weights(&mut model, Archive::load(path)?).map_err(|e| Failure::place(path, e))?;
+            load_weights(&mut model, run_folder::load(path)?).map_err(|e| Failure::place(path, e))?;
         }
         let images = config.batch_size.min(loader.split().len());
         check_memory(&model, config.width, images, dtype)?;

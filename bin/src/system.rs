@@ -15,6 +15,43 @@ pub fn cpu() -> String {
     name.map_or(std::env::consts::ARCH.to_string(), |(_, name)| name.trim().to_string())
 }
 
+/// The processor's instructions that the arithmetic knows how to use, as far as it has them.
+pub fn cpu_features() -> Vec<&'static str> {
+    let mut found: Vec<(&str, bool)> = Vec::new();
+    #[cfg(target_arch = "x86_64")]
+    {
+        use std::arch::is_x86_feature_detected as has;
+        found.extend([
+            ("sse4.2", has!("sse4.2")),
+            ("avx", has!("avx")),
+            ("avx2", has!("avx2")),
+            ("fma", has!("fma")),
+            ("avx512f", has!("avx512f")),
+            ("avx512bw", has!("avx512bw")),
+            ("avx512dq", has!("avx512dq")),
+            ("avx512vl", has!("avx512vl")),
+        ]);
+    }
+    #[cfg(target_arch = "aarch64")]
+    found.push(("neon", std::arch::is_aarch64_feature_detected!("neon")));
+    found.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
+}
+
+/// The instruction set that the kernels use.
+pub fn instructions() -> String {
+    format!("{:?}", kernels::simd::level()).to_lowercase()
+}
+
+/// This process's command, as a shell would take it.
+pub fn command() -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=,+@%".contains(c);
+    let quoted = |word: String| match word.chars().all(plain) && !word.is_empty() {
+        true => word,
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    std::env::args_os().map(|word| quoted(word.to_string_lossy().into_owned())).collect::<Vec<_>>().join(" ")
+}
+
 /// The most memory this process has held so far, in MiB; None where the system does not tell.
 pub fn peak_memory() -> Option<f64> {
     let text = fs::read_to_string("/proc/self/status").ok()?;

@@ -26,8 +26,16 @@ fn the_run_folder_has_everything() {
         fs::read_dir(&folder).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
     names.sort();
     let pictures = ["accuracy.svg", "angle.svg", "energy.svg", "loss.svg"];
-    let expected =
-        ["checkpoint.safetensors", "config.toml", "final.safetensors", "manifest.json", "metrics.jsonl"];
+    let expected = [
+        "best.safetensors",
+        "checkpoint.safetensors",
+        "config.toml",
+        "final.safetensors",
+        "layers.csv",
+        "manifest.json",
+        "metrics.csv",
+        "metrics.jsonl",
+    ];
     let (drawn, others): (Vec<&str>, Vec<&str>) =
         names.iter().map(String::as_str).partition(|name| name.ends_with(".svg"));
     assert_eq!((&drawn[..], &others[..]), (&pictures[..], &expected[..]));

@@ -62,14 +62,23 @@ const CIFAR100_COARSE: Variant = Variant { which: 0, classes: &classes::CIFAR100
 /// The sizes of the whole sets, train and test.
 const WHOLE: [usize; 2] = [50_000, 10_000];
 
-/// `cifar10`, `cifar100` or `cifar100-coarse`, standardised to (x - 127.5) / 128.
-pub(crate) fn load(name: &str, data_dir: Option<&Path>) -> Result<Dataset, Error> {
-    let variant = match name {
+fn variant(name: &str) -> Variant {
+    match name {
         "cifar10" => CIFAR10,
         "cifar100" => CIFAR100,
         "cifar100-coarse" => CIFAR100_COARSE,
         _ => unreachable!("a name of the family"),
-    };
+    }
+}
+
+/// The files that [`load`] reads.
+pub(crate) fn sources(name: &str, data_dir: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
+    Ok(variant(name).places(data_dir)?.1)
+}
+
+/// `cifar10`, `cifar100` or `cifar100-coarse`, standardised to (x - 127.5) / 128.
+pub(crate) fn load(name: &str, data_dir: Option<&Path>) -> Result<Dataset, Error> {
+    let variant = variant(name);
     let (place, files) = variant.find(data_dir)?;
     let mut notes = vec![format!("read from {}", place.display())];
     let mut splits = Vec::new();
@@ -124,25 +133,34 @@ impl Variant {
 
     /// The contents of the files, and the folder or archive they are from.
     fn find(&self, data_dir: Option<&Path>) -> Result<(PathBuf, BTreeMap<String, Vec<u8>>), Error> {
+        let (place, paths) = self.places(data_dir)?;
+        if place == paths[0] {
+            let found = self.unpack(&place)?;
+            return Ok((place, found));
+        }
+        let mut found = BTreeMap::new();
+        for path in paths {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            found.insert(name, files::read_up_to(files::open(&path)?, u64::MAX, &path)?);
+        }
+        Ok((place, found))
+    }
+
+    /// The folder and the files in it, or the archive, twice.
+    fn places(&self, data_dir: Option<&Path>) -> Result<(PathBuf, Vec<PathBuf>), Error> {
         let folders: Vec<PathBuf> = data_dir
             .iter()
             .flat_map(|d| self.folders.iter().map(|f| d.join(f)).chain([d.to_path_buf()]))
             .collect();
         for folder in &folders {
-            let mut found = BTreeMap::new();
-            for name in self.names() {
-                let path = folder.join(name);
-                if path.is_file() {
-                    found.insert(name.to_string(), files::read_up_to(files::open(&path)?, u64::MAX, &path)?);
-                }
-            }
-            if !found.is_empty() {
-                return Ok((folder.clone(), found));
+            let paths: Vec<PathBuf> =
+                self.names().map(|name| folder.join(name)).filter(|path| path.is_file()).collect();
+            if !paths.is_empty() {
+                return Ok((folder.clone(), paths));
             }
         }
         if let Some(archive) = folders.iter().map(|f| f.join(self.archive)).find(|p| p.is_file()) {
-            let found = self.unpack(&archive)?;
-            return Ok((archive, found));
+            return Ok((archive.clone(), vec![archive]));
         }
         let looked = if folders.is_empty() { "no folder was named".into() } else { files::list(&folders) };
         Err(Error::missing(format_args!(

@@ -123,6 +123,31 @@ fn sorted_entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     Ok(paths)
 }
 
+/// The files in a class's folder that are pictures, and those that are not; none if there is no such folder.
+fn pictures(folder: &Path) -> Result<(Vec<PathBuf>, Vec<PathBuf>), Error> {
+    let paths = if folder.is_dir() { sorted_entries(folder)? } else { Vec::new() };
+    Ok(paths.into_iter().filter(|p| p.is_file()).partition(|path| {
+        let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
+        ending.is_some_and(|e| ENDINGS.contains(&&*e))
+    }))
+}
+
+/// The pictures that [`load`] reads.
+pub(crate) fn sources(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut parts: Vec<PathBuf> = ["train", "test"].map(|part| dir.join(part)).into();
+    parts.retain(|part| part.is_dir());
+    if parts.is_empty() {
+        parts.push(dir.to_path_buf());
+    }
+    let mut found = Vec::new();
+    for part in parts {
+        for class in class_names(&part)? {
+            found.extend(pictures(&part.join(class))?.0);
+        }
+    }
+    Ok(found)
+}
+
 /// All pictures of the classes. Counts the files that are not pictures.
 fn read(dir: &Path, classes: &[String], options: &Options, ignored: &mut usize) -> Result<Split, Error> {
     let channels = if options.grey { 1 } else { 3 };
@@ -130,15 +155,11 @@ fn read(dir: &Path, classes: &[String], options: &Options, ignored: &mut usize) 
     for (label, class) in classes.iter().enumerate() {
         let folder = dir.join(class);
         let before = labels.len();
-        let paths = if folder.is_dir() { sorted_entries(&folder)? } else { Vec::new() };
-        for path in paths.iter().filter(|p| p.is_file()) {
-            let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
-            if ending.is_some_and(|e| ENDINGS.contains(&&*e)) {
-                decode(path, options, &mut pixels)?;
-                labels.push(label as u32);
-            } else {
-                *ignored += 1;
-            }
+        let (pictures, others) = pictures(&folder)?;
+        *ignored += others.len();
+        for path in &pictures {
+            decode(path, options, &mut pixels)?;
+            labels.push(label as u32);
         }
         if labels.len() == before {
             return Err(Error::unusable(&folder, format_args!("holds no pictures ({})", ENDINGS.join(", "))));

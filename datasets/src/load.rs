@@ -69,16 +69,7 @@ impl Default for Options {
 /// then train size, then label noise (training labels only).
 pub fn load(name: &str, options: &Options) -> Result<Dataset, Error> {
     options.check()?;
-    let data_dir = match &options.data_dir {
-        Some(dir) if !dir.is_dir() => {
-            return Err(Error::unusable(
-                dir,
-                "is not a folder; --data-dir names the folder that holds data sets",
-            ));
-        }
-        Some(dir) => Some(dir.clone()),
-        None => std::env::var_os(DATA_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from),
-    };
+    let data_dir = options.folder()?;
     let data_dir = data_dir.as_deref();
     let dataset = match name {
         "fashion14" => mnist::fashion14(),
@@ -129,6 +120,21 @@ impl Dataset {
 }
 
 impl Options {
+    /// The folder that holds data sets: the option, or what the environment variable [`DATA_VARIABLE`] says.
+    ///
+    /// # Errors
+    /// If the option is no folder.
+    pub fn folder(&self) -> Result<Option<PathBuf>, Error> {
+        match &self.data_dir {
+            Some(dir) if !dir.is_dir() => Err(Error::unusable(
+                dir,
+                "is not a folder; --data-dir names the folder that holds data sets",
+            )),
+            Some(dir) => Ok(Some(dir.clone())),
+            None => Ok(std::env::var_os(DATA_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from)),
+        }
+    }
+
     fn check(&self) -> Result<(), Error> {
         let Options { validation, label_noise, image_size, train_size, .. } = *self;
         if !(0.0..1.0).contains(&validation) {

@@ -78,9 +78,18 @@ pub(crate) fn fashion14() -> Result<Dataset, Error> {
     assemble("fashion14", arrays, &places, &classes::FASHION, Some(FASHION14_MOMENTS), note.into())
 }
 
+fn member(name: &str) -> &'static Member {
+    MEMBERS.iter().find(|m| m.name == name).expect("a name of the family")
+}
+
+/// The files that [`load`] reads.
+pub(crate) fn sources(name: &str, data_dir: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
+    find(member(name), data_dir)
+}
+
 /// `mnist`, `fashion-mnist` or `kmnist` from files.
 pub(crate) fn load(name: &str, data_dir: Option<&Path>) -> Result<Dataset, Error> {
-    let member = MEMBERS.iter().find(|m| m.name == name).expect("a name of the family");
+    let member = member(name);
     let places = find(member, data_dir)?;
     let arrays = places.iter().map(|p| idx::read(p)).collect::<Result<Vec<_>, _>>()?;
     let folder = places[0].parent().unwrap_or(Path::new("."));

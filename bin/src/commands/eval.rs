@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
 use comhe::{LayerReport, Step};
-use nn::{Archive, Evaluation, evaluate};
+use nn::{Evaluation, evaluate};
 use serde_json::json;
 
 use crate::config::{Config, given};
@@ -65,7 +65,7 @@ impl Eval {
         // Noise and subsets concern the training images, which play no part.
         (config.label_noise, config.train_size) = (0.0, None);
         config.check()?;
-        let archive = Archive::load(&file)?;
+        let archive = run_folder::load(&file)?;
         setup::apply(&config);
         let dataset = data::load(&config)?;
         let mut model = setup::model(&dataset, &config)?;

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::run_folder::{self, CHECKPOINT, RunFolder};
+use crate::run_folder::inputs::Inputs;
+use crate::run_folder::{self, RunFolder, manifest};
 use crate::setup::{self, Setup};
 use crate::{data, low_rank, output, penalty, stop, system};
 
@@ -30,8 +31,13 @@ use crate::{data, low_rank, output, penalty, stop, system};
 
 The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, one an
 evaluation and one a measurement of energies and angles, in one line where both fall together, whose
-\"step\" counts the steps done), checkpoint.safetensors, final.safetensors, manifest.json, and the
-curves: loss.svg, accuracy.svg, energy.svg (with the penalties, as the regulariser sees them), angle.svg.
+\"step\" counts the steps done), the same as metrics.csv and layers.csv, checkpoint.safetensors and the
+one before it, best.safetensors (the weights of the best test accuracy), final.safetensors,
+manifest.json (what the run was made with, from and by), and the curves: loss.svg, accuracy.svg,
+energy.svg (with the penalties, as the regulariser sees them), angle.svg.
+
+A run that was stopped, killed or ran out of disk goes on by --resume, and ends with the same bytes as if
+nothing had happened; comhe replay makes a finished run again and compares the weights.
 
 The cnn nets keep running statistics over about 1,000 batches (batch norm's momentum is 0.001):
 what they say on test images means little before some thousand steps.")]
@@ -50,8 +56,25 @@ pub struct Train {
 }
 
 /// What may change when a run goes on: nothing that the steps depend on, but how many there are.
-const CHANGEABLE: [&str; 8] =
-    ["resume", "threads", "steps", "epochs", "eval-every", "energy-every", "checkpoint-every", "data-dir"];
+const CHANGEABLE: [&str; 9] = [
+    "resume",
+    "threads",
+    "steps",
+    "epochs",
+    "eval-every",
+    "energy-every",
+    "checkpoint-every",
+    "data-dir",
+    "tensorboard",
+];
+
+/// A run that is ready to go, and where it goes.
+struct Begun {
+    setup: Setup,
+    folder: RunFolder,
+    config: Config,
+    inputs: Inputs,
+}
 
 /// What measuring energies and angles took.
 #[derive(Default)]
@@ -72,50 +95,91 @@ impl Train {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         stop::on_signals()?;
-        let (mut setup, mut folder, config) = match &self.resume {
+        let begun = match &self.resume {
             Some(path) => self.resumed(path, matches)?,
-            None => self.begun(matches)?,
+            None => {
+                let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
+                let config = base.with_flags(&self.settings, matches)?;
+                config.check()?;
+                let config = config.settled();
+                let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&name(&config)));
+                fresh(config, &path)?
+            }
         };
-        run(&mut setup, &mut folder, &config).map_err(Failure::mid_run)?;
-        output::line(&folder.path().display().to_string())
+        begun.trained()
     }
 
-    fn begun(&self, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config), Failure> {
-        let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
-        let config = base.with_flags(&self.settings, matches)?;
-        config.check()?;
-        let config = config.settled();
-        let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&name(&config)));
-        // What needs no data comes first: a wrong name should not leave a folder behind.
-        setup::objective(&config)?;
-        let made: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
-        run_folder::prepare(&path)?;
-        let begun = Setup::new(&config).and_then(|setup| Ok((setup, RunFolder::create(&path, &config)?)));
-        if begun.is_err() {
-            // Only succeeds on empty folders, which is all that was asked.
-            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
-        }
-        let (setup, folder) = begun?;
-        Ok((setup, folder, config))
-    }
-
-    fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config), Failure> {
+    fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<Begun, Failure> {
         if let Some(key) = config::given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
             return Err(Failure::usage(format_args!(
                 "--{key} cannot change when a run goes on; only {} can",
                 CHANGEABLE[1..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
             )));
         }
+        let manifest = manifest::load(path)?;
         let config = run_folder::settings(path)?.with_flags(&self.settings, matches)?;
         config.check()?;
         let config = config.settled();
         run_folder::writable(path)?;
-        let archive = run_folder::checkpoint(path)?;
-        let mut setup = Setup::new(&config)?;
-        setup.trainer.restore(&archive).map_err(|e| Failure::place(&path.join(CHECKPOINT), e))?;
+        let lock = run_folder::lock(path)?;
+        let checkpoint = run_folder::latest(path)?;
+        // The checkpoint has the weights by now.
+        let read = if checkpoint.is_some() { Config { init: None, ..config.clone() } } else { config.clone() };
+        let mut inputs = Inputs::of(&read)?;
+        if let Some(manifest) = manifest {
+            let then = manifest::inputs(&manifest, path)?;
+            inputs.check(&then)?;
+            inputs.init = then.init;
+        }
+        let mut setup = Setup::new(&read)?;
+        let Some((archive, name)) = checkpoint else {
+            if path.join(run_folder::FINAL).exists() {
+                let text = "is half there: it has final weights, but no checkpoint to go on from";
+                return Err(Failure::place(path, text));
+            }
+            eprintln!("{}: has no checkpoint yet; beginning at step 0", path.display());
+            drop(lock);
+            let folder = RunFolder::create(path, &config)?;
+            return Ok(Begun { setup, folder, config, inputs });
+        };
+        setup.trainer.restore(&archive).map_err(|e| Failure::place(&path.join(name), e))?;
         low_rank::check(&setup.trainer.model)?;
-        let folder = RunFolder::reopen(path, &config, &archive)?;
-        Ok((setup, folder, config))
+        let folder = RunFolder::reopen(path, &config, &archive, name, lock)?;
+        if setup.trainer.step_count() < setup.steps {
+            folder.not_final()?;
+        }
+        Ok(Begun { setup, folder, config, inputs })
+    }
+}
+
+/// A run in a new folder. The settings have been checked and settled.
+fn fresh(config: Config, path: &Path) -> Result<Begun, Failure> {
+    // What needs no data comes first: a wrong name should not leave a folder behind.
+    setup::objective(&config)?;
+    let made: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    run_folder::prepare(path)?;
+    let begun = Setup::new(&config)
+        .and_then(|setup| Ok((setup, Inputs::of(&config)?, RunFolder::create(path, &config)?)));
+    if begun.is_err() {
+        // Only succeeds on empty folders, which is all that was asked.
+        made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
+    }
+    let (setup, inputs, folder) = begun?;
+    Ok(Begun { setup, folder, config, inputs })
+}
+
+/// Trains a network in a new folder, as the command does.
+pub fn train(config: Config, path: &Path) -> Result<(), Failure> {
+    let Begun { mut setup, mut folder, config, inputs } = fresh(config, path)?;
+    run(&mut setup, &mut folder, &config, &inputs).map_err(Failure::mid_run)
+}
+
+impl Begun {
+    /// Trains, and tells where.
+    fn trained(self) -> Result<(), Failure> {
+        let Begun { mut setup, mut folder, config, inputs } = self;
+        run(&mut setup, &mut folder, &config, &inputs).map_err(Failure::mid_run)?;
+        output::line(&folder.path().display().to_string())
     }
 }
 
@@ -126,21 +190,31 @@ fn name(config: &Config) -> String {
 }
 
 /// Trains, and writes all files of the folder.
-fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(), Failure> {
+fn run(
+    setup: &mut Setup,
+    folder: &mut RunFolder,
+    config: &Config,
+    inputs: &Inputs,
+) -> Result<(), Failure> {
     setup.dataset.notes.iter().for_each(|note| eprintln!("{}: {note}", setup.dataset.name));
-    let manifest = description(setup);
+    let mut manifest = description(setup, config, inputs);
     let from = setup.trainer.step_count();
+    let steps_in_all = setup.steps;
     let (start, started) = (Instant::now(), system::now());
     let session = |to: u64, outcome: &str, images_per_second: f64, cost: &Cost| {
         let (ms_each, share) = cost.of(start.elapsed());
         json!({
-            "command": std::env::args().collect::<Vec<_>>().join(" "),
+            "command": system::command(),
             "version": env!("CARGO_PKG_VERSION"),
             "commit": system::COMMIT,
             "cpu": system::cpu(),
+            "cpu_features": system::cpu_features(),
+            "instructions": system::instructions(),
+            "cores": setup::cores(),
             "threads": autograd::threads(),
             "started": started,
             "seconds": start.elapsed().as_secs_f64(),
+            "steps": steps_in_all,
             "from_step": from,
             "to_step": to,
             "images_per_second": images_per_second,
@@ -161,6 +235,9 @@ fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(),
         Err(failure) => format!("failed: {}", failure.message().unwrap_or_default()),
     };
     let session = session(done, &told, progress.images_per_second(), &cost);
+    if let Ok(Outcome::Finished) = outcome {
+        folder.results()?.into_iter().for_each(|(key, value)| manifest[key] = value);
+    }
     let written = folder.manifest(&manifest, &session, false);
     drop(progress);
     let (each, share) = cost.of(start.elapsed());
@@ -208,6 +285,7 @@ fn steps(
             folder.between(step, test.as_ref(), layers)?;
         }
         if let Some(test) = test {
+            folder.candidate(step, test.accuracy, || Archive::of(trainer.model.state_dict()));
             let (accuracy, loss) = (100.0 * test.accuracy, test.loss);
             progress.say(&format!("step {step}: test accuracy {accuracy:.2} %, loss {loss:.4}"));
         }
@@ -257,10 +335,15 @@ fn measured(trainer: &Trainer, objective: &Objective, cost: &mut Cost) -> Result
 }
 
 /// What the manifest says about the run as a whole.
-fn description(setup: &Setup) -> Value {
+fn description(setup: &Setup, config: &Config, inputs: &Inputs) -> Value {
     let Setup { dataset, trainer, steps, epoch, .. } = setup;
     let standard = dataset.standardisation();
     json!({
+        "format": manifest::FORMAT,
+        "directory": std::env::current_dir().ok(),
+        "seeds": { "run": config.seed, "data": config.data_seed },
+        "data_dir": data::options(config).folder().ok().flatten(),
+        "inputs": inputs,
         "data": {
             "name": dataset.name,
             "notes": dataset.notes,
@@ -284,10 +367,10 @@ fn description(setup: &Setup) -> Value {
 /// A failure of a run, with where it can go on from.
 fn with_checkpoint(failure: Failure, folder: &Path) -> Failure {
     let Some(message) = failure.message() else { return failure };
-    let place = folder.join(CHECKPOINT);
-    let step = Archive::load(&place).ok().and_then(|archive| archive.metadata.get("step").cloned());
-    Failure::unfinished(match step {
-        Some(step) => format!("{message}; the last good checkpoint is {} (step {step})", place.display()),
+    Failure::unfinished(match run_folder::last_good(folder) {
+        Some((step, name)) => {
+            format!("{message}; the last good checkpoint is {} (step {step})", folder.join(name).display())
+        }
         None => format!("{message}; no checkpoint had been written (see --checkpoint-every)"),
     })
 }
