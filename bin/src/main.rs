@@ -49,6 +49,7 @@ use commands::energy::EnergyOf;
 use commands::eval::Eval;
 use commands::gradcheck::Gradcheck;
 use commands::replay::Replay;
+use commands::report::Report;
 use commands::theory::Theory;
 use commands::thomson::Thomson;
 use commands::train::Train;
@@ -65,6 +66,7 @@ use failure::Failure;
   comhe compare                         four regularisers, five seeds, about two minutes
   comhe train --dataset fashion-mnist   one network, one run folder
   comhe eval runs/fashion-mnist-lenet-none-1
+  comhe report runs                     all runs in a folder as one page
   comhe energy weights.safetensors      how spread are these neurons?
 
 comhe COMMAND --help says more. Exit codes: 0 done, 1 a check failed or a run could not
@@ -81,6 +83,7 @@ enum Command {
     Train(Box<Train>),
     Eval(Box<Eval>),
     Replay(Replay),
+    Report(Report),
     Energy(Box<EnergyOf>),
     Gradcheck(Gradcheck),
     Theory(Theory),
@@ -116,6 +119,7 @@ fn run() -> Result<(), Failure> {
         Command::Train(train) => train.run(given),
         Command::Eval(eval) => eval.run(given),
         Command::Replay(replay) => replay.run(),
+        Command::Report(report) => report.run(),
         Command::Energy(energy) => energy.run(),
         Command::Gradcheck(gradcheck) => gradcheck.run(),
         Command::Theory(theory) => theory.run(),

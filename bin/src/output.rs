@@ -45,6 +45,16 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// The names of the columns.
+    pub fn head(&self) -> &[String] {
+        &self.head
+    }
+
+    /// The cells, row by row.
+    pub fn rows(&self) -> &[Vec<String>] {
+        &self.rows
+    }
+
     /// The table for a terminal.
     pub fn text(&self) -> String {
         let columns = self.columns();

@@ -154,7 +154,7 @@ fn band(curve: &Curve) -> Vec<(f64, f64, f64)> {
 }
 
 /// The colour of curve i of `count`.
-fn colour(i: usize, count: usize) -> String {
+pub fn colour(i: usize, count: usize) -> String {
     if count <= COLOURS.len() {
         return COLOURS[i].into();
     }

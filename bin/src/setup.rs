@@ -96,9 +96,13 @@ pub fn dtype(config: &Config) -> DType {
 
 /// The network of the settings for the data, with drawn weights.
 pub fn model(dataset: &Dataset, config: &Config) -> Result<Model, Failure> {
+    model_of(dataset.shape(), dataset.classes.len(), config)
+}
+
+/// The network of the settings for images of a shape, with drawn weights.
+pub fn model_of(shape: [usize; 3], classes: usize, config: &Config) -> Result<Model, Failure> {
     let key = Key::new(config.seed).stream("weights");
-    let classes = dataset.classes.len();
-    let model = nn::models::build(&config.model, dataset.shape(), classes, config.width, key, dtype(config))?;
+    let model = nn::models::build(&config.model, shape, classes, config.width, key, dtype(config))?;
     match config.low_rank {
         Some(r) => low_rank::factored(model, r, config.seed),
         None => Ok(model),

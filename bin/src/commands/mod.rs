@@ -6,6 +6,7 @@ pub mod energy;
 pub mod eval;
 pub mod gradcheck;
 pub mod replay;
+pub mod report;
 pub mod theory;
 pub mod thomson;
 pub mod train;

@@ -1,12 +1,11 @@
 //! Curves over axes, as a picture.
 
-use super::{Anchor, Colour, Picture, Shape};
+use super::{Anchor, Colour, GRID, INK, Picture, Shape};
 use crate::plot::{COLOURS, Curve, number, range, ticks};
 
 const SIZE: [f64; 2] = [720.0, 440.0];
 /// Left, right, top, bottom.
 const MARGIN: [f64; 4] = [72.0, 20.0, 66.0, 50.0];
-const GRID: Colour = [222, 224, 228];
 
 /// The chart of some curves; None if there is nothing to draw.
 pub fn of_curves(title: &str, x_label: &str, curves: &[Curve]) -> Option<Picture> {
@@ -18,7 +17,7 @@ pub fn of_curves(title: &str, x_label: &str, curves: &[Curve]) -> Option<Picture
     let x = |v: f64| left + (v - x0) / (x1 - x0) * (width - left - right);
     let y = |v: f64| height - bottom - (v - y0) / (y1 - y0) * (height - top - bottom);
     let line = |points: Vec<[f64; 2]>, width, colour| Shape::Line { points, width, colour, opacity: 1.0 };
-    let text = |at, anchor, size, text: &str| Shape::Text { at, anchor, size, text: text.into() };
+    let text = |at, anchor, size, text: &str| Shape::Text { at, anchor, size, colour: INK, text: text.into() };
 
     let mut shapes = vec![text([left, 26.0], Anchor::Start, 16.0, title)];
     for v in ticks(y0, y1) {
@@ -44,7 +43,7 @@ pub fn of_curves(title: &str, x_label: &str, curves: &[Curve]) -> Option<Picture
 }
 
 /// #rrggbb as numbers.
-fn colour(hex: &str) -> Colour {
+pub fn colour(hex: &str) -> Colour {
     let value = u32::from_str_radix(&hex[1..], 16).expect("a colour is # and six digits");
     [(value >> 16) as u8, (value >> 8) as u8, value as u8]
 }

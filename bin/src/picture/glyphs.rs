@@ -1,6 +1,6 @@
 //! Letters as strokes, for pictures in pixels.
 
-use super::{Anchor, INK, Shape};
+use super::{Anchor, Colour, Shape};
 
 /// From one letter to the next, in units of the grid.
 const ADVANCE: f64 = 5.8;
@@ -48,10 +48,56 @@ fn glyph(letter: char) -> Option<&'static str> {
         'x' => "0642 0246",
         'y' => "0622 4610",
         'z' => "06460242",
+        'A' => "022842 0535",
+        'B' => "02083847463505 35444332 3202",
+        'C' => "4738180703123243",
+        'E' => "48080242 0535",
+        'F' => "480802 0535",
+        'G' => "47381807031232434525",
+        'H' => "0802 4842 0545",
+        'I' => "1838 2822 1232",
+        'J' => "4843321203",
+        'K' => "0802 4805 1542",
+        'L' => "080242",
+        'O' => "180703123243473818",
+        'P' => "02083847463505",
+        'Q' => "180703123243473818 2441",
+        'S' => "473818070615354443321203",
+        'T' => "0848 2822",
+        'U' => "080312324348",
+        'V' => "082248",
+        'W' => "0812263248",
+        'X' => "0842 0248",
+        'Y' => "082548 2522",
+        'Z' => "08480242",
+        '%' => "0248 0708181707 3233434232",
+        ':' => "2222 2626",
+        ';' => "2211 2626",
+        '_' => "0141",
+        '!' => "2824 2222",
+        '?' => "07183847462524 2222",
+        '\'' => "2826",
+        '"' => "1816 3836",
+        '[' => "38181232",
+        ']' => "18383212",
+        '{' => "3827261514231232",
+        '}' => "1827263534233212",
+        '<' => "460442",
+        '>' => "064402",
+        '|' => "2821",
+        '\\' => "0842",
+        '#' => "1713 3733 0646 0444",
+        '*' => "2723 0644 0446",
+        '&' => "42061728370402123244",
+        '@' => "342535454637170703123242",
+        '$' => "47180706153544321203 2821",
+        '~' => "0516253445",
+        '`' => "1827",
         'D' => "02082846442202",
         'M' => "0208254842",
         'N' => "02084248",
         'R' => "02083847463505 2542",
+        '\u{b0}' => "1728372617",
         '.' => "1212",
         ',' => "2211",
         '-' => "0545",
@@ -69,7 +115,7 @@ fn glyph(letter: char) -> Option<&'static str> {
 const BOX: &str = "0208484202";
 
 /// A text as lines.
-pub fn strokes(at: [f64; 2], anchor: Anchor, size: f64, text: &str) -> Vec<Shape> {
+pub fn strokes(at: [f64; 2], anchor: Anchor, size: f64, colour: Colour, text: &str) -> Vec<Shape> {
     let unit = size / UNITS;
     let width = (text.chars().count() as f64 * ADVANCE - (ADVANCE - 4.0)) * unit;
     let left = match anchor {
@@ -86,7 +132,7 @@ pub fn strokes(at: [f64; 2], anchor: Anchor, size: f64, text: &str) -> Vec<Shape
                 [origin + x * unit, at[1] - (y - 2.0) * unit]
             };
             let points = stroke.as_bytes().chunks_exact(2).map(place).collect();
-            lines.push(Shape::Line { points, width: 0.09 * size, colour: INK, opacity: 1.0 });
+            lines.push(Shape::Line { points, width: 0.09 * size, colour, opacity: 1.0 });
         }
     }
     lines
@@ -116,7 +162,7 @@ mod tests {
                 Shape::Line { points, .. } => points.iter().map(|p| p[0]).fold(0.0, f64::max),
                 _ => 0.0,
             };
-            strokes([100.0, 50.0], anchor, UNITS, "00").iter().map(x).fold(0.0, f64::max)
+            strokes([100.0, 50.0], anchor, UNITS, [0; 3], "00").iter().map(x).fold(0.0, f64::max)
         };
         let width = ADVANCE + 4.0;
         assert!((right(Anchor::End) - 100.0).abs() < 1e-9);

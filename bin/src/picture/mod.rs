@@ -1,12 +1,22 @@
 //! Pictures as lists of shapes, written as SVG and as PNG alike.
 
+pub mod bands;
 pub mod chart;
 mod glyphs;
+pub mod grid;
+pub mod heat;
+pub mod histogram;
+pub mod matrix;
 mod png;
+pub mod scale;
 pub mod sphere;
 mod svg;
 
+pub use svg::escaped;
+
 use std::path::Path;
+
+use image::RgbImage;
 
 use crate::failure::Failure;
 
@@ -30,7 +40,13 @@ pub enum Shape {
     /// A line through points, with round ends and joints.
     Line { points: Vec<[f64; 2]>, width: f64, colour: Colour, opacity: f64 },
     /// A line of text; x is its start, middle or end, y its base line.
-    Text { at: [f64; 2], anchor: Anchor, size: f64, text: String },
+    Text { at: [f64; 2], anchor: Anchor, size: f64, colour: Colour, text: String },
+    /// A filled polygon without an outline.
+    Area { points: Vec<[f64; 2]>, colour: Colour, opacity: f64 },
+    /// A filled rectangle from its upper left corner; a viewer shows the note where the pointer rests.
+    Box { at: [f64; 2], size: [f64; 2], colour: Colour, opacity: f64, note: String },
+    /// A small image whose pixels stay squares.
+    Pixels { at: [f64; 2], size: [f64; 2], image: RgbImage },
 }
 
 /// Which part of a text its place is.
@@ -44,8 +60,14 @@ pub enum Anchor {
     End,
 }
 
-/// The colour of all text.
-const INK: Colour = [40, 44, 52];
+/// The colour of text.
+pub const INK: Colour = [40, 44, 52];
+/// The colour of lines behind what is drawn.
+pub const GRID: Colour = [222, 224, 228];
+/// The colour of what all is drawn on.
+pub const PAPER: Colour = [255, 255, 255];
+/// What stands back: a comparison's past, the text of notes.
+pub const PALE: Colour = [150, 156, 166];
 
 /// Shapes on white, the first below all others.
 #[derive(Clone, Debug, Default)]
@@ -56,7 +78,18 @@ pub struct Picture {
     pub shapes: Vec<Shape>,
 }
 
+/// About how wide a text is.
+pub fn text_width(size: f64, text: &str) -> f64 {
+    0.56 * size * text.chars().count() as f64
+}
+
 impl Picture {
+    /// The picture as part of a page: its ink, paper, grid and curves have the colours of the page's style
+    /// (`--ink`, `--paper`, `--grid`, `--pale`, `--s0`, `--s1`, ...), so that they follow its theme.
+    pub fn inline(&self) -> String {
+        svg::inline(self)
+    }
+
     /// Writes FOLDER/NAME.svg and FOLDER/NAME.png.
     pub fn write(&self, folder: &Path, name: &str) -> Result<(), Failure> {
         let place = |extension: &str| folder.join(format!("{name}.{extension}"));

@@ -43,16 +43,104 @@ impl Canvas {
             }
             Shape::Line { points, width, colour, opacity } => {
                 let points: Vec<[f64; 2]> = points.iter().map(|p| p.map(|v| v * SCALE)).collect();
-                let half = width * SCALE / 2.0;
-                let own = colour.map(f64::from);
-                self.blend(&points, half, *opacity, |p| {
-                    let nearest = points.windows(2).map(|ends| to_segment(p, ends[0], ends[1]));
-                    (half - nearest.fold(f64::INFINITY, f64::min), own)
+                self.stroke(&points, width * SCALE / 2.0, *opacity, colour.map(f64::from));
+            }
+            Shape::Area { points, colour, opacity } => {
+                let points: Vec<[f64; 2]> = points.iter().map(|p| p.map(|v| v * SCALE)).collect();
+                self.fill(&points, *opacity, colour.map(f64::from));
+            }
+            Shape::Box { at, size, colour, opacity, .. } => {
+                // Whole pixels: neighbours must not leave a seam between them.
+                self.rectangle(*at, *size, *opacity, |_| colour.map(f64::from));
+            }
+            Shape::Pixels { at, size, image } => {
+                let [w, h] = [image.width(), image.height()];
+                self.rectangle(*at, *size, 1.0, |[x, y]| {
+                    let place = |share: f64, n: u32| ((share * f64::from(n)) as u32).min(n.saturating_sub(1));
+                    image.get_pixel(place(x, w), place(y, h)).0.map(f64::from)
                 });
             }
-            Shape::Text { at, anchor, size, text } => {
-                glyphs::strokes(*at, *anchor, *size, text).iter().for_each(|stroke| self.draw(stroke));
+            Shape::Text { at, anchor, size, colour, text } => {
+                glyphs::strokes(*at, *anchor, *size, *colour, text).iter().for_each(|stroke| self.draw(stroke));
             }
+        }
+    }
+
+    /// A line: each segment looks at the pixels around it alone, and what is nearest to any of them counts once.
+    fn stroke(&mut self, points: &[[f64; 2]], half: f64, opacity: f64, colour: [f64; 3]) {
+        let [rows, columns] = [1, 0].map(|axis| self.range(points, half, axis));
+        let mut depths = vec![f64::NEG_INFINITY; rows.len() * columns.len()];
+        for ends in points.windows(2) {
+            let [own_rows, own_columns] = [1, 0].map(|axis| self.range(ends, half, axis));
+            for y in own_rows {
+                for x in own_columns.clone() {
+                    let depth = half - to_segment([x as f64 + 0.5, y as f64 + 0.5], ends[0], ends[1]);
+                    let best = &mut depths[(y - rows.start) * columns.len() + x - columns.start];
+                    *best = best.max(depth);
+                }
+            }
+        }
+        for (i, depth) in depths.iter().enumerate() {
+            let (x, y) = (columns.start + i % columns.len(), rows.start + i / columns.len());
+            self.mix(x, y, opacity * (depth + 0.5).clamp(0.0, 1.0), colour);
+        }
+    }
+
+    /// A polygon, by the even-odd rule on lines through the pixels.
+    fn fill(&mut self, points: &[[f64; 2]], opacity: f64, colour: [f64; 3]) {
+        const LINES: usize = 4;
+        let [rows, columns] = [1, 0].map(|axis| self.range(points, 0.0, axis));
+        for y in rows {
+            let mut covered = vec![0.0; columns.len()];
+            for line in 0..LINES {
+                let level = y as f64 + (line as f64 + 0.5) / LINES as f64;
+                let edges = points.iter().zip(points.iter().cycle().skip(1));
+                let crossing = |(a, b): (&[f64; 2], &[f64; 2])| {
+                    ((a[1] <= level) != (b[1] <= level))
+                        .then(|| a[0] + (level - a[1]) / (b[1] - a[1]) * (b[0] - a[0]))
+                };
+                let mut crossings: Vec<f64> = edges.filter_map(crossing).collect();
+                crossings.sort_by(f64::total_cmp);
+                for inside in crossings.chunks_exact(2) {
+                    let first = (inside[0].max(0.0) as usize).max(columns.start);
+                    for x in first..(inside[1].max(0.0).ceil() as usize).min(columns.end) {
+                        let overlap = inside[1].min(x as f64 + 1.0) - inside[0].max(x as f64);
+                        covered[x - columns.start] += overlap.max(0.0) / LINES as f64;
+                    }
+                }
+            }
+            covered.iter().enumerate().for_each(|(i, c)| self.mix(columns.start + i, y, opacity * c, colour));
+        }
+    }
+
+    /// A rectangle of whole pixels, whose colour follows from the place in it, from 0 to 1.
+    fn rectangle(&mut self, at: [f64; 2], size: [f64; 2], opacity: f64, colour: impl Fn([f64; 2]) -> [f64; 3]) {
+        let [columns, rows] = [0, 1].map(|axis| {
+            let [from, to] = [at[axis], at[axis] + size[axis]].map(|v| (v * SCALE).round().max(0.0) as usize);
+            from..to.min([self.width, self.height][axis])
+        });
+        let (w, h) = (size[0] * SCALE, size[1] * SCALE);
+        for y in rows.clone() {
+            for x in columns.clone() {
+                let place = [(x - columns.start) as f64 + 0.5, (y - rows.start) as f64 + 0.5];
+                self.mix(x, y, opacity, colour([place[0] / w, place[1] / h]));
+            }
+        }
+    }
+
+    /// The rows or columns that some points and a margin around them touch.
+    fn range(&self, around: &[[f64; 2]], margin: f64, axis: usize) -> std::ops::Range<usize> {
+        let size = [self.width, self.height][axis];
+        let values = || around.iter().map(|p| p[axis]);
+        let low = values().fold(f64::INFINITY, f64::min) - margin - 1.0;
+        let high = values().fold(f64::NEG_INFINITY, f64::max) + margin + 1.0;
+        (low.max(0.0) as usize).min(size)..(high.max(0.0).ceil() as usize).min(size)
+    }
+
+    fn mix(&mut self, x: usize, y: usize, share: f64, colour: [f64; 3]) {
+        if share > 0.0 {
+            let pixel = &mut self.pixels[y * self.width + x];
+            pixel.iter_mut().zip(colour).for_each(|(old, new)| *old += share * (new - *old));
         }
     }
 
@@ -65,20 +153,11 @@ impl Canvas {
         opacity: f64,
         f: impl Fn([f64; 2]) -> (f64, [f64; 3]),
     ) {
-        let range = |axis: usize, size: usize| {
-            let values = || around.iter().map(|p| p[axis]);
-            let low = values().fold(f64::INFINITY, f64::min) - margin - 1.0;
-            let high = values().fold(f64::NEG_INFINITY, f64::max) + margin + 1.0;
-            (low.max(0.0) as usize).min(size)..(high.max(0.0).ceil() as usize).min(size)
-        };
-        for y in range(1, self.height) {
-            for x in range(0, self.width) {
+        let [rows, columns] = [1, 0].map(|axis| self.range(around, margin, axis));
+        for y in rows {
+            for x in columns.clone() {
                 let (depth, colour) = f([x as f64 + 0.5, y as f64 + 0.5]);
-                let share = opacity * (depth + 0.5).clamp(0.0, 1.0);
-                if share > 0.0 {
-                    let pixel = &mut self.pixels[y * self.width + x];
-                    pixel.iter_mut().zip(colour).for_each(|(old, new)| *old += share * (new - *old));
-                }
+                self.mix(x, y, opacity * (depth + 0.5).clamp(0.0, 1.0), colour);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! `comhe compare`: one network on one data set under several regularisers and seeds.
 
-mod log;
-mod run;
+pub mod log;
+pub mod run;
 mod table;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,299 @@
+//! What the weights say: angles before and after training, filters, confusions. The weights before training are drawn
+//! again from the run's settings and seed, by the code that `comhe train` draws them with (or read from its --init file).
+
+use std::path::{Path, PathBuf};
+
+use autograd::{DType, Tensor};
+use comhe::checked_rows;
+use datasets::Dataset;
+use nn::{Archive, Evaluation, Model, Weight, evaluate};
+
+use super::collect::Run;
+use super::groups::Group;
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::picture::Picture;
+use crate::picture::grid::{self, Filter};
+use crate::picture::histogram::{self, Panel, Shares};
+use crate::picture::matrix;
+use crate::{data, setup};
+
+/// Bins of the counted angles, half a degree each.
+const FINE: usize = 360;
+/// So many bins a histogram has at most.
+const BINS: usize = 45;
+/// So many filters are shown of a layer.
+const FILTERS: usize = 64;
+
+/// A section of the report: pictures with their file names, or why there are none; remarks.
+#[derive(Default)]
+pub struct Section {
+    pub pictures: Vec<(String, Picture)>,
+    pub remarks: Vec<String>,
+}
+
+/// How the neurons of a layer stand to one another: how many pairs in each half degree.
+struct Angles {
+    layer: String,
+    shape: [usize; 2],
+    counts: Vec<f64>,
+}
+
+/// A run's network, before and after training.
+struct Networks {
+    before: Vec<Weight>,
+    after: Model,
+    last: bool,
+}
+
+impl Networks {
+    fn of(run: &Run) -> Result<Networks, String> {
+        let told = |e: Failure| e.message().unwrap_or_default().to_string();
+        let config = run.config.as_ref().map_err(Clone::clone)?;
+        let (file, last) = run.weights().ok_or(match run.compared {
+            true => "comparisons keep no weights",
+            false => "there are no weights yet",
+        })?;
+        let mut model = match shape(run) {
+            Some((shape, classes)) => setup::model_of(shape, classes, config),
+            None => data::load(config).and_then(|dataset| setup::model(&dataset, config)),
+        }
+        .map_err(told)?;
+        let load = |model: &mut Model, file: &Path| {
+            let archive = Archive::load(file).map_err(|e| e.to_string())?;
+            setup::load_weights(model, archive).map_err(|e| format!("{}: {e}", file.display()))
+        };
+        if let Some(file) = &config.init {
+            load(&mut model, file)?;
+        }
+        let before = model.weights();
+        load(&mut model, &file)?;
+        Ok(Networks { before, after: model, last })
+    }
+}
+
+/// The images' shape and the number of classes, from the manifest.
+fn shape(run: &Run) -> Option<([usize; 3], usize)> {
+    let data = &run.manifest["data"];
+    let size = |i: usize| data["shape"][i].as_u64().map(|n| n as usize);
+    Some(([size(0)?, size(1)?, size(2)?], data["classes"].as_array()?.len()))
+}
+
+/// Angles and filters of all groups.
+pub fn weights(groups: &[Group]) -> (Section, Section) {
+    let (mut angles, mut filters) = (Section::default(), Section::default());
+    let (mut before, mut after): (Vec<Angles>, Vec<Vec<Angles>>) = (Vec::new(), Vec::new());
+    for group in groups {
+        let mut own = Vec::new();
+        let mut shown = false;
+        for run in &group.runs {
+            let networks = match Networks::of(run) {
+                Ok(networks) => networks,
+                Err(why) => {
+                    let remark = format!("{}: {why}", if run.compared { &group.name } else { &run.name });
+                    if !angles.remarks.contains(&remark) {
+                        angles.remarks.push(remark.clone());
+                        filters.remarks.push(remark);
+                    }
+                    continue;
+                }
+            };
+            if !networks.last {
+                angles.remarks.push(format!("{}: the weights are those of its last checkpoint", run.name));
+            }
+            let trained = networks.after.weights();
+            add(&mut before, &networks.before);
+            add(&mut own, &trained);
+            if !shown {
+                shown = true;
+                match first_layer(&trained, shape(run)) {
+                    Ok(list) => {
+                        let title = format!("{}, seed {}: {}", group.name, run.seed(), trained[0].name);
+                        let name = format!("filters-{}", filters.pictures.len() + 1);
+                        filters.pictures.push((name, grid::picture(&title, &list)));
+                    }
+                    Err(why) => filters.remarks.push(format!("{}: {why}", group.name)),
+                }
+            }
+        }
+        after.push(own);
+    }
+    angles.pictures.extend(histograms(groups, &before, &after).map(|p| ("angles".to_string(), p)));
+    (angles, filters)
+}
+
+/// Adds the angles of a network's layers to those of others.
+fn add(all: &mut Vec<Angles>, weights: &[Weight]) {
+    for weight in weights {
+        let Some((shape, counts)) = counts(&weight.value) else { continue };
+        let layer = weight.name.strip_suffix(".weight").unwrap_or(&weight.name);
+        match all.iter_mut().find(|a| a.layer == layer && a.shape == shape) {
+            Some(own) => own.counts.iter_mut().zip(counts).for_each(|(sum, c)| *sum += c),
+            None => all.push(Angles { layer: layer.to_string(), shape, counts }),
+        }
+    }
+}
+
+/// How many pairs of neurons have an angle in each half degree; None of fewer than two neurons. Neurons of length 0 have no
+/// direction, and are left out.
+fn counts(weight: &Tensor) -> Option<([usize; 2], Vec<f64>)> {
+    const BAND: usize = 256;
+    let rows = checked_rows(&weight.detach()).ok()?.to_dtype(DType::F64);
+    let shape = [rows.shape()[0], rows.shape()[1]];
+    let mut units = Vec::with_capacity(shape[0] * shape[1]);
+    for row in rows.data::<f64>().chunks_exact(shape[1].max(1)) {
+        let norm = row.iter().map(|v| v * v).sum::<f64>().sqrt();
+        if norm > 0.0 {
+            units.extend(row.iter().map(|v| v / norm));
+        }
+    }
+    let n = units.len() / shape[1].max(1);
+    let all = Tensor::new(&units, [n, shape[1]]);
+    let mut counts = vec![0.0; FINE];
+    for start in (0..n).step_by(BAND) {
+        let band = BAND.min(n - start);
+        let rows = Tensor::new(&units[start * shape[1]..(start + band) * shape[1]], [band, shape[1]]);
+        let cosines = rows.matmul_nt(&all);
+        for (i, row) in cosines.data::<f64>().chunks_exact(n).enumerate() {
+            for cosine in &row[start + i + 1..] {
+                let degrees = cosine.clamp(-1.0, 1.0).acos().to_degrees();
+                counts[((degrees * FINE as f64 / 180.0) as usize).min(FINE - 1)] += 1.0;
+            }
+        }
+    }
+    (n >= 2).then_some((shape, counts))
+}
+
+/// A histogram a layer: before training as an area, after it a line a group.
+fn histograms(groups: &[Group], before: &[Angles], after: &[Vec<Angles>]) -> Option<Picture> {
+    let panel = |b: &Angles| {
+        let same = |a: &&Angles| a.layer == b.layer && a.shape == b.shape;
+        let own: Vec<(usize, &Angles)> =
+            after.iter().enumerate().filter_map(|(i, layers)| Some((i, layers.iter().find(same)?))).collect();
+        // The bins that have anything, but for a few stray pairs in a thousand at the ends.
+        let [from, to] = own.iter().map(|(_, a)| within(&a.counts)).fold(within(&b.counts), |[l, h], [low, high]| {
+            [l.min(low), h.max(high)]
+        });
+        let width = (to - from).div_ceil(BINS).max(1);
+        let to = (from + (to - from).div_ceil(width) * width).min(FINE);
+        let shares = |counts: &[f64]| -> Vec<f64> {
+            let total = counts.iter().sum::<f64>();
+            counts[from..to].chunks(width).map(|bin| bin.iter().sum::<f64>() / total).collect()
+        };
+        Panel {
+            title: format!("{} ({} x {})", b.layer, b.shape[0], b.shape[1]),
+            range: [from, to].map(|i| i as f64 * 180.0 / FINE as f64),
+            before: Some(shares(&b.counts)),
+            after: own.iter().map(|(i, a)| Shares { colour: groups[*i].colour, shares: shares(&a.counts) }).collect(),
+        }
+    };
+    let panels: Vec<Panel> = before.iter().map(panel).collect();
+    let legend: Vec<(String, crate::picture::Colour)> =
+        groups.iter().zip(&after[..]).filter(|(_, a)| !a.is_empty()).map(|(g, _)| (g.name.clone(), g.colour)).collect();
+    histogram::picture("Angles between the neurons of each layer", "degrees", &legend, &panels)
+}
+
+/// The first and one past the last bin between the 0.1 % quantiles.
+fn within(counts: &[f64]) -> [usize; 2] {
+    let total = counts.iter().sum::<f64>();
+    let (mut sum, mut ends) = (0.0, [counts.len() - 1, 0]);
+    for (i, count) in counts.iter().enumerate() {
+        let before = sum;
+        sum += count;
+        if *count > 0.0 && sum > 0.001 * total && before < 0.999 * total {
+            ends = [ends[0].min(i), ends[1].max(i + 1)];
+        }
+    }
+    ends
+}
+
+/// The filters of the first layer as images: kernels of a convolution, or rows that see whole images.
+fn first_layer(weights: &[Weight], image: Option<([usize; 3], usize)>) -> Result<Vec<Filter>, String> {
+    let first = weights.first().ok_or("it has no weights")?;
+    let dims: Vec<usize> = first.value.shape().to_vec();
+    let shape = match (&dims[..], image) {
+        (&[_, c, h, w], _) if h * w > 1 => [c, h, w],
+        (&[_, d], Some((shape, _))) if shape.iter().product::<usize>() == d => shape,
+        _ => return Err(format!("{} {dims:?} does not look at images", first.name)),
+    };
+    let values = first.value.to_vec::<f64>();
+    let size = shape.iter().product::<usize>();
+    Ok(values.chunks_exact(size).take(FILTERS).map(|v| Filter { shape, values: v.to_vec() }).collect())
+}
+
+/// A confusion matrix a group, of the first of its runs that has weights, on the test images of its data.
+pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
+    let mut section = Section::default();
+    let mut loaded: Vec<(Config, Result<Dataset, String>)> = Vec::new();
+    for group in groups {
+        let with_weights = group.runs.iter().find(|run| run.weights().is_some() && run.config.is_ok());
+        let Some((run, Ok(config))) = with_weights.map(|run| (run, &run.config)) else {
+            section.remarks.push(format!("{}: there are no weights to evaluate", group.name));
+            continue;
+        };
+        // Noise and subsets concern the training images, which play no part; the place of the data may be another here.
+        let mut config = Config { label_noise: 0.0, train_size: None, ..config.clone() };
+        if let Some(place) = data_dir {
+            config.data_dir = Some(place.clone());
+        }
+        let same = |c: &Config| {
+            let key = |c: &Config| (c.dataset.clone(), c.data_dir.clone(), c.image_size, c.grey, c.data_seed);
+            key(c) == key(&config)
+        };
+        if !loaded.iter().any(|(c, _)| same(c)) {
+            let dataset = data::load(&config).map_err(|e| e.message().unwrap_or_default().to_string());
+            loaded.push((config.clone(), dataset));
+        }
+        let found = loaded.iter().find(|(c, _)| same(c)).map(|(_, dataset)| dataset);
+        let Some(Ok(dataset)) = found else {
+            let why = found.and_then(|f| f.as_ref().err()).cloned().unwrap_or_default();
+            section.remarks.push(format!("{}: the data of the run are not found: {why}", group.name));
+            continue;
+        };
+        match evaluated(run, &config, dataset) {
+            Ok(result) => {
+                if let Some(last) = run.tested.last().filter(|t| run.finished && (t.acc - result.accuracy).abs() > 1e-3) {
+                    section.remarks.push(format!(
+                        "{}: the accuracy here is {:.2} %, the log says {:.2} %: the data found are not those of the run",
+                        run.name,
+                        100.0 * result.accuracy,
+                        100.0 * last.acc
+                    ));
+                }
+                let title = format!("{}, seed {}: {:.2} % correct", group.name, run.seed(), 100.0 * result.accuracy);
+                let m = &result.confusion;
+                let n = m.classes();
+                let counts: Vec<Vec<u64>> = (0..n).map(|l| (0..n).map(|p| m.count(l, p)).collect()).collect();
+                let name = format!("confusion-{}", section.pictures.len() + 1);
+                section.pictures.push((name, matrix::picture(&title, &dataset.classes, &counts)));
+            }
+            Err(why) => section.remarks.push(format!("{}: {why}", run.name)),
+        }
+    }
+    section
+}
+
+fn evaluated(run: &Run, config: &Config, dataset: &Dataset) -> Result<Evaluation, String> {
+    let networks = Networks::of(run)?;
+    if shape(run).is_some_and(|found| found != (dataset.shape(), dataset.classes.len())) {
+        return Err("the data found have another shape, or other classes, than those of the run".into());
+    }
+    setup::apply(config);
+    Ok(evaluate(&networks.after, data::test(dataset, setup::dtype(config))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn angles_of_known_rows() {
+        let rows = Tensor::from([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.0], [0.0, 0.0]]);
+        let (shape, counts) = counts(&rows).unwrap();
+        let found: Vec<(usize, f64)> =
+            counts.iter().enumerate().filter(|(_, c)| **c > 0.0).map(|(i, c)| (i, *c)).collect();
+        assert_eq!((shape, &found[..]), ([4, 2], &[(180, 2.0), (359, 1.0)][..]));
+        assert_eq!(within(&counts), [180, 360]);
+        assert!(super::counts(&Tensor::from([[1.0, 0.0]])).is_none());
+    }
+}

@@ -1,0 +1,143 @@
+//! What the groups came to, in tables.
+
+use super::collect::{Run, Spread, Tested};
+use super::groups::{Group, differing, text};
+use crate::output::Table;
+use crate::statistics::{Interval, paired_difference, summary};
+
+/// Mean and standard deviation of each group's last evaluations, and differences to the baseline over the same seeds.
+pub fn results(groups: &[Group]) -> Table {
+    let mut table = Table::new([
+        "group",
+        "n",
+        "test accuracy %",
+        "sd",
+        "difference to baseline [95 %]",
+        "test loss",
+        "energy, first -> last",
+        "half-space, first -> last",
+        "smallest angle, first -> last",
+    ]);
+    for group in groups {
+        let runs = group.counted();
+        let last = |what: fn(&Tested) -> f64| -> Vec<f64> {
+            runs.iter().filter_map(|run| run.tested.last().map(what)).collect()
+        };
+        let acc = last(|t| 100.0 * t.acc);
+        let ends = |of: &dyn Fn(&Run) -> Vec<f64>, digits: usize| {
+            let all: Vec<Vec<f64>> = runs.iter().map(|run| of(run)).collect();
+            let mean = |values: Vec<f64>| summary(&values).mean;
+            let first: Vec<f64> = all.iter().filter_map(|v| v.first().copied()).collect();
+            let last: Vec<f64> = all.iter().filter_map(|v| v.last().copied()).collect();
+            match (first.is_empty(), all.iter().all(|v| v.len() == 1)) {
+                (true, _) => "-".to_string(),
+                (false, true) => format!("{:.digits$}", mean(last)),
+                (false, false) => format!("{:.digits$} -> {:.digits$}", mean(first), mean(last)),
+            }
+        };
+        let spread = |what: fn(&Spread) -> f64| move |run: &Run| run.spread.iter().map(what).collect::<Vec<f64>>();
+        let angle = |run: &Run| -> Vec<f64> {
+            let least = run.layers.iter().map(|(_, layers)| {
+                layers.iter().filter_map(|l| l.smallest_angle).fold(f64::INFINITY, f64::min).to_degrees()
+            });
+            least.filter(|v| v.is_finite()).collect()
+        };
+        let mean = |values: &[f64], digits: usize| match values {
+            [] => "-".to_string(),
+            _ => format!("{:.digits$}", summary(values).mean),
+        };
+        let unfinished = if runs.iter().any(|run| run.finished) { "" } else { " (unfinished)" };
+        table.row([
+            format!("{}{unfinished}", group.name),
+            acc.len().to_string(),
+            mean(&acc, 2),
+            if acc.len() > 1 { format!("{:.2}", summary(&acc).sd) } else { "-".into() },
+            difference(group, groups).map_or("-".into(), |(i, n)| {
+                format!("{:+.2} [{:+.2}, {:+.2}], {n} pairs", i.mean, i.low, i.high)
+            }),
+            mean(&last(|t| t.loss), 4),
+            ends(&spread(|s| s.full), 4),
+            ends(&spread(|s| s.half_space), 4),
+            ends(&angle, 1),
+        ]);
+    }
+    table
+}
+
+/// The difference of test accuracies, in points, to the baseline over the seeds that both have, and how many those are.
+fn difference(group: &Group, groups: &[Group]) -> Option<(Interval, usize)> {
+    let baseline = baseline(group, groups)?;
+    let acc = |run: &Run| run.tested.last().map(|t| 100.0 * t.acc);
+    let others = baseline.counted();
+    let pair = |run: &&Run| {
+        let other = others.iter().find(|other| other.seed() == run.seed())?;
+        Some((acc(run)?, acc(other)?))
+    };
+    let (with, without): (Vec<f64>, Vec<f64>) = group.counted().iter().filter_map(pair).unzip();
+    // Unfinished runs are compared with nothing.
+    let whole = |g: &Group| g.runs.iter().any(|run| run.finished);
+    Some((paired_difference(&with, &without).filter(|_| whole(group) && whole(baseline))?, with.len()))
+}
+
+/// The group without a regulariser that has the same settings otherwise.
+pub fn baseline<'a>(group: &Group, groups: &'a [Group]) -> Option<&'a Group> {
+    groups.iter().find(|other| other.plain() && !group.plain() && other.beside() == group.beside())
+}
+
+/// The settings in which the groups differ, a row a group; None if there are none.
+pub fn differences(groups: &[Group]) -> Option<Table> {
+    let keys = differing(groups);
+    let mut table = Table::new(["group".to_string()].into_iter().chain(keys.iter().cloned()));
+    for group in groups {
+        let values = keys.iter().map(|key| text(&group.settings, key));
+        table.row([group.name.clone()].into_iter().chain(values));
+    }
+    (!keys.is_empty()).then_some(table)
+}
+
+/// The settings that all groups share, a row a setting.
+pub fn shared(groups: &[Group]) -> Table {
+    let differing = differing(groups);
+    let mut table = Table::new(["setting", "value"]);
+    let first = groups.iter().take(1).flat_map(|group| &group.settings);
+    for (key, _) in first.filter(|(key, _)| !differing.contains(key)) {
+        table.row([key.clone(), text(&groups[0].settings, key)]);
+    }
+    table
+}
+
+/// Every run with what became of it.
+pub fn runs(groups: &[Group]) -> Table {
+    let mut table = Table::new([
+        "run", "group", "seed", "steps", "state", "test accuracy %", "test loss", "seconds", "images/s", "peak MiB",
+        "threads", "version", "commit",
+    ]);
+    for (group, run) in groups.iter().flat_map(|group| group.runs.iter().map(move |run| (group, run))) {
+        let sessions = run.manifest["sessions"].as_array().cloned().unwrap_or_default();
+        let last = sessions.last().cloned().unwrap_or_default();
+        let number = |key: &str, digits: usize| {
+            last[key].as_f64().filter(|v| *v > 0.0).map_or("-".into(), |v| format!("{v:.digits$}"))
+        };
+        let seconds: f64 = sessions.iter().filter_map(|s| s["seconds"].as_f64()).sum();
+        let word = |key: &str| last[key].as_str().unwrap_or("-").chars().take(12).collect::<String>();
+        table.row([
+            run.name.clone(),
+            group.name.clone(),
+            run.seed().to_string(),
+            match run.steps.filter(|steps| *steps != run.done()) {
+                Some(steps) => format!("{} of {steps}", run.done()),
+                None => run.done().to_string(),
+            },
+            run.state(),
+            run.tested.last().map_or("-".into(), |t| format!("{:.2}", 100.0 * t.acc)),
+            run.tested.last().map_or("-".into(), |t| format!("{:.4}", t.loss)),
+            if seconds > 0.0 { format!("{seconds:.1}") } else { "-".into() },
+            number("images_per_second", 0),
+            number("peak_memory_mib", 0),
+            number("threads", 0),
+            word("version"),
+            word("commit"),
+        ]);
+    }
+    table
+}
