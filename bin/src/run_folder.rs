@@ -205,6 +205,12 @@ impl RunFolder {
         self.flush()
     }
 
+    /// Logs what instruments say of a step.
+    pub fn watched(&mut self, step: u64, watch: &Value) -> Result<(), Failure> {
+        self.line(&json!({ "step": step, "watch": watch }))?;
+        self.flush()
+    }
+
     fn line(&mut self, line: &impl Serialize) -> Result<(), Failure> {
         let mut text = to_json(line);
         text.push('\n');

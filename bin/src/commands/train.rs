@@ -13,6 +13,7 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::run_folder::{self, CHECKPOINT, RunFolder};
 use crate::setup::{self, Setup};
+use crate::watch::Watch;
 use crate::{data, low_rank, output, penalty, stop, system};
 
 /// Train one network; every flag can also come from a TOML file
@@ -26,7 +27,17 @@ use crate::{data, low_rank, output, penalty, stop, system};
               --lr 0.1 --steps 6000 --milestones 3000,4500
   comhe train --config run.toml --threads 1          keys of the file are names of flags
   comhe train --low-rank 8 --reg hs-mhe              hidden weights of rank 8, energies of their factors
+  comhe train --watch grad,update,cosine --reg rp    instruments on every tenth step
+  comhe train --watch noise,sharpness --watch-every 100
   comhe train --resume runs/rp3                      go on where it stopped
+
+--watch takes, for the network and for each layer (docs/instruments.md has the formulas and costs):
+  grad       norm of the gradient, and dead units     update     |w_new - w_old| / |w_old|, and dead units
+  dead       share of ReLU units 0 on the batch       cosine     with the gradient before; data to regulariser
+  energy     hyperspherical energies                  angles     smallest angle between two neurons
+  noise      gradient noise scale (a pass an image)   sharpness  top Hessian eigenvalue (up to 40 products);
+                                                      sharpness-layers: of each layer's block, too
+They look on: weights, order of data and random draws are the same without them, to the byte.
 
 The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, one an
 evaluation and one a measurement of energies and angles, in one line where both fall together, whose
@@ -50,8 +61,18 @@ pub struct Train {
 }
 
 /// What may change when a run goes on: nothing that the steps depend on, but how many there are.
-const CHANGEABLE: [&str; 8] =
-    ["resume", "threads", "steps", "epochs", "eval-every", "energy-every", "checkpoint-every", "data-dir"];
+const CHANGEABLE: [&str; 10] = [
+    "resume",
+    "threads",
+    "steps",
+    "epochs",
+    "eval-every",
+    "energy-every",
+    "watch",
+    "watch-every",
+    "checkpoint-every",
+    "data-dir",
+];
 
 /// What measuring energies and angles took.
 #[derive(Default)]
@@ -72,15 +93,17 @@ impl Train {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         stop::on_signals()?;
-        let (mut setup, mut folder, config) = match &self.resume {
+        let (mut setup, mut folder, config, archive) = match &self.resume {
             Some(path) => self.resumed(path, matches)?,
             None => self.begun(matches)?,
         };
-        run(&mut setup, &mut folder, &config).map_err(Failure::mid_run)?;
+        let mut watch = Watch::new(&config, &mut setup.trainer);
+        watch.resume(&archive);
+        run(&mut setup, &mut folder, &config, &mut watch).map_err(Failure::mid_run)?;
         output::line(&folder.path().display().to_string())
     }
 
-    fn begun(&self, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config), Failure> {
+    fn begun(&self, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config, Archive), Failure> {
         let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
         let config = base.with_flags(&self.settings, matches)?;
         config.check()?;
@@ -96,10 +119,10 @@ impl Train {
             made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
         }
         let (setup, folder) = begun?;
-        Ok((setup, folder, config))
+        Ok((setup, folder, config, Archive::default()))
     }
 
-    fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config), Failure> {
+    fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config, Archive), Failure> {
         if let Some(key) = config::given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
             return Err(Failure::usage(format_args!(
                 "--{key} cannot change when a run goes on; only {} can",
@@ -115,7 +138,7 @@ impl Train {
         setup.trainer.restore(&archive).map_err(|e| Failure::place(&path.join(CHECKPOINT), e))?;
         low_rank::check(&setup.trainer.model)?;
         let folder = RunFolder::reopen(path, &config, &archive)?;
-        Ok((setup, folder, config))
+        Ok((setup, folder, config, archive))
     }
 }
 
@@ -126,7 +149,7 @@ fn name(config: &Config) -> String {
 }
 
 /// Trains, and writes all files of the folder.
-fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(), Failure> {
+fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config, watch: &mut Watch) -> Result<(), Failure> {
     setup.dataset.notes.iter().for_each(|note| eprintln!("{}: {note}", setup.dataset.name));
     let manifest = description(setup);
     let from = setup.trainer.step_count();
@@ -153,19 +176,28 @@ fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(),
 
     let mut progress = Progress::new(setup.steps, from);
     let mut cost = Cost::default();
-    let outcome = steps(setup, folder, config, &mut progress, &mut cost);
+    let outcome = steps(setup, folder, config, watch, &mut progress, &mut cost);
     let done = setup.trainer.step_count();
     let told = match &outcome {
         Ok(Outcome::Finished) => "finished".to_string(),
         Ok(Outcome::Stopped) => "stopped".to_string(),
         Err(failure) => format!("failed: {}", failure.message().unwrap_or_default()),
     };
-    let session = session(done, &told, progress.images_per_second(), &cost);
+    let mut session = session(done, &told, progress.images_per_second(), &cost);
+    let watched = watch.cost(start.elapsed());
+    if let Some(watched) = &watched {
+        session["watch"] = watched.clone();
+    }
     let written = folder.manifest(&manifest, &session, false);
     drop(progress);
     let (each, share) = cost.of(start.elapsed());
     let times = cost.measurements;
     eprintln!("energies: measured {times} times, {each:.2} ms each, {:.2} % of the time", 100.0 * share);
+    if let Some(watched) = watched {
+        let number = |key: &str| watched[key].as_f64().unwrap_or_default();
+        let (times, each, share) = (number("measurements"), number("ms_each"), 100.0 * number("share_of_time"));
+        eprintln!("watch: measured {times} times, {each:.2} ms each, {share:.2} % of the time");
+    }
     match outcome {
         Ok(Outcome::Finished) => {
             written?;
@@ -185,6 +217,7 @@ fn steps(
     setup: &mut Setup,
     folder: &mut RunFolder,
     config: &Config,
+    watch: &mut Watch,
     progress: &mut Progress,
     cost: &mut Cost,
 ) -> Result<Outcome, Failure> {
@@ -219,16 +252,19 @@ fn steps(
     let fitted = trainer.fit(batches, &stop::STOP, |trainer, metrics| {
         let done = metrics.step + 1;
         folder.step(metrics)?;
+        if let Some((step, seen)) = watch.look(trainer, objective)? {
+            folder.watched(step, &seen)?;
+        }
         progress.step(metrics, loader.config().batch_size);
         assess(trainer, folder, progress)?;
         if done % config.checkpoint_every == 0 && done != *steps {
-            folder.checkpoint(trainer.checkpoint())?;
+            folder.checkpoint(watch.kept(trainer.checkpoint()))?;
         }
         Ok::<(), Failure>(())
     });
     // A weight that could not be made explains a loss that is not finite.
     let outcome = fitted.map_err(|failure| low_rank::check(&trainer.model).err().unwrap_or(failure))?;
-    folder.checkpoint(trainer.checkpoint())?;
+    folder.checkpoint(watch.kept(trainer.checkpoint()))?;
     if outcome == Outcome::Finished {
         folder.finish(Archive::of(trainer.model.state_dict()))?;
     }
