@@ -31,6 +31,8 @@ pub enum Shape {
     Line { points: Vec<[f64; 2]>, width: f64, colour: Colour, opacity: f64 },
     /// A line of text; x is its start, middle or end, y its base line.
     Text { at: [f64; 2], anchor: Anchor, size: f64, text: String },
+    /// A filled rectangle from its upper left corner; a viewer shows the note where the pointer rests.
+    Box { at: [f64; 2], size: [f64; 2], colour: Colour, opacity: f64, note: String },
 }
 
 /// Which part of a text its place is.

@@ -50,6 +50,18 @@ impl Canvas {
                     (half - nearest.fold(f64::INFINITY, f64::min), own)
                 });
             }
+            Shape::Box { at, size, colour, opacity, .. } => {
+                // Whole pixels: neighbours must not leave a seam between them.
+                let [columns, rows] = [0, 1].map(|axis| {
+                    let [from, to] = [at[axis], at[axis] + size[axis]].map(|v| (v * SCALE).round().max(0.0) as usize);
+                    from..to.min([self.width, self.height][axis])
+                });
+                let colour = colour.map(f64::from);
+                for (x, y) in rows.flat_map(|y| columns.clone().map(move |x| (x, y))) {
+                    let pixel = &mut self.pixels[y * self.width + x];
+                    pixel.iter_mut().zip(colour).for_each(|(old, new)| *old += opacity * (new - *old));
+                }
+            }
             Shape::Text { at, anchor, size, text } => {
                 glyphs::strokes(*at, *anchor, *size, text).iter().for_each(|stroke| self.draw(stroke));
             }

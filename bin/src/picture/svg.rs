@@ -40,6 +40,16 @@ pub fn text(picture: &Picture) -> String {
                     attribute(*opacity)
                 )
             }
+            Shape::Box { at: [x, y], size: [w, h], colour, opacity, note } => {
+                let note = note.replace('&', "&amp;").replace('<', "&lt;");
+                writeln!(
+                    body,
+                    "<rect x=\"{x:.2}\" y=\"{y:.2}\" width=\"{w:.2}\" height=\"{h:.2}\" fill=\"{}\" \
+                     shape-rendering=\"crispEdges\"{}><title>{note}</title></rect>",
+                    hex(*colour),
+                    attribute(*opacity)
+                )
+            }
             Shape::Text { at: [x, y], anchor, size, text } => {
                 let anchor = match anchor {
                     Anchor::Start => "start",
