@@ -12,6 +12,7 @@ use comhe::{Learning, Projections, Rate};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::watch::Instrument;
 pub use choices::{Constants, Conv, InnerMode, Optimizer, Precision, Schedule};
 use preset::preset;
 
@@ -206,6 +207,21 @@ pub struct Config {
     #[arg(long, value_name = "STEPS", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_every: Option<u64>,
+    /// Log what these say of watched steps, per layer, with commas between; see comhe train --help. They change nothing
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        hide_possible_values = true,
+        help_heading = "Run"
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub watch: Vec<Instrument>,
+    /// Steps between two watched ones; step 0 is the first [default: 10]
+    #[arg(long, value_name = "STEPS", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub watch_every: Option<u64>,
     /// Steps between two checkpoints
     #[arg(long, value_name = "STEPS", default_value_t = 1000, help_heading = "Run")]
     pub checkpoint_every: u64,
@@ -322,6 +338,7 @@ impl Config {
             ("threads", self.threads.unwrap_or(1) as u64, "one thread does the work"),
             ("eval-every", self.eval_every.unwrap_or(1), "leave it out for one evaluation an epoch"),
             ("energy-every", self.energy_every.unwrap_or(1), "leave it out for one with each evaluation"),
+            ("watch-every", self.watch_every.unwrap_or(1), "leave it out for every tenth step"),
             ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
             ("steps", self.steps.unwrap_or(1), "a run has a step"),
             ("epochs", self.epochs.unwrap_or(1), "a run goes through the data"),
@@ -332,6 +349,9 @@ impl Config {
         let large = [("width", self.width as u64, 64), ("threads", self.threads.unwrap_or(1) as u64, 1024)];
         if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
             return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
+        }
+        if self.watch_every.is_some() && self.watch.is_empty() {
+            return Err(Failure::usage("--watch-every plays no part without --watch"));
         }
         let rates: [(&str, f64, f64, &str); 10] = [
             ("lr", self.rate(), f64::MAX, "a finite number, not negative"),

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::plot::{Curve, Panel, figure};
 use crate::statistics::summary;
+use crate::watch;
 
 /// A picture's file name and text.
 pub type Picture = (&'static str, String);
@@ -19,7 +20,7 @@ pub fn of_run(log: &[Value]) -> Vec<Picture> {
     };
     let panel = |title, curves| Panel { title, curves };
     let penalty = penalty(log);
-    drawn([
+    let mut pictures = drawn([
         (
             "loss.svg",
             vec![panel("Cross-entropy", vec![curve("training", "fit"), curve("test", "test_loss")])],
@@ -40,7 +41,9 @@ pub fn of_run(log: &[Value]) -> Vec<Picture> {
                 layers(log, "smallest_angle", 1f64.to_degrees()),
             )],
         ),
-    ])
+    ]);
+    pictures.extend(watch::picture::of(log).map(|svg| ("watch.svg", svg)));
+    pictures
 }
 
 /// What the regulariser's own value of a layer is called: the title of its curves.

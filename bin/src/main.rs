@@ -38,6 +38,7 @@ mod stop;
 mod system;
 mod tensor_file;
 mod tensorboard;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -48,6 +49,8 @@ use commands::compare::Compare;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
 use commands::gradcheck::Gradcheck;
+use commands::inspect::Inspect;
+use commands::landscape::Landscape;
 use commands::replay::Replay;
 use commands::report::Report;
 use commands::theory::Theory;
@@ -85,6 +88,8 @@ enum Command {
     Replay(Replay),
     Report(Report),
     Energy(Box<EnergyOf>),
+    Inspect(Box<Inspect>),
+    Landscape(Box<Landscape>),
     Gradcheck(Gradcheck),
     Theory(Theory),
     Thomson(Thomson),
@@ -98,14 +103,23 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
         .mut_subcommands(with_negative_numbers)
 }
 
-/// `eval` understands all settings, to say which play no part in it; its help has those that do.
-fn with_short_eval_help(command: clap::Command) -> clap::Command {
-    let used = |arg: &clap::Arg| arg.get_long().is_none_or(|name| commands::eval::USED.contains(&name));
-    command.mut_subcommand("eval", |eval| eval.mut_args(|arg| if used(&arg) { arg } else { arg.hide(true) }))
+/// Some commands understand all settings, to say which play no part in them; their help has those that do.
+fn with_short_help(mut command: clap::Command) -> clap::Command {
+    let commands: [(&str, &[&str]); 3] = [
+        ("eval", &commands::eval::USED),
+        ("inspect", &commands::inspect::USED),
+        ("landscape", &commands::landscape::USED),
+    ];
+    for (name, used) in commands {
+        let used = |arg: &clap::Arg| arg.get_long().is_none_or(|name| used.contains(&name));
+        command =
+            command.mut_subcommand(name, |c| c.mut_args(|arg| if used(&arg) { arg } else { arg.hide(true) }));
+    }
+    command
 }
 
 fn run() -> Result<(), Failure> {
-    let parsed = with_short_eval_help(with_negative_numbers(Cli::command()))
+    let parsed = with_short_help(with_negative_numbers(Cli::command()))
         .try_get_matches()
         .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
@@ -121,6 +135,8 @@ fn run() -> Result<(), Failure> {
         Command::Replay(replay) => replay.run(),
         Command::Report(report) => report.run(),
         Command::Energy(energy) => energy.run(),
+        Command::Inspect(inspect) => inspect.run(given),
+        Command::Landscape(landscape) => landscape.run(given),
         Command::Gradcheck(gradcheck) => gradcheck.run(),
         Command::Theory(theory) => theory.run(),
         Command::Thomson(thomson) => thomson.run(),

@@ -183,7 +183,10 @@ impl RunFolder {
     ) -> Result<RunFolder, Failure> {
         let logged =
             checkpoint.metadata.get(LOGGED).and_then(|n| n.parse::<usize>().ok()).ok_or_else(|| {
-                Failure::place(&path.join(name), format_args!("is not of a run: its metadata has no {LOGGED}"))
+                Failure::place(
+                    &path.join(name),
+                    format_args!("is not of a run: its metadata has no {LOGGED}"),
+                )
             })?;
         let file = path.join(METRICS);
         let cannot = |e: &dyn Display| Failure::place(&file, format_args!("cannot go on: {e}"));
@@ -244,6 +247,12 @@ impl RunFolder {
         self.flush()
     }
 
+    /// Logs what instruments say of a step.
+    pub fn watched(&mut self, step: u64, watch: &Value) -> Result<(), Failure> {
+        self.line(&json!({ "step": step, "watch": watch }))?;
+        self.flush()
+    }
+
     fn line(&mut self, line: &impl Serialize) -> Result<(), Failure> {
         let mut text = to_json(line);
         text.push('\n');
@@ -291,7 +300,8 @@ impl RunFolder {
     pub fn results(&self) -> Result<[(&'static str, Value); 2], Failure> {
         let file = self.path.join(FINAL);
         let (sha256, bytes) = sha256_of_file(&file).map_err(|e| unread(&file, &e))?;
-        let best = self.best.as_ref().map(|best| json!({ "file": BEST, "step": best.step, JUDGE: best.accuracy }));
+        let best =
+            self.best.as_ref().map(|best| json!({ "file": BEST, "step": best.step, JUDGE: best.accuracy }));
         Ok([("final", json!({ "file": FINAL, "bytes": bytes, "sha256": sha256 })), ("best", json!(best))])
     }
 

@@ -36,6 +36,7 @@ mod state;
 mod summary;
 mod train;
 
+pub mod instruments;
 pub mod models;
 
 pub use archive::{Archive, write_atomic};
@@ -53,4 +54,4 @@ pub use optim::{Clip, Optimizer, ParameterGroup, Rule, Schedule, global_norm};
 pub use samples::samples;
 pub use state::load_state_dict;
 pub use summary::{Row, Summary};
-pub use train::{Batch, Evaluation, Outcome, Regulariser, StepMetrics, Trainer, evaluate};
+pub use train::{Batch, Evaluation, Observed, Outcome, Regulariser, StepMetrics, Trainer, evaluate};

@@ -1,6 +1,6 @@
 //! What a network is: named tensors and a function of them.
 
-use autograd::{DType, Key, Shape, Tensor};
+use autograd::{DType, Key, Shape, Tensor, named_scope};
 
 use crate::error::Error;
 use crate::init::Init;
@@ -20,19 +20,64 @@ pub enum Kind {
 pub struct Context {
     /// Whether layers that behave differently in training (batch norm, dropout) do so.
     pub train: bool,
+    /// Whether batch norm's running statistics become those of the batch.
+    pub(crate) adopt: bool,
     key: Key,
     draws: u64,
+    tap: Option<Tap>,
+}
+
+/// Keeps what comes out of ReLUs.
+#[derive(Clone, Debug, Default)]
+struct Tap {
+    path: Vec<String>,
+    relus: Vec<(String, Tensor)>,
 }
 
 impl Context {
     /// Training; `key` names the draws of this step, dropout's for instance.
     pub fn train(key: Key) -> Context {
-        Context { train: true, key, draws: 0 }
+        Context { train: true, adopt: false, key, draws: 0, tap: None }
     }
 
     /// Evaluation: nothing is drawn and no running statistics change.
     pub fn eval() -> Context {
-        Context { train: false, key: Key::new(0), draws: 0 }
+        Context { train: false, ..Context::train(Key::new(0)) }
+    }
+
+    /// Training in which batch norm takes the batch's mean and biased variance as its running statistics, in place of
+    /// moving them: evaluation then normalises as this batch was.
+    pub fn adopting(self) -> Context {
+        Context { train: true, adopt: true, ..self }
+    }
+
+    /// The same context, which keeps the outputs of ReLUs for [`Context::relus`].
+    pub fn tapped(self) -> Context {
+        Context { tap: Some(Tap::default()), ..self }
+    }
+
+    /// Runs `f` as the part `name` of a model: see [`named_scope`].
+    pub fn scope<R>(&mut self, name: &str, f: impl FnOnce(&mut Context) -> R) -> R {
+        if let Some(tap) = &mut self.tap {
+            tap.path.push(name.to_string());
+        }
+        let result = named_scope(name, || f(self));
+        if let Some(tap) = &mut self.tap {
+            tap.path.pop();
+        }
+        result
+    }
+
+    /// Shows the output of a ReLU, units or channels on its second axis.
+    pub fn relu(&mut self, y: &Tensor) {
+        if let Some(tap) = &mut self.tap {
+            tap.relus.push((tap.path.join("."), y.detach()));
+        }
+    }
+
+    /// The outputs of all ReLUs so far with the paths of their layers, if they were kept.
+    pub fn relus(self) -> Vec<(String, Tensor)> {
+        self.tap.unwrap_or_default().relus
     }
 
     /// The key of the next layer that draws. Layers are counted in the order of the forward pass.

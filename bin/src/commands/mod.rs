@@ -5,6 +5,8 @@ pub mod compare;
 pub mod energy;
 pub mod eval;
 pub mod gradcheck;
+pub mod inspect;
+pub mod landscape;
 pub mod replay;
 pub mod report;
 pub mod theory;

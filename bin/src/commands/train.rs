@@ -14,6 +14,7 @@ use crate::progress::Progress;
 use crate::run_folder::inputs::Inputs;
 use crate::run_folder::{self, RunFolder, manifest};
 use crate::setup::{self, Setup};
+use crate::watch::Watch;
 use crate::{data, low_rank, output, penalty, stop, system};
 
 /// Train one network; every flag can also come from a TOML file
@@ -27,7 +28,17 @@ use crate::{data, low_rank, output, penalty, stop, system};
               --lr 0.1 --steps 6000 --milestones 3000,4500
   comhe train --config run.toml --threads 1          keys of the file are names of flags
   comhe train --low-rank 8 --reg hs-mhe              hidden weights of rank 8, energies of their factors
+  comhe train --watch grad,update,cosine --reg rp    instruments on every tenth step
+  comhe train --watch noise,sharpness --watch-every 100
   comhe train --resume runs/rp3                      go on where it stopped
+
+--watch takes, for the network and for each layer (docs/instruments.md has the formulas and costs):
+  grad       norm of the gradient, and dead units     update     |w_new - w_old| / |w_old|, and dead units
+  dead       share of ReLU units 0 on the batch       cosine     with the gradient before; data to regulariser
+  energy     hyperspherical energies                  angles     smallest angle between two neurons
+  noise      gradient noise scale (a pass an image)   sharpness  top Hessian eigenvalue (up to 40 products);
+                                                      sharpness-layers: of each layer's block, too
+They look on: weights, order of data and random draws are the same without them, to the byte.
 
 The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, one an
 evaluation and one a measurement of energies and angles, in one line where both fall together, whose
@@ -56,13 +67,15 @@ pub struct Train {
 }
 
 /// What may change when a run goes on: nothing that the steps depend on, but how many there are.
-const CHANGEABLE: [&str; 9] = [
+const CHANGEABLE: [&str; 11] = [
     "resume",
     "threads",
     "steps",
     "epochs",
     "eval-every",
     "energy-every",
+    "watch",
+    "watch-every",
     "checkpoint-every",
     "data-dir",
     "tensorboard",
@@ -74,6 +87,7 @@ struct Begun {
     folder: RunFolder,
     config: Config,
     inputs: Inputs,
+    watch: Watch,
 }
 
 /// What measuring energies and angles took.
@@ -124,7 +138,8 @@ impl Train {
         let lock = run_folder::lock(path)?;
         let checkpoint = run_folder::latest(path)?;
         // The checkpoint has the weights by now.
-        let read = if checkpoint.is_some() { Config { init: None, ..config.clone() } } else { config.clone() };
+        let read =
+            if checkpoint.is_some() { Config { init: None, ..config.clone() } } else { config.clone() };
         let mut inputs = Inputs::of(&read)?;
         if let Some(manifest) = manifest {
             let then = manifest::inputs(&manifest, path)?;
@@ -140,7 +155,8 @@ impl Train {
             eprintln!("{}: has no checkpoint yet; beginning at step 0", path.display());
             drop(lock);
             let folder = RunFolder::create(path, &config)?;
-            return Ok(Begun { setup, folder, config, inputs });
+            let watch = Watch::new(&config, &mut setup.trainer);
+            return Ok(Begun { setup, folder, config, inputs, watch });
         };
         setup.trainer.restore(&archive).map_err(|e| Failure::place(&path.join(name), e))?;
         low_rank::check(&setup.trainer.model)?;
@@ -148,7 +164,9 @@ impl Train {
         if setup.trainer.step_count() < setup.steps {
             folder.not_final()?;
         }
-        Ok(Begun { setup, folder, config, inputs })
+        let mut watch = Watch::new(&config, &mut setup.trainer);
+        watch.resume(&archive);
+        Ok(Begun { setup, folder, config, inputs, watch })
     }
 }
 
@@ -164,21 +182,22 @@ fn fresh(config: Config, path: &Path) -> Result<Begun, Failure> {
         // Only succeeds on empty folders, which is all that was asked.
         made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
     }
-    let (setup, inputs, folder) = begun?;
-    Ok(Begun { setup, folder, config, inputs })
+    let (mut setup, inputs, folder) = begun?;
+    let watch = Watch::new(&config, &mut setup.trainer);
+    Ok(Begun { setup, folder, config, inputs, watch })
 }
 
 /// Trains a network in a new folder, as the command does.
 pub fn train(config: Config, path: &Path) -> Result<(), Failure> {
-    let Begun { mut setup, mut folder, config, inputs } = fresh(config, path)?;
-    run(&mut setup, &mut folder, &config, &inputs).map_err(Failure::mid_run)
+    let Begun { mut setup, mut folder, config, inputs, mut watch } = fresh(config, path)?;
+    run(&mut setup, &mut folder, &config, &inputs, &mut watch).map_err(Failure::mid_run)
 }
 
 impl Begun {
     /// Trains, and tells where.
     fn trained(self) -> Result<(), Failure> {
-        let Begun { mut setup, mut folder, config, inputs } = self;
-        run(&mut setup, &mut folder, &config, &inputs).map_err(Failure::mid_run)?;
+        let Begun { mut setup, mut folder, config, inputs, mut watch } = self;
+        run(&mut setup, &mut folder, &config, &inputs, &mut watch).map_err(Failure::mid_run)?;
         output::line(&folder.path().display().to_string())
     }
 }
@@ -195,6 +214,7 @@ fn run(
     folder: &mut RunFolder,
     config: &Config,
     inputs: &Inputs,
+    watch: &mut Watch,
 ) -> Result<(), Failure> {
     setup.dataset.notes.iter().for_each(|note| eprintln!("{}: {note}", setup.dataset.name));
     let mut manifest = description(setup, config, inputs);
@@ -227,14 +247,18 @@ fn run(
 
     let mut progress = Progress::new(setup.steps, from);
     let mut cost = Cost::default();
-    let outcome = steps(setup, folder, config, &mut progress, &mut cost);
+    let outcome = steps(setup, folder, config, watch, &mut progress, &mut cost);
     let done = setup.trainer.step_count();
     let told = match &outcome {
         Ok(Outcome::Finished) => "finished".to_string(),
         Ok(Outcome::Stopped) => "stopped".to_string(),
         Err(failure) => format!("failed: {}", failure.message().unwrap_or_default()),
     };
-    let session = session(done, &told, progress.images_per_second(), &cost);
+    let mut session = session(done, &told, progress.images_per_second(), &cost);
+    let watched = watch.cost(start.elapsed());
+    if let Some(watched) = &watched {
+        session["watch"] = watched.clone();
+    }
     if let Ok(Outcome::Finished) = outcome {
         folder.results()?.into_iter().for_each(|(key, value)| manifest[key] = value);
     }
@@ -243,6 +267,12 @@ fn run(
     let (each, share) = cost.of(start.elapsed());
     let times = cost.measurements;
     eprintln!("energies: measured {times} times, {each:.2} ms each, {:.2} % of the time", 100.0 * share);
+    if let Some(watched) = watched {
+        let number = |key: &str| watched[key].as_f64().unwrap_or_default();
+        let (times, each, share) =
+            (number("measurements"), number("ms_each"), 100.0 * number("share_of_time"));
+        eprintln!("watch: measured {times} times, {each:.2} ms each, {share:.2} % of the time");
+    }
     match outcome {
         Ok(Outcome::Finished) => {
             written?;
@@ -262,6 +292,7 @@ fn steps(
     setup: &mut Setup,
     folder: &mut RunFolder,
     config: &Config,
+    watch: &mut Watch,
     progress: &mut Progress,
     cost: &mut Cost,
 ) -> Result<Outcome, Failure> {
@@ -297,16 +328,19 @@ fn steps(
     let fitted = trainer.fit(batches, &stop::STOP, |trainer, metrics| {
         let done = metrics.step + 1;
         folder.step(metrics)?;
+        if let Some((step, seen)) = watch.look(trainer, objective)? {
+            folder.watched(step, &seen)?;
+        }
         progress.step(metrics, loader.config().batch_size);
         assess(trainer, folder, progress)?;
         if done % config.checkpoint_every == 0 && done != *steps {
-            folder.checkpoint(trainer.checkpoint())?;
+            folder.checkpoint(watch.kept(trainer.checkpoint()))?;
         }
         Ok::<(), Failure>(())
     });
     // A weight that could not be made explains a loss that is not finite.
     let outcome = fitted.map_err(|failure| low_rank::check(&trainer.model).err().unwrap_or(failure))?;
-    folder.checkpoint(trainer.checkpoint())?;
+    folder.checkpoint(watch.kept(trainer.checkpoint()))?;
     if outcome == Outcome::Finished {
         folder.finish(Archive::of(trainer.model.state_dict()))?;
     }

@@ -29,9 +29,13 @@ pub enum Activation {
 impl Module for Activation {
     tensors!();
 
-    fn forward(&mut self, x: &Tensor, _: &mut Context) -> Tensor {
+    fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
         match *self {
-            Activation::Relu => x.relu(),
+            Activation::Relu => {
+                let y = x.relu();
+                cx.relu(&y);
+                y
+            }
             Activation::LeakyRelu(slope) => x.leaky_relu(slope),
             Activation::Tanh => x.tanh(),
             Activation::Sigmoid => x.sigmoid(),

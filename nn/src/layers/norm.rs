@@ -67,6 +67,14 @@ impl BatchNorm {
     }
 
     fn apply(&mut self, x: &Tensor, residual: Option<&Tensor>, relu: bool, cx: &mut Context) -> Tensor {
+        let y = self.normalised(x, residual, relu, cx);
+        if relu {
+            cx.relu(&y);
+        }
+        y
+    }
+
+    fn normalised(&mut self, x: &Tensor, residual: Option<&Tensor>, relu: bool, cx: &Context) -> Tensor {
         let BatchNorm { weight, bias, running_mean, running_var, eps, .. } = &*self;
         if !cx.train {
             return match relu {
@@ -78,6 +86,10 @@ impl BatchNorm {
             true => x.batch_norm_train_relu(weight, bias, residual, *eps),
             false => x.batch_norm_train(weight, bias, *eps),
         };
+        if cx.adopt {
+            (self.running_mean, self.running_var) = (batch.mean, batch.var);
+            return y;
+        }
         let unbiased = batch.count as f64 / (batch.count as f64 - 1.0);
         let m = self.momentum;
         self.running_mean = &self.running_mean * (1.0 - m) + batch.mean * m;

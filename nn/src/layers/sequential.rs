@@ -1,6 +1,6 @@
 //! One module after another.
 
-use autograd::{Shape, Tensor, named_scope};
+use autograd::{Shape, Tensor};
 
 use crate::error::Error;
 use crate::module::{Change, Context, Module, See, join};
@@ -49,7 +49,7 @@ impl Module for Sequential {
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
         let mut x = x.clone();
         for (name, module) in &mut self.children {
-            x = named_scope(name, || module.forward(&x, cx));
+            x = cx.scope(name, |cx| module.forward(&x, cx));
         }
         x
     }

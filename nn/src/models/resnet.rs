@@ -1,6 +1,6 @@
 //! Residual networks for small images (He et al. 2016, arXiv 1512.03385, section 4.2).
 
-use autograd::{DType, Padding, Shape, Tensor, named_scope};
+use autograd::{DType, Padding, Shape, Tensor};
 
 use super::Blueprint;
 use crate::error::Error;
@@ -74,11 +74,11 @@ impl Module for BasicBlock {
     tensors!(child conv1, child bn1, child conv2, child bn2);
 
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
-        let y = named_scope("conv1", || self.conv1.forward(x, cx));
-        let y = named_scope("bn1", || self.bn1.forward(&y, cx));
-        let y = named_scope("conv2", || self.conv2.forward(&y, cx));
+        let y = cx.scope("conv1", |cx| self.conv1.forward(x, cx));
+        let y = cx.scope("bn1", |cx| self.bn1.forward(&y, cx));
+        let y = cx.scope("conv2", |cx| self.conv2.forward(&y, cx));
         let shortcut = self.shortcut(x);
-        named_scope("bn2", || self.bn2.add_relu(&y, &shortcut, cx))
+        cx.scope("bn2", |cx| self.bn2.add_relu(&y, &shortcut, cx))
     }
 
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {

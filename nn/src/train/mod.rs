@@ -2,9 +2,11 @@
 
 mod checkpoint;
 mod evaluate;
+mod observe;
 mod regulariser;
 
 pub use evaluate::{Evaluation, evaluate};
+pub use observe::Observed;
 pub use regulariser::Regulariser;
 
 use std::collections::BTreeMap;
@@ -79,6 +81,8 @@ pub struct Trainer {
     pub regulariser: Option<Box<dyn Regulariser>>,
     key: Key,
     step: u64,
+    wanted: Option<Box<dyn Fn(u64) -> bool + Send>>,
+    observed: Option<Observed>,
 }
 
 /// The numbers of a forward pass.
@@ -88,6 +92,9 @@ struct Values {
     reg: f64,
     accuracy: f64,
 }
+
+/// What a step computes before its update.
+type Gradients = (Values, BTreeMap<String, Tensor>, Option<observe::Parts>);
 
 impl Trainer {
     /// A trainer at step 0 with a constant learning rate. `key` names the random draws of the run; those of a
@@ -102,6 +109,8 @@ impl Trainer {
             regulariser: None,
             key: key.stream("train"),
             step: 0,
+            wanted: None,
+            observed: None,
         }
     }
 
@@ -118,6 +127,17 @@ impl Trainer {
     /// The same trainer with a regulariser.
     pub fn regulariser(self, regulariser: impl Regulariser + 'static) -> Trainer {
         Trainer { regulariser: Some(Box::new(regulariser)), ..self }
+    }
+
+    /// Keeps what the steps for whose number `wanted` holds did, each until the next step. What they do does not
+    /// depend on that.
+    pub fn observe(&mut self, wanted: impl Fn(u64) -> bool + Send + 'static) {
+        self.wanted = Some(Box::new(wanted));
+    }
+
+    /// What the last step did, if that was to be kept: see [`Trainer::observe`].
+    pub fn observed(&self) -> Option<&Observed> {
+        self.observed.as_ref()
     }
 
     /// How many steps have been done: the number of the next one.
@@ -159,10 +179,13 @@ impl Trainer {
     /// If the images do not fit the model.
     pub fn step(&mut self, batch: &Batch) -> Result<StepMetrics, Error> {
         let start = Instant::now();
+        self.observed = None;
         self.optimizer.prepare(&self.model);
         let before = self.model.clone();
         match self.gradients(batch) {
-            Ok((values, gradients)) => {
+            Ok((values, gradients, parts)) => {
+                self.observed =
+                    parts.map(|parts| Observed::new(self, batch, before.clone(), &gradients, parts));
                 // With nobody else holding the weights, they change in place.
                 drop(before);
                 let step = self.step;
@@ -180,7 +203,7 @@ impl Trainer {
                 let again = detect_anomaly(|| {
                     // Not backwards from a loss that already is not finite: all its gradients would be to
                     // blame.
-                    self.forward(batch).map(|(loss, _)| {
+                    self.forward(batch).map(|(loss, ..)| {
                         if loss.is_finite() {
                             drop(loss.backward())
                         }
@@ -210,13 +233,19 @@ impl Trainer {
         }
     }
 
-    /// The loss as a graph, and its numbers.
-    fn forward(&mut self, batch: &Batch) -> Result<(Tensor, Values), Error> {
+    /// What the forward pass of this step depends on besides images and weights.
+    fn context(&self) -> Context {
+        Context::train(self.key.step(self.step))
+    }
+
+    /// The loss as a graph, its numbers, and its parts if they are to be kept.
+    fn forward(&mut self, batch: &Batch) -> Result<(Tensor, Values, Option<observe::Parts>), Error> {
         let (images, labels) = (batch.images.shape(), batch.labels.len());
         if labels == 0 || images.first() != Some(&labels) {
             return Err(Error::Config(format!("the batch has images {images} for {labels} labels")));
         }
-        let mut cx = Context::train(self.key.step(self.step));
+        let watched = self.wanted.as_ref().is_some_and(|wanted| wanted(self.step));
+        let mut cx = if watched { self.context().tapped() } else { self.context() };
         let logits = self.model.forward(&batch.images, &mut cx);
         let classes = logits.shape().get(1).copied().unwrap_or(0);
         if let Some(label) = batch.labels.iter().find(|&&label| label as usize >= classes) {
@@ -225,6 +254,8 @@ impl Trainer {
         let accuracy = accuracy(&logits, &batch.labels);
         let mut loss = cross_entropy(&logits, &batch.labels, self.smoothing);
         let fit = loss.item();
+        let mut parts =
+            watched.then(|| observe::Parts { fit: loss.clone(), penalty: None, relus: cx.relus() });
         let mut reg = 0.0;
         if let Some(regulariser) = &mut self.regulariser {
             let penalty = regulariser.penalty(&self.model.weights(), self.step)?;
@@ -235,23 +266,27 @@ impl Trainer {
                 )));
             }
             reg = penalty.item();
+            if let Some(parts) = &mut parts {
+                parts.penalty = Some(penalty.clone());
+            }
             loss = loss + penalty.reshape([]);
         }
         let values = Values { loss: loss.item(), fit, reg, accuracy };
-        Ok((loss, values))
+        Ok((loss, values, parts))
     }
 
-    /// The numbers of a forward pass and the gradients by parameter, all of them finite.
-    fn gradients(&mut self, batch: &Batch) -> Result<(Values, BTreeMap<String, Tensor>), Error> {
+    /// The numbers of a forward pass, the gradients by parameter, all of them finite, and the loss's parts if they
+    /// are to be kept.
+    fn gradients(&mut self, batch: &Batch) -> Result<Gradients, Error> {
         let not_finite = |step, what: String| Err(Error::NotFinite { step, what, anomaly: None });
-        let (loss, values) = self.forward(batch)?;
+        let (loss, values, parts) = self.forward(batch)?;
         if !values.loss.is_finite() {
             return not_finite(self.step, "the loss".to_string());
         }
         let gradients = self.optimizer.collect(&self.model, loss.backward())?;
         match gradients.iter().find(|(_, g)| !g.is_finite()) {
             Some((name, _)) => not_finite(self.step, format!("the gradient of {name}")),
-            None => Ok((values, gradients)),
+            None => Ok((values, gradients, parts)),
         }
     }
 }

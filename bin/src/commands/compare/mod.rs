@@ -38,6 +38,8 @@ use table::Row;
     mut_arg("energy_every", |arg| arg.hide(true)),
     mut_arg("checkpoint_every", |arg| arg.hide(true)),
     mut_arg("tensorboard", |arg| arg.hide(true)),
+    mut_arg("watch", |arg| arg.hide(true)),
+    mut_arg("watch_every", |arg| arg.hide(true)),
     after_help = "Examples:
   comhe compare                                     two minutes on two cores
   comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
@@ -202,15 +204,17 @@ impl Compare {
     /// What the flags say.
     fn planned(&self, matches: &ArgMatches) -> Result<Plan, Failure> {
         let given = given(matches);
-        if let Some(key) = ["reg", "preset", "energy-every", "checkpoint-every", "tensorboard"]
-            .iter()
-            .find(|key| given.contains(&key.to_string()))
+        if let Some(key) =
+            ["reg", "preset", "energy-every", "watch", "watch-every", "checkpoint-every", "tensorboard"]
+                .iter()
+                .find(|key| given.contains(&key.to_string()))
         {
             let instead = match *key {
                 "reg" => "--regs names the regularisers",
                 "preset" => "it sets one regulariser; --regs names several, which share all other settings",
                 "energy-every" => "energies are measured with each evaluation (--eval-every)",
                 "tensorboard" => "it writes no run folders",
+                "watch" | "watch-every" => "instruments are for comhe train",
                 _ => "it goes on after the last finished run",
             };
             return Err(Failure::usage(format_args!("--{key} is not for compare; {instead}")));

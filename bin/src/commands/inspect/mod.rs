@@ -1,0 +1,157 @@
+//! `comhe inspect`: what a network, a training step's graph or a file of tensors is made of.
+
+mod file;
+mod graph;
+
+use std::path::PathBuf;
+
+use autograd::Key;
+use clap::{ArgMatches, Args};
+use nn::Model;
+use serde_json::json;
+
+use crate::config::{Config, given};
+use crate::failure::Failure;
+use crate::{data, low_rank, output, setup};
+
+/// What a network, the graph of a training step, or a file of tensors is made of
+#[derive(Args, Debug)]
+#[group(skip)]
+#[command(after_help = "Examples:
+  comhe inspect --model cnn9 --width 2 --input 3x32x32          layers, shapes, parameters, FLOPs
+  comhe inspect --model resnet20 --dataset cifar10 --data-dir data
+  comhe inspect --model lenet --graph step.html                 the graph of one training step
+  comhe inspect --model lenet --reg rp --graph step.dot         for Graphviz; .txt is a table
+  comhe inspect runs/fashion14-lenet-none-1                     the tensors of a run's last weights
+  comhe inspect checkpoint.safetensors --json                   also .npy and .npz
+
+FLOPs are those of the forward pass of one image; a multiplication and an addition are two. The
+graph is that of the loss on a batch of --batch-size random images, as the reverse pass will walk
+it: what each operation gives, keeps, costs, and the line of source that asked for it.")]
+pub struct Inspect {
+    /// A run folder or a file of tensors; without one, the network of the settings
+    #[arg(value_name = "DIR|FILE")]
+    path: Option<PathBuf>,
+    /// Write the graph of a training step: .html, .dot or .txt
+    #[arg(long, value_name = "FILE", conflicts_with = "path")]
+    graph: Option<PathBuf>,
+    /// Shape of an image, in place of that of the data, which are then not needed
+    #[arg(long, value_name = "CxHxW", value_parser = shape, conflicts_with = "path")]
+    input: Option<[usize; 3]>,
+    /// --input: number of classes
+    #[arg(long, value_name = "N", default_value_t = 10, requires = "input")]
+    classes: usize,
+    /// One JSON object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Config,
+}
+
+/// The settings that play a part.
+pub const USED: [&str; 40] = [
+    "path",
+    "graph",
+    "input",
+    "classes",
+    "json",
+    "dataset",
+    "data-dir",
+    "image-size",
+    "grey",
+    "model",
+    "width",
+    "low-rank",
+    "dtype",
+    "threads",
+    "batch-size",
+    "label-smoothing",
+    "seed",
+    "preset",
+    "reg",
+    "reg-weight",
+    "reg-head-weight",
+    "reg-s",
+    "reg-angular",
+    "reg-half-space",
+    "reg-eps",
+    "reg-scale",
+    "reg-k",
+    "reg-c",
+    "reg-redraw",
+    "reg-distribution",
+    "reg-objective",
+    "reg-inner-steps",
+    "reg-inner-lr",
+    "reg-inner-decay",
+    "reg-mode",
+    "reg-unroll",
+    "reg-groups",
+    "reg-group-kind",
+    "reg-gamma",
+    "reg-stride",
+];
+
+/// `3x32x32` as numbers.
+fn shape(text: &str) -> Result<[usize; 3], String> {
+    let numbers: Option<Vec<usize>> = text.split('x').map(|n| n.parse().ok().filter(|&n| n > 0)).collect();
+    numbers
+        .and_then(|n| n.try_into().ok())
+        .ok_or_else(|| "channels x height x width is needed, as 3x32x32".into())
+}
+
+impl Inspect {
+    /// Runs the command.
+    pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        let given = given(matches);
+        let used: &[&str] = if self.path.is_some() { &["path", "json"] } else { &USED };
+        if let Some(key) = given.iter().find(|key| !used.contains(&key.as_str())) {
+            let what = if self.path.is_some() { "a file is inspected" } else { "a network is inspected" };
+            return Err(Failure::usage(format_args!("--{key} plays no part where {what}")));
+        }
+        if let Some(path) = &self.path {
+            return file::show(path, self.json);
+        }
+        if self.input.is_some() && given.iter().any(|key| key == "dataset") {
+            return Err(Failure::usage("--input stands in for --dataset; give one of them"));
+        }
+        let config = Config::default().with_flags(&self.settings, matches)?;
+        config.check()?;
+        let config = config.settled();
+        setup::apply(&config);
+        let model = self.model(&config)?;
+        match &self.graph {
+            Some(path) => graph::write(path, model, &config),
+            None => self.table(&model),
+        }
+    }
+
+    fn model(&self, config: &Config) -> Result<Model, Failure> {
+        let Some(input) = self.input else { return setup::model(&data::load(config)?, config) };
+        let (key, dtype) = (Key::new(config.seed).stream("weights"), setup::dtype(config));
+        let model = nn::models::build(&config.model, input, self.classes, config.width, key, dtype)?;
+        match config.low_rank {
+            Some(r) => low_rank::factored(model, r, config.seed),
+            None => Ok(model),
+        }
+    }
+
+    fn table(&self, model: &Model) -> Result<(), Failure> {
+        let summary = model.summary();
+        if self.json {
+            for row in &summary.rows {
+                output::json(&json!({
+                    "name": row.name,
+                    "layer": row.layer,
+                    "output": row.output.to_vec(),
+                    "parameters": row.parameters,
+                    "flops": row.flops,
+                }))?;
+            }
+            return Ok(());
+        }
+        let [c, h, w] = model.input;
+        output::line(&format!("{} for images of {c} x {h} x {w}, {} classes\n", model.name, model.classes))?;
+        output::line(summary.to_string().trim_end())
+    }
+}

@@ -1,0 +1,209 @@
+//! `comhe landscape`: the loss around trained weights.
+
+mod contour;
+mod picture;
+
+use std::path::{Path, PathBuf};
+
+use autograd::Key;
+use clap::{ArgMatches, Args};
+use datasets::{Loader, LoaderConfig};
+use nn::instruments::{filter_normalised, moved};
+use nn::{Archive, Batch, evaluate, write_atomic};
+
+use super::eval::place;
+use crate::config::{Config, given};
+use crate::data::{self, Stream};
+use crate::failure::Failure;
+use crate::{output, run_folder, setup, stop};
+
+/// The loss around trained weights, along random directions: a picture and its numbers
+#[derive(Args, Debug)]
+#[group(skip)]
+#[command(after_help = "Examples:
+  comhe landscape runs/fashion14-lenet-none-1                     a curve through the weights
+  comhe landscape runs/fashion14-lenet-none-1 --dim 2             a map around them
+  comhe landscape weights.safetensors --model cnn9 --dataset cifar10 --data-dir data --out maps
+
+Each direction is random, and every filter of it is brought to the length of the network's own
+filter; biases and the parameters of batch norm stay (Li et al. 2018, arXiv 1712.09913). The loss
+is the mean cross-entropy, without label smoothing and regulariser, on a fixed random choice of
+images, with batch norm's running statistics; in the middle it is that of the weights themselves.
+
+Writes landscape-1d or landscape-2d with .svg, .png and .csv (a, b, loss, accuracy), and prints
+their paths. Weights in a run folder are taken with the folder's settings; flags win.")]
+pub struct Landscape {
+    /// A run folder, or a file of weights (a state dict or a checkpoint)
+    #[arg(value_name = "DIR|FILE.safetensors")]
+    path: PathBuf,
+    /// Directions: 1 is a curve, 2 a map
+    #[arg(long, value_name = "1|2", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    dim: u8,
+    /// Points along each direction, odd, so that one is the middle [default: 51; for --dim 2: 21]
+    #[arg(long, value_name = "N")]
+    points: Option<usize>,
+    /// How far to go to either side; at 1 the step is as long as the weights
+    #[arg(long, value_name = "R", default_value_t = 1.0)]
+    range: f64,
+    /// Images that the loss is the mean of
+    #[arg(long, value_name = "N", default_value_t = 500)]
+    images: usize,
+    /// Test images instead of training images
+    #[arg(long)]
+    test: bool,
+    /// Where the files go [default: the run folder; for a file: its folder]
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    settings: Config,
+}
+
+/// The settings that play a part.
+pub const USED: [&str; 19] = [
+    "path",
+    "dim",
+    "points",
+    "range",
+    "images",
+    "test",
+    "out",
+    "dataset",
+    "data-dir",
+    "train-size",
+    "data-seed",
+    "image-size",
+    "grey",
+    "model",
+    "width",
+    "low-rank",
+    "dtype",
+    "threads",
+    "seed",
+];
+
+/// Images in a batch.
+const BATCH: usize = 250;
+
+/// A place and what was found there.
+pub struct Sample {
+    /// Steps along the directions; the second is 0 if there is one.
+    pub at: [f64; 2],
+    /// The mean cross-entropy.
+    pub loss: f64,
+    /// The share of images that are classified right.
+    pub accuracy: f64,
+}
+
+impl Landscape {
+    /// Runs the command.
+    pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        if let Some(key) = given(matches).iter().find(|key| !USED.contains(&key.as_str())) {
+            return Err(Failure::usage(format_args!(
+                "--{key} plays no part in a landscape; see comhe landscape --help"
+            )));
+        }
+        let steps = self.steps()?;
+        let (folder, file) = place(&self.path)?;
+        let base = match folder.join("config.toml").is_file() {
+            true => run_folder::settings(&folder)?,
+            false => Config::default(),
+        };
+        let seed = if given(matches).contains(&"seed".to_string()) { self.settings.seed } else { 0 };
+        let config = Config { label_noise: 0.0, ..base.with_flags(&self.settings, matches)? };
+        config.check()?;
+        let archive = Archive::load(&file)?;
+        setup::apply(&config);
+        let dataset = data::load(&config)?;
+        let mut model = setup::model(&dataset, &config)?;
+        setup::load_weights(&mut model, archive).map_err(|e| {
+            let (model, width, data) = (&config.model, config.width, &dataset.name);
+            Failure::place(&file, format_args!("is not of {model} of width {width} on {data}: {e}"))
+        })?;
+        let split = if self.test { &dataset.test } else { &dataset.train };
+        let key = Key::new(seed).stream("landscape");
+        let images = self.chosen(split, setup::dtype(&config));
+        let directions = ["first", "second"].map(|name| filter_normalised(&model, key.stream(name)));
+        let across: &[f64] = if self.dim == 2 { &steps } else { &[0.0] };
+        eprintln!(
+            "{} losses of {} images",
+            steps.len() * across.len(),
+            images.iter().map(|b| b.labels.len()).sum::<usize>()
+        );
+        stop::on_signals()?;
+        let mut samples = Vec::new();
+        for &b in across {
+            for &a in &steps {
+                if stop::wanted() {
+                    return Err(Failure::unfinished("stopped; nothing was written"));
+                }
+                let there = moved(&model, &[(a, &directions[0]), (b, &directions[1])]);
+                let found = evaluate(&there, images.iter().cloned());
+                samples.push(Sample { at: [a, b], loss: found.loss, accuracy: found.accuracy });
+            }
+        }
+        let out = self.out.clone().unwrap_or(folder);
+        self.write(if out.as_os_str().is_empty() { Path::new(".") } else { &out }, &samples, steps.len())
+    }
+
+    /// From -range to range, with an exact 0.
+    fn steps(&self) -> Result<Vec<f64>, Failure> {
+        let n = self.points.unwrap_or(if self.dim == 2 { 21 } else { 51 });
+        if n < 3 || n.is_multiple_of(2) {
+            return Err(Failure::usage(format_args!("--points is {n}; it must be odd and at least 3")));
+        }
+        if !(self.range > 0.0 && self.range.is_finite()) {
+            return Err(Failure::usage(format_args!("--range is {}; it must be above 0", self.range)));
+        }
+        if self.images == 0 {
+            return Err(Failure::usage("--images is 0; the loss is a mean of some"));
+        }
+        let half = (n / 2) as f64;
+        Ok((0..n).map(|i| self.range * (i as f64 - half) / half).collect())
+    }
+
+    /// The same images every time, whatever the weights and directions: classes may lie one after the other in the
+    /// data, so that the first ones would not do.
+    fn chosen(&self, split: &std::sync::Arc<datasets::Split>, dtype: autograd::DType) -> Vec<Batch> {
+        let settings = LoaderConfig {
+            batch_size: BATCH.min(split.len()),
+            shuffle: true,
+            seed: 0,
+            ..LoaderConfig::default()
+        };
+        let loader = Loader::new(split.clone(), settings);
+        let wanted = self.images.min(split.len());
+        let steps = wanted.div_ceil(loader.config().batch_size) as u64;
+        let mut left = wanted;
+        let cut = |mut batch: Batch| {
+            let n = batch.labels.len().min(left);
+            left -= n;
+            batch.images = batch.images.slice_axis(0, ..n);
+            batch.labels.truncate(n);
+            batch
+        };
+        Stream::new(loader, dtype, 0, steps).map(cut).collect()
+    }
+
+    fn write(&self, folder: &Path, samples: &[Sample], points: usize) -> Result<(), Failure> {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| Failure::place(folder, format_args!("cannot be made: {e}")))?;
+        let name = format!("landscape-{}d", self.dim);
+        let mut csv = String::from(if self.dim == 2 { "a,b,loss,accuracy\n" } else { "a,loss,accuracy\n" });
+        for Sample { at: [a, b], loss, accuracy } in samples {
+            csv += &match self.dim {
+                2 => format!("{a},{b},{loss},{accuracy}\n"),
+                _ => format!("{a},{loss},{accuracy}\n"),
+            };
+        }
+        write_atomic(&folder.join(format!("{name}.csv")), csv.as_bytes())?;
+        let drawn = if self.dim == 2 { picture::map(samples, points) } else { picture::curve(samples) };
+        match drawn {
+            Some(picture) => picture.write(folder, &name)?,
+            None => return Err(Failure::unfinished("no loss is finite: there is nothing to draw")),
+        }
+        for extension in ["csv", "svg", "png"] {
+            output::line(&folder.join(format!("{name}.{extension}")).display().to_string())?;
+        }
+        Ok(())
+    }
+}

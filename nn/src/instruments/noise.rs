@@ -1,0 +1,81 @@
+//! The gradient noise scale: how large a batch is worth its price.
+
+use autograd::{DType, Tensor, transform};
+
+use super::BatchLoss;
+use crate::optim::global_norm;
+
+/// The two moments that the noise scale is the ratio of. Both are sums over coordinates, so that those of several
+/// parameters add up.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Noise {
+    /// tr(Sigma): the variance of a single image's gradient, unbiased, summed over coordinates.
+    pub trace: f64,
+    /// |G|^2 of the true gradient G, unbiased: |mean|^2 - trace / n. It can come out negative where the noise is
+    /// large.
+    pub square: f64,
+}
+
+impl Noise {
+    /// The simple noise scale tr(Sigma) / |G|^2 in images (McCandlish et al. 2018, arXiv 1812.06162, section 2.2 and
+    /// appendix A.1); `None` where the batch is too small to tell |G|^2 from 0. For a steadier number divide the mean
+    /// of many traces by the mean of as many squares.
+    pub fn scale(&self) -> Option<f64> {
+        (self.square > 0.0).then(|| self.trace / self.square)
+    }
+}
+
+impl std::iter::Sum for Noise {
+    fn sum<I: Iterator<Item = Noise>>(parts: I) -> Noise {
+        parts.fold(Noise::default(), |a, b| Noise { trace: a.trace + b.trace, square: a.square + b.square })
+    }
+}
+
+/// Takes gradients of single images, one after the other, in the memory of two.
+#[derive(Clone, Debug)]
+pub struct NoiseMeter {
+    count: usize,
+    sum: Tensor,
+    squares: f64,
+}
+
+impl NoiseMeter {
+    /// Has seen none yet; they will be of the shape of `parameter`.
+    pub fn new(parameter: &Tensor) -> NoiseMeter {
+        NoiseMeter { count: 0, sum: Tensor::zeros(parameter.shape(), DType::F64), squares: 0.0 }
+    }
+
+    /// Takes one.
+    ///
+    /// # Panics
+    /// If it has another shape.
+    pub fn take(&mut self, gradient: &Tensor) {
+        self.count += 1;
+        self.squares += global_norm([gradient].into_iter()).powi(2);
+        let sum = std::mem::replace(&mut self.sum, Tensor::from(0.0));
+        self.sum = sum + gradient.to_dtype(DType::F64);
+    }
+
+    /// The moments; `None` of fewer than two gradients.
+    pub fn noise(&self) -> Option<Noise> {
+        let n = self.count as f64;
+        let mean = global_norm([&self.sum].into_iter()).powi(2) / (n * n);
+        let trace = (self.squares - n * mean) / (n - 1.0);
+        (self.count > 1).then_some(Noise { trace, square: mean - trace / n })
+    }
+}
+
+/// The noise of each parameter's gradient, from the gradients of all images of a batch: one reverse pass an image.
+/// Batch norm's statistics are held at those of the batch ([`BatchLoss::apart`]): what an image does to them is not
+/// seen as noise. `None` of a batch of one.
+pub fn gradient_noise(loss: &BatchLoss) -> Option<Vec<Noise>> {
+    let apart = loss.apart();
+    let (_, parameters) = apart.parameters();
+    let mut meters: Vec<NoiseMeter> = parameters.iter().map(NoiseMeter::new).collect();
+    for i in 0..apart.batch.labels.len() {
+        let one = apart.part(i, i + 1);
+        let gradients = transform::grad(|p| one.at(p), &parameters);
+        meters.iter_mut().zip(&gradients).for_each(|(meter, g)| meter.take(g));
+    }
+    meters.iter().map(NoiseMeter::noise).collect()
+}

@@ -1,0 +1,73 @@
+//! What a step of training did, for instruments to look at.
+
+use std::collections::BTreeMap;
+
+use autograd::Tensor;
+
+use super::{Batch, Trainer};
+use crate::instruments::BatchLoss;
+use crate::models::Model;
+use crate::module::Module;
+
+/// One step of training: the model it started from, its batch and its gradients. Kept by [`Trainer::observe`].
+///
+/// Holds the step's graph, and with it the memory of its forward pass.
+pub struct Observed {
+    /// The number of the step, from 0 on.
+    pub step: u64,
+    /// The model before the update.
+    pub before: Model,
+    /// The gradient of the loss by parameter, before clipping and weight decay.
+    pub gradients: BTreeMap<String, Tensor>,
+    /// What came out of each ReLU, units or channels on the second axis, by the path of its layer.
+    pub relus: Vec<(String, Tensor)>,
+    /// The cross-entropy of the batch as a function of the parameters, as the step computed it.
+    pub loss: BatchLoss,
+    fit: Tensor,
+    penalty: Option<Tensor>,
+}
+
+/// What a forward pass leaves behind if it is to be kept.
+pub(super) struct Parts {
+    pub fit: Tensor,
+    pub penalty: Option<Tensor>,
+    pub relus: Vec<(String, Tensor)>,
+}
+
+impl Observed {
+    pub(super) fn new(
+        trainer: &Trainer,
+        batch: &Batch,
+        before: Model,
+        gradients: &BTreeMap<String, Tensor>,
+        parts: Parts,
+    ) -> Observed {
+        let Parts { fit, penalty, relus } = parts;
+        let loss = BatchLoss {
+            model: before.clone(),
+            batch: batch.clone(),
+            smoothing: trainer.smoothing,
+            context: trainer.context(),
+        };
+        Observed { step: trainer.step, before, gradients: gradients.clone(), relus, loss, fit, penalty }
+    }
+
+    /// The gradient of the cross-entropy alone, by parameter.
+    pub fn fit_gradients(&self) -> BTreeMap<String, Tensor> {
+        self.of(&self.fit)
+    }
+
+    /// The gradient of the regulariser's term alone, for the parameters that it depends on; `None` without one.
+    pub fn penalty_gradients(&self) -> Option<BTreeMap<String, Tensor>> {
+        self.penalty.as_ref().map(|penalty| self.of(penalty))
+    }
+
+    fn of(&self, term: &Tensor) -> BTreeMap<String, Tensor> {
+        if !term.is_tracked() {
+            return BTreeMap::new();
+        }
+        let mut found = term.clone().sum(..).backward();
+        let parameters = self.before.named_parameters().into_iter();
+        parameters.filter_map(|(name, p)| Some((name, found.take(p)?))).collect()
+    }
+}
