@@ -22,17 +22,32 @@ pub struct Context {
     pub train: bool,
     key: Key,
     draws: u64,
+    penalties: Vec<(&'static str, Tensor)>,
 }
 
 impl Context {
     /// Training; `key` names the draws of this step, dropout's for instance.
     pub fn train(key: Key) -> Context {
-        Context { train: true, key, draws: 0 }
+        Context { train: true, key, draws: 0, penalties: Vec::new() }
     }
 
     /// Evaluation: nothing is drawn and no running statistics change.
     pub fn eval() -> Context {
-        Context { train: false, key: Key::new(0), draws: 0 }
+        Context { train: false, ..Context::train(Key::new(0)) }
+    }
+
+    /// Adds a term of one element to the training loss: one that depends on what passes through the network, which a
+    /// regulariser of weights cannot see. Terms of one name are added up.
+    pub fn penalise(&mut self, name: &'static str, term: Tensor) {
+        match self.penalties.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum = &*sum + term,
+            None => self.penalties.push((name, term)),
+        }
+    }
+
+    /// The terms of the forward pass, by name, in the order they first came.
+    pub fn penalties(&self) -> &[(&'static str, Tensor)] {
+        &self.penalties
     }
 
     /// The key of the next layer that draws. Layers are counted in the order of the forward pass.
