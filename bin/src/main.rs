@@ -22,6 +22,7 @@ macro_rules! eprint {
 mod commands;
 mod config;
 mod data;
+mod download;
 mod failure;
 mod figures;
 mod low_rank;
@@ -43,6 +44,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::bench::Bench;
 use commands::compare::Compare;
+use commands::data::Data;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
 use commands::gradcheck::Gradcheck;
@@ -77,6 +79,7 @@ enum Command {
     Compare(Box<Compare>),
     Train(Box<Train>),
     Eval(Box<Eval>),
+    Data(Data),
     Energy(Box<EnergyOf>),
     Gradcheck(Gradcheck),
     Theory(Theory),
@@ -111,6 +114,7 @@ fn run() -> Result<(), Failure> {
         Command::Compare(compare) => compare.run(given),
         Command::Train(train) => train.run(given),
         Command::Eval(eval) => eval.run(given),
+        Command::Data(data) => data.run(),
         Command::Energy(energy) => energy.run(),
         Command::Gradcheck(gradcheck) => gradcheck.run(),
         Command::Theory(theory) => theory.run(),
