@@ -44,9 +44,11 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::bench::Bench;
 use commands::compare::Compare;
+use commands::convert::Convert;
 use commands::data::Data;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
+use commands::grad::Grad;
 use commands::gradcheck::Gradcheck;
 use commands::theory::Theory;
 use commands::thomson::Thomson;
@@ -80,6 +82,8 @@ enum Command {
     Train(Box<Train>),
     Eval(Box<Eval>),
     Data(Data),
+    Grad(Box<Grad>),
+    Convert(Convert),
     Energy(Box<EnergyOf>),
     Gradcheck(Gradcheck),
     Theory(Theory),
@@ -97,7 +101,10 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 /// `eval` understands all settings, to say which play no part in it; its help has those that do.
 fn with_short_eval_help(command: clap::Command) -> clap::Command {
     let used = |arg: &clap::Arg| arg.get_long().is_none_or(|name| commands::eval::USED.contains(&name));
-    command.mut_subcommand("eval", |eval| eval.mut_args(|arg| if used(&arg) { arg } else { arg.hide(true) }))
+    let unused = |arg: &clap::Arg| commands::grad::UNUSED.contains(&arg.get_id().as_str());
+    command
+        .mut_subcommand("eval", |eval| eval.mut_args(|arg| if used(&arg) { arg } else { arg.hide(true) }))
+        .mut_subcommand("grad", |grad| grad.mut_args(|arg| if unused(&arg) { arg.hide(true) } else { arg }))
 }
 
 fn run() -> Result<(), Failure> {
@@ -115,6 +122,8 @@ fn run() -> Result<(), Failure> {
         Command::Train(train) => train.run(given),
         Command::Eval(eval) => eval.run(given),
         Command::Data(data) => data.run(),
+        Command::Grad(grad) => grad.run(given),
+        Command::Convert(convert) => convert.run(),
         Command::Energy(energy) => energy.run(),
         Command::Gradcheck(gradcheck) => gradcheck.run(),
         Command::Theory(theory) => theory.run(),

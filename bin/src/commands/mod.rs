@@ -2,9 +2,11 @@
 
 pub mod bench;
 pub mod compare;
+pub mod convert;
 pub mod data;
 pub mod energy;
 pub mod eval;
+pub mod grad;
 pub mod gradcheck;
 pub mod theory;
 pub mod thomson;
