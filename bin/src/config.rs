@@ -22,8 +22,8 @@ use preset::preset;
 #[group(skip)]
 pub struct Config {
     /// fashion14, digits, blobs, moons, teacher (built in); fashion-mnist, mnist, kmnist, cifar10, cifar100,
-    /// cifar100-coarse (files, see --data-dir); images:DIR (one folder a class); file:DATA.npz (x_train, y_train,
-    /// x_test, y_test)
+    /// cifar100-coarse, modelnet10 (files, see --data-dir); images:DIR, clouds:DIR (one folder a class); file:DATA.npz
+    /// (x_train, y_train, x_test, y_test)
     #[arg(long, value_name = "NAME", default_value = "fashion14", help_heading = "Data")]
     pub dataset: String,
     /// The folder that holds data sets [default: the environment variable COMHE_DATA]
@@ -46,14 +46,18 @@ pub struct Config {
     /// images:DIR: one grey channel
     #[arg(long, help_heading = "Data")]
     pub grey: bool,
-    /// none, or parts joined by "-": crop or zerocrop, flip, cutout
+    /// modelnet10, clouds:DIR: points drawn of each shape
+    #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Data")]
+    pub points: usize,
+    /// none, or parts joined by "-": crop or zerocrop, flip, cutout; for clouds rotate, jitter
     #[arg(long, value_name = "PARTS", default_value = "none", help_heading = "Data")]
     pub augment: String,
     /// Keep the order of the data in every epoch
     #[arg(long, help_heading = "Data")]
     pub no_shuffle: bool,
 
-    /// lenet, mlp, cnn6, cnn9, cnn15, resnet20, resnet32, resnet44, resnet56, resnet110
+    /// lenet, mlp, cnn6, cnn9, cnn15, resnet20, resnet32, resnet44, resnet56, resnet110; of 32 x 32 pixels at least:
+    /// resnet18, resnet34, resnet50; of point clouds: pointnet, pointnet-vanilla (without T-nets)
     #[arg(long, value_name = "NAME", default_value = "lenet", help_heading = "Network")]
     pub model: String,
     /// Multiplies the filters: 16, 32 and 64 times WIDTH for cnn and resnet

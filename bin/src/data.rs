@@ -1,7 +1,7 @@
 //! From a data set to the batches of a training run.
 
 use autograd::{DType, Tensor};
-use datasets::{Dataset, Epoch, Loader, LoaderConfig, Options};
+use datasets::{Augment, Dataset, Epoch, Loader, LoaderConfig, Options};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -18,6 +18,7 @@ pub fn options(config: &Config) -> Options {
         label_noise: config.label_noise,
         image_size: config.image_size,
         grey: config.grey,
+        points: config.points,
         ..Options::default()
     }
 }
@@ -29,10 +30,12 @@ pub fn load(config: &Config) -> Result<Dataset, Failure> {
 
 /// The loader of a run's training images.
 pub fn training(dataset: &Dataset, config: &Config) -> Result<Loader, Failure> {
+    let augment: Augment = config.augment.parse()?;
+    augment.check(dataset.shape())?;
     let settings = LoaderConfig {
         batch_size: config.batch_size.min(dataset.train.len()),
         shuffle: !config.no_shuffle,
-        augment: config.augment.parse()?,
+        augment,
         seed: config.seed,
         ..LoaderConfig::default()
     };

@@ -22,6 +22,7 @@ macro_rules! eprint {
 mod commands;
 mod config;
 mod data;
+mod download;
 mod failure;
 mod figures;
 mod hash;
@@ -46,8 +47,11 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::bench::Bench;
 use commands::compare::Compare;
+use commands::convert::Convert;
+use commands::data::Data;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
+use commands::grad::Grad;
 use commands::gradcheck::Gradcheck;
 use commands::inspect::Inspect;
 use commands::landscape::Landscape;
@@ -87,6 +91,9 @@ enum Command {
     Eval(Box<Eval>),
     Replay(Replay),
     Report(Report),
+    Data(Data),
+    Grad(Box<Grad>),
+    Convert(Convert),
     Energy(Box<EnergyOf>),
     Inspect(Box<Inspect>),
     Landscape(Box<Landscape>),
@@ -115,7 +122,9 @@ fn with_short_help(mut command: clap::Command) -> clap::Command {
         command =
             command.mut_subcommand(name, |c| c.mut_args(|arg| if used(&arg) { arg } else { arg.hide(true) }));
     }
+    let unused = |arg: &clap::Arg| commands::grad::UNUSED.contains(&arg.get_id().as_str());
     command
+        .mut_subcommand("grad", |grad| grad.mut_args(|arg| if unused(&arg) { arg.hide(true) } else { arg }))
 }
 
 fn run() -> Result<(), Failure> {
@@ -134,6 +143,9 @@ fn run() -> Result<(), Failure> {
         Command::Eval(eval) => eval.run(given),
         Command::Replay(replay) => replay.run(),
         Command::Report(report) => report.run(),
+        Command::Data(data) => data.run(),
+        Command::Grad(grad) => grad.run(given),
+        Command::Convert(convert) => convert.run(),
         Command::Energy(energy) => energy.run(),
         Command::Inspect(inspect) => inspect.run(given),
         Command::Landscape(landscape) => landscape.run(given),

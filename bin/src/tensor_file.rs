@@ -47,6 +47,28 @@ fn tensor(array: Array, path: &Path) -> Result<Tensor, Failure> {
     })
 }
 
+/// Whether a file of this name can be written by [`write`].
+pub fn check_name(path: &Path) -> Result<(), Failure> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("npz" | "safetensors") => Ok(()),
+        _ => Err(Failure::place(
+            path,
+            "is of no kind that is written here: its name must end in .npz or .safetensors",
+        )),
+    }
+}
+
+/// Writes named tensors as .npz or .safetensors, by the ending of the name; whole or not at all.
+pub fn write(path: &Path, tensors: &[(String, Tensor)]) -> Result<(), Failure> {
+    check_name(path)?;
+    if path.extension().is_some_and(|e| e == "safetensors") {
+        return Ok(Archive::of(tensors.to_vec()).save(path)?);
+    }
+    let arrays = tensors.iter().map(|(name, t)| (name.clone(), npy(t))).collect();
+    let bytes = datasets::npy::archive(arrays).map_err(|e| Failure::place(path, e))?;
+    Ok(write_atomic(path, &bytes)?)
+}
+
 /// Writes a tensor as .npy (version 1.0, little-endian, C order), whole or not at all.
 pub fn write_npy(path: &Path, t: &Tensor) -> Result<(), Failure> {
     Ok(write_atomic(path, &npy(t))?)

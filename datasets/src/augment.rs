@@ -1,15 +1,21 @@
-//! Augmentation: shifted crops, mirror images, cutout, each a pure function of (key, epoch, index).
+//! Augmentation: shifted crops, mirror images, cutout; of clouds rotation and jitter, each a pure function of (key, epoch, index).
 
 use std::fmt;
 use std::str::FromStr;
 
-use kernels::random::{Key, below};
+use kernels::Element;
+use kernels::random::{Key, below, uniform};
 
 use crate::error::Error;
 use crate::suggest::suggest;
 
 /// A crop may lie up to so many pixels outside the image.
 pub const PAD: usize = 4;
+
+/// The deviation of jitter (Qi et al., CVPR 2017, section 5.1 of PointNet's published code).
+pub const JITTER: f64 = 0.01;
+/// The largest jitter.
+pub const JITTER_CLIP: f64 = 0.05;
 
 /// What lies outside an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +27,7 @@ pub enum Padding {
 }
 
 /// What may happen to a training image. As text: `none`, or parts joined by `-`: `crop` (mirrored border) or
-/// `zerocrop`, `flip`, `cutout`; so `crop-flip-cutout`.
+/// `zerocrop`, `flip`, `cutout`; so `crop-flip-cutout`. Clouds have `rotate` and `jitter`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Augment {
     /// Shift by -[`PAD`]..=[`PAD`] pixels along each axis.
@@ -31,10 +37,25 @@ pub struct Augment {
     /// Blank a square of half the image's sides, its centre anywhere in the image (so it may be cut by the
     /// border), with 0 after standardisation (DeVries and Taylor, arXiv 1708.04552).
     pub cutout: bool,
+    /// Turn a cloud about its third axis, which points up, by a uniform angle.
+    pub rotate: bool,
+    /// Move every coordinate of a cloud by normal noise of deviation [`JITTER`], at most [`JITTER_CLIP`].
+    pub jitter: bool,
 }
 
 /// The names that error messages suggest from.
-const USUAL: [&str; 7] = ["none", "crop", "flip", "cutout", "zerocrop", "crop-flip", "crop-flip-cutout"];
+const USUAL: [&str; 10] = [
+    "none",
+    "crop",
+    "flip",
+    "cutout",
+    "zerocrop",
+    "crop-flip",
+    "crop-flip-cutout",
+    "rotate",
+    "jitter",
+    "rotate-jitter",
+];
 
 impl FromStr for Augment {
     type Err = Error;
@@ -50,12 +71,14 @@ impl FromStr for Augment {
                 "zerocrop" => augment.crop.replace(Padding::Zero).is_none(),
                 "flip" => !std::mem::replace(&mut augment.flip, true),
                 "cutout" => !std::mem::replace(&mut augment.cutout, true),
+                "rotate" => !std::mem::replace(&mut augment.rotate, true),
+                "jitter" => !std::mem::replace(&mut augment.jitter, true),
                 _ => {
                     let hint =
                         suggest(name, &USUAL).map(|s| format!("; did you mean {s}?")).unwrap_or_default();
                     return Err(Error::usage(format_args!(
                         "unknown augmentation {part:?} in {name:?}{hint} (none, or crop or zerocrop, flip, cutout \
-                         joined by -)"
+                         joined by -; for clouds rotate, jitter)"
                     )));
                 }
             };
@@ -76,9 +99,61 @@ impl fmt::Display for Augment {
             Some(Padding::Zero) => Some("zerocrop"),
             None => None,
         };
-        let parts = [crop, self.flip.then_some("flip"), self.cutout.then_some("cutout")];
+        let parts = [
+            crop,
+            self.flip.then_some("flip"),
+            self.cutout.then_some("cutout"),
+            self.rotate.then_some("rotate"),
+            self.jitter.then_some("jitter"),
+        ];
         let name = parts.into_iter().flatten().collect::<Vec<_>>().join("-");
         f.write_str(if name.is_empty() { "none" } else { &name })
+    }
+}
+
+impl Augment {
+    /// Whether these parts are for images or clouds of this shape (C, H, W).
+    ///
+    /// # Errors
+    /// If a part is for the other kind.
+    pub fn check(&self, [channels, height, width]: [usize; 3]) -> Result<(), Error> {
+        let cloud = channels == 3 && width == 1 && height > 1;
+        let (of_images, of_clouds) =
+            (self.crop.is_some() || self.flip || self.cutout, self.rotate || self.jitter);
+        let shape = format!("{channels} x {height} x {width}");
+        match (cloud, of_images, of_clouds) {
+            (true, true, _) => Err(Error::usage(format_args!(
+                "augmentation {self}: crop, flip and cutout are for images, these are point clouds, {shape}; they have \
+                 rotate and jitter"
+            ))),
+            (false, _, true) => Err(Error::usage(format_args!(
+                "augmentation {self}: rotate and jitter are for point clouds, 3 x P x 1, these are images, {shape}"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Turns and jitters a cloud, three planes of coordinates.
+    pub(crate) fn cloud<T: Element>(self, points: &mut [T], key: Key, epoch: u64, index: usize) {
+        let rng = |name| key.stream(name).step(epoch).rng(index as u64);
+        let count = points.len() / 3;
+        if self.rotate {
+            let (sin, cos) = (std::f64::consts::TAU * uniform(&mut rng("rotate"))).sin_cos();
+            let (xs, rest) = points.split_at_mut(count);
+            for (x, y) in xs.iter_mut().zip(rest) {
+                let (a, b) = (x.to_f64(), y.to_f64());
+                (*x, *y) = (T::from_f64(cos * a - sin * b), T::from_f64(sin * a + cos * b));
+            }
+        }
+        if self.jitter {
+            let mut rng = rng("jitter");
+            for v in points {
+                // Box and Muller's transform; the logarithm's argument is in (0, 1].
+                let radius = (-2.0 * (1.0 - uniform(&mut rng)).ln()).sqrt();
+                let normal = radius * (std::f64::consts::TAU * uniform(&mut rng)).cos();
+                *v = T::from_f64(v.to_f64() + (JITTER * normal).clamp(-JITTER_CLIP, JITTER_CLIP));
+            }
+        }
     }
 }
 

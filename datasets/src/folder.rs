@@ -83,7 +83,7 @@ pub(crate) fn load(dir: &Path, options: &Options) -> Result<Dataset, Error> {
 }
 
 /// Indices of the training and the test examples; each class gives at least one to both.
-fn divide(all: &Split, classes: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
+pub(crate) fn divide(all: &Split, classes: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
     let key = Key::new(seed).stream("images");
     let mut is_test = vec![false; all.len()];
     for class in 0..classes {
@@ -97,7 +97,7 @@ fn divide(all: &Split, classes: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
 }
 
 /// The folders in `dir`, sorted; at least two.
-fn class_names(dir: &Path) -> Result<Vec<String>, Error> {
+pub(crate) fn class_names(dir: &Path) -> Result<Vec<String>, Error> {
     let mut names = Vec::new();
     for path in sorted_entries(dir)? {
         if path.is_dir() {
@@ -115,7 +115,7 @@ fn class_names(dir: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// What a folder holds, sorted by name, hidden entries apart.
-fn sorted_entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+pub(crate) fn sorted_entries(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let entries = std::fs::read_dir(dir).and_then(|entries| entries.map(|e| Ok(e?.path())).collect());
     let mut paths: Vec<PathBuf> = entries.map_err(|e| Error::io(dir, "list", &e))?;
     paths.retain(|p| !p.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.')));

@@ -17,8 +17,10 @@
 //! ```
 
 mod augment;
+pub mod catalogue;
 mod cifar;
 mod classes;
+mod clouds;
 mod dataset;
 mod digits;
 mod error;
@@ -37,6 +39,7 @@ mod synthetic;
 mod zip;
 
 pub use augment::{Augment, PAD, Padding};
+pub use clouds::Mesh;
 pub use dataset::{Dataset, Pixels, Raw, Split, Standardisation};
 pub use error::{Error, Kind};
 pub use load::{DATA_VARIABLE, NAMES, Options, load};

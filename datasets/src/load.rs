@@ -9,13 +9,13 @@ use crate::dataset::Dataset;
 use crate::error::Error;
 use crate::partition::{add_label_noise, split};
 use crate::suggest::suggest;
-use crate::{cifar, digits, folder, mnist, npz, synthetic};
+use crate::{cifar, clouds, digits, folder, mnist, npz, synthetic};
 
 /// The environment variable that names the data folder where [`Options::data_dir`] does not.
 pub const DATA_VARIABLE: &str = "COMHE_DATA";
 
 /// Every name that [`load`] knows, as a user would write it. `synthetic` is another word for `blobs`.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 16] = [
     "fashion14",
     "digits",
     "fashion-mnist",
@@ -24,7 +24,9 @@ pub const NAMES: [&str; 14] = [
     "cifar10",
     "cifar100",
     "cifar100-coarse",
+    "modelnet10",
     "images:DIR",
+    "clouds:DIR",
     "file:DATA.npz",
     "blobs",
     "moons",
@@ -49,6 +51,8 @@ pub struct Options {
     pub image_size: usize,
     /// `images:DIR`: one grey channel instead of red, green and blue.
     pub grey: bool,
+    /// `modelnet10` and `clouds:DIR`: points drawn of each shape.
+    pub points: usize,
 }
 
 impl Default for Options {
@@ -61,6 +65,7 @@ impl Default for Options {
             label_noise: 0.0,
             image_size: 32,
             grey: false,
+            points: 1024,
         }
     }
 }
@@ -76,11 +81,13 @@ pub fn load(name: &str, options: &Options) -> Result<Dataset, Error> {
         "digits" => digits::load(),
         "fashion-mnist" | "mnist" | "kmnist" => mnist::load(name, data_dir),
         "cifar10" | "cifar100" | "cifar100-coarse" => cifar::load(name, data_dir),
+        "modelnet10" => clouds::load_modelnet10(data_dir, options),
         "blobs" | "synthetic" => Ok(synthetic::Blobs::default().dataset(options.seed)),
         "moons" => Ok(synthetic::Moons::default().dataset(options.seed)),
         "teacher" => Ok(synthetic::Teacher::default().dataset(options.seed)),
         _ => match name.split_once(':') {
             Some(("images", dir)) if !dir.is_empty() => folder::load(Path::new(dir), options),
+            Some(("clouds", dir)) if !dir.is_empty() => clouds::load_folder(Path::new(dir), options),
             Some(("file", path)) if !path.is_empty() => npz::load(Path::new(path)),
             _ => Err(unknown(name)),
         },
@@ -89,7 +96,7 @@ pub fn load(name: &str, options: &Options) -> Result<Dataset, Error> {
 }
 
 fn unknown(name: &str) -> Error {
-    if let Some((kind @ ("images" | "file"), _)) = name.split_once(':') {
+    if let Some((kind @ ("images" | "clouds" | "file"), _)) = name.split_once(':') {
         return Error::usage(format_args!("data set {name:?} lacks its path: write {kind}:PATH"));
     }
     let hint = suggest(name, &NAMES).map(|s| format!("; did you mean {s}?")).unwrap_or_default();
@@ -135,7 +142,10 @@ impl Options {
     }
 
     fn check(&self) -> Result<(), Error> {
-        let Options { validation, label_noise, image_size, train_size, .. } = *self;
+        let Options { validation, label_noise, image_size, train_size, points, .. } = *self;
+        if points == 0 || points > 1 << 16 {
+            return Err(Error::usage(format_args!("{points} points are not in 1..=65536")));
+        }
         if !(0.0..1.0).contains(&validation) {
             return Err(Error::usage(format_args!(
                 "validation share {validation} is not in 0..1 (1 excluded)"

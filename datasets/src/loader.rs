@@ -142,14 +142,22 @@ impl Loader {
         let [_, h, w] = self.split.shape;
         let key = Key::new(self.config.seed).stream("augment");
         let augment = self.config.augment;
-        let plan = (augment != Augment::default()).then(|| Plan::draw(augment, [h, w], key, epoch, index));
+        let still = Augment { rotate: false, jitter: false, ..augment } == Augment::default();
+        let plan = (!still).then(|| Plan::draw(augment, [h, w], key, epoch, index));
+        self.planes(index, plan.as_ref(), tables, out);
+        augment.cloud(out, key, epoch, index);
+    }
+
+    /// The standardised planes of image `index`, with their pixels where the plan has them.
+    fn planes<T: Element>(&self, index: usize, plan: Option<&Plan>, tables: &[[T; 256]], out: &mut [T]) {
+        let [_, h, w] = self.split.shape;
         let raw = self.split.image(index);
         for (c, out) in out.chunks_exact_mut(h * w).enumerate() {
             let start = c * h * w;
             match raw {
-                Raw::U8(v) => fill(out, plan.as_ref(), |at| tables[c][usize::from(v[start + at])]),
-                Raw::F32(v) => fill(out, plan.as_ref(), |at| self.standardise(c, v[start + at].into())),
-                Raw::F64(v) => fill(out, plan.as_ref(), |at| self.standardise(c, v[start + at])),
+                Raw::U8(v) => fill(out, plan, |at| tables[c][usize::from(v[start + at])]),
+                Raw::F32(v) => fill(out, plan, |at| self.standardise(c, v[start + at].into())),
+                Raw::F64(v) => fill(out, plan, |at| self.standardise(c, v[start + at])),
             }
         }
     }

@@ -47,6 +47,16 @@ pub fn read_archive(path: &Path) -> Result<Vec<(String, Array)>, Error> {
     entries.into_iter().map(read).collect()
 }
 
+/// The bytes of a .npz archive with these .npy files, by name without ending.
+///
+/// # Errors
+/// If it would be larger than 4 GiB.
+pub fn archive(arrays: Vec<(String, Vec<u8>)>) -> Result<Vec<u8>, String> {
+    let entries: Vec<(String, Vec<u8>)> =
+        arrays.into_iter().map(|(name, bytes)| (format!("{name}.npy"), bytes)).collect();
+    crate::zip::write::archive(&entries)
+}
+
 /// Reads .npy bytes; `place` is for messages.
 pub fn decode(bytes: &[u8], place: &Path) -> Result<Array, Error> {
     let (header, data) = split(bytes, place)?;

@@ -3,6 +3,8 @@
 //! Layout (little-endian): entries, each behind a local header; the central directory, one header an entry;
 //! the end record, which says where the directory is. Fields of all ones stand for 64-bit values kept elsewhere.
 
+pub mod write;
+
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};

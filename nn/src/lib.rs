@@ -43,8 +43,8 @@ pub use archive::{Archive, write_atomic};
 pub use error::Error;
 pub use init::{Fan, Init};
 pub use layers::{
-    Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GroupNorm, LayerNorm, Linear,
-    MaxPool2d, Sequential,
+    Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
+    LayerNorm, Linear, MaxPool2d, Sequential,
 };
 pub use loss::cross_entropy;
 pub use metrics::{ConfusionMatrix, accuracy, top_k_accuracy};
@@ -54,4 +54,6 @@ pub use optim::{Clip, Optimizer, ParameterGroup, Rule, Schedule, global_norm};
 pub use samples::samples;
 pub use state::load_state_dict;
 pub use summary::{Row, Summary};
-pub use train::{Batch, Evaluation, Observed, Outcome, Regulariser, StepMetrics, Trainer, evaluate};
+pub use train::{
+    Batch, Evaluation, Gradient, Observed, Outcome, Regulariser, StepMetrics, Trainer, evaluate,
+};

@@ -24,6 +24,7 @@ pub struct Context {
     pub(crate) adopt: bool,
     key: Key,
     draws: u64,
+    penalties: Vec<(&'static str, Tensor)>,
     tap: Option<Tap>,
 }
 
@@ -37,7 +38,7 @@ struct Tap {
 impl Context {
     /// Training; `key` names the draws of this step, dropout's for instance.
     pub fn train(key: Key) -> Context {
-        Context { train: true, adopt: false, key, draws: 0, tap: None }
+        Context { train: true, adopt: false, key, draws: 0, tap: None, penalties: Vec::new() }
     }
 
     /// Evaluation: nothing is drawn and no running statistics change.
@@ -78,6 +79,20 @@ impl Context {
     /// The outputs of all ReLUs so far with the paths of their layers, if they were kept.
     pub fn relus(self) -> Vec<(String, Tensor)> {
         self.tap.unwrap_or_default().relus
+    }
+
+    /// Adds a term of one element to the training loss: one that depends on what passes through the network, which a
+    /// regulariser of weights cannot see. Terms of one name are added up.
+    pub fn penalise(&mut self, name: &'static str, term: Tensor) {
+        match self.penalties.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, sum)) => *sum = &*sum + term,
+            None => self.penalties.push((name, term)),
+        }
+    }
+
+    /// The terms of the forward pass, by name, in the order they first came.
+    pub fn penalties(&self) -> &[(&'static str, Tensor)] {
+        &self.penalties
     }
 
     /// The key of the next layer that draws. Layers are counted in the order of the forward pass.

@@ -3,10 +3,10 @@
 use autograd::{ConvOptions, DType, Group, Input, Key, Sample, Tensor};
 
 use crate::layers::{
-    Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GroupNorm, LayerNorm, Linear,
-    MaxPool2d, Sequential,
+    Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
+    LayerNorm, Linear, MaxPool2d, Sequential,
 };
-use crate::models;
+use crate::models::{self, Model};
 use crate::module::{Context, Kind, Module};
 
 /// Samples of every layer and of every family of models: functions of the input and of all parameters.
@@ -59,6 +59,7 @@ fn layers() -> Vec<Sample> {
         ),
         layer("avg_pool2d layer", "", AvgPool2d::new(2), image(), true),
         layer("global_avg_pool", "", GlobalAvgPool, image(), true),
+        layer("global_max_pool", "", GlobalMaxPool, apart(), true),
         layer("flatten layer", "", Flatten, image(), true),
         layer("sequential", "", two, n(&[5, 3]), true),
     ];
@@ -84,12 +85,11 @@ fn layer(name: &str, case: &str, layer: impl Module + Clone + 'static, x: Input,
 const SPREAD: f64 = 1e-3;
 
 fn networks() -> Vec<Sample> {
-    let tiny = |name: &str, size: usize, train: bool| {
-        let input = [1, size, size];
-        let mut model =
-            models::build(name, input, 3, 1, Key::new(5), DType::F64).expect("the sizes are right");
+    let sample = |mut model: Model, case: &str| {
+        let (train, [c, h, w]) = (case != "eval", model.input);
+        let name = model.name.clone();
         model.visit_mut(&mut away_from_kinks);
-        let batch = Tensor::normal([3, 1, size, size], DType::F64, Key::new(6));
+        let batch = Tensor::normal([3, c, h, w], DType::F64, Key::new(6));
         let mut inputs = vec![Input::normal(batch.shape())];
         inputs.extend(model.named_parameters().iter().map(|(_, t)| Input::normal(t.shape())));
         let f = move |x: &[Tensor]| {
@@ -102,10 +102,17 @@ fn networks() -> Vec<Sample> {
                 .map(|((_, p), x)| p.detach() + x * SPREAD)
                 .collect();
             put(&mut model, &parameters);
-            forward(&mut model, &(batch.to_dtype(dtype) + &x[0] * SPREAD), train)
+            let mut cx = context(train);
+            let y = model.forward(&(batch.to_dtype(dtype) + &x[0] * SPREAD), &mut cx);
+            cx.penalties().iter().fold(y, |y, (_, term)| y + term)
         };
-        Sample::new(name, if train { "train" } else { "eval" }, inputs, f).group(Group::Model)
+        Sample::new(&name, case, inputs, f).group(Group::Model)
     };
+    let tiny = |name: &str, size: usize, train: bool| {
+        let model = models::build(name, [1, size, size], 3, 1, Key::new(5), DType::F64);
+        sample(model.expect("the sizes are right"), if train { "train" } else { "eval" })
+    };
+    let few = |name: &str, input: [usize; 3], case: &str| sample(models::tiny(name, input), case);
     vec![
         tiny("mlp", 3, true),
         tiny("lenet", 4, true),
@@ -113,14 +120,19 @@ fn networks() -> Vec<Sample> {
         tiny("cnn9", 8, true),
         tiny("cnn9", 8, false),
         tiny("resnet20", 8, true),
+        few("resnet18", [1, 32, 32], "few filters and blocks"),
+        few("resnet50", [1, 32, 32], "few filters and blocks"),
+        few("pointnet", [3, 7, 1], "few neurons, with the penalty"),
+        few("pointnet-vanilla", [3, 7, 1], "few neurons"),
     ]
 }
 
 /// Batch norms that leave each channel well above or well below the kink of the ReLU behind it. Those at the
 /// end of a residual block are all above: something positive is added to them.
 fn away_from_kinks(name: &str, t: &mut Tensor, kind: Kind) {
-    if kind == Kind::Parameter && name.contains("bn") {
-        let sign = |i: usize| if i.is_multiple_of(2) || name.contains(".bn2.") { 1.0 } else { -1.0 };
+    let ends = [".bn2.", ".bn3.", ".downsample.1."].iter().any(|end| name.contains(end));
+    if kind == Kind::Parameter && (name.contains("bn") || ends) {
+        let sign = |i: usize| if i.is_multiple_of(2) || ends { 1.0 } else { -1.0 };
         let value = |i: usize| if name.ends_with("weight") { 0.2 } else { sign(i) };
         t.assign(&Tensor::from_fn(t.shape(), t.dtype(), value));
     }
@@ -137,8 +149,11 @@ fn put(module: &mut dyn Module, values: &[Tensor]) {
 }
 
 fn forward(module: &mut dyn Module, x: &Tensor, train: bool) -> Tensor {
-    let mut cx = if train { Context::train(Key::new(4)) } else { Context::eval() };
-    module.forward(x, &mut cx)
+    module.forward(x, &mut context(train))
+}
+
+fn context(train: bool) -> Context {
+    if train { Context::train(Key::new(4)) } else { Context::eval() }
 }
 
 #[cfg(test)]

@@ -33,13 +33,14 @@ pub struct Eval {
 }
 
 /// The settings that an evaluation depends on.
-pub const USED: [&str; 11] = [
+pub const USED: [&str; 12] = [
     "path",
     "json",
     "dataset",
     "data-dir",
     "image-size",
     "grey",
+    "points",
     "model",
     "width",
     "low-rank",

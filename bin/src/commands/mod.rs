@@ -2,8 +2,11 @@
 
 pub mod bench;
 pub mod compare;
+pub mod convert;
+pub mod data;
 pub mod energy;
 pub mod eval;
+pub mod grad;
 pub mod gradcheck;
 pub mod inspect;
 pub mod landscape;

@@ -269,7 +269,7 @@ mod tests {
             }
             Archive::of(tensors).to_bytes().unwrap()
         };
-        let verdict = |a, b| compared(&a, &b, Path::new("run"), Path::new("x")).unwrap();
+        let verdict = |a: Vec<u8>, b: Vec<u8>| compared(&a, &b, Path::new("run"), Path::new("x")).unwrap();
         let same = verdict(file([1.0, 2.0, 3.0], false), file([1.0, 2.0, 3.0], false));
         assert_eq!((same.differing, same.values, same.first), (0, 4, None));
         let zero = verdict(file([1.0, 0.0, 3.0], false), file([1.0, -0.0, 4.0], false));

@@ -32,9 +32,10 @@ const ALL: &[&str] = &[
 ];
 const LEARNED: &[&str] = &["ap", "adv"];
 
-const PARTS: [Part; 22] = [
+const PARTS: [Part; 23] = [
     ("image-size", "dataset", &["images"]),
     ("grey", "dataset", &["images"]),
+    ("points", "dataset", &["modelnet10", "clouds"]),
     ("conv", "dtype", &["f32"]),
     ("momentum", "optimizer", &["sgd"]),
     ("milestones", "schedule", &["step"]),

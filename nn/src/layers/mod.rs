@@ -13,7 +13,7 @@ pub use conv::Conv2d;
 pub use dropout::Dropout;
 pub use linear::Linear;
 pub use norm::{BatchNorm, GroupNorm, LayerNorm};
-pub use pool::{AvgPool2d, Flatten, GlobalAvgPool, MaxPool2d};
+pub use pool::{AvgPool2d, Flatten, GlobalAvgPool, GlobalMaxPool, MaxPool2d};
 pub use sequential::Sequential;
 
 use crate::error::Error;

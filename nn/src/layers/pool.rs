@@ -101,6 +101,29 @@ impl Module for GlobalAvgPool {
     }
 }
 
+/// The largest value of each channel of an image: [N, C, H, W] to [N, C].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GlobalMaxPool;
+
+impl Module for GlobalMaxPool {
+    tensors!();
+
+    fn forward(&mut self, x: &Tensor, _: &mut Context) -> Tensor {
+        x.flatten(2).max(-1)
+    }
+
+    fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
+        if input.rank() != 4 || input[2] * input[3] == 0 {
+            return misfit(
+                path,
+                "GlobalMaxPool",
+                format_args!("input {input}: [N, C, H, W] with pixels is needed"),
+            );
+        }
+        plan.row(self, path, "GlobalMaxPool", Shape::new(&input[..2]), input.numel() as u64)
+    }
+}
+
 /// All axes of an item joined into one: [N, C, H, W] to [N, C H W].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Flatten;

@@ -1,8 +1,10 @@
 //! Whole networks, by name.
 
 mod cnn;
+mod imagenet;
 mod lenet;
 mod mlp;
+mod pointnet;
 mod resnet;
 
 use autograd::{DType, Key, Shape, Tensor};
@@ -105,8 +107,23 @@ impl Module for Model {
 }
 
 /// The names that [`build`] knows.
-pub const NAMES: [&str; 10] =
-    ["lenet", "mlp", "cnn6", "cnn9", "cnn15", "resnet20", "resnet32", "resnet44", "resnet56", "resnet110"];
+pub const NAMES: [&str; 15] = [
+    "lenet",
+    "mlp",
+    "cnn6",
+    "cnn9",
+    "cnn15",
+    "resnet20",
+    "resnet32",
+    "resnet44",
+    "resnet56",
+    "resnet110",
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "pointnet",
+    "pointnet-vanilla",
+];
 
 /// What all networks are built from.
 #[derive(Clone, Copy)]
@@ -121,7 +138,7 @@ struct Blueprint {
 ///
 /// `input` is the shape [C, H, W] of an image. `width` scales the number of filters: 16 width, 32 width and
 /// 64 width for `cnn*` and `resnet*` (the usual ResNets have width 1); 32 width and 64 width for `lenet`, 128
-/// width neurons for `mlp`.
+/// width neurons for `mlp`; `resnet18`, `resnet34`, `resnet50` and `pointnet` have their published sizes times width.
 ///
 /// # Errors
 /// If the name is unknown, a number is 0, or the image too small.
@@ -159,6 +176,14 @@ pub fn build(
         "resnet44" => resnet::layers(b, 7),
         "resnet56" => resnet::layers(b, 9),
         "resnet110" => resnet::layers(b, 18),
+        "resnet18" | "resnet34" | "resnet50" => {
+            imagenet::check(name, input)?;
+            imagenet::layers(b, imagenet::Depth::named(name, width).expect("a name of the family"))
+        }
+        "pointnet" | "pointnet-vanilla" => {
+            pointnet::check(name, input)?;
+            pointnet::layers(b, pointnet::Sizes::published(width), name == "pointnet")
+        }
         _ => return Err(unknown(name)),
     };
     let mut model = Model { name: name.to_string(), input, classes, layers };
@@ -167,7 +192,23 @@ pub fn build(
         return Err(Error::Config(format!("model {name} does not take images of {h} x {w}: {error}")));
     }
     model.initialise(Init::HE_NORMAL, key);
+    pointnet::start(&mut model);
     Ok(model)
+}
+
+/// The deep families with few filters and layers, for checks of their gradients.
+pub(crate) fn tiny(name: &str, input: [usize; 3]) -> Model {
+    let b = Blueprint { input, classes: 3, width: 1, dtype: DType::F64 };
+    let depth = imagenet::Depth { blocks: [1, 2, 1, 1], bottleneck: name == "resnet50", filters: 2 };
+    let sizes = pointnet::Sizes { shared: [2, 3, 5], dense: [4, 3] };
+    let layers = match name {
+        "resnet18" | "resnet50" => imagenet::layers(b, depth),
+        _ => pointnet::layers(b, sizes, name == "pointnet"),
+    };
+    let mut model = Model { name: name.to_string(), input, classes: b.classes, layers };
+    // T-nets do not start at 0 here: nothing would pass through them.
+    model.initialise(Init::HE_NORMAL, Key::new(5));
+    model
 }
 
 fn unknown(name: &str) -> Error {

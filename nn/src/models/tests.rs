@@ -7,8 +7,14 @@ fn make(name: &str, input: [usize; 3], width: usize) -> Result<Model, Error> {
 #[test]
 fn every_name_builds_and_its_plan_is_what_forward_gives() {
     for name in NAMES.into_iter().filter(|&name| name != "resnet110") {
-        let mut model = make(name, [3, 14, 16], 1).unwrap();
-        let x = Tensor::normal([2, 3, 14, 16], DType::F32, Key::new(2));
+        let input = match name {
+            "resnet18" | "resnet34" | "resnet50" => [3, 32, 35],
+            "pointnet" | "pointnet-vanilla" => [3, 20, 1],
+            _ => [3, 14, 16],
+        };
+        let mut model = make(name, input, 1).unwrap();
+        let [c, h, w] = input;
+        let x = Tensor::normal([2, c, h, w], DType::F32, Key::new(2));
         let y = model.forward(&x, &mut Context::train(Key::new(0)));
         assert_eq!(*y.shape(), [2, 10], "{name}");
         assert!(y.is_finite());
@@ -111,6 +117,13 @@ fn mistakes_are_explained() {
         ("mlp", [3, 32, 0], 1, "image width is 0"),
         ("cnn9", [3, 7, 32], 1, "does not take images of 7 x 32: pool3 (MaxPool2d 2x2): input [1, 64, 1, 8]"),
         ("lenet", [1, 3, 3], 1, "pool2 (MaxPool2d 2x2)"),
+        (
+            "resnet18",
+            [3, 31, 64],
+            1,
+            "images of 31 x 64: it divides both by 32, so that 32 x 32 is the least",
+        ),
+        ("pointnet", [3, 32, 32], 1, "takes point clouds, 3 x P x 1, not images of 3 x 32 x 32"),
     ] {
         let error = make(name, input, width).err().unwrap().to_string();
         assert!(error.contains(part), "{error}");

@@ -2,10 +2,12 @@
 
 mod checkpoint;
 mod evaluate;
+mod gradient;
 mod observe;
 mod regulariser;
 
 pub use evaluate::{Evaluation, evaluate};
+pub use gradient::Gradient;
 pub use observe::Observed;
 pub use regulariser::Regulariser;
 
@@ -42,7 +44,7 @@ pub struct StepMetrics {
     pub epoch: u64,
     /// What was minimised: `fit` + `reg`.
     pub loss: f64,
-    /// The cross-entropy, with label smoothing.
+    /// The cross-entropy, with label smoothing, and the network's own penalties.
     pub fit: f64,
     /// The regulariser's term.
     pub reg: f64,
@@ -52,7 +54,7 @@ pub struct StepMetrics {
     pub accuracy: f64,
     /// How long the step took.
     pub time: Duration,
-    /// The regulariser's own numbers.
+    /// The regulariser's own numbers and the network's penalties, by name.
     pub extra: Vec<(String, f64)>,
 }
 
@@ -91,6 +93,7 @@ struct Values {
     fit: f64,
     reg: f64,
     accuracy: f64,
+    penalties: Vec<(String, f64)>,
 }
 
 /// What a step computes before its update.
@@ -193,8 +196,9 @@ impl Trainer {
                 self.optimizer.update(&mut self.model, gradients, lr);
                 self.check_update(lr)?;
                 self.step += 1;
-                let Values { loss, fit, reg, accuracy } = values;
-                let extra = self.regulariser.as_ref().map_or(Vec::new(), |r| r.metrics());
+                let Values { loss, fit, reg, accuracy, penalties } = values;
+                let mut extra = self.regulariser.as_ref().map_or(Vec::new(), |r| r.metrics());
+                extra.extend(penalties);
                 let time = start.elapsed();
                 Ok(StepMetrics { step, epoch: batch.epoch, loss, fit, reg, lr, accuracy, time, extra })
             }
@@ -253,6 +257,11 @@ impl Trainer {
         }
         let accuracy = accuracy(&logits, &batch.labels);
         let mut loss = cross_entropy(&logits, &batch.labels, self.smoothing);
+        let mut penalties = Vec::new();
+        for (name, term) in cx.penalties() {
+            penalties.push((name.to_string(), term.item()));
+            loss = loss + term;
+        }
         let fit = loss.item();
         let mut parts =
             watched.then(|| observe::Parts { fit: loss.clone(), penalty: None, relus: cx.relus() });
@@ -271,7 +280,7 @@ impl Trainer {
             }
             loss = loss + penalty.reshape([]);
         }
-        let values = Values { loss: loss.item(), fit, reg, accuracy };
+        let values = Values { loss: loss.item(), fit, reg, accuracy, penalties };
         Ok((loss, values, parts))
     }
 

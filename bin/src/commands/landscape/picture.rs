@@ -2,7 +2,7 @@
 
 use super::Sample;
 use super::contour::segments;
-use crate::picture::{Anchor, Colour, INK, Picture, Shape, chart};
+use crate::picture::{Anchor, Colour, Picture, Shape, chart};
 use crate::plot::{Curve, number, range, ticks};
 
 /// The loss along one direction.

@@ -1,0 +1,248 @@
+//! `comhe data`: what data sets there are, whether they are whole, and how to get them.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use datasets::catalogue::{CATALOGUE, File, Known, Origin};
+use serde_json::json;
+
+use crate::download::{fetch, sha256};
+use crate::failure::{Failure, unknown};
+use crate::output::{self, Table};
+use crate::stop;
+
+/// Data sets: what is known, what is there, whether it is whole, and how to get it
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  comhe data list                          all data sets, and which are there
+  comhe data info cifar10                  files, sizes, checksums, terms
+  comhe data check --data-dir data         the SHA-256 of every file that is there
+  comhe data download fashion-mnist --data-dir data
+
+A download goes on where it was interrupted, and counts once its SHA-256 is right. http:// is spoken
+here; https:// is left to curl, if it is installed. Nothing is ever downloaded by another command.")]
+pub struct Data {
+    #[command(subcommand)]
+    action: Action,
+    /// The folder that holds data sets [default: the environment variable COMHE_DATA]
+    #[arg(long, value_name = "DIR", global = true)]
+    data_dir: Option<PathBuf>,
+    /// JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand, Debug)]
+enum Action {
+    /// All data sets, and which are there
+    List,
+    /// Files, sizes, checksums and terms of a data set
+    Info {
+        /// Which
+        name: String,
+    },
+    /// Compare files with their checksums; exit code 1 if one is damaged, or a named set is not there
+    Check {
+        /// Which [default: all that are there]
+        name: Option<String>,
+    },
+    /// Get the files of a data set
+    Download {
+        /// Which
+        name: String,
+        /// Take the files from this address instead, a folder of a mirror
+        #[arg(long, value_name = "URL")]
+        from: Option<String>,
+    },
+}
+
+impl Data {
+    /// Runs the command.
+    pub fn run(self) -> Result<(), Failure> {
+        let from_environment = || std::env::var_os(datasets::DATA_VARIABLE).filter(|v| !v.is_empty());
+        let dir = self.data_dir.or_else(|| from_environment().map(PathBuf::from));
+        if let Some(dir) = dir.as_ref().filter(|dir| dir.exists() && !dir.is_dir()) {
+            return Err(Failure::place(
+                dir,
+                "is not a folder; --data-dir names the folder that holds data sets",
+            ));
+        }
+        let dir = dir.as_deref();
+        match self.action {
+            Action::List => list(dir, self.json),
+            Action::Info { name } => info(find(&name)?, dir, self.json),
+            Action::Check { name } => check(name.as_deref().map(find).transpose()?, dir, self.json),
+            Action::Download { name, from } => download(find(&name)?, dir, from.as_deref()),
+        }
+    }
+}
+
+fn find(name: &str) -> Result<&'static Known, Failure> {
+    let plain = match name {
+        "cifar100-coarse" => "cifar100",
+        "synthetic" => "blobs",
+        other => other,
+    };
+    let names: Vec<&str> = CATALOGUE.iter().map(|known| known.name).collect();
+    CATALOGUE
+        .iter()
+        .find(|known| known.name == plain)
+        .ok_or_else(|| Failure::usage(unknown("data set", name, &names)))
+}
+
+/// Where a file lies, if it is there.
+fn place(known: &Known, file: &File, dir: Option<&Path>) -> Option<PathBuf> {
+    let base = |folder: &&&str| dir.is_some() || folder.starts_with('/');
+    let folders = known.folders.iter().filter(base);
+    folders
+        .map(|folder| dir.unwrap_or(Path::new("")).join(folder).join(file.name))
+        .find(|path| path.is_file())
+}
+
+/// In a word: whether it is there.
+fn state(known: &Known, dir: Option<&Path>) -> String {
+    let there = known.files.iter().filter(|file| place(known, file, dir).is_some()).count();
+    match known.origin {
+        Origin::BuiltIn => "built in".into(),
+        Origin::Generated => "made when asked for".into(),
+        Origin::Yours => "your files".into(),
+        Origin::Files if there == 0 => "not there".into(),
+        Origin::Files => format!("{there} of {} files", known.files.len()),
+    }
+}
+
+fn list(dir: Option<&Path>, json: bool) -> Result<(), Failure> {
+    if json {
+        let line = |known: &Known| {
+            json!({"name": known.name, "about": known.about, "shape": known.shape,
+            "examples": known.examples, "licence": known.licence, "state": state(known, dir)})
+        };
+        return CATALOGUE.iter().try_for_each(|known| output::json(&line(known)));
+    }
+    let mut table = Table::new(["name", "shape", "train + test", "state", "what it is"]);
+    for known in CATALOGUE {
+        table.row([known.name, known.shape, known.examples, &state(known, dir), known.about]);
+    }
+    output::line(&table.text())?;
+    output::line(&match dir {
+        Some(dir) => format!("data folder: {}", dir.display()),
+        None => "no data folder: give --data-dir DIR, or set COMHE_DATA".into(),
+    })
+}
+
+fn info(known: &Known, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
+    if json {
+        let file = |file: &File| {
+            let versions: Vec<_> =
+                file.versions.iter().map(|(bytes, sum)| json!({"bytes": bytes, "sha256": sum})).collect();
+            json!({"name": file.name, "versions": versions, "url": file.url, "path": place(known, file, dir)})
+        };
+        return output::json(&json!({"name": known.name, "about": known.about, "shape": known.shape,
+            "examples": known.examples, "licence": known.licence, "source": known.source, "state": state(known, dir),
+            "files": known.files.iter().map(file).collect::<Vec<_>>()}));
+    }
+    let lines = [
+        ("what", known.about),
+        ("shape", known.shape),
+        ("train + test", known.examples),
+        ("licence", known.licence),
+        ("source", known.source),
+        ("state", &state(known, dir)),
+    ];
+    for (name, text) in lines {
+        output::line(&format!("{name:<13} {text}"))?;
+    }
+    for file in known.files {
+        let there = place(known, file, dir).map_or("not there".into(), |path| path.display().to_string());
+        output::line(&format!("\n{}: {there}", file.name))?;
+        for (bytes, sum) in file.versions {
+            output::line(&format!("  {bytes:>11} bytes, SHA-256 {sum}"))?;
+        }
+        output::line(&format!("  {}", file.url.unwrap_or("no address is known")))?;
+    }
+    Ok(())
+}
+
+fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let mut table = Table::new(["data set", "file", "bytes", "verdict"]);
+    let (mut checked, mut damaged) = (0, Vec::new());
+    for known in CATALOGUE.iter().filter(|known| named.is_none_or(|named| named.name == known.name)) {
+        for file in known.files {
+            let Some(path) = place(known, file, dir) else { continue };
+            let (sum, bytes) = sha256(&path)?;
+            let right = file.versions.contains(&(bytes, &sum));
+            checked += 1;
+            if !right {
+                damaged.push(path.display().to_string());
+            }
+            let verdict = if right { "whole" } else { "DAMAGED, or another version" };
+            if json {
+                output::json(
+                    &json!({"name": known.name, "path": path, "bytes": bytes, "sha256": sum, "pass": right}),
+                )?;
+            }
+            table.row([known.name, &path.display().to_string(), &bytes.to_string(), verdict]);
+        }
+    }
+    if !json && checked > 0 {
+        output::line(&table.text())?;
+    }
+    match named {
+        Some(known) if known.origin != Origin::Files => {
+            output::line(&format!("{}: {}; there are no files to check", known.name, state(known, dir)))
+        }
+        Some(known) if checked == 0 => Err(Failure::unfinished(format_args!(
+            "{} is not there: none of its files is in {}",
+            known.name,
+            dir.map_or("a data folder (give --data-dir DIR, or set COMHE_DATA)".into(), |d| d
+                .display()
+                .to_string())
+        ))),
+        _ if !damaged.is_empty() => Err(Failure::unfinished(format_args!(
+            "{} of {checked} files are damaged, or of a version that is not known: {}; remove them and get them anew",
+            damaged.len(),
+            damaged.join(", ")
+        ))),
+        _ if json => Ok(()),
+        _ => output::line(&format!("{checked} files checked, all whole")),
+    }
+}
+
+fn download(known: &Known, dir: Option<&Path>, from: Option<&str>) -> Result<(), Failure> {
+    let wanted: Vec<(&File, &str)> = known.files.iter().filter_map(|file| Some((file, file.url?))).collect();
+    if wanted.is_empty() {
+        return Err(Failure::usage(match known.origin {
+            Origin::Files => {
+                format!("no address is known of {}; see comhe data info {}", known.name, known.name)
+            }
+            _ => format!("{} needs no download: {}", known.name, state(known, dir)),
+        }));
+    }
+    let Some(dir) = dir else {
+        return Err(Failure::usage(
+            "there is no data folder to download to: give --data-dir DIR, or set COMHE_DATA",
+        ));
+    };
+    stop::on_signals()?;
+    for (file, url) in wanted {
+        let (bytes, sum) = file.versions[0];
+        if let Some(path) = place(known, file, Some(dir)) {
+            let (found, length) = sha256(&path)?;
+            if !file.versions.contains(&(length, &found)) {
+                return Err(Failure::place(
+                    &path,
+                    "is there, but damaged or of another version; remove it, and the same command gets it anew",
+                ));
+            }
+            output::line(&format!("{}: already there", path.display()))?;
+            continue;
+        }
+        let url =
+            from.map_or(url.to_string(), |base| format!("{}/{}", base.trim_end_matches('/'), file.name));
+        let path = dir.join(known.folders[0]).join(file.name);
+        eprintln!("{url}: {bytes} bytes");
+        fetch(&url, &path, bytes, sum)?;
+        output::line(&format!("{}: {bytes} bytes, SHA-256 as it should be", path.display()))?;
+    }
+    Ok(())
+}

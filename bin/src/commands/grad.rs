@@ -1,0 +1,227 @@
+//! `comhe grad`: loss and gradients of one batch, as files that other programs read.
+
+use std::path::PathBuf;
+
+use autograd::{DType, Key, Tensor};
+use clap::{ArgMatches, Args};
+use nn::{Archive, Batch, Context, Gradient, Model, Module, Optimizer, Role, Rule, Trainer};
+use serde_json::json;
+
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::penalty::Penalty;
+use crate::{output, setup, tensor_file};
+
+/// Loss and gradients of one batch: to check another program by, or this one
+#[derive(Args, Debug)]
+#[group(skip)]
+#[command(after_help = "Examples:
+  comhe grad --model cnn9 --init w.safetensors --batch batch.npz --out grads.npz
+  comhe grad --model resnet18 --init w.safetensors --batch batch.npz --out grads.safetensors --dtype f64 --reg rp
+
+The batch holds x (N x C x H x W, used as it is) and y (N classes from 0 on). The output holds an array for each
+parameter, under its name, and loss, fit, reg, logits and accuracy. Batch norm takes the batch's statistics; the loss is
+the mean cross-entropy, with --label-smoothing, plus the regulariser. Weight decay and updates play no part. Without
+--init the weights are drawn by --seed; --weights writes those that were used. docs/bridges.md has five lines of Python.")]
+pub struct Grad {
+    /// The batch: arrays or tensors x and y
+    #[arg(long, value_name = "FILE.npz|.safetensors")]
+    batch: PathBuf,
+    /// Where gradients, loss and logits go
+    #[arg(long, value_name = "FILE.npz|.safetensors")]
+    out: PathBuf,
+    /// Write the weights, as they were before the batch, too
+    #[arg(long, value_name = "FILE.npz|.safetensors")]
+    weights: Option<PathBuf>,
+    /// How many classes there are [default: as the last layer of --init has; else as the labels need]
+    #[arg(long, value_name = "N")]
+    classes: Option<usize>,
+    /// The numbers on standard output as JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    settings: Config,
+}
+
+/// Settings that play no part: data, the optimiser, the length of a run.
+pub const UNUSED: [&str; 24] = [
+    "dataset",
+    "data_dir",
+    "train_size",
+    "label_noise",
+    "data_seed",
+    "image_size",
+    "grey",
+    "points",
+    "augment",
+    "no_shuffle",
+    "optimizer",
+    "lr",
+    "momentum",
+    "weight_decay",
+    "schedule",
+    "milestones",
+    "warmup",
+    "steps",
+    "epochs",
+    "batch_size",
+    "eval_every",
+    "energy_every",
+    "checkpoint_every",
+    "low_rank",
+];
+
+impl Grad {
+    /// Runs the command.
+    pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        let given = crate::config::given(matches);
+        if let Some(name) = UNUSED.iter().find(|name| given.contains(&name.replace('_', "-"))) {
+            return Err(Failure::usage(format_args!(
+                "--{} plays no part in comhe grad",
+                name.replace('_', "-")
+            )));
+        }
+        [Some(&self.out), self.weights.as_ref()]
+            .into_iter()
+            .flatten()
+            .try_for_each(|p| tensor_file::check_name(p))?;
+        let config = Config::default().with_flags(&self.settings, matches)?;
+        config.check()?;
+        setup::apply(&config);
+        let dtype = setup::dtype(&config);
+        let batch = self.batch(dtype)?;
+        let mut model = self.model(&config, &batch, dtype)?;
+        if let Some(label) = batch.labels.iter().find(|&&label| label as usize >= model.classes) {
+            let classes = model.classes;
+            return Err(Failure::place(
+                &self.batch,
+                format_args!("y has the label {label}, the network {classes} classes"),
+            ));
+        }
+        if let Some(path) = &self.init_file() {
+            let archive = Archive::of(tensor_file::read(path)?);
+            setup::load_weights(&mut model, archive).map_err(|e| Failure::place(path, e))?;
+        }
+        if let Some(path) = &self.weights {
+            tensor_file::write(path, &model.state_dict())?;
+        }
+        let alone = |row: &&nn::Row| {
+            row.layer.starts_with("BatchNorm") && row.output[2..].iter().product::<usize>() == 1
+        };
+        if let (1, Some(row)) = (batch.labels.len(), model.summary().rows.iter().find(alone)) {
+            return Err(Failure::place(
+                &self.batch,
+                format_args!(
+                    "holds one item, from which {} ({}) cannot take a variance; two are needed",
+                    row.name, row.layer
+                ),
+            ));
+        }
+        let logits = {
+            let mut copy = model.detached();
+            // The same draws as in the first step of training below.
+            copy.forward(&batch.images, &mut Context::train(Key::new(config.seed).stream("train").step(0)))
+        };
+        let mut trainer = Trainer::new(model, Optimizer::new(Rule::sgd(0.0)), 0.0, Key::new(config.seed))
+            .smoothing(config.label_smoothing);
+        if config.reg != "none" {
+            let schedule = nn::Schedule::Constant;
+            trainer = trainer.regulariser(Penalty {
+                objective: setup::objective(&config)?,
+                lr: config.rate(),
+                schedule,
+            });
+        }
+        let gradient = trainer.gradient(&batch).map_err(|e| Failure::from(e).mid_run())?;
+        self.write(gradient, logits, dtype)
+    }
+
+    fn init_file(&self) -> Option<PathBuf> {
+        self.settings.init.clone()
+    }
+
+    /// x and y of the file.
+    fn batch(&self, dtype: DType) -> Result<Batch, Failure> {
+        let tensors = tensor_file::read(&self.batch)?;
+        let get = |name: &str| {
+            tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t).ok_or_else(|| {
+                let held: Vec<&str> = tensors.iter().map(|(n, _)| n.as_str()).collect();
+                Failure::place(
+                    &self.batch,
+                    format_args!("has no {name}; x and y are needed, it holds: {}", held.join(", ")),
+                )
+            })
+        };
+        let (x, y) = (get("x")?, get("y")?);
+        let bad = |what: String| Failure::place(&self.batch, what);
+        let n = x.shape().first().copied().unwrap_or(0);
+        if x.rank() != 4 || x.numel() == 0 {
+            return Err(bad(format!("x has shape {}; N x C x H x W is needed", x.shape())));
+        }
+        if !x.is_finite() {
+            return Err(bad("x has a value that is not finite".into()));
+        }
+        if y.shape()[..] != [n] {
+            return Err(bad(format!("y has shape {}; [{n}] is needed, a class for each x", y.shape())));
+        }
+        let class = |v: &f64| (v.fract() == 0.0 && (0.0..65_536.0).contains(v)).then_some(*v as u32);
+        let values = y.to_vec::<f64>();
+        let labels: Option<Vec<u32>> = values.iter().map(class).collect();
+        let labels = labels.ok_or_else(|| bad("y must hold classes: whole numbers from 0 on".into()))?;
+        Ok(Batch { images: x.to_dtype(dtype), labels, epoch: 0 })
+    }
+
+    /// The network for the batch.
+    fn model(&self, config: &Config, batch: &Batch, dtype: DType) -> Result<Model, Failure> {
+        let shape = batch.images.shape();
+        let build = |classes: usize| {
+            let key = Key::new(config.seed).stream("weights");
+            nn::models::build(
+                &config.model,
+                [shape[1], shape[2], shape[3]],
+                classes,
+                config.width,
+                key,
+                dtype,
+            )
+        };
+        let needed = batch.labels.iter().max().map_or(1, |&most| most as usize + 1).max(2);
+        let classes = match (&self.classes, &self.init_file()) {
+            (Some(classes), _) => *classes,
+            (None, None) => needed,
+            (None, Some(path)) => {
+                // The name of the last layer depends on the network alone.
+                let weights = build(needed)?.weights();
+                let name = weights.iter().find(|w| w.role == Role::Classifier).map(|w| w.name.clone());
+                let tensors = tensor_file::read(path)?;
+                let of = |wanted: &String| {
+                    let found = tensors.iter().find(|(n, _)| n == wanted || *n == format!("model.{wanted}"));
+                    found.and_then(|(_, t)| t.shape().first().copied())
+                };
+                name.as_ref().and_then(of).unwrap_or(needed)
+            }
+        };
+        Ok(build(classes)?)
+    }
+
+    fn write(&self, gradient: Gradient, logits: Tensor, dtype: DType) -> Result<(), Failure> {
+        let Gradient { loss, fit, reg, accuracy, parameters } = gradient;
+        let numbers = [("loss", loss), ("fit", fit), ("reg", reg), ("accuracy", accuracy)];
+        let scalar = |(name, value): (&str, f64)| (name.to_string(), Tensor::full([], value, DType::F64));
+        let norm = |t: &Tensor| t.to_vec::<f64>().iter().map(|v| v * v).sum::<f64>();
+        let length = parameters.iter().map(|(_, t)| norm(t)).sum::<f64>().sqrt();
+        let count = parameters.len();
+        let mut tensors: Vec<(String, Tensor)> = numbers.into_iter().map(scalar).collect();
+        tensors.push(("logits".into(), logits.to_dtype(dtype)));
+        tensors.extend(parameters);
+        tensor_file::write(&self.out, &tensors)?;
+        if self.json {
+            return output::json(&json!({"loss": loss, "fit": fit, "reg": reg, "accuracy": accuracy,
+                "gradient_norm": length, "parameters": count, "out": self.out}));
+        }
+        output::line(&format!(
+            "loss {loss:.9} (fit {fit:.9}, reg {reg:.9}), accuracy {accuracy:.3}, gradient of {count} parameters, length {length:.6}\n{}",
+            self.out.display()
+        ))
+    }
+}
