@@ -1,7 +1,9 @@
 //! From a data set to the batches of a training run.
 
+use std::sync::Arc;
+
 use autograd::{DType, Tensor};
-use datasets::{Dataset, Epoch, Loader, LoaderConfig, Options};
+use datasets::{Dataset, Epoch, Loader, LoaderConfig, Options, Split};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -20,7 +22,8 @@ pub fn load(config: &Config) -> Result<Dataset, Failure> {
         grey: config.grey,
         ..Options::default()
     };
-    Ok(datasets::load(&config.dataset, &options)?)
+    let dataset = datasets::load(&config.dataset, &options)?;
+    Ok(if config.hold_out > 0.0 { dataset.hold_out(config.hold_out, config.data_seed)? } else { dataset })
 }
 
 /// The loader of a run's training images.
@@ -37,8 +40,17 @@ pub fn training(dataset: &Dataset, config: &Config) -> Result<Loader, Failure> {
 
 /// The batches of the test images, in order.
 pub fn test(dataset: &Dataset, dtype: DType) -> Stream {
+    in_order(&dataset.test, dtype)
+}
+
+/// The batches that a run is judged on while it goes: held-out images if there are any, else test images.
+pub fn judged(dataset: &Dataset, dtype: DType) -> Stream {
+    in_order(dataset.validation.as_ref().unwrap_or(&dataset.test), dtype)
+}
+
+fn in_order(split: &Arc<Split>, dtype: DType) -> Stream {
     let settings = LoaderConfig { batch_size: EVALUATED, shuffle: false, ..LoaderConfig::default() };
-    let loader = Loader::new(dataset.test.clone(), settings);
+    let loader = Loader::new(split.clone(), settings);
     let steps = loader.steps() as u64;
     Stream::new(loader, dtype, 0, steps)
 }

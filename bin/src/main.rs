@@ -26,6 +26,7 @@ mod failure;
 mod figures;
 mod low_rank;
 mod output;
+mod paired;
 mod penalty;
 mod picture;
 mod plot;
@@ -46,6 +47,7 @@ use commands::compare::Compare;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
 use commands::gradcheck::Gradcheck;
+use commands::sweep::Sweep;
 use commands::theory::Theory;
 use commands::thomson::Thomson;
 use commands::train::Train;
@@ -76,6 +78,7 @@ struct Cli {
 enum Command {
     Compare(Box<Compare>),
     Train(Box<Train>),
+    Sweep(Sweep),
     Eval(Box<Eval>),
     Energy(Box<EnergyOf>),
     Gradcheck(Gradcheck),
@@ -110,6 +113,7 @@ fn run() -> Result<(), Failure> {
     match cli.command {
         Command::Compare(compare) => compare.run(given),
         Command::Train(train) => train.run(given),
+        Command::Sweep(sweep) => sweep.run(),
         Command::Eval(eval) => eval.run(given),
         Command::Energy(energy) => energy.run(),
         Command::Gradcheck(gradcheck) => gradcheck.run(),

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::run_folder::{self, CHECKPOINT, RunFolder};
+use crate::run_folder::{self, CHECKPOINT, Judged, RunFolder};
 use crate::setup::{self, Setup};
 use crate::{data, low_rank, output, penalty, stop, system};
 
@@ -192,11 +192,12 @@ fn steps(
     let Setup { dataset, loader, trainer, objective, dtype, steps, epoch } = setup;
     let every = config.eval_every.unwrap_or(*epoch);
     let energy_every = config.energy_every.unwrap_or(every);
+    let split = if dataset.validation.is_some() { Judged::Validation } else { Judged::Test };
     // The first and the last step have both.
     let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
     let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &Progress| {
         let step = trainer.step_count();
-        let test = due(step, every).then(|| evaluate(&trainer.model, data::test(dataset, *dtype)));
+        let test = due(step, every).then(|| evaluate(&trainer.model, data::judged(dataset, *dtype)));
         let layers = match due(step, energy_every) {
             true => Some(measured(trainer, objective, cost)?),
             false => None,
@@ -205,11 +206,12 @@ fn steps(
             layers.iter().for_each(|layers| told_if_too_small(&config.reg, layers));
         }
         if test.is_some() || layers.is_some() {
-            folder.between(step, test.as_ref(), layers)?;
+            folder.between(step, test.as_ref().map(|test| (test, split)), layers)?;
         }
         if let Some(test) = test {
             let (accuracy, loss) = (100.0 * test.accuracy, test.loss);
-            progress.say(&format!("step {step}: test accuracy {accuracy:.2} %, loss {loss:.4}"));
+            let on = if split == Judged::Test { "test" } else { "validation" };
+            progress.say(&format!("step {step}: {on} accuracy {accuracy:.2} %, loss {loss:.4}"));
         }
         Ok::<(), Failure>(())
     };

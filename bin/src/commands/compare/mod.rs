@@ -37,6 +37,7 @@ use table::Row;
     )),
     mut_arg("energy_every", |arg| arg.hide(true)),
     mut_arg("checkpoint_every", |arg| arg.hide(true)),
+    mut_arg("hold_out", |arg| arg.hide(true)),
     after_help = "Examples:
   comhe compare                                     two minutes on two cores
   comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
@@ -201,13 +202,14 @@ impl Compare {
     /// What the flags say.
     fn planned(&self, matches: &ArgMatches) -> Result<Plan, Failure> {
         let given = given(matches);
-        if let Some(key) = ["reg", "preset", "energy-every", "checkpoint-every"]
+        if let Some(key) = ["reg", "preset", "hold-out", "energy-every", "checkpoint-every"]
             .iter()
             .find(|key| given.contains(&key.to_string()))
         {
             let instead = match *key {
                 "reg" => "--regs names the regularisers",
                 "preset" => "it sets one regulariser; --regs names several, which share all other settings",
+                "hold-out" => "--validation is the share that --tune holds out",
                 "energy-every" => "energies are measured with each evaluation (--eval-every)",
                 _ => "it goes on after the last finished run",
             };
