@@ -3,6 +3,7 @@
 mod choices;
 pub mod file;
 pub mod parts;
+pub mod layers;
 mod preset;
 
 use std::path::{Path, PathBuf};
@@ -270,18 +271,24 @@ impl Config {
 
     /// This configuration with every setting replaced that was given as a flag, each of which must play a part.
     pub fn with_flags(self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
-        let mut settings = table(&self)?;
         let given = given(matches);
+        let own = table(flags)?.into_iter().filter(|(key, _)| given.contains(key)).collect();
+        self.with(own, &given)
+    }
+
+    /// This configuration with these settings above it, each of which must play a part.
+    fn with(self, own: toml::Table, given: &[String]) -> Result<Config, Failure> {
+        let mut settings = table(&self)?;
         if given.iter().any(|key| key == "steps" || key == "epochs") {
             settings.remove("steps");
             settings.remove("epochs");
         }
-        if let Some(name) = flags.preset.as_ref().filter(|_| given.iter().any(|key| key == "preset")) {
+        if let Some(name) = own.get("preset").and_then(|name| name.as_str()) {
             settings.extend(preset(name).map_err(Failure::usage)?);
         }
-        settings.extend(table(flags)?.into_iter().filter(|(key, _)| given.contains(key)));
+        settings.extend(own);
         let config: Config = settings.try_into().map_err(Failure::usage)?;
-        parts::check(&config, &given, std::slice::from_ref(&config.reg))?;
+        parts::check(&config, given, std::slice::from_ref(&config.reg))?;
         Ok(config)
     }
 

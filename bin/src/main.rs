@@ -46,7 +46,10 @@ use commands::bench::Bench;
 use commands::compare::Compare;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
+use commands::config_show::ConfigOf;
+use commands::generated::{Completions, Man};
 use commands::gradcheck::Gradcheck;
+use commands::lrfind::LrFind;
 use commands::sweep::Sweep;
 use commands::theory::Theory;
 use commands::thomson::Thomson;
@@ -85,6 +88,10 @@ enum Command {
     Theory(Theory),
     Thomson(Thomson),
     Bench(Bench),
+    Lrfind(Box<LrFind>),
+    Config(ConfigOf),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// A number after a flag may be negative: what is wrong with it is for the command to say.
@@ -100,8 +107,13 @@ fn with_short_eval_help(command: clap::Command) -> clap::Command {
     command.mut_subcommand("eval", |eval| eval.mut_args(|arg| if used(&arg) { arg } else { arg.hide(true) }))
 }
 
+/// The command line as it is parsed and documented.
+fn full_command() -> clap::Command {
+    with_short_eval_help(with_negative_numbers(Cli::command()))
+}
+
 fn run() -> Result<(), Failure> {
-    let parsed = with_short_eval_help(with_negative_numbers(Cli::command()))
+    let parsed = full_command()
         .try_get_matches()
         .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
@@ -120,6 +132,10 @@ fn run() -> Result<(), Failure> {
         Command::Theory(theory) => theory.run(),
         Command::Thomson(thomson) => thomson.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Lrfind(lrfind) => lrfind.run(given),
+        Command::Config(config) => config.run(given),
+        Command::Completions(completions) => completions.run(full_command()),
+        Command::Man(man) => man.run(full_command()),
     }
 }
 

@@ -8,6 +8,8 @@ use comhe::{LayerReport, Objective, Step};
 use nn::{Archive, Module, Outcome, Trainer, evaluate};
 use serde_json::{Value, json};
 
+use super::sanity::Sanity;
+use crate::config::layers::{self, Assigned};
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::progress::Progress;
@@ -25,6 +27,9 @@ use crate::{data, low_rank, output, penalty, stop, system};
   comhe train --dataset cifar10 --data-dir data --model cnn9 --width 2 --augment crop-flip \\
               --lr 0.1 --steps 6000 --milestones 3000,4500
   comhe train --config run.toml --threads 1          keys of the file are names of flags
+  comhe train --config run.toml --set lr=0.1         the same as --lr 0.1, for scripts
+  comhe train --model cnn9 --dry                     shapes, parameters, FLOPs, memory, one step
+  comhe train --overfit 1                            can it learn a single batch by heart?
   comhe train --low-rank 8 --reg hs-mhe              hidden weights of rank 8, energies of their factors
   comhe train --resume runs/rp3                      go on where it stopped
 
@@ -45,6 +50,10 @@ pub struct Train {
     /// Go on with the run in this folder
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    more: Assigned,
+    #[command(flatten)]
+    sanity: Sanity,
     #[command(flatten)]
     settings: Config,
 }
@@ -72,6 +81,11 @@ impl Train {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         stop::on_signals()?;
+        if self.sanity.wanted() {
+            let config = layers::resolve(self.file.as_deref(), &self.more, &self.settings, matches)?;
+            config.check()?;
+            return self.sanity.run(&config.settled());
+        }
         let (mut setup, mut folder, config) = match &self.resume {
             Some(path) => self.resumed(path, matches)?,
             None => self.begun(matches)?,
@@ -81,8 +95,7 @@ impl Train {
     }
 
     fn begun(&self, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config), Failure> {
-        let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
-        let config = base.with_flags(&self.settings, matches)?;
+        let config = layers::resolve(self.file.as_deref(), &self.more, &self.settings, matches)?;
         config.check()?;
         let config = config.settled();
         let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&name(&config)));
