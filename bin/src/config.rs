@@ -1,6 +1,8 @@
 //! The settings of a training run: one list of fields is the flags, the TOML file and the defaults.
 
 mod choices;
+pub mod file;
+pub mod layers;
 pub mod parts;
 mod preset;
 
@@ -37,7 +39,12 @@ pub struct Config {
     /// Give this share of the training labels another, random class
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Data")]
     pub label_noise: f64,
-    /// For subsets, label noise and synthetic data; the run's seed does not change the data
+    /// Hold out this share of the training examples, each class in proportion: evaluations are on them, and the test
+    /// examples are left to comhe eval
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Data")]
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hold_out: f64,
+    /// For subsets, label noise, held-out and synthetic data; the run's seed does not change the data
     #[arg(long, value_name = "SEED", default_value_t = 0, help_heading = "Data")]
     pub data_seed: u64,
     /// images:DIR: height and width of every picture
@@ -234,6 +241,11 @@ pub struct Config {
     pub tensorboard: bool,
 }
 
+/// A share of nothing is what files of before say by their silence.
+fn is_zero(share: &f64) -> bool {
+    *share == 0.0
+}
+
 /// Passes over the data of a run, unless told.
 const EPOCHS: u64 = 10;
 
@@ -255,21 +267,9 @@ impl Config {
     }
 
     fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
-        let wrong = |e: toml::de::Error| {
-            let line = e.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
-            let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-            Failure::place(path, format_args!("{place}{}", e.message()))
-        };
+        let wrong = |e| file::wrong(text, path, &e);
         let table: toml::Table = toml::from_str(text).map_err(wrong)?;
-        let known = keys();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        if let Some(key) = table.keys().find(|key| !known.contains(&key.as_str())) {
-            let hint = datasets::suggest(key, &known).map(|name| format!("; did you mean {name}?"));
-            let number = text.lines().position(|line| line.trim_start().starts_with(key.as_str()));
-            let place = number.map(|n| format!("line {}: ", n + 1)).unwrap_or_default();
-            let hint = hint.unwrap_or_else(|| "; the keys are the flags of comhe train".into());
-            return Err(Failure::place(path, format_args!("{place}unknown key {key:?}{hint}")));
-        }
+        file::known(table.keys(), &keys(), text, path)?;
         let config: Config = toml::from_str(text).map_err(wrong)?;
         match &config.preset {
             None => Ok(config),
@@ -282,20 +282,36 @@ impl Config {
         }
     }
 
+    /// The settings of a table, whose preset, if it names one, is below what it says itself.
+    pub fn from_table(table: toml::Table) -> Result<Config, String> {
+        let mut settings = match table.get("preset").and_then(|name| name.as_str()) {
+            Some(name) => preset(name)?,
+            None => toml::Table::new(),
+        };
+        settings.extend(table);
+        settings.try_into().map_err(|e: toml::de::Error| e.message().to_string())
+    }
+
     /// This configuration with every setting replaced that was given as a flag, each of which must play a part.
     pub fn with_flags(self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
-        let mut settings = table(&self)?;
         let given = given(matches);
+        let own = table(flags)?.into_iter().filter(|(key, _)| given.contains(key)).collect();
+        self.with(own, &given)
+    }
+
+    /// This configuration with these settings above it, each of which must play a part.
+    fn with(self, own: toml::Table, given: &[String]) -> Result<Config, Failure> {
+        let mut settings = table(&self)?;
         if given.iter().any(|key| key == "steps" || key == "epochs") {
             settings.remove("steps");
             settings.remove("epochs");
         }
-        if let Some(name) = flags.preset.as_ref().filter(|_| given.iter().any(|key| key == "preset")) {
+        if let Some(name) = own.get("preset").and_then(|name| name.as_str()) {
             settings.extend(preset(name).map_err(Failure::usage)?);
         }
-        settings.extend(table(flags)?.into_iter().filter(|(key, _)| given.contains(key)));
+        settings.extend(own);
         let config: Config = settings.try_into().map_err(Failure::usage)?;
-        parts::check(&config, &given, std::slice::from_ref(&config.reg))?;
+        parts::check(&config, given, std::slice::from_ref(&config.reg))?;
         Ok(config)
     }
 
@@ -357,7 +373,7 @@ impl Config {
         if self.watch_every.is_some() && self.watch.is_empty() {
             return Err(Failure::usage("--watch-every plays no part without --watch"));
         }
-        let rates: [(&str, f64, f64, &str); 10] = [
+        let rates: [(&str, f64, f64, &str); 11] = [
             ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
             ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
             ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
@@ -373,6 +389,7 @@ impl Config {
             ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-noise", self.label_noise, 1.0, "in 0..=1"),
+            ("hold-out", self.hold_out, 1f64.next_down(), "in 0..1, 1 excluded"),
         ];
         if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
         {
@@ -407,7 +424,7 @@ pub fn given(matches: &ArgMatches) -> Vec<String> {
 }
 
 /// Every key a file may have.
-fn keys() -> Vec<String> {
+pub fn keys() -> Vec<String> {
     let command = Config::augment_args(clap::Command::new("keys"));
     command.get_arguments().map(|a| a.get_id().as_str().replace('_', "-")).collect()
 }

@@ -1,7 +1,9 @@
 //! From a data set to the batches of a training run.
 
+use std::sync::Arc;
+
 use autograd::{DType, Tensor};
-use datasets::{Augment, Dataset, Epoch, Loader, LoaderConfig, Options};
+use datasets::{Augment, Dataset, Epoch, Loader, LoaderConfig, Options, Split};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -25,7 +27,8 @@ pub fn options(config: &Config) -> Options {
 
 /// Loads the data that a run is about.
 pub fn load(config: &Config) -> Result<Dataset, Failure> {
-    Ok(datasets::load(&config.dataset, &options(config))?)
+    let dataset = datasets::load(&config.dataset, &options(config))?;
+    Ok(if config.hold_out > 0.0 { dataset.hold_out(config.hold_out, config.data_seed)? } else { dataset })
 }
 
 /// The loader of a run's training images.
@@ -44,8 +47,17 @@ pub fn training(dataset: &Dataset, config: &Config) -> Result<Loader, Failure> {
 
 /// The batches of the test images, in order.
 pub fn test(dataset: &Dataset, dtype: DType) -> Stream {
+    in_order(&dataset.test, dtype)
+}
+
+/// The batches that a run is judged on while it goes: held-out images if there are any, else test images.
+pub fn judged(dataset: &Dataset, dtype: DType) -> Stream {
+    in_order(dataset.validation.as_ref().unwrap_or(&dataset.test), dtype)
+}
+
+fn in_order(split: &Arc<Split>, dtype: DType) -> Stream {
     let settings = LoaderConfig { batch_size: EVALUATED, shuffle: false, ..LoaderConfig::default() };
-    let loader = Loader::new(dataset.test.clone(), settings);
+    let loader = Loader::new(split.clone(), settings);
     let steps = loader.steps() as u64;
     Stream::new(loader, dtype, 0, steps)
 }

@@ -18,14 +18,17 @@ pub fn of_run(log: &[Value]) -> Vec<Picture> {
         let points = log.iter().filter_map(|l| Some((l["step"].as_f64()?, l[key].as_f64()?))).collect();
         Curve { name: name.into(), points, spread: Vec::new() }
     };
+    // A run with held-out images is judged on those.
+    let held_out = log.iter().any(|line| line["val_acc"].is_number());
+    let judged = |what: &str| match held_out {
+        true => curve("validation", &format!("val_{what}")),
+        false => curve("test", &format!("test_{what}")),
+    };
     let panel = |title, curves| Panel { title, curves };
     let penalty = penalty(log);
     let mut pictures = drawn([
-        (
-            "loss.svg",
-            vec![panel("Cross-entropy", vec![curve("training", "fit"), curve("test", "test_loss")])],
-        ),
-        ("accuracy.svg", vec![panel("Accuracy", vec![curve("training", "acc"), curve("test", "test_acc")])]),
+        ("loss.svg", vec![panel("Cross-entropy", vec![curve("training", "fit"), judged("loss")])]),
+        ("accuracy.svg", vec![panel("Accuracy", vec![curve("training", "acc"), judged("acc")])]),
         (
             "energy.svg",
             vec![

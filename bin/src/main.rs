@@ -28,6 +28,7 @@ mod figures;
 mod hash;
 mod low_rank;
 mod output;
+mod paired;
 mod penalty;
 mod picture;
 mod plot;
@@ -47,16 +48,20 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::bench::Bench;
 use commands::compare::Compare;
+use commands::config_show::ConfigOf;
 use commands::convert::Convert;
 use commands::data::Data;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
+use commands::generated::{Completions, Man};
 use commands::grad::Grad;
 use commands::gradcheck::Gradcheck;
 use commands::inspect::Inspect;
 use commands::landscape::Landscape;
+use commands::lrfind::LrFind;
 use commands::replay::Replay;
 use commands::report::Report;
+use commands::sweep::Sweep;
 use commands::theory::Theory;
 use commands::thomson::Thomson;
 use commands::train::Train;
@@ -88,6 +93,7 @@ struct Cli {
 enum Command {
     Compare(Box<Compare>),
     Train(Box<Train>),
+    Sweep(Sweep),
     Eval(Box<Eval>),
     Replay(Replay),
     Report(Report),
@@ -101,6 +107,10 @@ enum Command {
     Theory(Theory),
     Thomson(Thomson),
     Bench(Bench),
+    Lrfind(Box<LrFind>),
+    Config(ConfigOf),
+    Completions(Completions),
+    Man(Man),
 }
 
 /// A number after a flag may be negative: what is wrong with it is for the command to say.
@@ -127,10 +137,14 @@ fn with_short_help(mut command: clap::Command) -> clap::Command {
         .mut_subcommand("grad", |grad| grad.mut_args(|arg| if unused(&arg) { arg.hide(true) } else { arg }))
 }
 
+/// The command line as it is parsed and documented.
+fn full_command() -> clap::Command {
+    with_short_help(with_negative_numbers(Cli::command()))
+}
+
 fn run() -> Result<(), Failure> {
-    let parsed = with_short_help(with_negative_numbers(Cli::command()))
-        .try_get_matches()
-        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let parsed =
+        full_command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return output::line(failure::from_clap(&error)?.trim_end()),
@@ -140,6 +154,7 @@ fn run() -> Result<(), Failure> {
     match cli.command {
         Command::Compare(compare) => compare.run(given),
         Command::Train(train) => train.run(given),
+        Command::Sweep(sweep) => sweep.run(),
         Command::Eval(eval) => eval.run(given),
         Command::Replay(replay) => replay.run(),
         Command::Report(report) => report.run(),
@@ -153,6 +168,10 @@ fn run() -> Result<(), Failure> {
         Command::Theory(theory) => theory.run(),
         Command::Thomson(thomson) => thomson.run(),
         Command::Bench(bench) => bench.run(),
+        Command::Lrfind(lrfind) => lrfind.run(given),
+        Command::Config(config) => config.run(given),
+        Command::Completions(completions) => completions.run(full_command()),
+        Command::Man(man) => man.run(full_command()),
     }
 }
 

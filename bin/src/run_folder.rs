@@ -74,16 +74,26 @@ struct StepLine {
 struct BetweenLine {
     step: u64,
     #[serde(flatten)]
-    test: Option<TestLine>,
+    judged: Option<JudgedLine>,
     #[serde(skip_serializing_if = "Option::is_none")]
     layers: Option<Vec<LayerLine>>,
 }
 
-/// What an evaluation on the test set gave.
+/// What an evaluation gave, on the split that its keys name.
 #[derive(Serialize)]
-struct TestLine {
-    test_loss: f64,
-    test_acc: f64,
+#[serde(untagged)]
+enum JudgedLine {
+    Test { test_loss: f64, test_acc: f64 },
+    Validation { val_loss: f64, val_acc: f64 },
+}
+
+/// What a run is evaluated on.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Judged {
+    /// The test images.
+    Test,
+    /// Training images that were held out.
+    Validation,
 }
 
 /// The state of a layer.
@@ -238,12 +248,15 @@ impl RunFolder {
     pub fn between(
         &mut self,
         step: u64,
-        test: Option<&Evaluation>,
+        judged: Option<(&Evaluation, Judged)>,
         layers: Option<Vec<LayerReport>>,
     ) -> Result<(), Failure> {
-        let test = test.map(|e| TestLine { test_loss: e.loss, test_acc: e.accuracy });
+        let judged = judged.map(|(e, on)| match on {
+            Judged::Test => JudgedLine::Test { test_loss: e.loss, test_acc: e.accuracy },
+            Judged::Validation => JudgedLine::Validation { val_loss: e.loss, val_acc: e.accuracy },
+        });
         let layers = layers.map(|layers| layers.into_iter().map(LayerLine::from).collect());
-        self.line(&BetweenLine { step, test, layers })?;
+        self.line(&BetweenLine { step, judged, layers })?;
         self.flush()
     }
 

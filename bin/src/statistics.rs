@@ -65,7 +65,7 @@ fn t_quantile(freedom: usize) -> f64 {
 
 /// P(|T| <= t) for Student's distribution with n degrees of freedom, by its finite series in theta = arctan(t / sqrt n)
 /// (Abramowitz and Stegun 26.7.3 and 26.7.4).
-fn t_within(t: f64, n: usize) -> f64 {
+pub fn t_within(t: f64, n: usize) -> f64 {
     let (sin, cos) = (t / (n as f64).sqrt()).atan().sin_cos();
     // 1 + cos^2 1/2 + cos^4 1/2 3/4 + ..., or cos + cos^3 2/3 + ...
     let odd = n % 2;

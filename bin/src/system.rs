@@ -59,6 +59,13 @@ pub fn peak_memory() -> Option<f64> {
     Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)
 }
 
+/// The memory this process holds now, in MiB; None where the system does not tell.
+pub fn memory() -> Option<f64> {
+    let text = fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    Some(line.trim().trim_end_matches("kB").trim().parse::<f64>().ok()? / 1024.0)
+}
+
 /// The memory that could be had without swapping, in bytes; None where the system does not tell.
 fn available_memory() -> Option<f64> {
     let text = fs::read_to_string("/proc/meminfo").ok()?;

@@ -64,7 +64,7 @@ impl Eval {
         };
         let mut config = base.with_flags(&self.settings, matches)?;
         // Noise and subsets concern the training images, which play no part.
-        (config.label_noise, config.train_size) = (0.0, None);
+        (config.label_noise, config.train_size, config.hold_out) = (0.0, None, 0.0);
         config.check()?;
         let archive = run_folder::load(&file)?;
         setup::apply(&config);

@@ -2,16 +2,21 @@
 
 pub mod bench;
 pub mod compare;
+pub mod config_show;
 pub mod convert;
 pub mod data;
 pub mod energy;
 pub mod eval;
+pub mod generated;
 pub mod grad;
 pub mod gradcheck;
 pub mod inspect;
 pub mod landscape;
+pub mod lrfind;
 pub mod replay;
 pub mod report;
+pub mod sanity;
+pub mod sweep;
 pub mod theory;
 pub mod thomson;
 pub mod train;

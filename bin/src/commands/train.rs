@@ -8,11 +8,13 @@ use comhe::{LayerReport, Objective, Step};
 use nn::{Archive, Module, Outcome, Trainer, evaluate};
 use serde_json::{Value, json};
 
+use super::sanity::Sanity;
+use crate::config::layers::{self, Assigned};
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::run_folder::inputs::Inputs;
-use crate::run_folder::{self, RunFolder, manifest};
+use crate::run_folder::{self, Judged, RunFolder, manifest};
 use crate::setup::{self, Setup};
 use crate::watch::Watch;
 use crate::{data, low_rank, output, penalty, stop, system};
@@ -27,6 +29,9 @@ use crate::{data, low_rank, output, penalty, stop, system};
   comhe train --dataset cifar10 --data-dir data --model cnn9 --width 2 --augment crop-flip \\
               --lr 0.1 --steps 6000 --milestones 3000,4500
   comhe train --config run.toml --threads 1          keys of the file are names of flags
+  comhe train --config run.toml --set lr=0.1         the same as --lr 0.1, for scripts
+  comhe train --model cnn9 --dry                     shapes, parameters, FLOPs, memory, one step
+  comhe train --overfit 1                            can it learn a single batch by heart?
   comhe train --low-rank 8 --reg hs-mhe              hidden weights of rank 8, energies of their factors
   comhe train --watch grad,update,cosine --reg rp    instruments on every tenth step
   comhe train --watch noise,sharpness --watch-every 100
@@ -62,6 +67,10 @@ pub struct Train {
     /// Go on with the run in this folder
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    #[command(flatten)]
+    more: Assigned,
+    #[command(flatten)]
+    sanity: Sanity,
     #[command(flatten)]
     settings: Config,
 }
@@ -109,11 +118,15 @@ impl Train {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         stop::on_signals()?;
+        if self.sanity.wanted() {
+            let config = layers::resolve(self.file.as_deref(), &self.more, &self.settings, matches)?;
+            config.check()?;
+            return self.sanity.run(&config.settled());
+        }
         let begun = match &self.resume {
             Some(path) => self.resumed(path, matches)?,
             None => {
-                let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
-                let config = base.with_flags(&self.settings, matches)?;
+                let config = layers::resolve(self.file.as_deref(), &self.more, &self.settings, matches)?;
                 config.check()?;
                 let config = config.settled();
                 let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&name(&config)));
@@ -300,11 +313,12 @@ fn steps(
     let Setup { dataset, loader, trainer, objective, dtype, steps, epoch } = setup;
     let every = config.eval_every.unwrap_or(*epoch);
     let energy_every = config.energy_every.unwrap_or(every);
+    let split = if dataset.validation.is_some() { Judged::Validation } else { Judged::Test };
     // The first and the last step have both.
     let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
     let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &Progress| {
         let step = trainer.step_count();
-        let test = due(step, every).then(|| evaluate(&trainer.model, data::test(dataset, *dtype)));
+        let test = due(step, every).then(|| evaluate(&trainer.model, data::judged(dataset, *dtype)));
         let layers = match due(step, energy_every) {
             true => Some(measured(trainer, objective, cost)?),
             false => None,
@@ -313,12 +327,13 @@ fn steps(
             layers.iter().for_each(|layers| told_if_too_small(&config.reg, layers));
         }
         if test.is_some() || layers.is_some() {
-            folder.between(step, test.as_ref(), layers)?;
+            folder.between(step, test.as_ref().map(|test| (test, split)), layers)?;
         }
         if let Some(test) = test {
             folder.candidate(step, test.accuracy, || Archive::of(trainer.model.state_dict()));
             let (accuracy, loss) = (100.0 * test.accuracy, test.loss);
-            progress.say(&format!("step {step}: test accuracy {accuracy:.2} %, loss {loss:.4}"));
+            let on = if split == Judged::Test { "test" } else { "validation" };
+            progress.say(&format!("step {step}: {on} accuracy {accuracy:.2} %, loss {loss:.4}"));
         }
         Ok::<(), Failure>(())
     };

@@ -82,11 +82,11 @@ pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), F
     }
     let drawn = ["blobs", "moons", "teacher"].contains(&config.dataset.as_str());
     if given.iter().any(|key| key == "data-seed")
-        && !(drawn || config.train_size.is_some() || config.label_noise > 0.0)
+        && !(drawn || config.train_size.is_some() || config.label_noise > 0.0 || config.hold_out > 0.0)
     {
         return Err(Failure::usage(format_args!(
-            "--data-seed plays no part with --dataset {}; it does with --train-size, --label-noise, or --dataset blobs, \
-             moons or teacher",
+            "--data-seed plays no part with --dataset {}; it does with --train-size, --label-noise, --hold-out, or --dataset \
+             blobs, moons or teacher",
             config.dataset
         )));
     }

@@ -40,6 +40,7 @@ use table::Row;
     mut_arg("tensorboard", |arg| arg.hide(true)),
     mut_arg("watch", |arg| arg.hide(true)),
     mut_arg("watch_every", |arg| arg.hide(true)),
+    mut_arg("hold_out", |arg| arg.hide(true)),
     after_help = "Examples:
   comhe compare                                     two minutes on two cores
   comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
@@ -204,14 +205,21 @@ impl Compare {
     /// What the flags say.
     fn planned(&self, matches: &ArgMatches) -> Result<Plan, Failure> {
         let given = given(matches);
-        if let Some(key) =
-            ["reg", "preset", "energy-every", "watch", "watch-every", "checkpoint-every", "tensorboard"]
-                .iter()
-                .find(|key| given.contains(&key.to_string()))
-        {
+        let not_here = [
+            "reg",
+            "preset",
+            "hold-out",
+            "energy-every",
+            "watch",
+            "watch-every",
+            "checkpoint-every",
+            "tensorboard",
+        ];
+        if let Some(key) = not_here.iter().find(|key| given.contains(&key.to_string())) {
             let instead = match *key {
                 "reg" => "--regs names the regularisers",
                 "preset" => "it sets one regulariser; --regs names several, which share all other settings",
+                "hold-out" => "--validation is the share that --tune holds out",
                 "energy-every" => "energies are measured with each evaluation (--eval-every)",
                 "tensorboard" => "it writes no run folders",
                 "watch" | "watch-every" => "instruments are for comhe train",

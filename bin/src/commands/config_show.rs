@@ -1,0 +1,59 @@
+//! `comhe config show`: the settings that a run would have, and where each comes from.
+
+use std::path::PathBuf;
+
+use clap::{ArgMatches, Args, Subcommand};
+use serde_json::json;
+
+use crate::config::Config;
+use crate::config::layers::{self, Assigned};
+use crate::failure::Failure;
+use crate::output;
+
+/// The settings that comhe train would have
+#[derive(Args, Debug)]
+#[command(after_help = "Examples:
+  comhe config show --preset paper-rp
+  comhe config show --config run.toml --lr 0.1 --set reg.k=20 > effective.toml")]
+pub struct ConfigOf {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand, Debug)]
+enum What {
+    Show(Box<Show>),
+}
+
+/// Every setting with its origin: default, preset, file:line, --set or flag; the output is a file for --config
+#[derive(Args, Debug)]
+struct Show {
+    /// Take settings from this file; flags win
+    #[arg(long = "config", value_name = "FILE.toml")]
+    file: Option<PathBuf>,
+    /// JSON: one object a line
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    more: Assigned,
+    #[command(flatten)]
+    settings: Config,
+}
+
+impl ConfigOf {
+    /// Runs the command.
+    pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        let What::Show(show) = self.what;
+        let none = ArgMatches::default();
+        let matches = matches.subcommand().map_or(&none, |(_, given)| given);
+        let rows = layers::origins(show.file.as_deref(), &show.more, &show.settings, matches)?;
+        if show.json {
+            return rows.into_iter().try_for_each(|(key, value, origin)| {
+                output::json(&json!({ "key": key, "value": value, "origin": origin }))
+            });
+        }
+        let assignment = |(key, value, _): &(String, toml::Value, String)| format!("{key} = {value}");
+        let width = rows.iter().map(|row| assignment(row).chars().count()).max().unwrap_or(0);
+        rows.iter().try_for_each(|row| output::line(&format!("{:<width$}  # {}", assignment(row), row.2)))
+    }
+}

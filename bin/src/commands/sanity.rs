@@ -1,0 +1,146 @@
+//! `comhe train --dry` and `--overfit`: is this a network that can learn, and does it fit?
+
+use clap::Args;
+use nn::Batch;
+
+use crate::config::{Config, Schedule};
+use crate::failure::Failure;
+use crate::setup::{self, Setup};
+use crate::{output, stop, system};
+
+/// Looks at a network before a run; nothing is written.
+#[derive(Args, Debug)]
+#[group(skip)]
+pub struct Sanity {
+    /// Build everything, show shapes, parameters, FLOPs and memory, make one step, and write nothing
+    #[arg(long, conflicts_with_all = ["resume", "out", "overfit"], help_heading = "Run")]
+    dry: bool,
+    /// Train on the first N batches alone until they are known by heart (loss below 0.01 above its least), or say
+    /// that it does not get there in --steps [default: 1000]; write nothing
+    #[arg(long, value_name = "N", conflicts_with_all = ["resume", "out", "epochs"], help_heading = "Run")]
+    overfit: Option<usize>,
+}
+
+/// How near to its least value the loss must come.
+const NEAR: f64 = 0.01;
+/// Steps of --overfit, unless told.
+const STEPS: u64 = 1000;
+const MIB: f64 = (1u64 << 20) as f64;
+
+impl Sanity {
+    /// Whether one of them is asked for.
+    pub fn wanted(&self) -> bool {
+        self.dry || self.overfit.is_some()
+    }
+
+    /// Does what is asked for. The settings have been checked and settled.
+    pub fn run(&self, config: &Config) -> Result<(), Failure> {
+        match self.overfit {
+            None => dry(config),
+            Some(0) => Err(Failure::usage("--overfit is 0; it must be at least 1: a batch to learn")),
+            Some(batches) => overfit(config, batches),
+        }
+    }
+}
+
+fn dry(config: &Config) -> Result<(), Failure> {
+    let mut setup = Setup::new(config)?;
+    let batches: Vec<Batch> = setup.batches().take(2).collect();
+    let images = batches.first().map_or(0, |batch| batch.labels.len());
+    let summary = setup.trainer.model.summary();
+    output::line(&summary.to_string())?;
+    let step = 3.0 * summary.flops() as f64 * images as f64;
+    output::line(&format!(
+        "A step on {images} images: {:.2} GFLOP in products (forward, and twice that backward), {} steps an epoch, {} in all",
+        step / 1e9,
+        setup.epoch,
+        setup.steps
+    ))?;
+    // Data, weights and the program itself are there already.
+    let before = system::memory();
+    let estimate = setup::step_memory(&setup.trainer.model, images, setup.dtype) / MIB;
+    for batch in &batches {
+        let m = setup.trainer.step(batch).map_err(|e| Failure::from(e).mid_run())?;
+        if m.step == 0 {
+            let ms = m.time.as_secs_f64() * 1e3;
+            output::line(&format!(
+                "First step: loss {:.4} (data {:.4}, penalty {:.4}), {ms:.0} ms",
+                m.loss, m.fit, m.reg
+            ))?;
+        }
+    }
+    match (before, system::peak_memory()) {
+        (Some(before), Some(peak)) => output::line(&format!(
+            "Memory: about {:.0} MiB expected ({before:.0} before the step, {estimate:.0} for it), {peak:.0} MiB measured at the peak",
+            before + estimate
+        )),
+        _ => output::line(&format!("Memory of a step: about {estimate:.0} MiB")),
+    }
+}
+
+fn overfit(config: &Config, count: usize) -> Result<(), Failure> {
+    let limit = config.steps.unwrap_or(STEPS);
+    let fixed = Config {
+        steps: Some(limit),
+        epochs: None,
+        schedule: Schedule::Constant,
+        milestones: Vec::new(),
+        warmup: 0,
+        ..config.clone()
+    };
+    let mut setup = Setup::new(&fixed)?;
+    let batches: Vec<Batch> = setup.batches().take(count).collect();
+    let images: usize = batches.iter().map(|batch| batch.labels.len()).sum();
+    let least = entropy(config.label_smoothing, setup.dataset.classes.len());
+    let what =
+        format!("{} batch{} of {images} images", batches.len(), if batches.len() == 1 { "" } else { "es" });
+    let mut first = f64::NAN;
+    let mut latest = vec![f64::INFINITY; batches.len()];
+    for step in 0..limit {
+        if stop::wanted() {
+            return Err(Failure::unfinished(format_args!("stopped after step {step}")));
+        }
+        let i = step as usize % batches.len();
+        let m = setup.trainer.step(&batches[i]).map_err(|e| Failure::from(e).mid_run())?;
+        if step == 0 {
+            first = m.fit;
+        }
+        latest[i] = m.fit;
+        if step.is_multiple_of(50) {
+            eprintln!("step {step}: loss {:.4}, accuracy {:.1} %", m.fit, 100.0 * m.accuracy);
+        }
+        if latest.iter().all(|fit| fit - least < NEAR) {
+            return output::line(&format!(
+                "{what}: loss {first:.4} at first, {:.4} after {step} steps: learnt by heart",
+                mean(&latest)
+            ));
+        }
+    }
+    Err(Failure::unfinished(format_args!(
+        "{what}: loss {first:.4} at first, {:.4} after {limit} steps, not within {NEAR} of {least:.4}, the least; try another \
+         --lr (comhe lrfind), more --steps, less regularisation, or look for a mistake in labels or network",
+        mean(&latest)
+    )))
+}
+
+/// The least cross-entropy with smoothed labels: the entropy of the target.
+fn entropy(smoothing: f64, classes: usize) -> f64 {
+    let other = smoothing / classes as f64;
+    let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
+    term(1.0 - smoothing + other) + (classes as f64 - 1.0) * term(other)
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_loss_is_the_entropy_of_the_target() {
+        assert_eq!(entropy(0.0, 10), 0.0);
+        assert!((entropy(0.5, 2) - (-0.75 * 0.75f64.ln() - 0.25 * 0.25f64.ln())).abs() < 1e-12);
+    }
+}

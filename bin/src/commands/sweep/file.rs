@@ -1,0 +1,211 @@
+//! The file of a sweep: what is tried, and how it is judged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use crate::config::{self, file};
+use crate::failure::Failure;
+
+/// A sweep as its file says it.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct SweepFile {
+    /// Settings that all runs share.
+    #[serde(default)]
+    pub base: Table,
+    /// Settings that belong together, a table each.
+    #[serde(default)]
+    pub point: Vec<Table>,
+    /// Lists of values, of which every combination is tried.
+    #[serde(default)]
+    pub grid: BTreeMap<String, Vec<Value>>,
+    /// Values that are drawn.
+    pub random: Option<Random>,
+    /// Short runs first, of which the better ones go on.
+    pub halving: Option<Halving>,
+    /// How many seeds, or which.
+    #[serde(default)]
+    pub seeds: Seeds,
+    /// Settings of what the rest is compared with.
+    pub baseline: Option<Table>,
+    /// Which accuracy of a run counts.
+    #[serde(default)]
+    pub select: Select,
+}
+
+/// Values that are drawn; sample i of a key is a function of (seed, key, i) alone.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Random {
+    pub samples: u64,
+    #[serde(default)]
+    pub seed: u64,
+    pub of: BTreeMap<String, Distribution>,
+}
+
+/// Where a value comes from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Distribution {
+    Uniform([f64; 2]),
+    LogUniform([f64; 2]),
+    Int([i64; 2]),
+    LogInt([i64; 2]),
+    Choice(Vec<Value>),
+}
+
+/// Successive halving (Jamieson and Talwalkar 2016): of each round the best one in `eta` goes on.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Halving {
+    /// The length of the first round, in what `base` counts: steps or epochs.
+    pub start: u64,
+    #[serde(default = "three")]
+    pub eta: u64,
+}
+
+fn three() -> u64 {
+    3
+}
+
+/// Seeds as a number of them, from 0 on, or as a list.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub enum Seeds {
+    Count(u64),
+    List(Vec<u64>),
+}
+
+impl Default for Seeds {
+    fn default() -> Seeds {
+        Seeds::Count(3)
+    }
+}
+
+/// Which accuracy of a run counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Select {
+    /// That of the last evaluation.
+    #[default]
+    Last,
+    /// The best of all evaluations.
+    Best,
+}
+
+/// The tables and keys of the file.
+const KEYS: [&str; 8] = ["base", "point", "grid", "random", "halving", "seeds", "baseline", "select"];
+/// Keys of a run that the sweep sets itself, with what says them instead.
+const OWN: [(&str, &str); 2] =
+    [("seed", "seeds lists them"), ("threads", "--threads is the budget of all runs together")];
+/// The share of the training examples that is held out, unless `base` says another.
+const HOLD_OUT: f64 = 0.1;
+
+impl SweepFile {
+    /// Reads a file's text.
+    pub fn parse(text: &str, path: &Path) -> Result<SweepFile, Failure> {
+        let table: Table = toml::from_str(text).map_err(|e| file::wrong(text, path, &e))?;
+        file::known(table.keys(), &KEYS.map(String::from), text, path)?;
+        let mut read: SweepFile = toml::from_str(text).map_err(|e| file::wrong(text, path, &e))?;
+        let random = read.random.iter().flat_map(|r| r.of.keys());
+        let axes = || read.grid.keys().chain(read.point.iter().flat_map(Table::keys));
+        let known = config::keys();
+        let all = || {
+            read.base
+                .keys()
+                .chain(axes())
+                .chain(random.clone())
+                .chain(read.baseline.iter().flatten().map(|(k, _)| k))
+        };
+        file::known(all(), &known, text, path)?;
+        let wrong = |what: String| Failure::place(path, what);
+        for (key, instead) in OWN {
+            if all().any(|k| k == key) {
+                return Err(wrong(format!("{key} is not for a sweep's tables; {instead}")));
+            }
+        }
+        if axes().chain(random.clone()).any(|key| key == "hold-out") {
+            return Err(wrong("hold-out must be the same for all runs: it belongs to [base]".into()));
+        }
+        if let Some(key) = random.clone().find(|key| read.grid.contains_key(*key)) {
+            return Err(wrong(format!("{key} is both in [grid] and in [random.of]")));
+        }
+        if let Some((key, _)) = read.grid.iter().find(|(_, values)| values.is_empty()) {
+            return Err(wrong(format!("[grid] has no value for {key}")));
+        }
+        if let Some(random) = &read.random {
+            if random.samples == 0 || random.of.is_empty() {
+                return Err(wrong(
+                    "[random] needs samples, at least 1, and a distribution in [random.of]".into(),
+                ));
+            }
+            for (key, distribution) in &random.of {
+                distribution.check().map_err(|rule| wrong(format!("[random.of] {key}: {rule}")))?;
+            }
+        }
+        let seeds = read.seed_list();
+        if seeds.is_empty() || (1..seeds.len()).any(|i| seeds[..i].contains(&seeds[i])) {
+            return Err(wrong("seeds must name at least one seed, and none twice".into()));
+        }
+        if read.halving.as_ref().is_some_and(|h| h.start == 0 || h.eta < 2) {
+            return Err(wrong("[halving] needs start, at least 1, and eta, at least 2".into()));
+        }
+        read.base.entry("hold-out").or_insert(Value::Float(HOLD_OUT));
+        if read.halving.is_some() && read.hold_out() == 0.0 {
+            return Err(wrong(
+                "[halving] chooses between runs: it needs held-out examples (hold-out in [base])".into(),
+            ));
+        }
+        Ok(read)
+    }
+
+    /// The share of the training examples that runs are judged on; 0: they are judged on test examples.
+    pub fn hold_out(&self) -> f64 {
+        let value = &self.base["hold-out"];
+        value.as_float().or_else(|| value.as_integer().map(|i| i as f64)).unwrap_or(HOLD_OUT)
+    }
+
+    /// The seeds.
+    pub fn seed_list(&self) -> Vec<u64> {
+        match &self.seeds {
+            Seeds::Count(n) => (0..*n).collect(),
+            Seeds::List(seeds) => seeds.clone(),
+        }
+    }
+}
+
+impl Distribution {
+    fn check(&self) -> Result<(), &'static str> {
+        let (good, rule) = match self {
+            Distribution::Uniform([a, b]) => {
+                (a.is_finite() && b.is_finite() && a < b, "uniform = [low, high], low < high")
+            }
+            Distribution::LogUniform([a, b]) => {
+                (*a > 0.0 && b.is_finite() && a < b, "log-uniform = [low, high], 0 < low < high")
+            }
+            Distribution::Int([a, b]) => (a < b, "int = [low, high], low < high"),
+            Distribution::LogInt([a, b]) => (*a > 0 && a < b, "log-int = [low, high], 0 < low < high"),
+            Distribution::Choice(values) => (!values.is_empty(), "choice = [value, ...]"),
+        };
+        if good { Ok(()) } else { Err(rule) }
+    }
+
+    /// The value at u in [0, 1). Real ones have four significant digits, so that names of runs stay short.
+    pub fn at(&self, u: f64) -> Value {
+        let between = |a: f64, b: f64| a + (b - a) * u;
+        let log = |a: f64, b: f64| between(a.ln(), b.ln()).exp();
+        let short = |v: f64| Value::Float(format!("{v:.3e}").parse().expect("a number"));
+        match self {
+            Distribution::Uniform([a, b]) => short(between(*a, *b)),
+            Distribution::LogUniform([a, b]) => short(log(*a, *b)),
+            Distribution::Int([a, b]) => Value::Integer(between(*a as f64, *b as f64 + 1.0).floor() as i64),
+            Distribution::LogInt([a, b]) => {
+                Value::Integer((log(*a as f64, *b as f64 + 1.0).floor() as i64).clamp(*a, *b))
+            }
+            Distribution::Choice(values) => values[(u * values.len() as f64) as usize].clone(),
+        }
+    }
+}

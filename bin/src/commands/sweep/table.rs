@@ -1,0 +1,187 @@
+//! What a sweep found: rows, statistics, and what is chosen.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::json;
+use toml::Table as Settings;
+
+use super::file::{Select, SweepFile};
+use super::plan::Point;
+use super::state::Judged;
+use crate::failure::Failure;
+use crate::output::Table;
+use crate::paired::{bootstrap, holm, t_test};
+use crate::statistics::{Interval, Summary, summary};
+
+/// Accuracies of the runs that are finished: of a point, by seed.
+pub type Found = Vec<BTreeMap<u64, Judged>>;
+
+/// A row: accuracies over seeds, and how they compare with the baseline of the same seeds.
+#[derive(Serialize)]
+pub struct Row {
+    pub label: String,
+    pub best: Option<Summary>,
+    pub last: Summary,
+    /// Mean difference with a 95 % bootstrap interval.
+    pub difference: Option<Interval>,
+    /// Student's paired t test.
+    pub p: Option<f64>,
+    pub p_holm: Option<f64>,
+}
+
+/// What each point is compared with: the one with the baseline's settings that is otherwise the same, or else the only
+/// one with those settings. None for a baseline.
+pub fn partners(file: &SweepFile, points: &[Point]) -> Result<Vec<Option<usize>>, Failure> {
+    let Some(baseline) = &file.baseline else { return Ok(vec![None; points.len()]) };
+    let is_baseline = |i: &usize| has(file, &points[*i], baseline);
+    let all: Vec<usize> = (0..points.len()).filter(is_baseline).collect();
+    if all.is_empty() {
+        return Err(Failure::usage("baseline: no point of the sweep has these settings"));
+    }
+    let partner = |point: &Point| {
+        let mut set = point.set.clone();
+        set.extend(baseline.clone());
+        let same = Point::new(file, set)
+            .ok()
+            .and_then(|(with, _)| all.iter().find(|&&i| points[i] == with).copied());
+        same.or(if all.len() == 1 { Some(all[0]) } else { None })
+    };
+    Ok((0..points.len()).map(|i| if is_baseline(&i) { None } else { partner(&points[i]) }).collect())
+}
+
+/// Whether a point has these settings, itself or from the base.
+fn has(file: &SweepFile, point: &Point, settings: &Settings) -> bool {
+    settings.iter().all(|(key, value)| point.set.get(key).or(file.base.get(key)) == Some(value))
+}
+
+/// The row of each point that has a finished run.
+pub fn rows(file: &SweepFile, points: &[Point], found: &Found) -> Result<Vec<Row>, Failure> {
+    let partners = partners(file, points)?;
+    let by = |i: usize| -> BTreeMap<u64, f64> {
+        found[i].iter().map(|(&seed, judged)| (seed, judged.by(file.select))).collect()
+    };
+    let row = |i: usize| {
+        let of = |what: fn(&Judged) -> f64| summary(&found[i].values().map(what).collect::<Vec<_>>());
+        let (difference, p) = compared(&by(i), partners[i].map(by).as_ref());
+        let (best, last) = (Some(of(|j| j.best)), of(|j| j.last));
+        Row { label: points[i].label(), best, last, difference, p, p_holm: None }
+    };
+    let rows = (0..points.len()).filter(|&i| !found[i].is_empty()).map(row).collect();
+    Ok(corrected(rows))
+}
+
+/// The rows of chosen points on the test images, the baseline first.
+pub fn test_rows(chosen: &[(usize, BTreeMap<u64, f64>)], points: &[Point], has_baseline: bool) -> Vec<Row> {
+    let first = chosen.first().filter(|_| has_baseline).map(|(_, values)| values);
+    let row = |(rank, (i, values)): (usize, &(usize, BTreeMap<u64, f64>))| {
+        let (difference, p) = compared(values, first.filter(|_| rank > 0));
+        let last = summary(&values.values().copied().collect::<Vec<_>>());
+        Row { label: points[*i].label(), best: None, last, difference, p, p_holm: None }
+    };
+    corrected(chosen.iter().enumerate().map(row).collect())
+}
+
+fn compared(own: &BTreeMap<u64, f64>, other: Option<&BTreeMap<u64, f64>>) -> (Option<Interval>, Option<f64>) {
+    let Some(other) = other else { return (None, None) };
+    let (a, b): (Vec<f64>, Vec<f64>) =
+        own.iter().filter_map(|(seed, value)| Some((*value, *other.get(seed)?))).unzip();
+    (bootstrap(&a, &b), t_test(&a, &b))
+}
+
+fn corrected(mut rows: Vec<Row>) -> Vec<Row> {
+    let all = holm(&rows.iter().map(|row| row.p).collect::<Vec<_>>());
+    rows.iter_mut().zip(all).for_each(|(row, p)| row.p_holm = p);
+    rows
+}
+
+/// The mean by which points are chosen, of those with a run for every seed.
+pub fn score(file: &SweepFile, found: &BTreeMap<u64, Judged>) -> Option<f64> {
+    let seeds = file.seed_list().len();
+    let sum = |select: Select| found.values().map(|judged| judged.by(select)).sum::<f64>();
+    (found.len() == seeds).then(|| sum(file.select) / seeds as f64)
+}
+
+/// The points that meet the test images: the best of each value of the baseline's settings, the baseline's own first;
+/// without a baseline the best of all. The first among equals.
+pub fn chosen(file: &SweepFile, points: &[Point], found: &Found) -> Vec<usize> {
+    let none = Settings::new();
+    let baseline = file.baseline.as_ref().unwrap_or(&none);
+    let group = |point: &Point| -> Vec<Option<toml::Value>> {
+        baseline.keys().map(|key| point.set.get(key).or(file.base.get(key)).cloned()).collect()
+    };
+    let mut best: Vec<(Vec<Option<toml::Value>>, usize, f64)> = Vec::new();
+    for (i, point) in points.iter().enumerate() {
+        let Some(score) = score(file, &found[i]) else { continue };
+        match best.iter_mut().find(|(g, ..)| *g == group(point)) {
+            Some((_, at, known)) if score > *known => (*at, *known) = (i, score),
+            Some(_) => {}
+            None => best.push((group(point), i, score)),
+        }
+    }
+    best.sort_by_key(|(_, i, _)| !has(file, &points[*i], baseline));
+    best.into_iter().map(|(_, i, _)| i).collect()
+}
+
+/// Rows as a table; `on` is the split that they are about.
+pub fn table(rows: &[Row], on: &str, select: Select) -> Table {
+    let best = rows.iter().any(|row| row.best.is_some());
+    let last = format!("{on} %, {}", if best { "last epoch" } else { "last weights" });
+    let counts = if select == Select::Best && best { "best" } else { "last" };
+    let difference = format!("difference of {counts} [95 %]");
+    let mut head = vec!["setting", "n", &last, "sd"];
+    if best {
+        head.extend(["best epoch", "sd"]);
+    }
+    head.extend([difference.as_str(), "p", "p (Holm)"]);
+    let mut table = Table::new(head);
+    let percent = |v: f64| format!("{:.2}", 100.0 * v);
+    let signed = |v: f64| format!("{:+.2}", 100.0 * v);
+    let sd = |s: &Summary| if s.n > 1 { percent(s.sd) } else { "-".into() };
+    for row in rows {
+        let mut cells =
+            vec![row.label.clone(), row.last.n.to_string(), percent(row.last.mean), sd(&row.last)];
+        cells.extend(row.best.iter().flat_map(|best| [percent(best.mean), sd(best)]));
+        let interval = |i: Interval| format!("{} [{}, {}]", signed(i.mean), signed(i.low), signed(i.high));
+        cells.push(row.difference.map_or("-".into(), interval));
+        cells.extend([row.p, row.p_holm].map(|p| p.map_or("-".into(), |p| format!("{p:.4}"))));
+        table.row(cells);
+    }
+    table
+}
+
+/// Rows as comma-separated values, a line each.
+pub fn csv(rows: &[Row], on: &str) -> String {
+    let number = |v: Option<f64>| v.map_or(String::new(), |v| v.to_string());
+    let line = |row: &Row| {
+        let Row { label, best, last, difference, p, p_holm } = row;
+        let values = [
+            Some(last.mean),
+            Some(last.sd),
+            best.map(|b| b.mean),
+            best.map(|b| b.sd),
+            difference.map(|d| d.mean),
+            difference.map(|d| d.low),
+            difference.map(|d| d.high),
+            *p,
+            *p_holm,
+        ];
+        format!("{on},\"{}\",{},{}\n", label.replace('"', "\"\""), last.n, values.map(number).join(","))
+    };
+    rows.iter().map(line).collect()
+}
+
+/// The head of [`csv`].
+pub const CSV: &str = "split,setting,n,last,last_sd,best,best_sd,difference,low,high,p,p_holm\n";
+
+/// The result as JSON, the rows of both splits apart.
+pub fn json(
+    on: &str,
+    rows: &[Row],
+    test: &[Row],
+    unfinished: &[String],
+    select: Select,
+) -> serde_json::Value {
+    let select = if select == Select::Best { "best" } else { "last" };
+    json!({ "judged_on": on, "select": select, "rows": rows, "test": test, "unfinished": unfinished })
+}

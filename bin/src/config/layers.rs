@@ -1,0 +1,113 @@
+//! The layers of a configuration, and which of them each value comes from.
+
+use std::path::Path;
+
+use clap::{ArgMatches, Args};
+use toml::{Table, Value};
+
+use super::{Config, file, given, keys, preset, table};
+use crate::failure::{Failure, unknown};
+
+/// Settings as assignments.
+#[derive(Args, Clone, Debug, Default)]
+#[group(skip)]
+pub struct Assigned {
+    /// A setting by its key, as --KEY VALUE, and false for a switch; a dot may stand for a hyphen (reg.k=30); can be
+    /// repeated
+    #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
+    set: Vec<String>,
+}
+
+impl Assigned {
+    /// The assignments as a table.
+    pub fn table(&self) -> Result<Table, Failure> {
+        let mut table = Table::new();
+        let known = keys();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        for text in &self.set {
+            let Some((key, value)) = text.split_once('=') else {
+                return Err(Failure::usage(format_args!(
+                    "--set {text} has no =; it takes KEY=VALUE, as lr=0.1"
+                )));
+            };
+            let key = key.trim().replace(['.', '_'], "-");
+            if !known.contains(&key.as_str()) {
+                let said = unknown("setting", &key, &known);
+                return Err(Failure::usage(format_args!("--set {text}: {said}")));
+            }
+            // A value as TOML has it; a list may lack its brackets, and a text its quotation marks.
+            let read = |value: &str| toml::from_str::<Table>(&format!("v = {value}")).ok()?.remove("v");
+            let listed = || if key == "milestones" { read(&format!("[{value}]")) } else { None };
+            let read = listed().or_else(|| read(value)).unwrap_or_else(|| Value::String(value.to_string()));
+            if table.insert(key.clone(), read).is_some() {
+                return Err(Failure::usage(format_args!("--set gives {key} twice")));
+            }
+        }
+        // A single wrong value should name its assignment.
+        for (key, value) in &table {
+            let alone: Table = [(key.clone(), value.clone())].into_iter().collect();
+            if let Err(e) = alone.try_into::<Config>() {
+                return Err(Failure::usage(format_args!("--set {key}={value}: {}", e.message())));
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// The settings of a file, if there is one, with assignments and flags above it.
+pub fn resolve(
+    path: Option<&Path>,
+    set: &Assigned,
+    flags: &Config,
+    matches: &ArgMatches,
+) -> Result<Config, Failure> {
+    let base = path.map_or_else(|| Ok(Config::default()), Config::load)?;
+    let mut own = set.table()?;
+    let mut keys = given(matches);
+    if let Some(key) = own.keys().find(|key| keys.contains(key)) {
+        return Err(Failure::usage(format_args!(
+            "--{key} and --set {key}=... both say {key}; leave one out"
+        )));
+    }
+    let of_flags = table(flags)?.into_iter().filter(|(key, _)| keys.contains(key)).collect::<Table>();
+    keys.extend(own.keys().cloned());
+    own.extend(of_flags);
+    base.with(own, &keys)
+}
+
+/// Every setting of [`resolve`] with what depends on others spelt out, and where it comes from.
+pub fn origins(
+    path: Option<&Path>,
+    set: &Assigned,
+    flags: &Config,
+    matches: &ArgMatches,
+) -> Result<Vec<(String, Value, String)>, Failure> {
+    let config = resolve(path, set, flags, matches)?;
+    config.check()?;
+    let (assigned, flags_given) = (set.table()?, given(matches));
+    let text = path.map(std::fs::read_to_string).transpose().unwrap_or_default().unwrap_or_default();
+    let in_file: Table = toml::from_str(&text).unwrap_or_default();
+    let named = |table: &Table| table.get("preset").and_then(Value::as_str).map(String::from);
+    let above = match flags_given.iter().any(|key| key == "preset") {
+        true => flags.preset.clone(),
+        false => named(&assigned),
+    };
+    let sets = |name: &Option<String>, key: &str| {
+        name.as_ref().and_then(|name| preset(name).ok()).is_some_and(|settings| settings.contains_key(key))
+    };
+    let below = named(&in_file);
+    let origin = |key: &str| match () {
+        () if flags_given.iter().any(|k| k == key) => "flag".to_string(),
+        () if assigned.contains_key(key) => "--set".into(),
+        () if sets(&above, key) => format!("preset {}", above.as_deref().unwrap_or_default()),
+        () if in_file.contains_key(key) => {
+            let place = path.map(|p| p.display().to_string()).unwrap_or_default();
+            let line = file::line_of(&text, key).map(|n| format!(":{n}")).unwrap_or_default();
+            format!("{place}{line}")
+        }
+        () if sets(&below, key) => format!("preset {}", below.as_deref().unwrap_or_default()),
+        () => "default".into(),
+    };
+    let settled = table(&config.settled())?;
+    Ok(settled.into_iter().map(|(key, value)| (key.clone(), value, origin(&key))).collect())
+}
