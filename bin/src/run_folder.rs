@@ -184,7 +184,10 @@ impl RunFolder {
     ) -> Result<RunFolder, Failure> {
         let logged =
             checkpoint.metadata.get(LOGGED).and_then(|n| n.parse::<usize>().ok()).ok_or_else(|| {
-                Failure::place(&path.join(name), format_args!("is not of a run: its metadata has no {LOGGED}"))
+                Failure::place(
+                    &path.join(name),
+                    format_args!("is not of a run: its metadata has no {LOGGED}"),
+                )
             })?;
         let file = path.join(METRICS);
         let cannot = |e: &dyn Display| Failure::place(&file, format_args!("cannot go on: {e}"));
@@ -292,7 +295,8 @@ impl RunFolder {
     pub fn results(&self) -> Result<[(&'static str, Value); 2], Failure> {
         let file = self.path.join(FINAL);
         let (sha256, bytes) = sha256_of_file(&file).map_err(|e| unread(&file, &e))?;
-        let best = self.best.as_ref().map(|best| json!({ "file": BEST, "step": best.step, JUDGE: best.accuracy }));
+        let best =
+            self.best.as_ref().map(|best| json!({ "file": BEST, "step": best.step, JUDGE: best.accuracy }));
         Ok([("final", json!({ "file": FINAL, "bytes": bytes, "sha256": sha256 })), ("best", json!(best))])
     }
 

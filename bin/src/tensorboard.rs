@@ -26,8 +26,9 @@ pub struct Events {
 impl Events {
     /// Whether a folder has event files.
     pub fn exist(folder: &Path) -> bool {
-        let named =
-            |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|e| e.file_name().to_string_lossy().starts_with(PREFIX));
+        let named = |entry: std::io::Result<fs::DirEntry>| {
+            entry.is_ok_and(|e| e.file_name().to_string_lossy().starts_with(PREFIX))
+        };
         fs::read_dir(folder).is_ok_and(|mut entries| entries.any(named))
     }
 

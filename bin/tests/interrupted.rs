@@ -2,7 +2,7 @@
 #![cfg(unix)]
 
 mod common;
-use common::{command, comhe_in, refuses, succeeds, uniform};
+use common::{comhe_in, command, refuses, succeeds, uniform};
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
@@ -63,7 +63,10 @@ fn killed_at_random_moments() {
                 // One in four may still say goodbye.
                 let signal = if killed % 4 == 3 { "-TERM" } else { "-KILL" };
                 // A child that has ended by itself cannot be killed.
-                let _ = Command::new("kill").args([signal, &child.id().to_string()]).stderr(Stdio::null()).status();
+                let _ = Command::new("kill")
+                    .args([signal, &child.id().to_string()])
+                    .stderr(Stdio::null())
+                    .status();
             }
             let status = child.wait().unwrap();
             if status.success() {
@@ -119,7 +122,10 @@ fn a_damaged_checkpoint_is_named_and_the_one_before_used() {
         fs::write(here.join("none").join(name), "x").unwrap();
     }
     let line = refuses(here, "train --resume none");
-    assert!(line.contains("none/checkpoint-previous.safetensors: ") && line.contains("begin again with"), "{line}");
+    assert!(
+        line.contains("none/checkpoint-previous.safetensors: ") && line.contains("begin again with"),
+        "{line}"
+    );
 }
 
 /// A small disk; it goes when this does.
@@ -220,11 +226,22 @@ fn folders_that_cannot_go_on_say_why() {
         }
     };
     let older = with("manifest.json", &format(""));
-    assert!(older.contains("run: is of an older version of comhe (folder format 1; this one knows 2)"), "{older}");
-    assert!(with("manifest.json", &format("\"format\": 9,")).contains("a newer version of comhe (folder format 9"));
+    assert!(
+        older.contains("run: is of an older version of comhe (folder format 1; this one knows 2)"),
+        "{older}"
+    );
+    assert!(
+        with("manifest.json", &format("\"format\": 9,"))
+            .contains("a newer version of comhe (folder format 9")
+    );
     assert!(with("manifest.json", &|_| Some(b"{".to_vec())).contains("is no manifest of a run"));
-    assert!(with("manifest.json", &|_| None).contains("is half there: it has checkpoint.safetensors, but no manifest"));
-    assert!(with("config.toml", &|_| None).contains("is half there: it has metrics.jsonl, but no config.toml"));
+    assert!(
+        with("manifest.json", &|_| None)
+            .contains("is half there: it has checkpoint.safetensors, but no manifest")
+    );
+    assert!(
+        with("config.toml", &|_| None).contains("is half there: it has metrics.jsonl, but no config.toml")
+    );
     assert!(with("metrics.jsonl", &|_| None).contains("run/metrics.jsonl: cannot go on"));
     assert!(with("checkpoint.safetensors", &|_| None).contains("has final weights, but no checkpoint"));
     let other = "train --model lenet --train-size 100 --steps 1 --out other";

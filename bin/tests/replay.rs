@@ -21,7 +21,10 @@ fn a_replay_is_equal_or_says_where_it_differs() {
     succeeds(here, &format!("{TINY} --steps 6 --reg rp --reg-k 8 --out run"));
     let ran = succeeds(here, "replay run --threads 2");
     let lines: Vec<&str> = ran.out.lines().collect();
-    assert!(lines[0].starts_with("equal: the final weights are the same bytes (6 tensors, 26122 values, SHA-256 "));
+    assert!(
+        lines[0]
+            .starts_with("equal: the final weights are the same bytes (6 tensors, 26122 values, SHA-256 ")
+    );
     assert_eq!(lines[1..], ["runs/run-replay-1"]);
     let manifest = json(&here.join("run/manifest.json"));
     assert!(lines[0].contains(manifest["final"]["sha256"].as_str().unwrap()));
@@ -33,8 +36,16 @@ fn a_replay_is_equal_or_says_where_it_differs() {
     fs::write(&config, settings.replace("\nseed = 0", "\nseed = 1")).unwrap();
     let ran = comhe_in(here, &["replay", "run"]);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.out.starts_with("differs: fc1.bias is the first tensor that does: element 0 is "), "{}", ran.out);
-    assert!(ran.err.ends_with("comhe: the replay differs from run; their logs do from step 0 on\n"), "{}", ran.err);
+    assert!(
+        ran.out.starts_with("differs: fc1.bias is the first tensor that does: element 0 is "),
+        "{}",
+        ran.out
+    );
+    assert!(
+        ran.err.ends_with("comhe: the replay differs from run; their logs do from step 0 on\n"),
+        "{}",
+        ran.err
+    );
     let ran = comhe_in(here, &["replay", "run", "--json"]);
     let object: Value = serde_json::from_str(&ran.out).unwrap();
     assert_eq!((ran.code, &object["equal"], &object["first_step"]), (1, &false.into(), &0.into()));
@@ -77,7 +88,10 @@ fn files_are_found_again_and_must_be_the_same() {
     succeeds(&here.join("a"), &format!("{train} {init}"));
     let inputs = &json(&here.join("a/run/manifest.json"))["inputs"];
     let (hash, bytes) = (inputs["data"][0]["sha256"].as_str().unwrap(), &inputs["data"][0]["bytes"]);
-    assert_eq!((hash.len(), bytes.as_u64()), (64, Some(fs::metadata(here.join("a/data.npz")).unwrap().len())));
+    assert_eq!(
+        (hash.len(), bytes.as_u64()),
+        (64, Some(fs::metadata(here.join("a/data.npz")).unwrap().len()))
+    );
     assert_eq!(inputs["init"]["path"], "first/final.safetensors");
 
     let ran = succeeds(&here.join("b"), "replay ../a/run --out again");
@@ -133,7 +147,7 @@ fn crc32c(data: &[u8]) -> u32 {
 fn records(bytes: &[u8]) -> Vec<Vec<u8>> {
     let masked = |data: &[u8]| {
         let crc = crc32c(data);
-        ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8).to_le_bytes()
+        crc.rotate_right(15).wrapping_add(0xa282_ead8).to_le_bytes()
     };
     let (mut rest, mut records) = (bytes, Vec::new());
     while !rest.is_empty() {

@@ -126,10 +126,9 @@ impl Options {
     /// If the option is no folder.
     pub fn folder(&self) -> Result<Option<PathBuf>, Error> {
         match &self.data_dir {
-            Some(dir) if !dir.is_dir() => Err(Error::unusable(
-                dir,
-                "is not a folder; --data-dir names the folder that holds data sets",
-            )),
+            Some(dir) if !dir.is_dir() => {
+                Err(Error::unusable(dir, "is not a folder; --data-dir names the folder that holds data sets"))
+            }
             Some(dir) => Ok(Some(dir.clone())),
             None => Ok(std::env::var_os(DATA_VARIABLE).filter(|v| !v.is_empty()).map(PathBuf::from)),
         }

@@ -111,7 +111,11 @@ impl Replay {
         let here = std::env::current_dir().ok();
         let found = |path: &Path| -> PathBuf {
             let there = began.join(path);
-            if path.is_relative() && Some(&began) != here.as_ref() && there.exists() { there } else { path.into() }
+            if path.is_relative() && Some(&began) != here.as_ref() && there.exists() {
+                there
+            } else {
+                path.into()
+            }
         };
         let dataset = match config.dataset.split_once(':') {
             Some((kind, path)) => format!("{kind}:{}", found(Path::new(path)).display()),
@@ -177,9 +181,13 @@ fn compared(was: &[u8], now: &[u8], run: &Path, file: &Path) -> Result<Verdict, 
         verdict.values += a.numel();
         let how = match now.get(name) {
             None => Some("the replay does not have it".to_string()),
-            Some(b) if (a.shape(), a.dtype()) != (b.shape(), b.dtype()) => {
-                Some(format!("it is {:?} {}, and in the replay {:?} {}", a.dtype(), a.shape(), b.dtype(), b.shape()))
-            }
+            Some(b) if (a.shape(), a.dtype()) != (b.shape(), b.dtype()) => Some(format!(
+                "it is {:?} {}, and in the replay {:?} {}",
+                a.dtype(),
+                a.shape(),
+                b.dtype(),
+                b.shape()
+            )),
             Some(b) => different(a, b),
         };
         if let Some(how) = how {
@@ -254,13 +262,14 @@ mod tests {
     #[test]
     fn the_first_difference_is_named_to_the_bit() {
         let file = |values: [f32; 3], more: bool| {
-            let mut tensors = vec![("a".to_string(), Tensor::from(values)), ("b".into(), Tensor::from([1.0f64]))];
+            let mut tensors =
+                vec![("a".to_string(), Tensor::from(values)), ("b".into(), Tensor::from([1.0f64]))];
             if more {
                 tensors.push(("c".into(), Tensor::from([1.0f32])));
             }
             Archive::of(tensors).to_bytes().unwrap()
         };
-        let verdict = |a, b| compared(&a, &b, Path::new("run"), Path::new("x")).unwrap();
+        let verdict = |a: Vec<u8>, b: Vec<u8>| compared(&a, &b, Path::new("run"), Path::new("x")).unwrap();
         let same = verdict(file([1.0, 2.0, 3.0], false), file([1.0, 2.0, 3.0], false));
         assert_eq!((same.differing, same.values, same.first), (0, 4, None));
         let zero = verdict(file([1.0, 0.0, 3.0], false), file([1.0, -0.0, 4.0], false));

@@ -124,7 +124,8 @@ impl Train {
         let lock = run_folder::lock(path)?;
         let checkpoint = run_folder::latest(path)?;
         // The checkpoint has the weights by now.
-        let read = if checkpoint.is_some() { Config { init: None, ..config.clone() } } else { config.clone() };
+        let read =
+            if checkpoint.is_some() { Config { init: None, ..config.clone() } } else { config.clone() };
         let mut inputs = Inputs::of(&read)?;
         if let Some(manifest) = manifest {
             let then = manifest::inputs(&manifest, path)?;
@@ -190,12 +191,7 @@ fn name(config: &Config) -> String {
 }
 
 /// Trains, and writes all files of the folder.
-fn run(
-    setup: &mut Setup,
-    folder: &mut RunFolder,
-    config: &Config,
-    inputs: &Inputs,
-) -> Result<(), Failure> {
+fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config, inputs: &Inputs) -> Result<(), Failure> {
     setup.dataset.notes.iter().for_each(|note| eprintln!("{}: {note}", setup.dataset.name));
     let mut manifest = description(setup, config, inputs);
     let from = setup.trainer.step_count();

@@ -98,12 +98,8 @@ mod tests {
 
     #[test]
     fn many_files_share_an_entry_a_folder() {
-        let input = |path: &str, sum: &str| Input {
-            path: path.into(),
-            bytes: 2,
-            sha256: sum.into(),
-            files: None,
-        };
+        let input =
+            |path: &str, sum: &str| Input { path: path.into(), bytes: 2, sha256: sum.into(), files: None };
         let folders = by_folder(vec![input("a/1", "x"), input("b/1", "y"), input("a/2", "z")]);
         assert_eq!(folders.len(), 2);
         assert_eq!((folders[0].files, folders[0].bytes), (Some(2), 4));

@@ -33,8 +33,8 @@ pub fn load(folder: &Path) -> Result<Option<Value>, Failure> {
         }
         return Ok(None);
     }
-    let text = fs::read_to_string(&path)
-        .map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?;
+    let text =
+        fs::read_to_string(&path).map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?;
     let manifest: Value = serde_json::from_str(&text)
         .map_err(|e| Failure::place(&path, format_args!("is no manifest of a run: {e}")))?;
     let age = match manifest["format"].as_u64().unwrap_or(1) {

@@ -18,18 +18,8 @@ pub const LAYERS_CSV: &str = "layers.csv";
 
 /// Columns that are there in any case, in this order; a regulariser's own numbers follow.
 const METRICS: [&str; 9] = ["step", "epoch", "loss", "fit", "reg", "lr", "acc", "test_loss", "test_acc"];
-const LAYERS: [&str; 10] = [
-    "step",
-    "name",
-    "n",
-    "d",
-    "regulariser",
-    "weight",
-    "penalty",
-    "full",
-    "half_space",
-    "smallest_angle",
-];
+const LAYERS: [&str; 10] =
+    ["step", "name", "n", "d", "regulariser", "weight", "penalty", "full", "half_space", "smallest_angle"];
 
 /// A line of the log.
 pub type Line = Map<String, Value>;
@@ -172,7 +162,9 @@ mod tests {
     fn rows_have_the_columns_of_the_first_step() {
         let here = tempfile::tempdir().unwrap();
         let log = [
-            line(r#"{"step":0,"test_loss":2.5,"test_acc":0.1,"layers":[{"name":"a,b","n":3,"d":2,"full":0.1,"new":7}]}"#),
+            line(
+                r#"{"step":0,"test_loss":2.5,"test_acc":0.1,"layers":[{"name":"a,b","n":3,"d":2,"full":0.1,"new":7}]}"#,
+            ),
             line(r#"{"step":0,"epoch":0,"loss":2.25,"fit":2.0,"reg":0.25,"lr":1e-8,"acc":0.5,"inner":3.5}"#),
             line(r#"{"step":1,"epoch":0,"loss":null,"fit":2.0,"reg":0.25,"lr":0.1,"acc":0.5,"later":1}"#),
             line(r#"{"step":2,"layers":[{"name":"a","n":3,"d":2,"full":null}]}"#),
