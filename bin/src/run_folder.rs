@@ -174,6 +174,7 @@ impl RunFolder {
     /// Begins a run in a folder that was prepared, or in which nothing was done yet.
     pub fn create(path: &Path, config: &Config) -> Result<RunFolder, Failure> {
         let lock = lock(path)?;
+        remove_leftovers(path);
         write_atomic(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
         let file = path.join(METRICS);
         let metrics = File::create(&file).map_err(|e| unwritten(&file, &e))?;

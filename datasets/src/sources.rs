@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::load::Options;
 use crate::{cifar, folder, mnist};
 
-/// The files that [`load`](crate::load) reads for `name` and the options, in a fixed order; none if the data are
+/// The files that [`load`](fn@crate::load) reads for `name` and the options, in a fixed order; none if the data are
 /// embedded or drawn.
 ///
 /// # Errors
