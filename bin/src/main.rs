@@ -36,6 +36,7 @@ mod statistics;
 mod stop;
 mod system;
 mod tensor_file;
+mod tui;
 
 use std::process::ExitCode;
 

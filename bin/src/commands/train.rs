@@ -1,5 +1,6 @@
 //! `comhe train`: one network, one run folder.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ use crate::{data, low_rank, output, penalty, stop, system};
   comhe train --config run.toml --threads 1          keys of the file are names of flags
   comhe train --low-rank 8 --reg hs-mhe              hidden weights of rank 8, energies of their factors
   comhe train --resume runs/rp3                      go on where it stopped
+  comhe train --tui --epochs 40                      live curves on the terminal
 
 The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, one an
 evaluation and one a measurement of energies and angles, in one line where both fall together, whose
@@ -45,13 +47,16 @@ pub struct Train {
     /// Go on with the run in this folder
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    /// Live curves on the whole terminal
+    #[arg(long)]
+    tui: bool,
     #[command(flatten)]
     settings: Config,
 }
 
 /// What may change when a run goes on: nothing that the steps depend on, but how many there are.
-const CHANGEABLE: [&str; 8] =
-    ["resume", "threads", "steps", "epochs", "eval-every", "energy-every", "checkpoint-every", "data-dir"];
+const CHANGEABLE: [&str; 9] =
+    ["tui", "resume", "threads", "steps", "epochs", "eval-every", "energy-every", "checkpoint-every", "data-dir"];
 
 /// What measuring energies and angles took.
 #[derive(Default)]
@@ -71,12 +76,17 @@ impl Cost {
 impl Train {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        if self.tui && !std::io::stderr().is_terminal() {
+            return Err(Failure::usage(
+                "--tui draws on standard error, which is no terminal here; leave it out for plain lines",
+            ));
+        }
         stop::on_signals()?;
         let (mut setup, mut folder, config) = match &self.resume {
             Some(path) => self.resumed(path, matches)?,
             None => self.begun(matches)?,
         };
-        run(&mut setup, &mut folder, &config).map_err(Failure::mid_run)?;
+        run(&mut setup, &mut folder, &config, self.tui).map_err(Failure::mid_run)?;
         output::line(&folder.path().display().to_string())
     }
 
@@ -103,7 +113,7 @@ impl Train {
         if let Some(key) = config::given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
             return Err(Failure::usage(format_args!(
                 "--{key} cannot change when a run goes on; only {} can",
-                CHANGEABLE[1..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
+                CHANGEABLE[2..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
             )));
         }
         let config = run_folder::settings(path)?.with_flags(&self.settings, matches)?;
@@ -126,7 +136,7 @@ fn name(config: &Config) -> String {
 }
 
 /// Trains, and writes all files of the folder.
-fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(), Failure> {
+fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config, live: bool) -> Result<(), Failure> {
     setup.dataset.notes.iter().for_each(|note| eprintln!("{}: {note}", setup.dataset.name));
     let manifest = description(setup);
     let from = setup.trainer.step_count();
@@ -151,7 +161,12 @@ fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config) -> Result<(),
     };
     folder.manifest(&manifest, &session(from, "running", 0.0, &Cost::default()), true)?;
 
-    let mut progress = Progress::new(setup.steps, from);
+    let mut progress = match live {
+        true => {
+            Progress::live(setup.steps, from, format!("{} -> {}", name(config), folder.path().display()))?
+        }
+        false => Progress::new(setup.steps, from),
+    };
     let mut cost = Cost::default();
     let outcome = steps(setup, folder, config, &mut progress, &mut cost);
     let done = setup.trainer.step_count();
@@ -194,7 +209,7 @@ fn steps(
     let energy_every = config.energy_every.unwrap_or(every);
     // The first and the last step have both.
     let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
-    let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &Progress| {
+    let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &mut Progress| {
         let step = trainer.step_count();
         let test = due(step, every).then(|| evaluate(&trainer.model, data::test(dataset, *dtype)));
         let layers = match due(step, energy_every) {
@@ -202,8 +217,9 @@ fn steps(
             false => None,
         };
         if step == 0 {
-            layers.iter().for_each(|layers| told_if_too_small(&config.reg, layers));
+            layers.iter().for_each(|layers| told_if_too_small(&config.reg, layers, progress));
         }
+        progress.seen(step, test.as_ref().map(|t| [t.loss, t.accuracy]), layers.as_deref().map(means));
         if test.is_some() || layers.is_some() {
             folder.between(step, test.as_ref(), layers)?;
         }
@@ -235,14 +251,21 @@ fn steps(
     Ok(outcome)
 }
 
+/// The mean energies of some layers, full and half-space, and the smallest angle in any.
+fn means(layers: &[LayerReport]) -> [f64; 3] {
+    let mean = |what: fn(&LayerReport) -> f64| layers.iter().map(what).sum::<f64>() / layers.len().max(1) as f64;
+    let angle = layers.iter().filter_map(|l| l.smallest_angle).fold(f64::INFINITY, f64::min);
+    [mean(|l| l.full), mean(|l| l.half_space), angle]
+}
+
 /// Says so if no layer is large enough to be projected or grouped.
-fn told_if_too_small(reg: &str, layers: &[LayerReport]) {
+fn told_if_too_small(reg: &str, layers: &[LayerReport], progress: &mut Progress) {
     let fewer = ["rp", "ap", "adv", "group", "bilateral"].contains(&reg);
     if fewer && layers.iter().all(|layer| layer.regulariser != Some(reg)) {
-        eprintln!(
+        progress.say(&format!(
             "no hidden layer has dimensions enough for {reg}, so that all get half-space energy as it is; take a smaller {}",
             if reg == "group" { "--reg-groups" } else { "--reg-k" }
-        );
+        ));
     }
 }
 
