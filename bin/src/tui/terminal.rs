@@ -1,7 +1,7 @@
 //! The terminal taken over and given back: another screen without cursor, keys without echo. It is given back on every
 //! way out: at the end of the run, on an error, on a panic, on a second Ctrl-C.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Mutex;
 
 use crate::failure::Failure;
