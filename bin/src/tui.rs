@@ -136,7 +136,9 @@ impl Screen {
         let each = room / rows;
         for row in charts.chunks(columns).take(if room >= 5 { rows } else { 0 }) {
             let cells: Vec<Vec<String>> = row.iter().map(|c| chart(c, width / columns - 1, each)).collect();
-            lines.extend((0..each).map(|i| cells.iter().map(|cell| cell[i].as_str()).collect::<Vec<_>>().join("  ")));
+            lines.extend(
+                (0..each).map(|i| cells.iter().map(|cell| cell[i].as_str()).collect::<Vec<_>>().join("  ")),
+            );
         }
         lines.extend(self.said.iter().map(|text| cut(text, width)));
         lines.push(format!("\x1b[90m{}\x1b[0m", cut("Ctrl-C ends the run with a checkpoint", width)));

@@ -22,7 +22,8 @@ fn well_formed(svg: &str) {
         let tag = &rest[at + 1..end];
         rest = &rest[end + 1..];
         assert!(tag.matches('"').count() % 2 == 0, "{tag}");
-        let name = |t: &'static str, tag: &str| tag.trim_start_matches(t).split_whitespace().next().unwrap().len();
+        let name =
+            |t: &'static str, tag: &str| tag.trim_start_matches(t).split_whitespace().next().unwrap().len();
         match tag.strip_prefix('/') {
             Some(closed) => assert_eq!(open.pop(), Some(closed), "{svg}"),
             None if tag.ends_with('/') => {}
@@ -50,10 +51,20 @@ fn the_page_has_everything_and_loads_nothing() {
         let inside = page.replace("http://www.w3.org/2000/svg", "");
         assert!(!inside.contains(outside), "{outside}");
     }
-    for heading in ["Results", "Curves", "Layers", "Angles", "First-layer filters", "Confusions", "Configuration", "Runs"] {
+    for heading in [
+        "Results",
+        "Curves",
+        "Layers",
+        "Angles",
+        "First-layer filters",
+        "Confusions",
+        "Configuration",
+        "Runs",
+    ] {
         assert!(page.contains(&format!("<h2>{heading}</h2>")), "{heading}");
     }
-    let pictures: Vec<&str> = page.split("<svg").skip(1).map(|rest| &rest[..rest.find("</svg>").unwrap()]).collect();
+    let pictures: Vec<&str> =
+        page.split("<svg").skip(1).map(|rest| &rest[..rest.find("</svg>").unwrap()]).collect();
     assert_eq!(pictures.len(), 8 + 2 + 1 + 2 + 2);
     pictures.iter().for_each(|picture| well_formed(&format!("<svg{picture}</svg>")));
     for file in fs::read_dir(&rep).unwrap().map(|e| e.unwrap().path()) {
@@ -135,7 +146,8 @@ fn half_there_folders_are_reported_as_far_as_they_came() {
 fn hostile_names_stay_text() {
     let here = tempfile::tempdir().unwrap();
     let name = "<script>alert(1)&\"x";
-    let run = comhe_in(here.path(), &[TINY.split_whitespace().collect::<Vec<_>>(), vec!["--out", name]].concat());
+    let run =
+        comhe_in(here.path(), &[TINY.split_whitespace().collect::<Vec<_>>(), vec!["--out", name]].concat());
     assert_eq!(run.code, 0, "{}", run.err);
     let log = here.path().join(name).join("metrics.jsonl");
     let text = read(&log).replace("fc1.weight", "</text><b>|_&");
@@ -143,8 +155,14 @@ fn hostile_names_stay_text() {
     let ran = comhe_in(here.path(), &["report", name, "--out", "rep"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let page = read(here.path().join("rep/report.html"));
-    assert!(page.contains("&lt;script&gt;alert(1)&amp;&quot;x") && !page.contains("<script") && !page.contains("<b>"));
-    page.split("<svg").skip(1).for_each(|rest| well_formed(&format!("<svg{}</svg>", &rest[..rest.find("</svg>").unwrap()])));
+    assert!(
+        page.contains("&lt;script&gt;alert(1)&amp;&quot;x")
+            && !page.contains("<script")
+            && !page.contains("<b>")
+    );
+    page.split("<svg")
+        .skip(1)
+        .for_each(|rest| well_formed(&format!("<svg{}</svg>", &rest[..rest.find("</svg>").unwrap()])));
     assert!(read(here.path().join("rep/runs.csv")).contains("\"<script>alert(1)&\"\"x\""));
     assert!(read(here.path().join("rep/runs.tex")).contains("\\textless{}script\\textgreater{}alert(1)\\&"));
 }
@@ -157,7 +175,8 @@ fn a_comparison_is_reported_without_weights() {
     succeeds(here.path(), "report cmp --out rep");
     let page = read(here.path().join("rep/report.html"));
     assert!(page.contains("4 runs in 2 groups") && page.contains("comparisons keep no weights"));
-    let compared: serde_json::Value = serde_json::from_str(&read(here.path().join("cmp/compare.json"))).unwrap();
+    let compared: serde_json::Value =
+        serde_json::from_str(&read(here.path().join("cmp/compare.json"))).unwrap();
     let table = read(here.path().join("rep/results.csv"));
     for (row, line) in compared["rows"].as_array().unwrap().iter().zip(table.lines().skip(1)) {
         let mean = 100.0 * row["test_acc"]["mean"].as_f64().unwrap();

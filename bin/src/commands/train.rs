@@ -55,8 +55,17 @@ pub struct Train {
 }
 
 /// What may change when a run goes on: nothing that the steps depend on, but how many there are.
-const CHANGEABLE: [&str; 9] =
-    ["tui", "resume", "threads", "steps", "epochs", "eval-every", "energy-every", "checkpoint-every", "data-dir"];
+const CHANGEABLE: [&str; 9] = [
+    "tui",
+    "resume",
+    "threads",
+    "steps",
+    "epochs",
+    "eval-every",
+    "energy-every",
+    "checkpoint-every",
+    "data-dir",
+];
 
 /// What measuring energies and angles took.
 #[derive(Default)]
@@ -253,7 +262,8 @@ fn steps(
 
 /// The mean energies of some layers, full and half-space, and the smallest angle in any.
 fn means(layers: &[LayerReport]) -> [f64; 3] {
-    let mean = |what: fn(&LayerReport) -> f64| layers.iter().map(what).sum::<f64>() / layers.len().max(1) as f64;
+    let mean =
+        |what: fn(&LayerReport) -> f64| layers.iter().map(what).sum::<f64>() / layers.len().max(1) as f64;
     let angle = layers.iter().filter_map(|l| l.smallest_angle).fold(f64::INFINITY, f64::min);
     [mean(|l| l.full), mean(|l| l.half_space), angle]
 }

@@ -92,11 +92,7 @@ fn legend(shapes: &mut Vec<Shape>, series: &[Series]) -> usize {
 
 fn finite(s: &Series) -> Series {
     let all = |p: &&Place| [p.x, p.middle, p.low, p.high].iter().all(|v| v.is_finite());
-    Series {
-        name: s.name.clone(),
-        colour: s.colour,
-        places: s.places.iter().filter(all).copied().collect(),
-    }
+    Series { name: s.name.clone(), colour: s.colour, places: s.places.iter().filter(all).copied().collect() }
 }
 
 fn line(points: Vec<[f64; 2]>, width: f64, colour: Colour) -> Shape {
@@ -113,7 +109,11 @@ mod tests {
 
     fn series(values: &[[f64; 3]]) -> Series {
         let place = |(i, v): (usize, &[f64; 3])| Place { x: i as f64, middle: v[0], low: v[1], high: v[2] };
-        Series { name: "a".into(), colour: [0, 0x72, 0xb2], places: values.iter().enumerate().map(place).collect() }
+        Series {
+            name: "a".into(),
+            colour: [0, 0x72, 0xb2],
+            places: values.iter().enumerate().map(place).collect(),
+        }
     }
 
     #[test]
@@ -139,7 +139,10 @@ mod tests {
         assert!(chart("t", "step", true, &[series(&[[f64::NAN; 3]])]).is_none());
         let labels = |log: bool| {
             let picture = chart("t", "step", log, &[series(&[[0.01; 3], [10.0; 3]])]).unwrap();
-            picture.shapes.iter().any(|s| matches!(s, Shape::Text { text, .. } if text.contains("logarithmic")))
+            picture
+                .shapes
+                .iter()
+                .any(|s| matches!(s, Shape::Text { text, .. } if text.contains("logarithmic")))
         };
         assert!(labels(true) && !labels(false));
     }

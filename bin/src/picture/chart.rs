@@ -17,7 +17,8 @@ pub fn of_curves(title: &str, x_label: &str, curves: &[Curve]) -> Option<Picture
     let x = |v: f64| left + (v - x0) / (x1 - x0) * (width - left - right);
     let y = |v: f64| height - bottom - (v - y0) / (y1 - y0) * (height - top - bottom);
     let line = |points: Vec<[f64; 2]>, width, colour| Shape::Line { points, width, colour, opacity: 1.0 };
-    let text = |at, anchor, size, text: &str| Shape::Text { at, anchor, size, colour: INK, text: text.into() };
+    let text =
+        |at, anchor, size, text: &str| Shape::Text { at, anchor, size, colour: INK, text: text.into() };
 
     let mut shapes = vec![text([left, 26.0], Anchor::Start, 16.0, title)];
     for v in ticks(y0, y1) {

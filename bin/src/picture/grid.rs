@@ -22,13 +22,15 @@ pub fn picture(title: &str, filters: &[Filter]) -> Picture {
         _ => 12,
     };
     let side = (WIDTH - 32.0 + GAP) / columns as f64 - GAP;
-    let mut shapes =
-        vec![Shape::Text { at: [16.0, 24.0], anchor: Anchor::Start, size: 15.0, colour: INK, text: title.into() }];
+    let mut shapes = vec![Shape::Text {
+        at: [16.0, 24.0],
+        anchor: Anchor::Start,
+        size: 15.0,
+        colour: INK,
+        text: title.into(),
+    }];
     for (i, filter) in filters.iter().enumerate() {
-        let at = [
-            16.0 + (i % columns) as f64 * (side + GAP),
-            38.0 + (i / columns) as f64 * (side + GAP),
-        ];
+        let at = [16.0 + (i % columns) as f64 * (side + GAP), 38.0 + (i / columns) as f64 * (side + GAP)];
         shapes.push(Shape::Pixels { at, size: [side; 2], image: image(filter) });
     }
     let rows = filters.len().div_ceil(columns);

@@ -23,7 +23,8 @@ pub struct Map {
 
 /// The maps below one another; None without a value. `shown` writes a value.
 pub fn picture(title: &str, maps: &[Map], shown: impl Fn(f64) -> String) -> Option<Picture> {
-    let all = || maps.iter().flat_map(|m| m.values.iter().flatten()).flatten().copied().filter(|v| v.is_finite());
+    let all =
+        || maps.iter().flat_map(|m| m.values.iter().flatten()).flatten().copied().filter(|v| v.is_finite());
     let [low, high] = range(all())?;
     let names = maps.iter().flat_map(|m| &m.rows);
     let left = names.map(|n| text_width(12.0, &shortened(n))).fold(40.0, f64::max).min(180.0) + 26.0;
@@ -57,7 +58,13 @@ pub fn picture(title: &str, maps: &[Map], shown: impl Fn(f64) -> String) -> Opti
             y += ROW;
         }
         if let [Some(first), Some(last)] = [map.steps.first(), map.steps.last()] {
-            shapes.push(text([left, y + 13.0], Anchor::Start, 11.0, PALE, &format!("step {}", number(*first))));
+            shapes.push(text(
+                [left, y + 13.0],
+                Anchor::Start,
+                11.0,
+                PALE,
+                &format!("step {}", number(*first)),
+            ));
             shapes.push(text([left + width, y + 13.0], Anchor::End, 11.0, PALE, &number(*last)));
         }
         y += 32.0;
@@ -92,7 +99,9 @@ fn chosen(n: usize) -> Vec<usize> {
 fn shortened(name: &str) -> String {
     const LONGEST: usize = 24;
     let count = name.chars().count();
-    if count <= LONGEST { return name.into() }
+    if count <= LONGEST {
+        return name.into();
+    }
     format!("...{}", name.chars().skip(count - LONGEST + 3).collect::<String>())
 }
 

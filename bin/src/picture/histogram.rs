@@ -106,7 +106,10 @@ mod tests {
             .map(|points| points[0][1] - points.iter().map(|p| p[1]).fold(f64::INFINITY, f64::min))
             .collect();
         let height = PANEL[1] - 62.0;
-        assert!((heights[0] - height / 1.5).abs() < 1e-9 && (heights[1] - height).abs() < 1e-9, "{heights:?}");
+        assert!(
+            (heights[0] - height / 1.5).abs() < 1e-9 && (heights[1] - height).abs() < 1e-9,
+            "{heights:?}"
+        );
         assert!(super::picture("t", "x", &[], &[]).is_none());
     }
 }

@@ -19,7 +19,13 @@ pub fn picture(title: &str, classes: &[String], counts: &[Vec<u64>]) -> Picture 
     let side = cell * n as f64;
     let blue = super::chart::colour(COLOURS[0]);
     let mut shapes = vec![text([16.0, 24.0], Anchor::Start, 15.0, INK, title)];
-    shapes.push(text([left, 44.0], Anchor::Start, 11.0, PALE, "predicted class, in the order of the rows; % of the row"));
+    shapes.push(text(
+        [left, 44.0],
+        Anchor::Start,
+        11.0,
+        PALE,
+        "predicted class, in the order of the rows; % of the row",
+    ));
     for (i, row) in counts.iter().enumerate() {
         let total = row.iter().sum::<u64>();
         let y = top + i as f64 * cell;
@@ -27,7 +33,13 @@ pub fn picture(title: &str, classes: &[String], counts: &[Vec<u64>]) -> Picture 
         if i % every == 0 {
             shapes.push(text([left - 8.0, y + cell / 2.0 + 4.0], Anchor::End, 11.0, INK, &name));
             if cell >= WRITTEN {
-                shapes.push(text([left + (i as f64 + 0.5) * cell, top - 6.0], Anchor::Middle, 11.0, PALE, &i.to_string()));
+                shapes.push(text(
+                    [left + (i as f64 + 0.5) * cell, top - 6.0],
+                    Anchor::Middle,
+                    11.0,
+                    PALE,
+                    &i.to_string(),
+                ));
             }
         }
         for (j, &count) in row.iter().enumerate() {
@@ -45,7 +57,10 @@ pub fn picture(title: &str, classes: &[String], counts: &[Vec<u64>]) -> Picture 
             }
         }
     }
-    Picture { size: [(left + side + 16.0).max(text_width(15.0, title) + 32.0).max(left + 300.0), top + side + 16.0], shapes }
+    Picture {
+        size: [(left + side + 16.0).max(text_width(15.0, title) + 32.0).max(left + 300.0), top + side + 16.0],
+        shapes,
+    }
 }
 
 /// Whole percents, and what is there but rounds to none.
@@ -56,7 +71,9 @@ fn percent(share: f64) -> String {
 
 fn shortened(name: &str) -> String {
     const LONGEST: usize = 18;
-    if name.chars().count() <= LONGEST { return name.into() }
+    if name.chars().count() <= LONGEST {
+        return name.into();
+    }
     name.chars().take(LONGEST - 2).collect::<String>() + ".."
 }
 

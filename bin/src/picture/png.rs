@@ -61,7 +61,9 @@ impl Canvas {
                 });
             }
             Shape::Text { at, anchor, size, colour, text } => {
-                glyphs::strokes(*at, *anchor, *size, *colour, text).iter().for_each(|stroke| self.draw(stroke));
+                glyphs::strokes(*at, *anchor, *size, *colour, text)
+                    .iter()
+                    .for_each(|stroke| self.draw(stroke));
             }
         }
     }
@@ -114,7 +116,13 @@ impl Canvas {
     }
 
     /// A rectangle of whole pixels, whose colour follows from the place in it, from 0 to 1.
-    fn rectangle(&mut self, at: [f64; 2], size: [f64; 2], opacity: f64, colour: impl Fn([f64; 2]) -> [f64; 3]) {
+    fn rectangle(
+        &mut self,
+        at: [f64; 2],
+        size: [f64; 2],
+        opacity: f64,
+        colour: impl Fn([f64; 2]) -> [f64; 3],
+    ) {
         let [columns, rows] = [0, 1].map(|axis| {
             let [from, to] = [at[axis], at[axis] + size[axis]].map(|v| (v * SCALE).round().max(0.0) as usize);
             from..to.min([self.width, self.height][axis])

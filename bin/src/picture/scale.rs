@@ -31,7 +31,11 @@ pub fn decades(low: f64, high: f64) -> Vec<f64> {
     let powers = low.log10().floor() as i32..=high.log10().ceil() as i32;
     let all: Vec<f64> = powers.flat_map(|p| [1.0, 2.0, 5.0].map(|m| m * 10f64.powi(p))).collect();
     let within: Vec<f64> = all.into_iter().filter(|v| (low..=high).contains(v)).collect();
-    if within.len() <= 8 { within } else { within.into_iter().filter(|v| v.log10().fract().abs() < 1e-9).collect() }
+    if within.len() <= 8 {
+        within
+    } else {
+        within.into_iter().filter(|v| v.log10().fract().abs() < 1e-9).collect()
+    }
 }
 
 #[cfg(test)]

@@ -218,9 +218,19 @@ mod tests {
         assert_eq!(escaped("<a & \"b\">\u{1b}[0m"), "&lt;a &amp; &quot;b&quot;&gt;\u{fffd}[0m");
         let dot = |bytes: usize| png(&RgbImage::new(bytes as u32, 1));
         assert!(dot(1).starts_with("iVBORw0KGgo") && (1..9).all(|n| dot(n).len() % 4 == 0));
-        let box_with = |note: &str| Shape::Box { at: [0.0; 2], size: [1.0; 2], colour: INK, opacity: 1.0, note: note.into() };
+        let box_with = |note: &str| Shape::Box {
+            at: [0.0; 2],
+            size: [1.0; 2],
+            colour: INK,
+            opacity: 1.0,
+            note: note.into(),
+        };
         let svg = inline(&Picture { size: [9.0; 2], shapes: vec![box_with("<b>"), box_with("")] });
-        assert!(svg.contains("var(--ink)") && svg.contains("<title>&lt;b&gt;</title></rect>") && svg.contains("crispEdges\"/>"));
+        assert!(
+            svg.contains("var(--ink)")
+                && svg.contains("<title>&lt;b&gt;</title></rect>")
+                && svg.contains("crispEdges\"/>")
+        );
         assert_eq!((themed(PAPER).as_str(), themed([0, 0x72, 0xb2]).as_str()), ("var(--paper)", "var(--s0)"));
     }
 }

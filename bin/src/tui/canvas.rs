@@ -19,9 +19,8 @@ impl Canvas {
     /// Draws a curve over the ranges of the axes, in a colour of the terminal's palette.
     pub fn curve(&mut self, points: &[(f64, f64)], x: [f64; 2], y: [f64; 2], colour: u8) {
         let dots = [(2 * self.width - 1) as f64, (4 * self.height - 1) as f64];
-        let place = |p: &(f64, f64)| {
-            [(p.0 - x[0]) / (x[1] - x[0]) * dots[0], (y[1] - p.1) / (y[1] - y[0]) * dots[1]]
-        };
+        let place =
+            |p: &(f64, f64)| [(p.0 - x[0]) / (x[1] - x[0]) * dots[0], (y[1] - p.1) / (y[1] - y[0]) * dots[1]];
         let first = points.first().into_iter().map(|p| [place(p); 2]);
         for [a, b] in first.chain(points.windows(2).map(|p| [place(&p[0]), place(&p[1])])) {
             let steps = (b[0] - a[0]).abs().max((b[1] - a[1]).abs()).ceil().max(1.0);

@@ -16,7 +16,9 @@ static TAKEN: Mutex<Option<Keys>> = Mutex::new(None);
 /// Takes over the terminal that standard error is.
 pub fn enter() -> Result<(), Failure> {
     if !std::io::stderr().is_terminal() {
-        return Err(Failure::usage("--tui draws on standard error, which is no terminal here; leave it out for plain lines"));
+        return Err(Failure::usage(
+            "--tui draws on standard error, which is no terminal here; leave it out for plain lines",
+        ));
     }
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {

@@ -109,7 +109,10 @@ pub fn all(folders: &[PathBuf]) -> Result<Vec<Run>, Failure> {
     let mut runs: Vec<Run> = Vec::new();
     for folder in folders {
         if !folder.is_dir() {
-            return Err(Failure::place(folder, "is no folder; a run folder is needed, or one that holds some"));
+            return Err(Failure::place(
+                folder,
+                "is no folder; a run folder is needed, or one that holds some",
+            ));
         }
         let before = runs.len();
         below(folder, DEPTH, &mut runs)?;
@@ -126,9 +129,14 @@ pub fn all(folders: &[PathBuf]) -> Result<Vec<Run>, Failure> {
     }
     // The same folder given twice is one run.
     let mut seen = std::collections::HashSet::new();
-    runs.retain(|run| run.compared || seen.insert(fs::canonicalize(&run.folder).unwrap_or(run.folder.clone())));
+    runs.retain(|run| {
+        run.compared || seen.insert(fs::canonicalize(&run.folder).unwrap_or(run.folder.clone()))
+    });
     if runs.iter().all(|run| run.done() == 0 && run.tested.is_empty() && run.layers.is_empty()) {
-        return Err(Failure::place(&folders[0], format_args!("has no line in its {METRICS}: there is nothing to report")));
+        return Err(Failure::place(
+            &folders[0],
+            format_args!("has no line in its {METRICS}: there is nothing to report"),
+        ));
     }
     Ok(runs)
 }
@@ -155,7 +163,8 @@ fn below(folder: &Path, depth: usize, runs: &mut Vec<Run>) -> Result<(), Failure
 /// The run of `comhe train` in a folder.
 fn trained(folder: &Path) -> Result<Run, Failure> {
     let file = folder.join(CONFIG);
-    let text = fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
+    let text =
+        fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
     let settings: toml::Table = toml::from_str(&text).map_err(|e| Failure::place(&file, e.message()))?;
     let config = Config::load(&file).map_err(|e| e.message().unwrap_or_default().to_string());
     let manifest = fs::read_to_string(folder.join(MANIFEST)).ok();
@@ -211,7 +220,8 @@ impl Run {
             self.tested.push(Tested { step, loss, acc });
         }
         if let Some(layers) = line["layers"].as_array() {
-            let mean = |key: &str| layers.iter().filter_map(|l| l[key].as_f64()).sum::<f64>() / layers.len() as f64;
+            let mean =
+                |key: &str| layers.iter().filter_map(|l| l[key].as_f64()).sum::<f64>() / layers.len() as f64;
             self.spread.push(Spread { step, full: mean("full"), half_space: mean("half_space") });
             self.layers.push((step, layers.iter().map(layer).collect()));
         }
@@ -231,17 +241,23 @@ fn layer(value: &Value) -> Layer {
 fn compared(folder: &Path) -> Result<Vec<Run>, Failure> {
     let plan = Plan::load(folder)?;
     let file = folder.join(COMPARED);
-    let text = fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
+    let text =
+        fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
     let known = text.lines().filter_map(|line| serde_json::from_str::<Compared>(line).ok());
     let mut runs = Vec::new();
     for run in known.filter(|run| !run.job.tuning) {
         let config = run.job.config(&plan.settings)?;
-        let settings = toml::Table::try_from(&config)
-            .map_err(|e| Failure::place(&folder.join(PLAN), format_args!("has a setting out of range: {e}")))?;
+        let settings = toml::Table::try_from(&config).map_err(|e| {
+            Failure::place(&folder.join(PLAN), format_args!("has a setting out of range: {e}"))
+        })?;
         let last = run.curve.last().map_or(0, |p| p.step);
         let value = serde_json::to_value(&run.layers).unwrap_or_default();
         let layers = value.as_array().map(|l| l.iter().map(layer).collect()).unwrap_or_default();
-        let of = |p: &crate::commands::compare::run::Point| Tested { step: p.step, loss: p.test_loss, acc: p.test_acc };
+        let of = |p: &crate::commands::compare::run::Point| Tested {
+            step: p.step,
+            loss: p.test_loss,
+            acc: p.test_acc,
+        };
         let energy = |p: &crate::commands::compare::run::Point| Spread {
             step: p.step,
             full: p.energy.full,

@@ -68,7 +68,12 @@ pub fn pictures(groups: &[Group], band: Band) -> Vec<(&'static str, Picture)> {
         ("accuracy-training", "Training accuracy, %", false, Box::new(train(|t| 100.0 * t.acc))),
         ("accuracy-test", "Test accuracy, %", false, Box::new(test(|t| 100.0 * t.acc))),
         ("energy-full", "Energy in full space, mean of the layers", false, Box::new(spread(|s| s.full))),
-        ("energy-half-space", "Energy in half-space, mean of the layers", false, Box::new(spread(|s| s.half_space))),
+        (
+            "energy-half-space",
+            "Energy in half-space, mean of the layers",
+            false,
+            Box::new(spread(|s| s.half_space)),
+        ),
         ("angle", "Smallest angle in any layer, degrees", false, Box::new(angle)),
         ("penalty", "Weighted regulariser", true, Box::new(train(|t| t.reg))),
     ];

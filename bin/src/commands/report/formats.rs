@@ -85,7 +85,8 @@ pub fn html(table: &Table) -> String {
 
 /// Which columns hold nothing but numbers and gaps.
 fn numeric(table: &Table) -> Vec<bool> {
-    let number = |cell: &String| cell == "-" || cell.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
+    let number =
+        |cell: &String| cell == "-" || cell.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
     (0..table.head().len()).map(|i| table.rows().iter().all(|row| number(&row[i]))).collect()
 }
 
@@ -102,6 +103,9 @@ mod tests {
         assert!(tex.contains("a\\_b & 50 \\% \\\\\n\\midrule\nx,\"y\"\\textless{}z\\textgreater{}|\\& & 0.5 $\\to$ $-$1 {[}$-$2, 3] \\\\"), "{tex}");
         assert!(tex.contains("{lr}") && tex.contains("\\toprule"));
         assert!(markdown(&table).contains("x,\"y\"&lt;z>\\|&amp;"));
-        assert!(html(&table).contains("<td>x,&quot;y&quot;&lt;z&gt;|&amp;</td><td class=\"number\">0.5 \u{2192} -1"));
+        assert!(
+            html(&table)
+                .contains("<td>x,&quot;y&quot;&lt;z&gt;|&amp;</td><td class=\"number\">0.5 \u{2192} -1")
+        );
     }
 }

@@ -71,7 +71,8 @@ pub fn of_runs(runs: Vec<Run>) -> Vec<Group> {
 /// The keys in which groups differ.
 pub fn differing(groups: &[Group]) -> Vec<String> {
     let keys: BTreeSet<&String> = groups.iter().flat_map(|group| group.settings.keys()).collect();
-    let differs = |key: &&&String| groups.iter().any(|g| g.settings.get(**key) != groups[0].settings.get(**key));
+    let differs =
+        |key: &&&String| groups.iter().any(|g| g.settings.get(**key) != groups[0].settings.get(**key));
     keys.iter().filter(differs).map(|key| key.to_string()).collect()
 }
 

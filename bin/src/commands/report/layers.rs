@@ -8,7 +8,8 @@ use crate::picture::heat::{self, Map};
 /// Energies and smallest angles: file name and picture.
 pub fn pictures(groups: &[Group]) -> Vec<(&'static str, Picture)> {
     let of = |what: fn(&Layer) -> Option<f64>| groups.iter().map(|g| map(g, what)).collect::<Vec<Map>>();
-    let energy = heat::picture("Mean energy of each layer, full space", &of(|l| l.full), |v| format!("{v:.3}"));
+    let energy =
+        heat::picture("Mean energy of each layer, full space", &of(|l| l.full), |v| format!("{v:.3}"));
     let angle = heat::picture(
         "Smallest angle of each layer, degrees",
         &of(|l| l.smallest_angle.map(f64::to_degrees)),
@@ -21,7 +22,8 @@ pub fn pictures(groups: &[Group]) -> Vec<(&'static str, Picture)> {
 }
 
 fn map(group: &Group, what: fn(&Layer) -> Option<f64>) -> Map {
-    let mut steps: Vec<u64> = group.runs.iter().flat_map(|r| r.layers.iter().map(|(step, _)| *step)).collect();
+    let mut steps: Vec<u64> =
+        group.runs.iter().flat_map(|r| r.layers.iter().map(|(step, _)| *step)).collect();
     steps.sort_unstable();
     steps.dedup();
     let mut rows: Vec<String> = Vec::new();

@@ -87,8 +87,10 @@ impl Report {
         let confusions = network::confusions(groups, self.data_dir.as_ref());
         let curves = curves::pictures(groups, self.band);
         let layers = layers::pictures(groups);
-        let named = |list: Vec<(&'static str, Picture)>| list.into_iter().map(|(n, p)| (n.to_string(), p)).collect();
-        let (curves, layers): (Vec<(String, Picture)>, Vec<(String, Picture)>) = (named(curves), named(layers));
+        let named =
+            |list: Vec<(&'static str, Picture)>| list.into_iter().map(|(n, p)| (n.to_string(), p)).collect();
+        let (curves, layers): (Vec<(String, Picture)>, Vec<(String, Picture)>) =
+            (named(curves), named(layers));
 
         let tables = [
             ("results", Some(results::results(groups))),
@@ -101,18 +103,27 @@ impl Report {
             named.filter_map(|(_, table)| table.as_ref()).map(formats::html).collect()
         };
         for (name, table) in tables.iter().filter_map(|(name, table)| Some((name, table.as_ref()?))) {
-            let file = |end: &str, text: String| write_atomic(&folder.join(format!("{name}.{end}")), text.as_bytes());
+            let file = |end: &str, text: String| {
+                write_atomic(&folder.join(format!("{name}.{end}")), text.as_bytes())
+            };
             file("csv", formats::csv(table))?;
             file("md", formats::markdown(table))?;
             file("tex", formats::latex(table))?;
         }
-        for (name, picture) in curves.iter().chain(&layers).chain(&angles.pictures).chain(&filters.pictures).chain(&confusions.pictures) {
+        for (name, picture) in curves
+            .iter()
+            .chain(&layers)
+            .chain(&angles.pictures)
+            .chain(&filters.pictures)
+            .chain(&confusions.pictures)
+        {
             picture.write(folder, name)?;
         }
 
         let words = self.words(groups, count);
         let markdown = words.markdown(&tables, &curves, &layers, [&angles, &filters, &confusions]);
-        let shown = |pictures: Vec<(String, Picture)>| pictures.into_iter().map(|(_, p)| p).collect::<Vec<_>>();
+        let shown =
+            |pictures: Vec<(String, Picture)>| pictures.into_iter().map(|(_, p)| p).collect::<Vec<_>>();
         let part = |heading, words: &[String], pictures, remarks: &[String], tables: Vec<String>| Part {
             heading,
             words: words.to_vec(),
@@ -125,8 +136,20 @@ impl Report {
             part("Curves", &words.curves, shown(curves), &[], Vec::new()),
             part("Layers", &words.layers, shown(layers), &[], Vec::new()),
             part("Angles", &words.angles, shown(angles.pictures), &angles.remarks, Vec::new()),
-            part("First-layer filters", &words.filters, shown(filters.pictures), &filters.remarks, Vec::new()),
-            part("Confusions", &words.confusions, shown(confusions.pictures), &confusions.remarks, Vec::new()),
+            part(
+                "First-layer filters",
+                &words.filters,
+                shown(filters.pictures),
+                &filters.remarks,
+                Vec::new(),
+            ),
+            part(
+                "Confusions",
+                &words.confusions,
+                shown(confusions.pictures),
+                &confusions.remarks,
+                Vec::new(),
+            ),
             part("Configuration", &words.settings, Vec::new(), &[], of(&["differences", "settings"])),
             part("Runs", &[], Vec::new(), &[], of(&["runs"])),
         ];
@@ -146,7 +169,11 @@ impl Report {
             values.join(", ")
         };
         let block = curves::block(groups);
-        let each = if block > 1 { format!(" A point of the training curves is the mean of {block} steps.") } else { String::new() };
+        let each = if block > 1 {
+            format!(" A point of the training curves is the mean of {block} steps.")
+        } else {
+            String::new()
+        };
         let based = groups.iter().filter_map(|g| results::baseline(g, groups)).map(|g| g.name.clone());
         let mut based: Vec<String> = based.collect();
         based.dedup();
@@ -163,16 +190,35 @@ impl Report {
         let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         Words {
             title: format!("{} on {}", setting("model"), setting("dataset")),
-            lead: vec![format!("{} in {}", plural(count, "run"), plural(groups.len(), "group"))
-                + ": "
-                + &groups.iter().map(|g| format!("{} ({})", g.name, plural(g.runs.len(), "seed"))).collect::<Vec<_>>().join(", ")],
-            results: vec![format!("Means over the finished runs of a group (n of them), each at its last evaluation on the test set. {baseline}")],
+            lead: vec![
+                format!("{} in {}", plural(count, "run"), plural(groups.len(), "group"))
+                    + ": "
+                    + &groups
+                        .iter()
+                        .map(|g| format!("{} ({})", g.name, plural(g.runs.len(), "seed")))
+                        .collect::<Vec<_>>()
+                        .join(", "),
+            ],
+            results: vec![format!(
+                "Means over the finished runs of a group (n of them), each at its last evaluation on the test set. {baseline}"
+            )],
             runs: told.collect(),
-            curves: vec![format!("Lines are means over the seeds of a group, bands go {}.{each}", self.band.words())],
-            layers: line("Means over the seeds of a group; every map has the same scale. Energies are means over the pairs of a layer; the lower, the more spread its neurons."),
-            angles: line("Shares of all pairs of neurons, over all seeds of a group. The weights before training were drawn again from each run's settings and seed, as at its start; those after it are its saved ones. Up to a pair in a thousand at either end lies outside."),
-            filters: line("After training, of the first seed of each group; each filter is scaled by its own largest weight, and grey is 0."),
-            confusions: line("The first seed of each group on the test images of its data: a row a label, a column a predicted class."),
+            curves: vec![format!(
+                "Lines are means over the seeds of a group, bands go {}.{each}",
+                self.band.words()
+            )],
+            layers: line(
+                "Means over the seeds of a group; every map has the same scale. Energies are means over the pairs of a layer; the lower, the more spread its neurons.",
+            ),
+            angles: line(
+                "Shares of all pairs of neurons, over all seeds of a group. The weights before training were drawn again from each run's settings and seed, as at its start; those after it are its saved ones. Up to a pair in a thousand at either end lies outside.",
+            ),
+            filters: line(
+                "After training, of the first seed of each group; each filter is scaled by its own largest weight, and grey is 0.",
+            ),
+            confusions: line(
+                "The first seed of each group on the test images of its data: a row a label, a column a predicted class.",
+            ),
             settings: line("What differs between the groups, and what they share."),
         }
     }
@@ -215,12 +261,15 @@ impl Words {
             })
         };
         let lines = |words: &[String]| words.iter().map(|w| plain(w) + "\n\n").collect::<String>();
-        let images = |list: &[(String, Picture)]| list.iter().map(|(n, _)| format!("![{n}]({n}.svg)\n\n")).collect::<String>();
+        let images = |list: &[(String, Picture)]| {
+            list.iter().map(|(n, _)| format!("![{n}]({n}.svg)\n\n")).collect::<String>()
+        };
         let table = |name: &str| {
             let found = tables.iter().find(|(n, _)| *n == name).and_then(|(_, t)| t.as_ref());
             found.map(|t| formats::markdown(t) + "\n").unwrap_or_default()
         };
-        let section = |words: &[String], s: &Section| lines(words) + &images(&s.pictures) + &lines(&s.remarks);
+        let section =
+            |words: &[String], s: &Section| lines(words) + &images(&s.pictures) + &lines(&s.remarks);
         [
             format!("# {}\n\n{}", plain(&self.title), lines(&self.lead)),
             format!("## Results\n\n{}{}{}", lines(&self.results), table("results"), lines(&self.runs)),
@@ -229,7 +278,12 @@ impl Words {
             format!("## Angles\n\n{}", section(&self.angles, angles)),
             format!("## First-layer filters\n\n{}", section(&self.filters, filters)),
             format!("## Confusions\n\n{}", section(&self.confusions, confusions)),
-            format!("## Configuration\n\n{}{}{}", lines(&self.settings), table("differences"), table("settings")),
+            format!(
+                "## Configuration\n\n{}{}{}",
+                lines(&self.settings),
+                table("differences"),
+                table("settings")
+            ),
             format!("## Runs\n\n{}", table("runs")),
         ]
         .concat()

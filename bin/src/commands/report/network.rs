@@ -171,9 +171,10 @@ fn histograms(groups: &[Group], before: &[Angles], after: &[Vec<Angles>]) -> Opt
         let own: Vec<(usize, &Angles)> =
             after.iter().enumerate().filter_map(|(i, layers)| Some((i, layers.iter().find(same)?))).collect();
         // The bins that have anything, but for a few stray pairs in a thousand at the ends.
-        let [from, to] = own.iter().map(|(_, a)| within(&a.counts)).fold(within(&b.counts), |[l, h], [low, high]| {
-            [l.min(low), h.max(high)]
-        });
+        let [from, to] = own
+            .iter()
+            .map(|(_, a)| within(&a.counts))
+            .fold(within(&b.counts), |[l, h], [low, high]| [l.min(low), h.max(high)]);
         let width = (to - from).div_ceil(BINS).max(1);
         let to = (from + (to - from).div_ceil(width) * width).min(FINE);
         let shares = |counts: &[f64]| -> Vec<f64> {
@@ -184,12 +185,19 @@ fn histograms(groups: &[Group], before: &[Angles], after: &[Vec<Angles>]) -> Opt
             title: format!("{} ({} x {})", b.layer, b.shape[0], b.shape[1]),
             range: [from, to].map(|i| i as f64 * 180.0 / FINE as f64),
             before: Some(shares(&b.counts)),
-            after: own.iter().map(|(i, a)| Shares { colour: groups[*i].colour, shares: shares(&a.counts) }).collect(),
+            after: own
+                .iter()
+                .map(|(i, a)| Shares { colour: groups[*i].colour, shares: shares(&a.counts) })
+                .collect(),
         }
     };
     let panels: Vec<Panel> = before.iter().map(panel).collect();
-    let legend: Vec<(String, crate::picture::Colour)> =
-        groups.iter().zip(&after[..]).filter(|(_, a)| !a.is_empty()).map(|(g, _)| (g.name.clone(), g.colour)).collect();
+    let legend: Vec<(String, crate::picture::Colour)> = groups
+        .iter()
+        .zip(&after[..])
+        .filter(|(_, a)| !a.is_empty())
+        .map(|(g, _)| (g.name.clone(), g.colour))
+        .collect();
     histogram::picture("Angles between the neurons of each layer", "degrees", &legend, &panels)
 }
 
@@ -252,7 +260,9 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
         };
         match evaluated(run, &config, dataset) {
             Ok(result) => {
-                if let Some(last) = run.tested.last().filter(|t| run.finished && (t.acc - result.accuracy).abs() > 1e-3) {
+                if let Some(last) =
+                    run.tested.last().filter(|t| run.finished && (t.acc - result.accuracy).abs() > 1e-3)
+                {
                     section.remarks.push(format!(
                         "{}: the accuracy here is {:.2} %, the log says {:.2} %: the data found are not those of the run",
                         run.name,
@@ -260,7 +270,8 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
                         100.0 * last.acc
                     ));
                 }
-                let title = format!("{}, seed {}: {:.2} % correct", group.name, run.seed(), 100.0 * result.accuracy);
+                let title =
+                    format!("{}, seed {}: {:.2} % correct", group.name, run.seed(), 100.0 * result.accuracy);
                 let m = &result.confusion;
                 let n = m.classes();
                 let counts: Vec<Vec<u64>> = (0..n).map(|l| (0..n).map(|p| m.count(l, p)).collect()).collect();

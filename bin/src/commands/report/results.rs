@@ -35,7 +35,8 @@ pub fn results(groups: &[Group]) -> Table {
                 (false, false) => format!("{:.digits$} -> {:.digits$}", mean(first), mean(last)),
             }
         };
-        let spread = |what: fn(&Spread) -> f64| move |run: &Run| run.spread.iter().map(what).collect::<Vec<f64>>();
+        let spread =
+            |what: fn(&Spread) -> f64| move |run: &Run| run.spread.iter().map(what).collect::<Vec<f64>>();
         let angle = |run: &Run| -> Vec<f64> {
             let least = run.layers.iter().map(|(_, layers)| {
                 layers.iter().filter_map(|l| l.smallest_angle).fold(f64::INFINITY, f64::min).to_degrees()
@@ -109,8 +110,19 @@ pub fn shared(groups: &[Group]) -> Table {
 /// Every run with what became of it.
 pub fn runs(groups: &[Group]) -> Table {
     let mut table = Table::new([
-        "run", "group", "seed", "steps", "state", "test accuracy %", "test loss", "seconds", "images/s", "peak MiB",
-        "threads", "version", "commit",
+        "run",
+        "group",
+        "seed",
+        "steps",
+        "state",
+        "test accuracy %",
+        "test loss",
+        "seconds",
+        "images/s",
+        "peak MiB",
+        "threads",
+        "version",
+        "commit",
     ]);
     for (group, run) in groups.iter().flat_map(|group| group.runs.iter().map(move |run| (group, run))) {
         let sessions = run.manifest["sessions"].as_array().cloned().unwrap_or_default();
