@@ -40,6 +40,7 @@ mod stop;
 mod system;
 mod tensor_file;
 mod tensorboard;
+mod tui;
 mod watch;
 
 use std::process::ExitCode;

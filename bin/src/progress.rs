@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use nn::StepMetrics;
 
+use crate::failure::Failure;
+use crate::tui::Screen;
+
 /// Between two plain lines.
 const PAUSE: Duration = Duration::from_secs(5);
 /// Between two drawings on a terminal.
@@ -20,6 +23,7 @@ pub struct Progress {
     images: u64,
     start: Instant,
     said: Option<Instant>,
+    screen: Option<Screen>,
 }
 
 impl Progress {
@@ -29,12 +33,20 @@ impl Progress {
         let now = Instant::now();
         // A run that is over at once needs no plain line.
         let said = (!terminal).then_some(now);
-        Progress { terminal, total, first, images: 0, start: now, said }
+        Progress { terminal, total, first, images: 0, start: now, said, screen: None }
+    }
+
+    /// The same with live curves on the whole terminal.
+    pub fn live(total: u64, first: u64, title: String) -> Result<Progress, Failure> {
+        Ok(Progress { screen: Some(Screen::open(title)?), ..Progress::new(total, first) })
     }
 
     /// A step on `images` images is done.
     pub fn step(&mut self, m: &StepMetrics, images: usize) {
         self.images += images as u64;
+        if let Some(screen) = &mut self.screen {
+            screen.step(m.step + 1, m.loss, m.accuracy);
+        }
         let pause = if self.terminal { FRAME } else { PAUSE };
         if self.said.is_some_and(|said| said.elapsed() < pause) {
             return;
@@ -50,7 +62,9 @@ impl Progress {
             self.images_per_second(),
             duration(each * (self.total - done) as f64),
         );
-        if self.terminal {
+        if let Some(screen) = &self.screen {
+            screen.draw(&format!("{} {line}", bar(done, self.total)));
+        } else if self.terminal {
             eprint!("{CLEAR}{} {line}", bar(done, self.total));
         } else {
             eprintln!("{line}");
@@ -58,8 +72,23 @@ impl Progress {
     }
 
     /// A line that stays.
-    pub fn say(&self, text: &str) {
-        eprintln!("{}{text}", if self.terminal { CLEAR } else { "" });
+    pub fn say(&mut self, text: &str) {
+        match &mut self.screen {
+            Some(screen) => screen.say(text),
+            None => eprintln!("{}{text}", if self.terminal { CLEAR } else { "" }),
+        }
+    }
+
+    /// What was seen between steps, for the live curves: loss and accuracy on the test set; mean energies of the layers,
+    /// full and half-space, and the smallest angle in any.
+    pub fn seen(&mut self, step: u64, test: Option<[f64; 2]>, layers: Option<[f64; 3]>) {
+        let Some(screen) = &mut self.screen else { return };
+        if let Some([loss, accuracy]) = test {
+            screen.test(step, loss, accuracy);
+        }
+        if let Some([full, half_space, angle]) = layers {
+            screen.energy(step, full, half_space, angle);
+        }
     }
 
     /// Since the start of this session.
@@ -70,7 +99,7 @@ impl Progress {
 
 impl Drop for Progress {
     fn drop(&mut self) {
-        if self.terminal {
+        if self.terminal && self.screen.is_none() {
             eprint!("{CLEAR}");
         }
     }

@@ -12,6 +12,7 @@ pub static STOP: AtomicBool = AtomicBool::new(false);
 pub fn on_signals() -> Result<(), Failure> {
     ctrlc::set_handler(|| {
         if STOP.swap(true, Relaxed) {
+            crate::tui::restore();
             std::process::exit(130);
         }
     })

@@ -1,5 +1,6 @@
 //! `comhe train`: one network, one run folder.
 
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -36,6 +37,7 @@ use crate::{data, low_rank, output, penalty, stop, system};
   comhe train --watch grad,update,cosine --reg rp    instruments on every tenth step
   comhe train --watch noise,sharpness --watch-every 100
   comhe train --resume runs/rp3                      go on where it stopped
+  comhe train --tui --epochs 40                      live curves on the terminal
 
 --watch takes, for the network and for each layer (docs/instruments.md has the formulas and costs):
   grad       norm of the gradient, and dead units     update     |w_new - w_old| / |w_old|, and dead units
@@ -67,6 +69,9 @@ pub struct Train {
     /// Go on with the run in this folder
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
+    /// Live curves on the whole terminal
+    #[arg(long)]
+    tui: bool,
     #[command(flatten)]
     more: Assigned,
     #[command(flatten)]
@@ -76,7 +81,8 @@ pub struct Train {
 }
 
 /// What may change when a run goes on: nothing that the steps depend on, but how many there are.
-const CHANGEABLE: [&str; 11] = [
+const CHANGEABLE: [&str; 12] = [
+    "tui",
     "resume",
     "threads",
     "steps",
@@ -117,6 +123,11 @@ impl Cost {
 impl Train {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        if self.tui && !std::io::stderr().is_terminal() {
+            return Err(Failure::usage(
+                "--tui draws on standard error, which is no terminal here; leave it out for plain lines",
+            ));
+        }
         stop::on_signals()?;
         if self.sanity.wanted() {
             let config = layers::resolve(self.file.as_deref(), &self.more, &self.settings, matches)?;
@@ -133,14 +144,14 @@ impl Train {
                 fresh(config, &path)?
             }
         };
-        begun.trained()
+        begun.trained(self.tui)
     }
 
     fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<Begun, Failure> {
         if let Some(key) = config::given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
             return Err(Failure::usage(format_args!(
                 "--{key} cannot change when a run goes on; only {} can",
-                CHANGEABLE[1..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
+                CHANGEABLE[2..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
             )));
         }
         let manifest = manifest::load(path)?;
@@ -203,14 +214,14 @@ fn fresh(config: Config, path: &Path) -> Result<Begun, Failure> {
 /// Trains a network in a new folder, as the command does.
 pub fn train(config: Config, path: &Path) -> Result<(), Failure> {
     let Begun { mut setup, mut folder, config, inputs, mut watch } = fresh(config, path)?;
-    run(&mut setup, &mut folder, &config, &inputs, &mut watch).map_err(Failure::mid_run)
+    run(&mut setup, &mut folder, &config, &inputs, &mut watch, false).map_err(Failure::mid_run)
 }
 
 impl Begun {
     /// Trains, and tells where.
-    fn trained(self) -> Result<(), Failure> {
+    fn trained(self, live: bool) -> Result<(), Failure> {
         let Begun { mut setup, mut folder, config, inputs, mut watch } = self;
-        run(&mut setup, &mut folder, &config, &inputs, &mut watch).map_err(Failure::mid_run)?;
+        run(&mut setup, &mut folder, &config, &inputs, &mut watch, live).map_err(Failure::mid_run)?;
         output::line(&folder.path().display().to_string())
     }
 }
@@ -228,6 +239,7 @@ fn run(
     config: &Config,
     inputs: &Inputs,
     watch: &mut Watch,
+    live: bool,
 ) -> Result<(), Failure> {
     setup.dataset.notes.iter().for_each(|note| eprintln!("{}: {note}", setup.dataset.name));
     let mut manifest = description(setup, config, inputs);
@@ -258,7 +270,12 @@ fn run(
     };
     folder.manifest(&manifest, &session(from, "running", 0.0, &Cost::default()), true)?;
 
-    let mut progress = Progress::new(setup.steps, from);
+    let mut progress = match live {
+        true => {
+            Progress::live(setup.steps, from, format!("{} -> {}", name(config), folder.path().display()))?
+        }
+        false => Progress::new(setup.steps, from),
+    };
     let mut cost = Cost::default();
     let outcome = steps(setup, folder, config, watch, &mut progress, &mut cost);
     let done = setup.trainer.step_count();
@@ -316,7 +333,7 @@ fn steps(
     let split = if dataset.validation.is_some() { Judged::Validation } else { Judged::Test };
     // The first and the last step have both.
     let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
-    let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &Progress| {
+    let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &mut Progress| {
         let step = trainer.step_count();
         let test = due(step, every).then(|| evaluate(&trainer.model, data::judged(dataset, *dtype)));
         let layers = match due(step, energy_every) {
@@ -324,8 +341,9 @@ fn steps(
             false => None,
         };
         if step == 0 {
-            layers.iter().for_each(|layers| told_if_too_small(&config.reg, layers));
+            layers.iter().for_each(|layers| told_if_too_small(&config.reg, layers, progress));
         }
+        progress.seen(step, test.as_ref().map(|t| [t.loss, t.accuracy]), layers.as_deref().map(means));
         if test.is_some() || layers.is_some() {
             folder.between(step, test.as_ref().map(|test| (test, split)), layers)?;
         }
@@ -362,14 +380,22 @@ fn steps(
     Ok(outcome)
 }
 
+/// The mean energies of some layers, full and half-space, and the smallest angle in any.
+fn means(layers: &[LayerReport]) -> [f64; 3] {
+    let mean =
+        |what: fn(&LayerReport) -> f64| layers.iter().map(what).sum::<f64>() / layers.len().max(1) as f64;
+    let angle = layers.iter().filter_map(|l| l.smallest_angle).fold(f64::INFINITY, f64::min);
+    [mean(|l| l.full), mean(|l| l.half_space), angle]
+}
+
 /// Says so if no layer is large enough to be projected or grouped.
-fn told_if_too_small(reg: &str, layers: &[LayerReport]) {
+fn told_if_too_small(reg: &str, layers: &[LayerReport], progress: &mut Progress) {
     let fewer = ["rp", "ap", "adv", "group", "bilateral"].contains(&reg);
     if fewer && layers.iter().all(|layer| layer.regulariser != Some(reg)) {
-        eprintln!(
+        progress.say(&format!(
             "no hidden layer has dimensions enough for {reg}, so that all get half-space energy as it is; take a smaller {}",
             if reg == "group" { "--reg-groups" } else { "--reg-k" }
-        );
+        ));
     }
 }
 

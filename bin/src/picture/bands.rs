@@ -43,7 +43,8 @@ pub fn chart(title: &str, x_label: &str, log: bool, series: &[Series]) -> Option
     let margin = 0.03 * (scaled(high) - scaled(low));
     let (y0, y1) = (scaled(low) - margin, scaled(high) + margin);
 
-    let mut shapes = vec![text([16.0, 24.0], Anchor::Start, 15.0, INK, title)];
+    let title = if log { format!("{title}, logarithmic") } else { title.to_string() };
+    let mut shapes = vec![text([16.0, 24.0], Anchor::Start, 15.0, INK, &title)];
     let top = 40.0 + LINE * legend(&mut shapes, &series) as f64 + 6.0;
     let lower = top + HEIGHT;
     let x = |v: f64| LEFT + (v - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT);
@@ -56,8 +57,7 @@ pub fn chart(title: &str, x_label: &str, log: bool, series: &[Series]) -> Option
         shapes.push(line(vec![[x(v), lower], [x(v), lower + 5.0]], 1.0, GRID));
         shapes.push(text([x(v), lower + 19.0], Anchor::Middle, 12.0, INK, &number(v)));
     }
-    let label = if log { format!("{x_label} (logarithmic axis upwards)") } else { x_label.to_string() };
-    shapes.push(text([(LEFT + WIDTH - RIGHT) / 2.0, lower + 37.0], Anchor::Middle, 12.0, PALE, &label));
+    shapes.push(text([(LEFT + WIDTH - RIGHT) / 2.0, lower + 37.0], Anchor::Middle, 12.0, PALE, x_label));
     for s in series.iter().filter(|s| s.places.iter().any(|p| p.high > p.low)) {
         let there = s.places.iter().map(|p| [x(p.x), y(p.high)]);
         let back = s.places.iter().rev().map(|p| [x(p.x), y(p.low)]);

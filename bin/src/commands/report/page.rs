@@ -22,7 +22,7 @@ const STYLE: &str = "
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--ground); color: var(--ink); font: 15px/1.55 system-ui, -apple-system, 'Segoe UI',
   Roboto, 'Helvetica Neue', sans-serif; }
-main { max-width: 1180px; margin: 0 auto; padding: 36px 28px 64px; }
+main { max-width: 1240px; margin: 0 auto; padding: 36px 28px 64px; }
 h1 { font-size: 27px; font-weight: 650; letter-spacing: -0.01em; margin: 0 0 4px; }
 h2 { font-size: 19px; font-weight: 620; margin: 44px 0 6px; }
 p { margin: 4px 0; max-width: 78ch; }
@@ -37,8 +37,8 @@ figure { margin: 0; background: var(--paper); border: 1px solid var(--grid); bor
 figure svg { display: block; max-width: 100%; height: auto; }
 svg text { font-family: inherit; }
 .table { overflow-x: auto; margin-top: 14px; background: var(--paper); border: 1px solid var(--grid); border-radius: 10px; }
-table { border-collapse: collapse; font-size: 14px; width: 100%; }
-th, td { text-align: left; padding: 8px 14px; white-space: nowrap; }
+table { border-collapse: collapse; font-size: 13.5px; width: 100%; }
+th, td { text-align: left; padding: 8px 11px; white-space: nowrap; }
 th { font-weight: 600; color: var(--pale); border-bottom: 1px solid var(--grid); }
 tbody tr + tr td { border-top: 1px solid var(--grid); }
 .number { text-align: right; font-variant-numeric: tabular-nums; }

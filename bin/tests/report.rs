@@ -1,0 +1,196 @@
+//! `comhe report`: what its page holds, what its tables say, and what it makes of folders that are half there.
+
+mod common;
+use common::{column, comhe_in, refuses, succeeds};
+
+use std::fs;
+use std::path::Path;
+
+const TINY: &str = "train --dataset digits --model mlp --train-size 200 --batch-size 40 --threads 1 --steps 6 \
+                    --eval-every 3 --energy-every 2";
+
+fn read(path: impl AsRef<Path>) -> String {
+    fs::read_to_string(path).unwrap()
+}
+
+/// Elements open and close in order, and attributes are quoted: the pictures are XML.
+fn well_formed(svg: &str) {
+    let mut open: Vec<&str> = Vec::new();
+    let mut rest = svg;
+    while let Some(at) = rest.find('<') {
+        let end = at + rest[at..].find('>').expect("a tag ends");
+        let tag = &rest[at + 1..end];
+        rest = &rest[end + 1..];
+        assert!(tag.matches('"').count() % 2 == 0, "{tag}");
+        let name =
+            |t: &'static str, tag: &str| tag.trim_start_matches(t).split_whitespace().next().unwrap().len();
+        match tag.strip_prefix('/') {
+            Some(closed) => assert_eq!(open.pop(), Some(closed), "{svg}"),
+            None if tag.ends_with('/') => {}
+            None => open.push(&tag[..name("", tag)]),
+        }
+    }
+    assert!(open.is_empty() && !svg.contains("NaN") && !svg.contains("inf"), "{open:?}");
+    let ampersands = svg.split('&').skip(1).map(|after| &after[..after.find(';').expect("an entity ends")]);
+    ampersands.for_each(|entity| assert!(["amp", "lt", "gt", "quot"].contains(&entity), "{entity}"));
+}
+
+#[test]
+fn the_page_has_everything_and_loads_nothing() {
+    let here = tempfile::tempdir().unwrap();
+    for (reg, seeds) in [("none", 1..=3), ("mhe", 1..=2)] {
+        for seed in seeds {
+            succeeds(here.path(), &format!("{TINY} --reg {reg} --seed {seed} --out all/{reg}{seed}"));
+        }
+    }
+    let said = succeeds(here.path(), "report all --out rep").out;
+    assert_eq!(said.lines().last().unwrap(), "rep/report.html");
+    let rep = here.path().join("rep");
+    let page = read(rep.join("report.html"));
+    for outside in ["http:", "https:", "src=", "url(", "@import", "<script"] {
+        let inside = page.replace("http://www.w3.org/2000/svg", "");
+        assert!(!inside.contains(outside), "{outside}");
+    }
+    for heading in [
+        "Results",
+        "Curves",
+        "Layers",
+        "Angles",
+        "First-layer filters",
+        "Confusions",
+        "Configuration",
+        "Runs",
+    ] {
+        assert!(page.contains(&format!("<h2>{heading}</h2>")), "{heading}");
+    }
+    let pictures: Vec<&str> =
+        page.split("<svg").skip(1).map(|rest| &rest[..rest.find("</svg>").unwrap()]).collect();
+    assert_eq!(pictures.len(), 8 + 2 + 1 + 2 + 2);
+    pictures.iter().for_each(|picture| well_formed(&format!("<svg{picture}</svg>")));
+    for file in fs::read_dir(&rep).unwrap().map(|e| e.unwrap().path()) {
+        match file.extension().and_then(|e| e.to_str()) {
+            Some("svg") => {
+                well_formed(&read(&file));
+                let png = fs::read(file.with_extension("png")).unwrap();
+                assert!(png.starts_with(b"\x89PNG") && png.len() > 1000, "{}", file.display());
+            }
+            Some("tex") => assert!(read(&file).contains("\\toprule")),
+            _ => {}
+        }
+    }
+
+    // The table says what the logs say.
+    let last = |run: &str, key: &str| {
+        *column(&read(here.path().join("all").join(run).join("metrics.jsonl")), key).last().unwrap()
+    };
+    let of = |runs: &[&str], key: &str| runs.iter().map(|run| last(run, key)).collect::<Vec<f64>>();
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let none = of(&["none1", "none2", "none3"], "test_acc");
+    let mhe = of(&["mhe1", "mhe2"], "test_acc");
+    let table = read(rep.join("results.csv"));
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(lines[1][..3], ["none", "3", &format!("{:.2}", 100.0 * mean(&none))]);
+    assert_eq!(lines[2][..3], ["mhe", "2", &format!("{:.2}", 100.0 * mean(&mhe))]);
+    let difference = 100.0 * (mean(&mhe) - mean(&none[..2]));
+    assert!(table.contains(&format!("\"{difference:+.2} [")) && table.contains("2 pairs"), "{table}");
+    let loss = format!("{:.4}", mean(&of(&["mhe1", "mhe2"], "test_loss")));
+    assert!(lines[2].contains(&loss.as_str()), "{table}");
+    // The confusion matrix is of the same weights and data: its share of correct ones is what the log says.
+    assert!(page.contains(&format!("mhe, seed 1: {:.2} % correct", 100.0 * mhe[0])));
+    assert!(!page.contains("the data found are not those of the run"));
+
+    // The same runs give the same files but for the time.
+    succeeds(here.path(), "report all --out again --band sd");
+    assert_eq!(read(here.path().join("again/results.csv")), table);
+    assert!(read(here.path().join("again/report.html")).contains("one standard deviation"));
+}
+
+#[test]
+fn half_there_folders_are_reported_as_far_as_they_came() {
+    let here = tempfile::tempdir().unwrap();
+    for seed in 1..=2 {
+        succeeds(here.path(), &format!("{TINY} --seed {seed} --out all/{seed}"));
+    }
+    let run = here.path().join("all/2");
+    // As a kill would leave it: the log cut in a line, no final weights, a manifest that says it runs.
+    let log = read(run.join("metrics.jsonl"));
+    fs::write(run.join("metrics.jsonl"), &log[..log.len() * 2 / 3]).unwrap();
+    fs::remove_file(run.join("final.safetensors")).unwrap();
+    let manifest = read(run.join("manifest.json")).replace("\"finished\"", "\"running\"");
+    fs::write(run.join("manifest.json"), manifest).unwrap();
+    succeeds(here.path(), "report all --out rep");
+    let page = read(here.path().join("rep/report.html"));
+    assert!(page.contains("2: killed, or still running") && page.contains("damaged or cut off"));
+    assert!(page.contains("the weights are those of its last checkpoint"));
+    // Means take the finished run alone.
+    let table = read(here.path().join("rep/results.csv"));
+    assert!(table.lines().nth(1).unwrap().starts_with("none,1,"), "{table}");
+    // With nothing but settings and a log there are curves, and words where something is missing.
+    for name in ["checkpoint.safetensors", "manifest.json"] {
+        fs::remove_file(run.join(name)).unwrap();
+    }
+    succeeds(here.path(), "report all/2 --out alone");
+    let page = read(here.path().join("alone/report.html"));
+    assert!(page.contains("there are no weights yet") && page.contains("there are no weights to evaluate"));
+    assert!(page.contains("Training loss"));
+
+    fs::create_dir(here.path().join("empty")).unwrap();
+    assert!(refuses(here.path(), "report empty").contains("empty: holds no run"));
+    assert!(refuses(here.path(), "report nowhere").contains("nowhere: is no folder"));
+    fs::remove_file(run.join("config.toml")).unwrap();
+    assert!(refuses(here.path(), "report all/2").contains("has metrics.jsonl but no config.toml"));
+    assert!(refuses(here.path(), "report").contains("RUN"));
+}
+
+#[test]
+fn hostile_names_stay_text() {
+    let here = tempfile::tempdir().unwrap();
+    let name = "<script>alert(1)&\"x";
+    let run =
+        comhe_in(here.path(), &[TINY.split_whitespace().collect::<Vec<_>>(), vec!["--out", name]].concat());
+    assert_eq!(run.code, 0, "{}", run.err);
+    let log = here.path().join(name).join("metrics.jsonl");
+    let text = read(&log).replace("fc1.weight", "</text><b>|_&");
+    fs::write(&log, text).unwrap();
+    let ran = comhe_in(here.path(), &["report", name, "--out", "rep"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let page = read(here.path().join("rep/report.html"));
+    assert!(
+        page.contains("&lt;script&gt;alert(1)&amp;&quot;x")
+            && !page.contains("<script")
+            && !page.contains("<b>")
+    );
+    page.split("<svg")
+        .skip(1)
+        .for_each(|rest| well_formed(&format!("<svg{}</svg>", &rest[..rest.find("</svg>").unwrap()])));
+    assert!(read(here.path().join("rep/runs.csv")).contains("\"<script>alert(1)&\"\"x\""));
+    assert!(read(here.path().join("rep/runs.tex")).contains("\\textless{}script\\textgreater{}alert(1)\\&"));
+}
+
+#[test]
+fn a_comparison_is_reported_without_weights() {
+    let here = tempfile::tempdir().unwrap();
+    let settings = "compare --dataset digits --model mlp --train-size 200 --batch-size 40 --steps 4 --seeds 2 --regs none,mhe --out cmp";
+    succeeds(here.path(), settings);
+    succeeds(here.path(), "report cmp --out rep");
+    let page = read(here.path().join("rep/report.html"));
+    assert!(page.contains("4 runs in 2 groups") && page.contains("comparisons keep no weights"));
+    let compared: serde_json::Value =
+        serde_json::from_str(&read(here.path().join("cmp/compare.json"))).unwrap();
+    let table = read(here.path().join("rep/results.csv"));
+    for (row, line) in compared["rows"].as_array().unwrap().iter().zip(table.lines().skip(1)) {
+        let mean = 100.0 * row["test_acc"]["mean"].as_f64().unwrap();
+        assert!(line.starts_with(&format!("{},2,{mean:.2},", row["reg"].as_str().unwrap())), "{line}");
+    }
+    let interval = &compared["rows"][1]["difference"];
+    let [mean, low, high] = ["mean", "low", "high"].map(|k| 100.0 * interval[k].as_f64().unwrap());
+    assert!(table.contains(&format!("\"{mean:+.2} [{low:+.2}, {high:+.2}], 2 pairs\"")), "{table}");
+}
+
+#[test]
+fn live_curves_need_a_terminal() {
+    let here = tempfile::tempdir().unwrap();
+    let line = refuses(here.path(), &format!("{TINY} --tui --out run"));
+    assert!(line.contains("--tui draws on standard error, which is no terminal here"), "{line}");
+    assert!(!here.path().join("run").exists());
+}
