@@ -18,7 +18,7 @@ use autograd::{DType, Tensor};
 
 use crate::energy::Energy;
 use crate::error::Error;
-use crate::learned::{Gram, Inner, InnerSteps, Learned, Learning, Lesson, learned_energy, self_product};
+use crate::learned::{Gram, Inner, InnerSteps, Learned, Learning, Lesson, learned_energy};
 use crate::named::named;
 
 /// What the projection is to preserve.
@@ -101,7 +101,7 @@ impl Inner for Discrepancy {
 
     fn loss(&self, y: &Tensor) -> Result<Tensor, Error> {
         let u = self.energy.directions(&y.unsqueeze(0), true)?.reshape(y.shape());
-        let cosines = self_product(&u);
+        let cosines = u.gram();
         match self.objective {
             Preserve::Cosine => {
                 let loss = (cosines - &self.target).norm(..);

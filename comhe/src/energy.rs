@@ -97,7 +97,11 @@ impl Energy {
     /// # Errors
     /// If the shape is another, an element is not finite, a row is zero while eps = 0, or an option is out of range.
     pub fn of(&self, w: &Tensor) -> Result<Tensor, Error> {
-        Ok(self.of_batch(&checked_rows(w)?.unsqueeze(0), false)?.reshape([]))
+        // What is wrong with a neuron is found on the way; what is wrong with an element has its place in `w`.
+        match self.of_batch(&rows(w)?.unsqueeze(0), false) {
+            Ok(energy) => Ok(energy.reshape([])),
+            Err(error) => Err(checked_rows(w).err().unwrap_or(error)),
+        }
     }
 
     /// As [`Energy::of`], in plain operations without kernels: the definition that the kernels are held against.
@@ -124,14 +128,13 @@ impl Energy {
         if self.s > most {
             return Err(Error::option(format!("s = {}: in {} it can be at most {most}", self.s, y.dtype())));
         }
-        let u = self.directions(y, projected)?;
+        let (u, lengths) = self.directions_and_lengths(y, projected)?;
         let form = self.form(y.dtype());
         let sums = if self.eps == 0.0 {
             u.pair_energy(form)
         } else {
             // What a row lacks to length 1, 1 - |u|^2, is below its own rounding where |w| is large.
-            let norm = y.detach().norm(2);
-            u.pair_energy_lacking(form, &(self.eps / (&norm * &norm + self.eps)))
+            u.pair_energy_lacking(form, &(self.eps / (&lengths * &lengths)))
         };
         Ok(self.finish(sums, u.shape()[1]))
     }
@@ -204,10 +207,19 @@ impl Energy {
 
     /// The rows of a batch of matrices divided by n = sqrt(|w|^2 + eps), whatever their size.
     pub(crate) fn directions(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
-        self.check_batch(y, projected)?;
+        Ok(self.directions_and_lengths(y, projected)?.0)
+    }
+
+    /// [`Energy::directions`], and the lengths n, constants, \[B, N\].
+    fn directions_and_lengths(&self, y: &Tensor, projected: bool) -> Result<(Tensor, Tensor), Error> {
         // Every row by itself: the batch is as good as more rows.
         let [batch, n, d] = [y.shape()[0], y.shape()[1], y.shape()[2]];
-        Ok(y.reshape([batch * n, d]).normalize_rows(self.eps).reshape([batch, n, d]))
+        let (u, lengths) = y.reshape([batch * n, d]).normalize_rows_with_lengths(self.eps);
+        // The length of a row with an element that is not finite is not finite either.
+        if self.eps == 0.0 || !lengths.is_finite() {
+            self.check_batch(y, projected)?;
+        }
+        Ok((u.reshape([batch, n, d]), lengths.reshape([batch, n])))
     }
 
     /// Whether all elements are finite (a projection may overflow) and, with eps = 0, every row has a direction.

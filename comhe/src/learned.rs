@@ -26,7 +26,7 @@ use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
 use crate::regulariser::{LayerWeight, Regulariser, Step};
 
-pub(crate) use gram::{Gram, self_product};
+pub(crate) use gram::Gram;
 
 /// Whether the gradient of the energy sees that P depends on W.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

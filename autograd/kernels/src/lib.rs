@@ -9,6 +9,7 @@ pub mod aligned;
 pub mod conv;
 pub mod energy;
 pub mod gemm;
+pub mod gram;
 pub mod layout;
 pub mod linalg;
 pub mod map;

@@ -17,7 +17,7 @@ use crate::dtype::{DType, Scalar};
 use crate::kinds::fused::{Fused, fused};
 use crate::tensor::Tensor;
 
-/// Up to this many rows the N x N slopes are kept for the reverse pass; beyond, they are computed again by blocks.
+/// Up to this many rows the reverse pass starts from the N x N slopes of the forward pass; beyond, they are computed again by blocks.
 const KEPT: usize = 1024;
 
 /// # Hyperspherical energy
@@ -67,7 +67,14 @@ impl Tensor {
     #[track_caller]
     fn pair_sums(&self, form: PairEnergy, lack: Option<Tensor>) -> Tensor {
         check(&form, self);
-        let keep = self.is_tracked() && self.shape()[1] <= KEPT;
+        let [n, d] = [self.shape()[1], self.shape()[2]];
+        let keep = if !self.is_tracked() || n > KEPT {
+            Keep::Nothing
+        } else if d < n {
+            Keep::Gradient
+        } else {
+            Keep::Slopes
+        };
         fused(PairSums { form, lack, keep }, &[self])
     }
 
@@ -103,12 +110,20 @@ struct PairSums {
     form: PairEnergy,
     /// What rows lack to length 1, \[B, N\].
     lack: Option<Tensor>,
-    /// Whether to keep the slopes.
-    keep: bool,
+    keep: Keep,
+}
+
+/// What the reverse pass finds. The slopes f'(c_ij) are n x n, the gradient that follows from them n x d: the smaller
+/// one is kept.
+#[derive(Clone, Copy, Debug)]
+enum Keep {
+    Nothing,
+    Slopes,
+    Gradient,
 }
 
 impl Fused for PairSums {
-    /// The slopes f'(c_ij), \[B, N, N\].
+    /// The slopes f'(c_ij), \[B, N, N\], or the gradients, \[B, N, d\].
     type Kept = Option<Tensor>;
     const NAME: &'static str = "pair_energy";
 
@@ -141,19 +156,26 @@ impl PairSums {
         let points = self.points::<T>(u);
         let (batch, n) = (u.shape()[0], points.n);
         let mut sums = vec![0.0; batch];
-        let kept = if self.keep {
-            Some(Tensor::build([batch, n, n].into(), |slopes| {
+        let kept = match self.keep {
+            Keep::Nothing => {
+                self.form.forward_batch(points, None, &mut sums);
+                None
+            }
+            Keep::Slopes => Some(Tensor::build([batch, n, n].into(), |slopes| {
                 self.form.forward_batch(points, Some(slopes), &mut sums);
-            }))
-        } else {
-            self.form.forward_batch(points, None, &mut sums);
-            None
+            })),
+            Keep::Gradient => Some(Tensor::build(*u.shape(), |du| {
+                self.form.forward_batch_with_gradients(points, du, &mut sums);
+            })),
         };
         (Tensor::from_fn([batch], T::DTYPE, |b| sums[b]), kept)
     }
 
-    fn backward_as<T: Scalar>(&self, u: &Tensor, slopes: Option<&Tensor>, g: &Tensor) -> Tensor {
-        let slopes = slopes.map(Tensor::slice::<T>);
+    fn backward_as<T: Scalar>(&self, u: &Tensor, kept: Option<&Tensor>, g: &Tensor) -> Tensor {
+        if let (Keep::Gradient, Some(du)) = (self.keep, kept) {
+            return du * g.reshape([u.shape()[0], 1, 1]);
+        }
+        let slopes = kept.map(Tensor::slice::<T>);
         Tensor::build(*u.shape(), |du| {
             self.form.backward_batch(slopes, self.points::<T>(u), g.slice::<T>(), du);
         })
@@ -228,6 +250,14 @@ pub(crate) fn samples() -> Vec<Sample> {
                 }));
             }
         }
+    }
+    // More rows than dimensions.
+    for half_space in [false, true] {
+        let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space, floor: 1e-12 };
+        let case = if half_space { "5 rows in the plane, half-space" } else { "5 rows in the plane" };
+        list.push(Sample::new("pair_energy", case, [Input::normal([2, 5, 2])], move |x| {
+            x[0].reshape([10, 2]).normalize_rows(0.5).reshape([2, 5, 2]).pair_energy(form)
+        }));
     }
     // Two rows of three nearly coincide, and what they lack is told.
     for (angular, half_space) in [(false, false), (false, true), (true, false), (true, true)] {

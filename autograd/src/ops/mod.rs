@@ -10,6 +10,7 @@ mod elementwise;
 mod energy;
 mod extrema;
 mod gather;
+mod gram;
 mod index;
 mod join;
 mod linalg;
@@ -55,6 +56,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         join::samples,
         pad::samples,
         matrix::samples,
+        gram::samples,
         gather::samples,
         choose::samples,
         scan::samples,

@@ -4,7 +4,7 @@ use kernels::norm;
 
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
-use crate::kinds::fused::{Fused, fused};
+use crate::kinds::fused::{Fused, fused_keeping};
 use crate::ops::softmax::largest;
 use crate::shape::keep;
 use crate::tensor::Tensor;
@@ -71,9 +71,26 @@ impl Tensor {
     /// ```
     #[track_caller]
     pub fn normalize_rows(&self, eps: f64) -> Tensor {
+        self.normalize_rows_with_lengths(eps).0
+    }
+
+    /// [`Tensor::normalize_rows`], and the lengths sqrt(|w|^2 + eps) that the rows were divided by, constants: one for
+    /// each row of all axes but the last, counted through.
+    ///
+    /// # Panics
+    /// As [`Tensor::normalize_rows`].
+    ///
+    /// ```
+    /// # use autograd::Tensor;
+    /// let (u, lengths) = Tensor::from([[3.0, 4.0], [0.0, 0.0]]).normalize_rows_with_lengths(0.0);
+    /// assert_eq!((u.to_vec::<f64>(), lengths.to_vec::<f64>()), (vec![0.6, 0.8, 0.0, 0.0], vec![5.0, 0.0]));
+    /// ```
+    #[track_caller]
+    pub fn normalize_rows_with_lengths(&self, eps: f64) -> (Tensor, Tensor) {
         assert!(self.rank() > 0, "normalize_rows: a scalar has no rows; [.., d] is needed");
         assert!(eps >= 0.0, "normalize_rows: eps = {eps} must not be negative");
-        fused(UnitRows { eps }, &[self])
+        let (u, kept) = fused_keeping(UnitRows { eps }, &[self]);
+        (u, kept.1.clone())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Products with W W', which move projected neurons along.
 
-use autograd::{Custom, DType, Tensor, custom, keep};
+use autograd::{DType, Tensor, keep};
 
 /// The Gram matrix of neurons, W W' = size V V' size, where V is W in units in which nothing overflows.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ impl Gram {
     /// The Gram matrix of rows (N x d), formed.
     pub(crate) fn formed(rows: &Tensor) -> Gram {
         let implied = Gram::implied(rows);
-        Gram { product: Some(self_product(&implied.v)), ..implied }
+        Gram { product: Some(implied.v.gram()), ..implied }
     }
 
     /// W W' x, for x N x k.
@@ -49,7 +49,7 @@ impl Gram {
     pub(crate) fn cosines(&self, eps: f64) -> Tensor {
         let n = self.size.shape()[0];
         let formed = self.product.clone();
-        let product = formed.unwrap_or_else(|| self_product(&self.v));
+        let product = formed.unwrap_or_else(|| self.v.gram());
         let root = eps.sqrt() / self.size.reshape([n]);
         let square = product.diagonal(0) + &root * &root;
         // Rows of zeros without eps: their cosines are 0.
@@ -62,26 +62,4 @@ impl Gram {
         let product = self.product.as_ref().map(Tensor::detach);
         Gram { v: self.v.detach(), size: self.size.clone(), product }
     }
-}
-
-/// V V': one product each way, since both are symmetric.
-#[derive(Debug)]
-struct SelfProduct;
-
-impl Custom for SelfProduct {
-    const NAME: &'static str = "self_product";
-
-    fn forward(&self, x: &[Tensor]) -> Tensor {
-        x[0].matmul_nt(&x[0])
-    }
-
-    /// (G + G') V
-    fn gradient(&self, x: &[Tensor], _: &Tensor, g: &Tensor) -> Vec<Option<Tensor>> {
-        vec![Some((g + g.transpose(0, 1)).matmul(&x[0]))]
-    }
-}
-
-/// The rows' cosines, N x N, of directions.
-pub(crate) fn self_product(u: &Tensor) -> Tensor {
-    custom(SelfProduct, &[u])
 }

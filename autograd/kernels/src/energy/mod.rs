@@ -20,10 +20,11 @@ pub use points::Points;
 use std::ops::Range;
 
 use crate::gemm::{gemm, gram_upper, scratch};
+use crate::gram::Mirror;
 use crate::par::{self, Shared};
 use crate::real::Element;
 use crate::simd;
-use rows::{Mirror, Rows};
+use rows::Rows;
 
 /// Rows and columns of the cosines held at a time.
 const ROWS: usize = 256;
@@ -90,6 +91,19 @@ impl PairEnergy {
         let Points { u, n, d, .. } = points;
         let scale = scale * T::from_f64(self.multiplicity());
         gemm(n, d, n, scale, slopes, false, u, false, T::ZERO, du);
+    }
+
+    /// As [`PairEnergy::forward_with_slopes`], and writes dE/du (n x d) instead of the slopes: less to keep where d is
+    /// below n, and the slopes never leave the cache.
+    ///
+    /// # Panics
+    /// As [`PairEnergy::forward`], and if `du` does not have n d elements.
+    pub fn forward_with_gradient<T: Element>(&self, points: Points<T>, du: &mut [T]) -> f64 {
+        scratch::with(points.n * points.n, |slopes: &mut [T]| {
+            let sum = self.forward_with_slopes(points, slopes);
+            self.backward_from_slopes(slopes, points, T::ONE, du);
+            sum
+        })
     }
 
     /// Writes `scale` dE/du (n x d). Cosines are computed again, a block at a time.
@@ -177,6 +191,26 @@ impl PairEnergy {
             };
             // SAFETY: as is number b.
             unsafe { *out.at(b) = sum };
+        });
+    }
+
+    /// [`PairEnergy::forward_with_gradient`] of each of `sums.len()` matrices.
+    ///
+    /// # Panics
+    /// As this.
+    pub fn forward_batch_with_gradients<T: Element>(
+        &self,
+        points: Points<T>,
+        du: &mut [T],
+        sums: &mut [f64],
+    ) {
+        let Points { n, d, .. } = points;
+        self.check(points, sums.len());
+        assert_eq!(du.len(), points.u.len(), "energy: gradients of {n} x {d}");
+        let (batch, du, out) = (sums.len(), Shared::new(du), Shared::new(sums));
+        each(batch, n * n * d, |b| {
+            // SAFETY: matrix b and number b are this piece's alone.
+            unsafe { *out.at(b) = self.forward_with_gradient(points.matrix(b), du.slice(b * n * d, n * d)) };
         });
     }
 

@@ -1,11 +1,8 @@
 //! Rows of cosines turned into energies and slopes.
 
-use std::ops::Range;
-
 use super::near::near;
 use super::pair::{ANY, LOG, ONE, PairEnergy, TWO};
 use super::points::Points;
-use crate::par::Shared;
 use crate::real::{Arithmetic, Element};
 use crate::simd::Kernel;
 
@@ -149,33 +146,4 @@ fn replace<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool, const HA
         *sum = *sum + f;
     }
     sums.iter().map(|v| v.to_f64()).sum()
-}
-
-/// Copies what some rows of an n x n matrix have on the right of the diagonal to its mirror images.
-pub(super) struct Mirror<T> {
-    pub n: usize,
-    pub rows: Range<usize>,
-    pub all: Shared<T>,
-}
-
-impl Mirror<()> {
-    /// Rows copied at a time: a line of the cache is 16 f32.
-    pub const SIDE: usize = 16;
-}
-
-impl<T: Element> Kernel for Mirror<T> {
-    type Output = ();
-    #[inline(always)]
-    fn run<A: Arithmetic>(self) {
-        let Mirror { n, rows, all } = self;
-        for first in rows.clone().step_by(Mirror::SIDE) {
-            let end = rows.end.min(first + Mirror::SIDE);
-            for j in first + 1..n {
-                for i in first..end.min(j) {
-                    // SAFETY: inside the matrix; whoever made the kernel answers for the mirror images.
-                    unsafe { *all.at(j * n + i) = *all.at(i * n + j) };
-                }
-            }
-        }
-    }
 }

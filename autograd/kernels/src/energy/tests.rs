@@ -218,12 +218,18 @@ fn a_batch_is_one_matrix_after_the_other() {
         let mut du = [vec![f64::NAN; u.len()], vec![f64::NAN; u.len()]];
         e.backward_batch(Some(&kept), Points::new(&u, n, d), &scales, &mut du[0]);
         e.backward_batch(None, Points::new(&u, n, d), &scales, &mut du[1]);
+        let (mut gradients, mut own_sums) = (vec![f64::NAN; u.len()], vec![f64::NAN; batch]);
+        e.forward_batch_with_gradients(Points::new(&u, n, d), &mut gradients, &mut own_sums);
+        assert_eq!(own_sums, sums[0]);
         for b in 0..batch {
             let own = &u[b * n * d..][..n * d];
             let (mut slopes, mut want) = (vec![f64::NAN; n * n], vec![f64::NAN; n * d]);
             assert_eq!(sums[0][b], e.forward_with_slopes(Points::new(own, n, d), &mut slopes));
             assert_eq!(sums[1][b], e.forward(Points::new(own, n, d)));
             assert!(kept[b * n * n..][..n * n] == slopes);
+            // A scale is applied to the finished sums: the same numbers, up to its own rounding.
+            e.backward_from_slopes(&slopes, Points::new(own, n, d), 1.0, &mut want);
+            assert!(gradients[b * n * d..][..n * d] == want);
             e.backward_from_slopes(&slopes, Points::new(own, n, d), scales[b], &mut want);
             assert!(du[0][b * n * d..][..n * d] == want);
             e.backward(Points::new(own, n, d), scales[b], &mut want);

@@ -1,28 +1,37 @@
 //! The ChaCha8 stream of a key, many blocks at a time.
 //!
-//! Sixteen blocks differ in their counters alone, so each of the sixteen words of the state is a vector with one
-//! lane a block. The numbers are those of `ChaCha8Rng`.
+//! Eight or sixteen blocks differ in their counters alone, so each of the sixteen words of the state is a vector with
+//! one lane a block. The numbers are those of `ChaCha8Rng`.
 //!
 //! Bernstein, ChaCha, a variant of Salsa20, 2008.
 
-/// Blocks computed at a time.
-const LANES: usize = 16;
-/// Words computed at a time.
-pub(super) const AT_ONCE: usize = 16 * LANES;
+use crate::simd::{self, Level};
 
-/// One word of each block.
-type Words = [u32; LANES];
+/// The most blocks computed at a time.
+const MOST: usize = 16;
+/// Words computed at a time.
+pub(super) const AT_ONCE: usize = 16 * MOST;
 
 /// The first words of stream `stream` of the generator with this key, `out.len()` of them, a multiple of [`AT_ONCE`].
 #[inline(always)]
 pub(super) fn fill(key: [u32; 8], stream: u64, out: &mut [u32]) {
-    for (i, out) in out.as_chunks_mut::<AT_ONCE>().0.iter_mut().enumerate() {
-        blocks(key, stream, (i * LANES) as u64, out);
+    // A word of the state is a register: sixteen of them fit into the registers, or nearly.
+    match simd::level() {
+        Level::Avx512 => fill_by::<16>(key, stream, out),
+        _ => fill_by::<8>(key, stream, out),
+    }
+}
+
+/// [`fill`], `LANES` blocks at a time.
+#[inline(always)]
+pub(super) fn fill_by<const LANES: usize>(key: [u32; 8], stream: u64, out: &mut [u32]) {
+    for (i, out) in out.chunks_exact_mut(16 * LANES).enumerate() {
+        blocks::<LANES>(key, stream, (i * LANES) as u64, out);
     }
 }
 
 #[inline(always)]
-fn blocks(key: [u32; 8], stream: u64, first: u64, out: &mut [u32; AT_ONCE]) {
+fn blocks<const LANES: usize>(key: [u32; 8], stream: u64, first: u64, out: &mut [u32]) {
     let mut start = [[0; LANES]; 16];
     // "expand 32-byte k"
     start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574].map(|v| [v; LANES]));
@@ -51,19 +60,19 @@ fn blocks(key: [u32; 8], stream: u64, first: u64, out: &mut [u32; AT_ONCE]) {
 
 /// A quarter round on four of the words.
 #[inline(always)]
-fn quarter(x: &mut [Words; 16], [a, b, c, d]: [usize; 4]) {
+fn quarter<const LANES: usize>(x: &mut [[u32; LANES]; 16], [a, b, c, d]: [usize; 4]) {
     x[a] = add(x[a], x[b]);
-    x[d] = turn::<16>(x[d], x[a]);
+    x[d] = turn::<LANES, 16>(x[d], x[a]);
     x[c] = add(x[c], x[d]);
-    x[b] = turn::<12>(x[b], x[c]);
+    x[b] = turn::<LANES, 12>(x[b], x[c]);
     x[a] = add(x[a], x[b]);
-    x[d] = turn::<8>(x[d], x[a]);
+    x[d] = turn::<LANES, 8>(x[d], x[a]);
     x[c] = add(x[c], x[d]);
-    x[b] = turn::<7>(x[b], x[c]);
+    x[b] = turn::<LANES, 7>(x[b], x[c]);
 }
 
 #[inline(always)]
-fn add(mut x: Words, y: Words) -> Words {
+fn add<const LANES: usize>(mut x: [u32; LANES], y: [u32; LANES]) -> [u32; LANES] {
     for l in 0..LANES {
         x[l] = x[l].wrapping_add(y[l]);
     }
@@ -72,7 +81,7 @@ fn add(mut x: Words, y: Words) -> Words {
 
 /// x ^ y, turned left by N bits.
 #[inline(always)]
-fn turn<const N: u32>(mut x: Words, y: Words) -> Words {
+fn turn<const LANES: usize, const N: u32>(mut x: [u32; LANES], y: [u32; LANES]) -> [u32; LANES] {
     for l in 0..LANES {
         x[l] = (x[l] ^ y[l]).rotate_left(N);
     }

@@ -76,7 +76,7 @@ impl Key {
     }
 
     fn fill<T: Element, D: Draw<T>>(&self, out: &mut [T], draw: D) {
-        const TOGETHER: usize = 8;
+        const TOGETHER: usize = 2;
         par::chunks(out, TOGETHER * BLOCK, |i, out| {
             let first = (TOGETHER * i) as u64;
             simd::dispatch(Fill { key: self.words(), first, draw, out });
@@ -117,15 +117,11 @@ impl<T: Element, D: Draw<T>> Kernel for Fill<'_, T, D> {
             let words = &mut words[..(wide * out.len()).next_multiple_of(chacha::AT_ONCE)];
             chacha::fill(self.key, stream, words);
             for (words, out) in words.chunks_exact(wide * GROUP).zip(out.chunks_mut(GROUP)) {
-                let mut bits = [0; GROUP];
-                for (i, bits) in bits.iter_mut().enumerate() {
-                    *bits = match wide {
-                        // 32 random bits, then a half: the middle of what they stand for.
-                        1 => u64::from(words[i]) << 32 | 1 << 31,
-                        _ => u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i]),
-                    };
+                let group = self.draw.group::<A>(words);
+                match <&mut [T; GROUP]>::try_from(&mut *out) {
+                    Ok(out) => *out = group,
+                    Err(_) => out.copy_from_slice(&group[..out.len()]),
                 }
-                out.copy_from_slice(&self.draw.group::<A>(&bits)[..out.len()]);
             }
         }
     }
@@ -133,7 +129,35 @@ impl<T: Element, D: Draw<T>> Kernel for Fill<'_, T, D> {
 
 /// Makes draws of random bits.
 trait Draw<T>: Copy + Sync {
-    fn group<A: Arithmetic>(self, bits: &[u64; GROUP]) -> [T; GROUP];
+    /// A group from its words: one for each f32, two for each f64, the lower first.
+    fn group<A: Arithmetic>(self, words: &[u32]) -> [T; GROUP];
+}
+
+/// The 64 random bits of element `i`; of an f32, 32 and then a half, the middle of what they stand for.
+#[inline(always)]
+fn bits<T>(words: &[u32], i: usize) -> u64 {
+    if narrow::<T>() {
+        u64::from(words[i]) << 32 | 1 << 31
+    } else {
+        u64::from(words[2 * i + 1]) << 32 | u64::from(words[2 * i])
+    }
+}
+
+#[inline(always)]
+fn narrow<T>() -> bool {
+    size_of::<T>() == size_of::<u32>()
+}
+
+/// As `x as f64`, in operations that every instruction set has for vectors.
+#[inline(always)]
+fn to_f64(x: i64) -> f64 {
+    // Both halves as low bits of a mantissa: 2^84 + 2^63 + the high one, its sign turned, and 2^52 + the low one.
+    const HIGH: u64 = 0x4530_0000_8000_0000;
+    const LOW: u64 = 0x4330_0000_0000_0000;
+    let high = f64::from_bits((x as u64 >> 32) ^ HIGH);
+    let low = f64::from_bits((x as u64 & 0xffff_ffff) | LOW);
+    // Only the last sum rounds.
+    (high - (f64::powi(2.0, 84) + f64::powi(2.0, 63) + f64::powi(2.0, 52))) + low
 }
 
 /// The top bits as a fraction.
@@ -142,15 +166,15 @@ struct Uniform;
 
 impl<T: Element> Draw<T> for Uniform {
     #[inline(always)]
-    fn group<A: Arithmetic>(self, bits: &[u64; GROUP]) -> [T; GROUP] {
+    fn group<A: Arithmetic>(self, words: &[u32]) -> [T; GROUP] {
         // As many bits as the mantissa holds, so that rounding cannot give 1.
-        let held = if size_of::<T>() == 4 { 24 } else { 53 };
+        let held = if narrow::<T>() { 24 } else { 53 };
         let scale = f64::powi(0.5, held);
-        let mut group = [T::ZERO; GROUP];
-        for (v, bits) in group.iter_mut().zip(bits) {
-            *v = T::from_f64((bits >> (64 - held)) as i64 as f64 * scale);
-        }
-        group
+        std::array::from_fn(|i| {
+            let top = bits::<T>(words, i) >> (64 - held);
+            let top = if narrow::<T>() { f64::from(top as i32) } else { to_f64(top as i64) };
+            T::from_f64(top * scale)
+        })
     }
 }
 
@@ -162,32 +186,59 @@ struct Normal<T> {
 
 impl<T: Element> Draw<T> for Normal<T> {
     #[inline(always)]
-    fn group<A: Arithmetic>(self, bits: &[u64; GROUP]) -> [T; GROUP] {
+    fn group<A: Arithmetic>(self, words: &[u32]) -> [T; GROUP] {
         const HALF: usize = GROUP / 2;
         let mut group = [T::ZERO; GROUP];
+        let mut radii = [T::ZERO; HALF];
+        for (l, to) in radii.iter_mut().enumerate() {
+            *to = self.deviation * radius::<T, A>(open_unit::<T>(words, l));
+        }
         for l in 0..HALF {
-            let radius = self.deviation * radius::<T, A>(bits[l]);
-            let (cos, sin) = direction::<T, A>(bits[HALF + l]);
-            group[l] = radius * cos;
-            group[HALF + l] = radius * sin;
+            let (quadrant, angle) = angle::<T>(words, HALF + l);
+            let (cos, sin) = direction::<T, A>(quadrant, angle);
+            group[l] = radii[l] * cos;
+            group[HALF + l] = radii[l] * sin;
         }
         group
     }
 }
 
+/// Element `i` as a uniform number on (0, 1].
+#[inline(always)]
+fn open_unit<T: Element>(words: &[u32], i: usize) -> T {
+    let u = if narrow::<T>() {
+        // The same number: what the shift leaves of the half, and the 0.5.
+        (f64::from(words[i]) + (0.5 + f64::powi(0.5, 22))) * f64::powi(0.5, 32)
+    } else {
+        (to_f64((bits::<T>(words, i) >> 11) as i64) + 0.5) * f64::powi(0.5, 53)
+    };
+    T::from_f64(u)
+}
+
 /// The distance of a normal point of the plane from 0: sqrt(-2 ln u) with u uniform on (0, 1].
 #[inline(always)]
-fn radius<T: Element, A: Arithmetic>(word: u64) -> T {
-    let u = ((word >> 11) as i64 as f64 + 0.5) * f64::powi(0.5, 53);
-    let square = T::from_f64(-2.0) * Math::ln::<A>(T::from_f64(u));
+fn radius<T: Element, A: Arithmetic>(u: T) -> T {
+    let square = T::from_f64(-2.0) * Math::ln::<A>(u);
     Math::sqrt::<A>(square)
 }
 
-/// The cosine and sine of a uniform angle: two bits choose the quadrant, the others an angle in -pi/4..pi/4.
+/// Element `i` as a quadrant, its top two bits, and an angle in -pi/4..pi/4.
 #[inline(always)]
-fn direction<T: Element, A: Arithmetic>(word: u64) -> (T, T) {
-    let quadrant = word >> 62;
-    let angle = T::from_f64((word << 2) as i64 as f64 * (f64::powi(0.5, 64) * std::f64::consts::FRAC_PI_2));
+fn angle<T: Element>(words: &[u32], i: usize) -> (u32, T) {
+    use std::f64::consts::FRAC_PI_2;
+    let (quadrant, angle) = if narrow::<T>() {
+        let signed = (words[i] << 2 | 2) as i32;
+        (words[i] >> 30, f64::from(signed) * (f64::powi(0.5, 32) * FRAC_PI_2))
+    } else {
+        let word = bits::<T>(words, i);
+        ((word >> 62) as u32, to_f64((word << 2) as i64) * (f64::powi(0.5, 64) * FRAC_PI_2))
+    };
+    (quadrant, T::from_f64(angle))
+}
+
+/// The cosine and sine of a uniform angle, given by quadrant and distance from its middle.
+#[inline(always)]
+fn direction<T: Element, A: Arithmetic>(quadrant: u32, angle: T) -> (T, T) {
     let square = angle * angle;
     let c = |v: f64| T::from_f64(v);
     let sine = polynomial::<T, A, 6>(

@@ -62,11 +62,14 @@ fn uniform_draws_are_uniform_and_below_1() {
 #[test]
 fn the_extreme_words_give_finite_normals_and_uniforms_below_1() {
     for word in [0, u64::MAX, 1 << 31, u64::MAX << 32 | 1 << 31, 1 << 63, 1 << 61, 3 << 61] {
-        let single = Normal { deviation: 1f32 }.group::<Fused>(&[word; GROUP]);
-        let double = Normal { deviation: 1f64 }.group::<Fused>(&[word; GROUP]);
+        let halves = [word as u32, (word >> 32) as u32];
+        let single = Normal { deviation: 1f32 }.group::<Fused>(&[halves[1]; GROUP]);
+        let double = Normal { deviation: 1f64 }.group::<Fused>([halves; GROUP].as_flattened());
         assert!(single.iter().all(|v| v.abs() < 9.0) && double.iter().all(|v| v.abs() < 9.0), "{word:x}");
-        let single: [f32; GROUP] = Uniform.group::<Fused>(&[word; GROUP]);
+        let single: [f32; GROUP] = Uniform.group::<Fused>(&[halves[1]; GROUP]);
+        let double: [f64; GROUP] = Uniform.group::<Fused>([halves; GROUP].as_flattened());
         assert!(single.iter().all(|v| (0.0..1.0).contains(v)));
+        assert!(double.iter().all(|v| (0.0..1.0).contains(v)));
     }
 }
 
@@ -74,11 +77,39 @@ fn the_extreme_words_give_finite_normals_and_uniforms_below_1() {
 fn directions_lie_on_the_circle_at_their_angle() {
     for i in 0..1000u64 {
         let word = i.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        let (cos, sin) = direction::<f64, Fused>(word);
+        let (quadrant, from_middle) = angle::<f64>(&[word as u32, (word >> 32) as u32], 0);
+        let (cos, sin) = direction::<f64, Fused>(quadrant, from_middle);
         // Quadrant, and a signed fraction of a quadrant around its middle.
         let turns = (word >> 62) as f64 / 4.0 + ((word << 2) as i64 as f64) * f64::powi(0.5, 66);
         let (want_sin, want_cos) = (turns * std::f64::consts::TAU).sin_cos();
         assert!((cos - want_cos).abs() < 1e-15 && (sin - want_sin).abs() < 1e-15, "{turns}");
+    }
+}
+
+/// Words at the ends of every range in which a conversion could round differently, and others.
+fn words() -> impl Iterator<Item = u64> {
+    let near = |bit: u32| (0..5).map(move |i| (1u64 << bit).wrapping_add(i).wrapping_sub(2));
+    let ends = (0..64).flat_map(near).flat_map(|word| [word, !word, word << 32 | word]);
+    ends.chain((0..100_000u64).map(|i| i.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
+}
+
+#[test]
+fn conversions_round_as_the_processor_does() {
+    for word in words() {
+        assert_eq!(to_f64(word as i64), word as i64 as f64, "{word:x}");
+    }
+}
+
+/// 32 bits stand for the middle of 64: what is made of them directly is what those give, to the last bit.
+#[test]
+fn short_words_are_the_middle_of_long_ones() {
+    for word in words() {
+        let high = (word >> 32) as u32;
+        let wide = [1 << 31, high];
+        assert_eq!(bits::<f32>(&[high], 0), bits::<f64>(&wide, 0));
+        assert_eq!(open_unit::<f32>(&[high], 0), open_unit::<f64>(&wide, 0) as f32, "{high:x}");
+        let (short, long) = (angle::<f32>(&[high], 0), angle::<f64>(&wide, 0));
+        assert_eq!(short, (long.0, long.1 as f32), "{high:x}");
     }
 }
 
@@ -199,10 +230,13 @@ fn words_are_those_of_the_generator() {
     let key = Key::new(0x0123_4567_89ab_cdef).stream("a stream").step(7);
     for stream in [0, 1, u64::MAX] {
         let (mut words, mut bytes) = ([0; 4 * chacha::AT_ONCE], [0; 16 * chacha::AT_ONCE]);
-        chacha::fill(key.words(), stream, &mut words);
         key.rng(stream).fill_bytes(&mut bytes);
-        let want = bytes.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b));
-        assert!(words.into_iter().eq(want));
+        let want: Vec<u32> = bytes.as_chunks().0.iter().map(|&b| u32::from_le_bytes(b)).collect();
+        for fill in [chacha::fill, chacha::fill_by::<8>, chacha::fill_by::<16>] {
+            words.fill(0);
+            fill(key.words(), stream, &mut words);
+            assert!(words[..] == want);
+        }
     }
 }
 
