@@ -208,7 +208,14 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_every: Option<u64>,
     /// Log what these say of watched steps, per layer, with commas between; see comhe train --help. They change nothing
-    #[arg(long, value_enum, value_name = "NAMES", value_delimiter = ',', hide_possible_values = true, help_heading = "Run")]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        hide_possible_values = true,
+        help_heading = "Run"
+    )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub watch: Vec<Instrument>,
     /// Steps between two watched ones; step 0 is the first [default: 10]

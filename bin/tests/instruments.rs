@@ -56,16 +56,23 @@ fn watching_changes_no_byte_and_goes_on_after_a_resume() {
 #[test]
 fn the_log_has_what_was_asked_for() {
     let here = tempfile::tempdir().unwrap();
-    succeeds(here.path(), &format!("{TINY} --reg mhe --steps 5 --dtype f64 --lr 0.1 --momentum 0 --weight-decay 0 --out run {ALL}"));
+    succeeds(
+        here.path(),
+        &format!(
+            "{TINY} --reg mhe --steps 5 --dtype f64 --lr 0.1 --momentum 0 --weight-decay 0 --out run {ALL}"
+        ),
+    );
     let lines = watched(&here.path().join("run"));
     assert_eq!(lines.iter().map(|line| line["step"].as_u64().unwrap()).collect::<Vec<_>>(), [0, 3]);
     let [first, second] = [&lines[0]["watch"], &lines[1]["watch"]];
     assert!(first["all"]["cosine_previous"].is_null(), "the first step has none before it");
     let cosine = second["all"]["cosine_previous"].as_f64().unwrap();
     assert!((-1.0..=1.0).contains(&cosine));
-    let names: Vec<&str> = second["layers"].as_array().unwrap().iter().map(|l| l["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        second["layers"].as_array().unwrap().iter().map(|l| l["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["fc1", "fc2", "fc3", "relu1", "relu2"]);
-    let layer = |name: &str| second["layers"].as_array().unwrap().iter().find(|l| l["name"] == name).unwrap().clone();
+    let layer =
+        |name: &str| second["layers"].as_array().unwrap().iter().find(|l| l["name"] == name).unwrap().clone();
     let sum = |key: &str, power: i32| -> f64 {
         ["fc1", "fc2", "fc3"].iter().map(|name| layer(name)[key].as_f64().unwrap().powi(power)).sum()
     };
@@ -75,7 +82,10 @@ fn the_log_has_what_was_asked_for() {
     // No block of a symmetric matrix has a larger eigenvalue than the whole.
     for name in ["fc1", "fc2", "fc3"] {
         assert!(layer(name)["sharpness"].as_f64().unwrap() <= all("sharpness") * 1.001);
-        assert!(layer(name)["full"].as_f64().unwrap() > 0.0 && layer(name)["smallest_angle"].as_f64().unwrap() > 0.0);
+        assert!(
+            layer(name)["full"].as_f64().unwrap() > 0.0
+                && layer(name)["smallest_angle"].as_f64().unwrap() > 0.0
+        );
     }
     let dead = (layer("relu1")["dead"].as_f64().unwrap() + layer("relu2")["dead"].as_f64().unwrap()) / 2.0;
     assert!((all("dead") - dead).abs() < 1e-12 && all("units") == 256.0);
@@ -101,8 +111,12 @@ fn the_log_has_what_was_asked_for() {
     assert_eq!(line["watch"]["all"].as_object().unwrap().len(), 2);
     let line = refuses(here.path(), &format!("{TINY} --watch grad,shrapness"));
     assert!(line.contains("sharpness"), "{line}");
-    assert!(refuses(here.path(), &format!("{TINY} --watch-every 2")).contains("plays no part without --watch"));
-    assert!(refuses(here.path(), &format!("{TINY} --watch grad --watch-every 0")).contains("--watch-every is 0"));
+    assert!(
+        refuses(here.path(), &format!("{TINY} --watch-every 2")).contains("plays no part without --watch")
+    );
+    assert!(
+        refuses(here.path(), &format!("{TINY} --watch grad --watch-every 0")).contains("--watch-every is 0")
+    );
     assert!(refuses(here.path(), "compare --watch grad").contains("--watch is not for compare"));
 }
 
@@ -147,14 +161,16 @@ fn the_middle_of_a_landscape_is_the_loss() {
 fn networks_graphs_and_files_are_told() {
     let here = tempfile::tempdir().unwrap();
     let table = succeeds(here.path(), "inspect --model cnn9 --width 2 --input 3x32x32").out;
-    let model = nn::models::build("cnn9", [3, 32, 32], 10, 2, autograd::Key::new(0), autograd::DType::F32).unwrap();
+    let model =
+        nn::models::build("cnn9", [3, 32, 32], 10, 2, autograd::Key::new(0), autograd::DType::F32).unwrap();
     assert!(table.contains(&model.summary().parameters().to_string()), "{table}");
     assert!(table.contains(&model.summary().flops().to_string()));
     let lines = succeeds(here.path(), "inspect --model mlp --json").out;
     assert_eq!(lines.lines().count(), 6);
 
     let graph = |name: &str| {
-        let ran = succeeds(here.path(), &format!("inspect --model cnn6 --batch-size 4 --reg mhe --graph {name}"));
+        let ran =
+            succeeds(here.path(), &format!("inspect --model cnn6 --batch-size 4 --reg mhe --graph {name}"));
         assert!(ran.out.ends_with(&format!("{name}\n")), "{}", ran.out);
         fs::read_to_string(here.path().join(name)).unwrap()
     };
@@ -179,7 +195,8 @@ fn networks_graphs_and_files_are_told() {
     // What is wrong with a tensor shows.
     let bad = autograd::Tensor::from([[1.0, f64::NAN], [-3.0, 2.0]]);
     Archive::of(vec![("w".into(), bad)]).save(here.path().join("bad.safetensors")).unwrap();
-    let line: Value = serde_json::from_str(&succeeds(here.path(), "inspect bad.safetensors --json").out).unwrap();
+    let line: Value =
+        serde_json::from_str(&succeeds(here.path(), "inspect bad.safetensors --json").out).unwrap();
     assert_eq!((&line["finite"], &line["min"], &line["max"]), (&false.into(), &(-3.0).into(), &2.0.into()));
     assert_eq!((&line["dtype"], &line["full"]), (&"F64".into(), &Value::Null));
     let ran = comhe_in(here.path(), &["inspect", "none.safetensors"]);

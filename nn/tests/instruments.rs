@@ -17,7 +17,8 @@ fn model(norm: bool) -> Model {
         true => layers.push("bn", BatchNorm::new(3, DType::F64).relu()),
         false => layers.push("relu", Activation::Relu),
     }
-    let layers = layers.with("pool", GlobalAvgPool).with("flatten", Flatten).with("fc", Linear::new(3, 4, DType::F64));
+    let layers =
+        layers.with("pool", GlobalAvgPool).with("flatten", Flatten).with("fc", Linear::new(3, 4, DType::F64));
     let mut model = Model { name: "small".into(), input: [2, 4, 4], classes: 4, layers };
     model.visit_mut(&mut |name, t, _| {
         if !name.starts_with("bn") {
@@ -109,7 +110,10 @@ fn lanczos_finds_the_largest_not_the_absolutely_largest() {
         let part = Lanczos { products, tolerance: 0.0 };
         let part = part.largest(n, DType::F64, Key::new(5), |v| reflect(&(&d * &reflect(v))));
         let error = (0..n).map(|i| (part.value - if i == 3 { 5.0 } else { -(i as f64) }).abs());
-        assert!(error.fold(f64::INFINITY, f64::min) <= part.residual && part.value <= 5.0 + 1e-12, "{part:?}");
+        assert!(
+            error.fold(f64::INFINITY, f64::min) <= part.residual && part.value <= 5.0 + 1e-12,
+            "{part:?}"
+        );
     }
     let early = Lanczos { products: 100, tolerance: 1e-2 };
     let early = early.largest(n, DType::F64, Key::new(5), |v| &d * v);
@@ -166,7 +170,8 @@ fn the_noise_scale_is_that_of_explicit_loops() {
         };
         let stacks = transform::per_sample_grad(single, &parameters, N);
         for (noise, stack) in found.iter().zip(&stacks) {
-            let g: Vec<Vec<f64>> = stack.to_vec::<f64>().chunks(stack.numel() / N).map(<[f64]>::to_vec).collect();
+            let g: Vec<Vec<f64>> =
+                stack.to_vec::<f64>().chunks(stack.numel() / N).map(<[f64]>::to_vec).collect();
             let (mut trace, mut square) = (0.0, 0.0);
             for j in 0..g[0].len() {
                 let mean = g.iter().map(|g| g[j]).sum::<f64>() / N as f64;
@@ -228,7 +233,8 @@ fn dead_units_are_counted() {
 
 #[test]
 fn cosines_and_ratios_by_hand() {
-    let (a, b) = ([Tensor::from([3.0, 0.0]), Tensor::from(4.0)], [Tensor::from([0.0, 5.0]), Tensor::from(5.0)]);
+    let (a, b) =
+        ([Tensor::from([3.0, 0.0]), Tensor::from(4.0)], [Tensor::from([0.0, 5.0]), Tensor::from(5.0)]);
     // <a, b> = 20, |a| = 5, |b| = 5 sqrt 2.
     assert!((cosine(a.iter().zip(&b)).unwrap() - 20.0 / (25.0 * 2f64.sqrt())).abs() < 1e-15);
     assert_eq!(cosine(a.iter().zip(&a)), Some(1.0));
@@ -252,7 +258,8 @@ fn directions_have_the_lengths_of_the_filters() {
             assert!(d.to_vec::<f64>().iter().all(|v| *v == 0.0), "{name}");
             continue;
         }
-        let rows = |t: &Tensor| t.detach().reshape([t.shape()[0], t.numel() / t.shape()[0]]).norm(1).to_vec::<f64>();
+        let rows =
+            |t: &Tensor| t.detach().reshape([t.shape()[0], t.numel() / t.shape()[0]]).norm(1).to_vec::<f64>();
         for (w, d) in rows(w).iter().zip(rows(d)) {
             assert!((w / d - 1.0).abs() < 1e-14, "{name}");
         }

@@ -90,22 +90,17 @@ impl Eval {
 
 /// The folder whose settings count, and the file of weights, of a run folder or a file.
 pub fn place(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
-        if !path.exists() {
-            return Err(Failure::place(
-                path,
-                "does not exist; a run folder or a .safetensors file is needed",
-            ));
-        }
-        if !path.is_dir() {
-            return Ok((path.parent().unwrap_or(Path::new("")).to_path_buf(), path.to_path_buf()));
-        }
-        let found =
-            [FINAL, CHECKPOINT].map(|name| path.join(name)).into_iter().find(|file| file.is_file());
-        let file = found.ok_or_else(|| {
-            Failure::place(path, format_args!("has neither {FINAL} nor {CHECKPOINT}"))
-        })?;
-        Ok((path.to_path_buf(), file))
+    if !path.exists() {
+        return Err(Failure::place(path, "does not exist; a run folder or a .safetensors file is needed"));
     }
+    if !path.is_dir() {
+        return Ok((path.parent().unwrap_or(Path::new("")).to_path_buf(), path.to_path_buf()));
+    }
+    let found = [FINAL, CHECKPOINT].map(|name| path.join(name)).into_iter().find(|file| file.is_file());
+    let file =
+        found.ok_or_else(|| Failure::place(path, format_args!("has neither {FINAL} nor {CHECKPOINT}")))?;
+    Ok((path.to_path_buf(), file))
+}
 
 fn json(file: &Path, dataset: &str, result: Evaluation, layers: Vec<LayerReport>) -> Result<(), Failure> {
     let matrix = &result.confusion;

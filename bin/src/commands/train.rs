@@ -122,7 +122,11 @@ impl Train {
         Ok((setup, folder, config, Archive::default()))
     }
 
-    fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<(Setup, RunFolder, Config, Archive), Failure> {
+    fn resumed(
+        &self,
+        path: &Path,
+        matches: &ArgMatches,
+    ) -> Result<(Setup, RunFolder, Config, Archive), Failure> {
         if let Some(key) = config::given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
             return Err(Failure::usage(format_args!(
                 "--{key} cannot change when a run goes on; only {} can",
@@ -195,7 +199,8 @@ fn run(setup: &mut Setup, folder: &mut RunFolder, config: &Config, watch: &mut W
     eprintln!("energies: measured {times} times, {each:.2} ms each, {:.2} % of the time", 100.0 * share);
     if let Some(watched) = watched {
         let number = |key: &str| watched[key].as_f64().unwrap_or_default();
-        let (times, each, share) = (number("measurements"), number("ms_each"), 100.0 * number("share_of_time"));
+        let (times, each, share) =
+            (number("measurements"), number("ms_each"), 100.0 * number("share_of_time"));
         eprintln!("watch: measured {times} times, {each:.2} ms each, {share:.2} % of the time");
     }
     match outcome {

@@ -53,7 +53,8 @@ impl Canvas {
             Shape::Box { at, size, colour, opacity, .. } => {
                 // Whole pixels: neighbours must not leave a seam between them.
                 let [columns, rows] = [0, 1].map(|axis| {
-                    let [from, to] = [at[axis], at[axis] + size[axis]].map(|v| (v * SCALE).round().max(0.0) as usize);
+                    let [from, to] =
+                        [at[axis], at[axis] + size[axis]].map(|v| (v * SCALE).round().max(0.0) as usize);
                     from..to.min([self.width, self.height][axis])
                 });
                 let colour = colour.map(f64::from);

@@ -112,7 +112,9 @@ impl Watch {
             match layer {
                 None => all = numbers,
                 Some(name) if !numbers.is_empty() => {
-                    layers.push(Value::Object([("name".into(), json!(name))].into_iter().chain(numbers).collect()));
+                    layers.push(Value::Object(
+                        [("name".into(), json!(name))].into_iter().chain(numbers).collect(),
+                    ));
                 }
                 Some(_) => {}
             }
@@ -148,7 +150,9 @@ impl Watch {
         let now = Step { index: seen.step, lr: trainer.schedule.lr(trainer.lr, seen.step) };
         for report in penalty::energies(objective, &seen.before.weights(), now)? {
             let layer = layer_of(&report.name);
-            let Some(part) = parts.iter_mut().find(|part| part.layer.as_deref() == Some(layer)) else { continue };
+            let Some(part) = parts.iter_mut().find(|part| part.layer.as_deref() == Some(layer)) else {
+                continue;
+            };
             // A layer of low rank has two weights; the first, the regularised one, is told.
             if energy && !part.numbers.contains_key("full") {
                 part.set("full", report.full);

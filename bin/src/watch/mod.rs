@@ -83,7 +83,11 @@ impl Watch {
     }
 
     /// What the instruments say of the last step, if it was watched: its number and the object of the log.
-    pub fn look(&mut self, trainer: &Trainer, objective: &Objective) -> Result<Option<(u64, Value)>, Failure> {
+    pub fn look(
+        &mut self,
+        trainer: &Trainer,
+        objective: &Objective,
+    ) -> Result<Option<(u64, Value)>, Failure> {
         let Some(seen) = trainer.observed() else {
             self.previous = None;
             return Ok(None);

@@ -30,7 +30,9 @@ pub fn of(log: &[Value]) -> Option<String> {
         };
         let whole = curve("network", &|watch| watch["all"][key].as_f64());
         let layer = |name: &&str| {
-            curve(name, &|watch| watch["layers"].as_array()?.iter().find(|l| l["name"] == **name)?[key].as_f64())
+            curve(name, &|watch| {
+                watch["layers"].as_array()?.iter().find(|l| l["name"] == **name)?[key].as_f64()
+            })
         };
         Panel { title, curves: std::iter::once(whole).chain(names.iter().map(layer)).collect() }
     };

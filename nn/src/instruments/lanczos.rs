@@ -53,7 +53,11 @@ impl Lanczos {
         key: Key,
         mut product: impl FnMut(&Tensor) -> Tensor,
     ) -> Largest {
-        assert!(n > 0 && self.products > 0, "Lanczos: {} products with vectors of {n} numbers", self.products);
+        assert!(
+            n > 0 && self.products > 0,
+            "Lanczos: {} products with vectors of {n} numbers",
+            self.products
+        );
         let start = Tensor::normal([n], dtype, key);
         let mut basis: Vec<Tensor> = vec![&start * (1.0 / length(&start))];
         // The diagonal of the operator in the basis, and what is beside it.

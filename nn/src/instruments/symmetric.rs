@@ -21,11 +21,13 @@ pub fn eigen(rows: &[Vec<f64>]) -> Vec<Eigen> {
     assert!(rows.iter().all(|row| row.len() == n), "eigen: the matrix must be square");
     let mut a = rows.to_vec();
     // Row i of v is the vector of the i-th value.
-    let mut v: Vec<Vec<f64>> = (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
+    let mut v: Vec<Vec<f64>> =
+        (0..n).map(|i| (0..n).map(|j| f64::from(u8::from(i == j))).collect()).collect();
     let size: f64 = a.iter().flatten().map(|x| x * x).sum();
     for _ in 0..ROUNDS {
         let beside = |i: usize| (0..n).filter(move |&j| j != i);
-        let off: f64 = (0..n).flat_map(|i| beside(i).map(move |j| (i, j))).map(|(i, j)| a[i][j].powi(2)).sum();
+        let off: f64 =
+            (0..n).flat_map(|i| beside(i).map(move |j| (i, j))).map(|(i, j)| a[i][j].powi(2)).sum();
         if off <= size * f64::EPSILON * f64::EPSILON {
             break;
         }

@@ -31,8 +31,7 @@ pub fn cosine<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)> + Clone)
 
 /// How far an update moved parameters for their length, |after - before| / |before|; `None` if they were 0.
 pub fn update_ratio<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)> + Clone) -> Option<f64> {
-    let moves: Vec<Tensor> =
-        pairs.clone().map(|(before, after)| after.detach() - before.detach()).collect();
+    let moves: Vec<Tensor> = pairs.clone().map(|(before, after)| after.detach() - before.detach()).collect();
     let length = global_norm(pairs.map(|(before, _)| before));
     (length > 0.0).then(|| global_norm(moves.iter()) / length)
 }

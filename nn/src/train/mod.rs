@@ -184,7 +184,8 @@ impl Trainer {
         let before = self.model.clone();
         match self.gradients(batch) {
             Ok((values, gradients, parts)) => {
-                self.observed = parts.map(|parts| Observed::new(self, batch, before.clone(), &gradients, parts));
+                self.observed =
+                    parts.map(|parts| Observed::new(self, batch, before.clone(), &gradients, parts));
                 // With nobody else holding the weights, they change in place.
                 drop(before);
                 let step = self.step;
@@ -253,7 +254,8 @@ impl Trainer {
         let accuracy = accuracy(&logits, &batch.labels);
         let mut loss = cross_entropy(&logits, &batch.labels, self.smoothing);
         let fit = loss.item();
-        let mut parts = watched.then(|| observe::Parts { fit: loss.clone(), penalty: None, relus: cx.relus() });
+        let mut parts =
+            watched.then(|| observe::Parts { fit: loss.clone(), penalty: None, relus: cx.relus() });
         let mut reg = 0.0;
         if let Some(regulariser) = &mut self.regulariser {
             let penalty = regulariser.penalty(&self.model.weights(), self.step)?;

@@ -44,7 +44,18 @@ pub fn show(path: &Path, json: bool) -> Result<(), Failure> {
     if json {
         return lines.iter().try_for_each(output::json);
     }
-    let head = ["tensor", "dtype", "shape", "norm", "min", "max", "finite", "energy", "half-space", "smallest angle"];
+    let head = [
+        "tensor",
+        "dtype",
+        "shape",
+        "norm",
+        "min",
+        "max",
+        "finite",
+        "energy",
+        "half-space",
+        "smallest angle",
+    ];
     let mut table = Table::new(head);
     let digits = |v: Option<f64>| v.map_or(String::new(), |v| format!("{v:.4}"));
     for l in &lines {
@@ -67,7 +78,8 @@ pub fn show(path: &Path, json: bool) -> Result<(), Failure> {
 
 fn line(name: &str, t: &Tensor, dtypes: &Value) -> Line {
     let values = t.to_vec::<f64>();
-    let least = |sign: f64| values.iter().fold(f64::INFINITY, |m, v| if v.is_nan() { m } else { m.min(sign * v) });
+    let least =
+        |sign: f64| values.iter().fold(f64::INFINITY, |m, v| if v.is_nan() { m } else { m.min(sign * v) });
     let finite = t.is_finite();
     // A bias has no neurons to spread, and a momentum or projection is none.
     let kept = ["optimizer.", "regulariser.", "watch."].iter().any(|part| name.starts_with(part));
@@ -97,5 +109,8 @@ fn line(name: &str, t: &Tensor, dtypes: &Value) -> Line {
 fn dtypes(file: &Path) -> Value {
     let bytes = std::fs::read(file).unwrap_or_default();
     let length = bytes.first_chunk::<8>().map_or(0, |b| u64::from_le_bytes(*b) as usize);
-    bytes.get(8..8usize.saturating_add(length)).and_then(|text| serde_json::from_slice(text).ok()).unwrap_or_default()
+    bytes
+        .get(8..8usize.saturating_add(length))
+        .and_then(|text| serde_json::from_slice(text).ok())
+        .unwrap_or_default()
 }

@@ -95,7 +95,9 @@ pub const USED: [&str; 40] = [
 /// `3x32x32` as numbers.
 fn shape(text: &str) -> Result<[usize; 3], String> {
     let numbers: Option<Vec<usize>> = text.split('x').map(|n| n.parse().ok().filter(|&n| n > 0)).collect();
-    numbers.and_then(|n| n.try_into().ok()).ok_or_else(|| "channels x height x width is needed, as 3x32x32".into())
+    numbers
+        .and_then(|n| n.try_into().ok())
+        .ok_or_else(|| "channels x height x width is needed, as 3x32x32".into())
 }
 
 impl Inspect {

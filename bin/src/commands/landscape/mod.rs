@@ -98,7 +98,9 @@ impl Landscape {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         if let Some(key) = given(matches).iter().find(|key| !USED.contains(&key.as_str())) {
-            return Err(Failure::usage(format_args!("--{key} plays no part in a landscape; see comhe landscape --help")));
+            return Err(Failure::usage(format_args!(
+                "--{key} plays no part in a landscape; see comhe landscape --help"
+            )));
         }
         let steps = self.steps()?;
         let (folder, file) = place(&self.path)?;
@@ -122,7 +124,11 @@ impl Landscape {
         let images = self.chosen(split, setup::dtype(&config));
         let directions = ["first", "second"].map(|name| filter_normalised(&model, key.stream(name)));
         let across: &[f64] = if self.dim == 2 { &steps } else { &[0.0] };
-        eprintln!("{} losses of {} images", steps.len() * across.len(), images.iter().map(|b| b.labels.len()).sum::<usize>());
+        eprintln!(
+            "{} losses of {} images",
+            steps.len() * across.len(),
+            images.iter().map(|b| b.labels.len()).sum::<usize>()
+        );
         stop::on_signals()?;
         let mut samples = Vec::new();
         for &b in across {
@@ -158,7 +164,12 @@ impl Landscape {
     /// The same images every time, whatever the weights and directions: classes may lie one after the other in the
     /// data, so that the first ones would not do.
     fn chosen(&self, split: &std::sync::Arc<datasets::Split>, dtype: autograd::DType) -> Vec<Batch> {
-        let settings = LoaderConfig { batch_size: BATCH.min(split.len()), shuffle: true, seed: 0, ..LoaderConfig::default() };
+        let settings = LoaderConfig {
+            batch_size: BATCH.min(split.len()),
+            shuffle: true,
+            seed: 0,
+            ..LoaderConfig::default()
+        };
         let loader = Loader::new(split.clone(), settings);
         let wanted = self.images.min(split.len());
         let steps = wanted.div_ceil(loader.config().batch_size) as u64;
