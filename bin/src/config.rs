@@ -2,8 +2,8 @@
 
 mod choices;
 pub mod file;
-pub mod parts;
 pub mod layers;
+pub mod parts;
 mod preset;
 
 use std::path::{Path, PathBuf};

@@ -26,10 +26,7 @@ pub fn of_run(log: &[Value]) -> Vec<Picture> {
     let panel = |title, curves| Panel { title, curves };
     let penalty = penalty(log);
     drawn([
-        (
-            "loss.svg",
-            vec![panel("Cross-entropy", vec![curve("training", "fit"), judged("loss")])],
-        ),
+        ("loss.svg", vec![panel("Cross-entropy", vec![curve("training", "fit"), judged("loss")])]),
         ("accuracy.svg", vec![panel("Accuracy", vec![curve("training", "acc"), judged("acc")])]),
         (
             "energy.svg",

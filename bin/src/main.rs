@@ -44,9 +44,9 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use commands::bench::Bench;
 use commands::compare::Compare;
+use commands::config_show::ConfigOf;
 use commands::energy::EnergyOf;
 use commands::eval::Eval;
-use commands::config_show::ConfigOf;
 use commands::generated::{Completions, Man};
 use commands::gradcheck::Gradcheck;
 use commands::lrfind::LrFind;
@@ -113,9 +113,8 @@ fn full_command() -> clap::Command {
 }
 
 fn run() -> Result<(), Failure> {
-    let parsed = full_command()
-        .try_get_matches()
-        .and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let parsed =
+        full_command().try_get_matches().and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => return output::line(failure::from_clap(&error)?.trim_end()),

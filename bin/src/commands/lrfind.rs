@@ -88,7 +88,8 @@ impl LrFind {
         stop::on_signals()?;
         let mut setup = Setup::new(&config)?;
         let out = self.out.clone().unwrap_or_else(|| run_folder::fresh("lrfind"));
-        std::fs::create_dir_all(&out).map_err(|e| Failure::place(&out, format_args!("cannot be made: {e}")))?;
+        std::fs::create_dir_all(&out)
+            .map_err(|e| Failure::place(&out, format_args!("cannot be made: {e}")))?;
         run_folder::writable(&out)?;
 
         let rate = |i: u64| self.from * (self.to / self.from).powf(i as f64 / (steps - 1) as f64);
@@ -179,7 +180,8 @@ mod tests {
 
     #[test]
     fn the_steepest_place_of_a_logistic_fall_is_its_middle() {
-        let fall = |i: i32| 1.0 / (1.0 + f64::from(i - 20).exp2()) + if i > 35 { f64::from(i - 35) } else { 0.0 };
+        let fall =
+            |i: i32| 1.0 / (1.0 + f64::from(i - 20).exp2()) + if i > 35 { f64::from(i - 35) } else { 0.0 };
         let values: Vec<f64> = (0..40).map(fall).collect();
         assert_eq!(steepest(&values), Some(20));
         assert_eq!((steepest(&[1.0, 2.0, 3.0]), steepest(&[])), (None, None));

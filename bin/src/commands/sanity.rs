@@ -63,7 +63,10 @@ fn dry(config: &Config) -> Result<(), Failure> {
         let m = setup.trainer.step(batch).map_err(|e| Failure::from(e).mid_run())?;
         if m.step == 0 {
             let ms = m.time.as_secs_f64() * 1e3;
-            output::line(&format!("First step: loss {:.4} (data {:.4}, penalty {:.4}), {ms:.0} ms", m.loss, m.fit, m.reg))?;
+            output::line(&format!(
+                "First step: loss {:.4} (data {:.4}, penalty {:.4}), {ms:.0} ms",
+                m.loss, m.fit, m.reg
+            ))?;
         }
     }
     match (before, system::peak_memory()) {
@@ -89,7 +92,8 @@ fn overfit(config: &Config, count: usize) -> Result<(), Failure> {
     let batches: Vec<Batch> = setup.batches().take(count).collect();
     let images: usize = batches.iter().map(|batch| batch.labels.len()).sum();
     let least = entropy(config.label_smoothing, setup.dataset.classes.len());
-    let what = format!("{} batch{} of {images} images", batches.len(), if batches.len() == 1 { "" } else { "es" });
+    let what =
+        format!("{} batch{} of {images} images", batches.len(), if batches.len() == 1 { "" } else { "es" });
     let mut first = f64::NAN;
     let mut latest = vec![f64::INFINITY; batches.len()];
     for step in 0..limit {

@@ -26,7 +26,9 @@ impl Assigned {
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         for text in &self.set {
             let Some((key, value)) = text.split_once('=') else {
-                return Err(Failure::usage(format_args!("--set {text} has no =; it takes KEY=VALUE, as lr=0.1")));
+                return Err(Failure::usage(format_args!(
+                    "--set {text} has no =; it takes KEY=VALUE, as lr=0.1"
+                )));
             };
             let key = key.trim().replace(['.', '_'], "-");
             if !known.contains(&key.as_str()) {
@@ -53,12 +55,19 @@ impl Assigned {
 }
 
 /// The settings of a file, if there is one, with assignments and flags above it.
-pub fn resolve(path: Option<&Path>, set: &Assigned, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
+pub fn resolve(
+    path: Option<&Path>,
+    set: &Assigned,
+    flags: &Config,
+    matches: &ArgMatches,
+) -> Result<Config, Failure> {
     let base = path.map_or_else(|| Ok(Config::default()), Config::load)?;
     let mut own = set.table()?;
     let mut keys = given(matches);
     if let Some(key) = own.keys().find(|key| keys.contains(key)) {
-        return Err(Failure::usage(format_args!("--{key} and --set {key}=... both say {key}; leave one out")));
+        return Err(Failure::usage(format_args!(
+            "--{key} and --set {key}=... both say {key}; leave one out"
+        )));
     }
     let of_flags = table(flags)?.into_iter().filter(|(key, _)| keys.contains(key)).collect::<Table>();
     keys.extend(own.keys().cloned());

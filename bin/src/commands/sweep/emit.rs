@@ -22,9 +22,18 @@ pub enum Engine {
 }
 
 /// Writes the commands of the jobs and the engine's script; prints how to start them.
-pub fn emit(engine: Engine, place: &Place, jobs: &[(&Job, State)], more: &[String], slots: usize, threads: usize) -> Result<(), Failure> {
-    let commands: Vec<String> =
-        jobs.iter().map(|(job, state)| command(place, job, state, more, threads)).collect::<Result<_, _>>()?;
+pub fn emit(
+    engine: Engine,
+    place: &Place,
+    jobs: &[(&Job, State)],
+    more: &[String],
+    slots: usize,
+    threads: usize,
+) -> Result<(), Failure> {
+    let commands: Vec<String> = jobs
+        .iter()
+        .map(|(job, state)| command(place, job, state, more, threads))
+        .collect::<Result<_, _>>()?;
     let list = place.root().join("jobs.txt");
     write(&list, &(commands.join("\n") + "\n"))?;
     let (list, n) = (whole(&list)?, jobs.len());
@@ -62,7 +71,13 @@ pub fn emit(engine: Engine, place: &Place, jobs: &[(&Job, State)], more: &[Strin
 }
 
 /// One run as a line for a shell.
-fn command(place: &Place, job: &Job, state: &State, more: &[String], threads: usize) -> Result<String, Failure> {
+fn command(
+    place: &Place,
+    job: &Job,
+    state: &State,
+    more: &[String],
+    threads: usize,
+) -> Result<String, Failure> {
     let program = std::env::current_exe().map_err(Failure::unfinished)?;
     let (folder, log) = (whole(&place.run(job))?, whole(&place.log(job))?);
     let what = match state {
@@ -95,7 +110,9 @@ mod tests {
     fn words_survive_a_shell() {
         assert_eq!(quoted("/a/b=1_c-2.toml"), "/a/b=1_c-2.toml");
         for word in ["it's here", "$HOME", "a;b", "*"] {
-            let echoed = std::process::Command::new("sh").args(["-c", &format!("printf %s {}", quoted(word))]).output();
+            let echoed = std::process::Command::new("sh")
+                .args(["-c", &format!("printf %s {}", quoted(word))])
+                .output();
             assert_eq!(String::from_utf8(echoed.unwrap().stdout).unwrap(), word);
         }
     }

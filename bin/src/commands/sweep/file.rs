@@ -99,7 +99,8 @@ pub enum Select {
 /// The tables and keys of the file.
 const KEYS: [&str; 8] = ["base", "point", "grid", "random", "halving", "seeds", "baseline", "select"];
 /// Keys of a run that the sweep sets itself, with what says them instead.
-const OWN: [(&str, &str); 2] = [("seed", "seeds lists them"), ("threads", "--threads is the budget of all runs together")];
+const OWN: [(&str, &str); 2] =
+    [("seed", "seeds lists them"), ("threads", "--threads is the budget of all runs together")];
 /// The share of the training examples that is held out, unless `base` says another.
 const HOLD_OUT: f64 = 0.1;
 
@@ -112,7 +113,13 @@ impl SweepFile {
         let random = read.random.iter().flat_map(|r| r.of.keys());
         let axes = || read.grid.keys().chain(read.point.iter().flat_map(Table::keys));
         let known = config::keys();
-        let all = || read.base.keys().chain(axes()).chain(random.clone()).chain(read.baseline.iter().flatten().map(|(k, _)| k));
+        let all = || {
+            read.base
+                .keys()
+                .chain(axes())
+                .chain(random.clone())
+                .chain(read.baseline.iter().flatten().map(|(k, _)| k))
+        };
         file::known(all(), &known, text, path)?;
         let wrong = |what: String| Failure::place(path, what);
         for (key, instead) in OWN {
@@ -131,7 +138,9 @@ impl SweepFile {
         }
         if let Some(random) = &read.random {
             if random.samples == 0 || random.of.is_empty() {
-                return Err(wrong("[random] needs samples, at least 1, and a distribution in [random.of]".into()));
+                return Err(wrong(
+                    "[random] needs samples, at least 1, and a distribution in [random.of]".into(),
+                ));
             }
             for (key, distribution) in &random.of {
                 distribution.check().map_err(|rule| wrong(format!("[random.of] {key}: {rule}")))?;
@@ -146,7 +155,9 @@ impl SweepFile {
         }
         read.base.entry("hold-out").or_insert(Value::Float(HOLD_OUT));
         if read.halving.is_some() && read.hold_out() == 0.0 {
-            return Err(wrong("[halving] chooses between runs: it needs held-out examples (hold-out in [base])".into()));
+            return Err(wrong(
+                "[halving] chooses between runs: it needs held-out examples (hold-out in [base])".into(),
+            ));
         }
         Ok(read)
     }
@@ -169,7 +180,9 @@ impl SweepFile {
 impl Distribution {
     fn check(&self) -> Result<(), &'static str> {
         let (good, rule) = match self {
-            Distribution::Uniform([a, b]) => (a.is_finite() && b.is_finite() && a < b, "uniform = [low, high], low < high"),
+            Distribution::Uniform([a, b]) => {
+                (a.is_finite() && b.is_finite() && a < b, "uniform = [low, high], low < high")
+            }
             Distribution::LogUniform([a, b]) => {
                 (*a > 0.0 && b.is_finite() && a < b, "log-uniform = [low, high], 0 < low < high")
             }

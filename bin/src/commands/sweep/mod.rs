@@ -112,10 +112,12 @@ impl Sweep {
         let shares = self.shares()?;
         stop::on_signals()?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
-        let place = Place(self.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("sweep-{stem}"))));
+        let place =
+            Place(self.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("sweep-{stem}"))));
         for folder in ["runs", "configs", "logs", "test"] {
             let path = place.root().join(folder);
-            fs::create_dir_all(&path).map_err(|e| Failure::place(&path, format_args!("cannot be made: {e}")))?;
+            fs::create_dir_all(&path)
+                .map_err(|e| Failure::place(&path, format_args!("cannot be made: {e}")))?;
         }
         let changed = changes(&place, &text)?;
         let mut under = Under { options: &self, file, place, points, shares, unfinished: Vec::new() };
@@ -168,7 +170,8 @@ fn changes(place: &Place, text: &str) -> Result<Vec<String>, Failure> {
         table.into_iter().flat_map(inner).collect()
     };
     let (old, new) = (flat(&before), flat(text));
-    let mut keys: Vec<String> = old.keys().chain(new.keys()).filter(|k| old.get(*k) != new.get(*k)).cloned().collect();
+    let mut keys: Vec<String> =
+        old.keys().chain(new.keys()).filter(|k| old.get(*k) != new.get(*k)).cloned().collect();
     keys.sort();
     keys.dedup();
     Ok(keys)
@@ -249,7 +252,8 @@ impl Under<'_> {
         write_atomic(&self.place.config(job), job.text.as_bytes())?;
         let folder = self.place.run(job);
         if *state == State::New && folder.exists() {
-            fs::remove_dir_all(&folder).map_err(|e| Failure::place(&folder, format_args!("cannot be removed: {e}")))?;
+            fs::remove_dir_all(&folder)
+                .map_err(|e| Failure::place(&folder, format_args!("cannot be removed: {e}")))?;
         }
         Ok(())
     }
@@ -264,7 +268,8 @@ impl Under<'_> {
             }
         }
         if self.options.collect || self.options.emit.is_some() {
-            self.unfinished = left.iter().map(|(job, _)| format!("{}: {}", job.name, self.known(job))).collect();
+            self.unfinished =
+                left.iter().map(|(job, _)| format!("{}: {}", job.name, self.known(job))).collect();
             return Ok(true);
         }
         let mut tasks = Vec::new();
@@ -358,16 +363,23 @@ impl Under<'_> {
         let mut test = Vec::new();
         if held_out && last.all {
             let chosen = table::chosen(&self.file, &self.points, &last.found);
-            test = table::test_rows(&self.tested(&chosen, &last.jobs)?, &self.points, self.file.baseline.is_some());
+            test = table::test_rows(
+                &self.tested(&chosen, &last.jobs)?,
+                &self.points,
+                self.file.baseline.is_some(),
+            );
             tables.push(table::table(&test, "test", select));
         }
         let unfinished = self.unfinished.iter().map(|line| format!("- {line}\n")).collect::<String>();
-        let unfinished = if unfinished.is_empty() { unfinished } else { format!("\nNot finished:\n\n{unfinished}") };
+        let unfinished =
+            if unfinished.is_empty() { unfinished } else { format!("\nNot finished:\n\n{unfinished}") };
         let markdown: Vec<String> = tables.iter().map(output::Table::markdown).collect();
         let markdown = format!("# Sweep\n\n{}\n{unfinished}", markdown.join("\n\n"));
         let csv = table::CSV.to_string() + &table::csv(&rows, on) + &table::csv(&test, "test");
         let json = table::json(on, &rows, &test, &self.unfinished, select);
-        for (name, text) in [("sweep.md", markdown), ("sweep.csv", csv), ("sweep.json", output::to_json(&json) + "\n")] {
+        for (name, text) in
+            [("sweep.md", markdown), ("sweep.csv", csv), ("sweep.json", output::to_json(&json) + "\n")]
+        {
             write_atomic(&self.place.root().join(name), text.as_bytes())?;
         }
         if self.options.json {
@@ -381,7 +393,11 @@ impl Under<'_> {
             [] => Ok(()),
             all => {
                 all.iter().for_each(|line| eprintln!("not finished: {line}"));
-                Err(Failure::unfinished(format_args!("{} of {} runs are not finished", all.len(), last.jobs.len())))
+                Err(Failure::unfinished(format_args!(
+                    "{} of {} runs are not finished",
+                    all.len(),
+                    last.jobs.len()
+                )))
             }
         }
     }
@@ -395,7 +411,8 @@ impl Under<'_> {
         };
         let left: Vec<&Job> = chosen.iter().flat_map(|&p| of(p)).filter(|job| known(job).is_none()).collect();
         let task = |job: &&Job| {
-            let mut arguments = vec!["eval".to_string(), self.place.run(job).display().to_string(), "--json".into()];
+            let mut arguments =
+                vec!["eval".to_string(), self.place.run(job).display().to_string(), "--json".into()];
             arguments.extend(self.options.more());
             let log = self.place.test(job).with_extension("log");
             Task { name: job.name.clone(), arguments, output: Some(self.place.test(job)), log }
@@ -405,7 +422,10 @@ impl Under<'_> {
             match fate {
                 Fate::Done => drop(fs::remove_file(&task.log)),
                 Fate::Failed(reason) => {
-                    return Err(Failure::unfinished(format_args!("{}: no test accuracy: {reason}", task.name)));
+                    return Err(Failure::unfinished(format_args!(
+                        "{}: no test accuracy: {reason}",
+                        task.name
+                    )));
                 }
                 Fate::Stopped => return Err(Failure::unfinished("stopped; the same command goes on")),
             }

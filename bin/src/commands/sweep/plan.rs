@@ -37,7 +37,8 @@ pub struct Job {
 impl Point {
     /// The point in words.
     pub fn label(&self) -> String {
-        let parts: Vec<String> = self.set.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect();
+        let parts: Vec<String> =
+            self.set.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect();
         if parts.is_empty() { "base".into() } else { parts.join(" ") }
     }
 }
@@ -121,7 +122,12 @@ fn settings(file: &SweepFile, set: &Table, length: Length) -> Result<Config, Fai
 }
 
 /// The runs of some points, seed by seed, so that all points have something early.
-pub fn jobs(file: &SweepFile, points: &[Point], which: &[usize], length: Length) -> Result<Vec<Job>, Failure> {
+pub fn jobs(
+    file: &SweepFile,
+    points: &[Point],
+    which: &[usize],
+    length: Length,
+) -> Result<Vec<Job>, Failure> {
     let mut jobs = Vec::new();
     for seed in file.seed_list() {
         for &point in which {

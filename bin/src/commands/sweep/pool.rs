@@ -32,7 +32,11 @@ pub fn shares(threads: usize, jobs: usize) -> Vec<usize> {
 }
 
 /// Runs tasks, one a share at a time. `told` hears of each as it ends.
-pub fn run(tasks: &[Task], shares: &[usize], mut told: impl FnMut(usize, &Fate)) -> Result<Vec<Fate>, Failure> {
+pub fn run(
+    tasks: &[Task],
+    shares: &[usize],
+    mut told: impl FnMut(usize, &Fate),
+) -> Result<Vec<Fate>, Failure> {
     let mut slots: Vec<Option<(usize, Child)>> = shares.iter().map(|_| None).collect();
     let mut fates: Vec<Fate> = vec![Fate::Stopped; tasks.len()];
     let (mut next, mut asked) = (0, false);
@@ -95,7 +99,8 @@ fn ask_to_end(child: &mut Child) {
 
 /// Why a process failed: its last line.
 fn reason(log: &Path, status: std::process::ExitStatus) -> String {
-    let text = std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
+    let text =
+        std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let last = text.lines().rev().find_map(|line| line.strip_prefix("comhe: "));
     last.map_or_else(|| format!("{status}; see {}", log.display()), String::from)
 }

@@ -60,8 +60,10 @@ impl Judged {
 pub fn judged(folder: &Path, hold_out: f64) -> Result<Judged, Failure> {
     let key = if hold_out > 0.0 { "val_acc" } else { "test_acc" };
     let path = folder.join("metrics.jsonl");
-    let text = fs::read_to_string(&path).map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?;
-    let lines = text.lines().filter(|line| line.contains(key)).filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    let text =
+        fs::read_to_string(&path).map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?;
+    let lines =
+        text.lines().filter(|line| line.contains(key)).filter_map(|l| serde_json::from_str::<Value>(l).ok());
     // Before the first step there is nothing to judge.
     let found: Vec<f64> =
         lines.filter(|l| l["step"].as_u64() > Some(0)).filter_map(|l| l[key].as_f64()).collect();

@@ -42,7 +42,9 @@ pub fn partners(file: &SweepFile, points: &[Point]) -> Result<Vec<Option<usize>>
     let partner = |point: &Point| {
         let mut set = point.set.clone();
         set.extend(baseline.clone());
-        let same = Point::new(file, set).ok().and_then(|(with, _)| all.iter().find(|&&i| points[i] == with).copied());
+        let same = Point::new(file, set)
+            .ok()
+            .and_then(|(with, _)| all.iter().find(|&&i| points[i] == with).copied());
         same.or(if all.len() == 1 { Some(all[0]) } else { None })
     };
     Ok((0..points.len()).map(|i| if is_baseline(&i) { None } else { partner(&points[i]) }).collect())
@@ -137,7 +139,8 @@ pub fn table(rows: &[Row], on: &str, select: Select) -> Table {
     let signed = |v: f64| format!("{:+.2}", 100.0 * v);
     let sd = |s: &Summary| if s.n > 1 { percent(s.sd) } else { "-".into() };
     for row in rows {
-        let mut cells = vec![row.label.clone(), row.last.n.to_string(), percent(row.last.mean), sd(&row.last)];
+        let mut cells =
+            vec![row.label.clone(), row.last.n.to_string(), percent(row.last.mean), sd(&row.last)];
         cells.extend(row.best.iter().flat_map(|best| [percent(best.mean), sd(best)]));
         let interval = |i: Interval| format!("{} [{}, {}]", signed(i.mean), signed(i.low), signed(i.high));
         cells.push(row.difference.map_or("-".into(), interval));
@@ -172,7 +175,13 @@ pub fn csv(rows: &[Row], on: &str) -> String {
 pub const CSV: &str = "split,setting,n,last,last_sd,best,best_sd,difference,low,high,p,p_holm\n";
 
 /// The result as JSON, the rows of both splits apart.
-pub fn json(on: &str, rows: &[Row], test: &[Row], unfinished: &[String], select: Select) -> serde_json::Value {
+pub fn json(
+    on: &str,
+    rows: &[Row],
+    test: &[Row],
+    unfinished: &[String],
+    select: Select,
+) -> serde_json::Value {
     let select = if select == Select::Best { "best" } else { "last" };
     json!({ "judged_on": on, "select": select, "rows": rows, "test": test, "unfinished": unfinished })
 }
