@@ -136,24 +136,14 @@ pub fn check_memory(model: &Model, width: usize, images: usize, dtype: DType) ->
     system::check_memory(bytes, &what, "take a smaller --batch-size or --width")
 }
 
-/// What a training step takes in bytes beside the weights, and what the optimiser keeps of them.
+/// What a training step takes in bytes beside the weights: every layer's output, two gradients of the largest one, and
+/// gradient and momentum of the weights. Within 6 % of measured peaks (with the data) of cnn9 and resnet20.
 pub fn step_memory(model: &Model, images: usize, dtype: DType) -> f64 {
     let summary = model.summary();
     let each = |row: &nn::Row| row.output[1..].iter().map(|&n| n as f64).product::<f64>();
     let outputs: f64 = summary.rows.iter().map(each).sum();
     let largest = summary.rows.iter().map(each).fold(0.0, f64::max);
     let weights: f64 = model.weights().iter().map(|w| w.value.numel() as f64).sum();
-    if std::env::var_os("DBG").is_some() {
-        for r in &summary.rows {
-            eprintln!("{} {} {}", r.layer, r.output, each(r) * images as f64 * 4.0 / 1048576.0);
-        }
-        eprintln!(
-            "outputs {} largest {} weights {}",
-            outputs * images as f64 * 4.0 / 1048576.0,
-            largest * images as f64 * 4.0 / 1048576.0,
-            weights * 4.0 / 1048576.0
-        );
-    }
     dtype.bytes() as f64 * ((outputs + 2.0 * largest) * images as f64 + 2.0 * weights)
 }
 

@@ -1,0 +1,71 @@
+//! Where settings come from; completions and manual pages.
+
+mod common;
+use common::{refuses, succeeds};
+
+use std::fs;
+
+#[test]
+fn every_value_has_its_origin_and_the_output_is_a_file() {
+    let here = tempfile::tempdir().unwrap();
+    fs::write(here.path().join("run.toml"), "preset = \"paper-rp\"\nwidth = 3\n\nreg-k = 17\nlr = 0.3\n")
+        .unwrap();
+    let flags = "config show --config run.toml --set reg.c=7 --set grey=false --batch-size 9";
+    let out = succeeds(here.path(), flags).out;
+    for (key, value, origin) in [
+        ("width", "3", "run.toml:2"),
+        ("reg-k", "17", "run.toml:4"),
+        ("reg", "\"rp\"", "preset paper-rp"),
+        ("reg-c", "7", "--set"),
+        ("grey", "false", "--set"),
+        ("batch-size", "9", "flag"),
+        ("momentum", "0.9", "default"),
+        ("epochs", "10", "default"),
+    ] {
+        let line = out.lines().find(|l| l.starts_with(&format!("{key} = "))).unwrap_or_default();
+        let expected = (format!("{key} = {value}"), format!("# {origin}"));
+        assert!(line.starts_with(&expected.0) && line.ends_with(&expected.1), "{key}: {line}");
+    }
+    fs::write(here.path().join("again.toml"), &out).unwrap();
+    let values = |text: &str| {
+        text.lines().map(|l| l.split("  #").next().unwrap().trim().to_string()).collect::<Vec<_>>()
+    };
+    let again = succeeds(here.path(), "config show --config again.toml").out;
+    assert_eq!(values(&again), values(&out));
+}
+
+#[test]
+fn assignments_are_flags_by_another_name() {
+    let here = tempfile::tempdir().unwrap();
+    let short = "train --dataset moons --train-size 40 --model mlp --steps 2 --out";
+    succeeds(here.path(), &format!("{short} a --set lr=0.3 --set milestones=1,2 --set reg=mhe"));
+    succeeds(here.path(), &format!("{short} b --lr 0.3 --milestones 1,2 --reg mhe"));
+    let config = |name: &str| fs::read_to_string(here.path().join(name).join("config.toml")).unwrap();
+    assert_eq!(config("a"), config("b"));
+    for (arguments, said) in [
+        ("--set lrr=1", "did you mean lr?"),
+        ("--set lr", "it takes KEY=VALUE"),
+        ("--set width=two", "--set width=\"two\": invalid type"),
+        ("--set lr=1 --lr 2", "both say lr"),
+        ("--set reg.k=3", "--reg-k plays no part with --reg none"),
+    ] {
+        let line = refuses(here.path(), &format!("train {arguments}"));
+        assert!(line.contains(said), "{arguments}: {line}");
+    }
+}
+
+#[test]
+fn completions_and_manual_pages_know_the_flags() {
+    let here = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let out = succeeds(here.path(), &format!("completions {shell}")).out;
+        assert!(out.contains("reg-head-weight") && out.contains("thomson"), "{shell}");
+    }
+    succeeds(here.path(), "man --out pages");
+    for (page, said) in
+        [("comhe", "sweep"), ("comhe-train", "reg\\-head\\-weight"), ("comhe-bench-step", "profile")]
+    {
+        let text = fs::read_to_string(here.path().join(format!("pages/{page}.1"))).unwrap();
+        assert!(text.contains(said) && text.contains(".TH"), "{page}");
+    }
+}

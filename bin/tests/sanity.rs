@@ -1,0 +1,45 @@
+//! Looks at a network before a run.
+
+mod common;
+use common::{comhe_in, refuses, succeeds};
+
+use std::fs;
+
+#[test]
+fn dry_shows_the_network_and_expects_the_memory_that_it_takes() {
+    let here = tempfile::tempdir().unwrap();
+    let out = succeeds(here.path(), "train --model cnn9 --dry --threads 2").out;
+    assert!(out.contains("conv1_1") && out.contains("GFLOP") && out.contains("First step: loss"), "{out}");
+    let line = out.lines().find(|line| line.starts_with("Memory")).unwrap();
+    let numbers: Vec<f64> = line.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();
+    let (expected, measured) = (numbers[0], numbers[3]);
+    assert!((expected / measured - 1.0).abs() < 0.2, "{line}");
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0, "nothing is written");
+}
+
+#[test]
+fn one_batch_is_learnt_by_heart_or_not() {
+    let here = tempfile::tempdir().unwrap();
+    let out = succeeds(here.path(), "train --dataset digits --model mlp --batch-size 16 --overfit 1").out;
+    assert!(out.starts_with("1 batch of 16 images") && out.contains("learnt by heart"), "{out}");
+    let ran = comhe_in(
+        here.path(),
+        &["train", "--dataset", "digits", "--model", "mlp", "--overfit", "1", "--lr", "0", "--steps", "3"],
+    );
+    assert!(ran.code == 1 && ran.err.contains("after 3 steps, not within 0.01"), "{ran:?}");
+    assert!(refuses(here.path(), "train --overfit 0").contains("at least 1"));
+    assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0, "nothing is written");
+}
+
+#[test]
+fn a_learning_rate_is_found_where_the_loss_falls() {
+    let here = tempfile::tempdir().unwrap();
+    let ran = succeeds(here.path(), "lrfind --dataset digits --model mlp --steps 60 --out f --json");
+    let found: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let rate = found["suggestion"].as_f64().unwrap();
+    assert!((1e-4..1.0).contains(&rate), "{rate}");
+    for name in ["lrfind.svg", "lrfind.png", "lrfind.json"] {
+        assert!(here.path().join("f").join(name).is_file(), "{name}");
+    }
+    assert!(refuses(here.path(), "lrfind --from 1 --to 0.1").contains("the first one smaller"));
+}
