@@ -28,10 +28,8 @@ const CONFIG: &str = "config.toml";
 const METRICS: &str = "metrics.jsonl";
 /// The trained weights.
 pub const FINAL: &str = "final.safetensors";
-/// The weights of the step with the best test accuracy.
+/// The weights of the step with the best accuracy.
 const BEST: &str = "best.safetensors";
-/// What the best weights are chosen by.
-const JUDGE: &str = "test_acc";
 const MANIFEST: &str = "manifest.json";
 /// The checkpoint's metadata: how long the log was.
 const LOGGED: &str = "metrics_bytes";
@@ -43,6 +41,8 @@ pub struct RunFolder {
     logged: u64,
     views: Views,
     best: Option<Best>,
+    /// What the best weights are chosen by: the log's key.
+    judge: &'static str,
     /// Held as long as the folder is written to.
     _lock: Option<File>,
 }
@@ -180,7 +180,7 @@ impl RunFolder {
         let metrics = File::create(&file).map_err(|e| unwritten(&file, &e))?;
         let views = Views::new(path, &[], config.tensorboard)?;
         let (path, metrics) = (path.to_path_buf(), BufWriter::new(metrics));
-        Ok(RunFolder { path, metrics, logged: 0, views, best: None, _lock: lock })
+        Ok(RunFolder { path, metrics, logged: 0, views, best: None, judge: judge(config), _lock: lock })
     }
 
     /// Goes on with a run from a checkpoint, the file `name`: the log is cut back to what it was there, and lines that
@@ -228,9 +228,9 @@ impl RunFolder {
         let metrics = OpenOptions::new().append(true).open(&file).map_err(|e| cannot(&e))?;
         write_atomic(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
         let views = Views::new(path, &lines, config.tensorboard)?;
-        let (logged, best) = (kept.len() as u64, best_of(&lines));
+        let (logged, best) = (kept.len() as u64, best_of(&lines, judge(config)));
         let (path, metrics) = (path.to_path_buf(), BufWriter::new(metrics));
-        Ok(RunFolder { path, metrics, logged, views, best, _lock: lock })
+        Ok(RunFolder { path, metrics, logged, views, best, judge: judge(config), _lock: lock })
     }
 
     /// The folder.
@@ -297,7 +297,7 @@ impl RunFolder {
             && let Some(mut weights) = best.weights.take()
         {
             weights.metadata.insert("step".into(), best.step.to_string());
-            weights.metadata.insert(JUDGE.into(), best.accuracy.to_string());
+            weights.metadata.insert(self.judge.into(), best.accuracy.to_string());
             write_atomic(&self.path.join(BEST), &checkpoints::sealed(weights)?)?;
         }
         archive.metadata.insert(LOGGED.into(), self.logged.to_string());
@@ -314,8 +314,10 @@ impl RunFolder {
     pub fn results(&self) -> Result<[(&'static str, Value); 2], Failure> {
         let file = self.path.join(FINAL);
         let (sha256, bytes) = sha256_of_file(&file).map_err(|e| unread(&file, &e))?;
-        let best =
-            self.best.as_ref().map(|best| json!({ "file": BEST, "step": best.step, JUDGE: best.accuracy }));
+        let best = self
+            .best
+            .as_ref()
+            .map(|best| json!({ "file": BEST, "step": best.step, (self.judge): best.accuracy }));
         Ok([("final", json!({ "file": FINAL, "bytes": bytes, "sha256": sha256 })), ("best", json!(best))])
     }
 
@@ -359,9 +361,14 @@ fn intact_lines(log: &[u8]) -> (Vec<u8>, Vec<views::Line>, Vec<usize>) {
     (kept, lines, damaged)
 }
 
+/// The accuracy that chooses: on held-out images where there are some.
+fn judge(config: &Config) -> &'static str {
+    if config.hold_out > 0.0 { "val_acc" } else { "test_acc" }
+}
+
 /// The best evaluation of a log.
-fn best_of(lines: &[views::Line]) -> Option<Best> {
-    let of = |line: &views::Line| Some((line.get("step")?.as_u64()?, line.get(JUDGE)?.as_f64()?));
+fn best_of(lines: &[views::Line], judge: &str) -> Option<Best> {
+    let of = |line: &views::Line| Some((line.get("step")?.as_u64()?, line.get(judge)?.as_f64()?));
     let trained = lines.iter().filter_map(of).filter(|(step, _)| *step > 0);
     let best = trained.reduce(|best, next| if next.1 > best.1 { next } else { best });
     best.map(|(step, accuracy)| Best { step, accuracy, weights: None })

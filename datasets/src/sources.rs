@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Error;
 use crate::load::Options;
-use crate::{cifar, folder, mnist};
+use crate::{cifar, clouds, folder, mnist};
 
 /// The files that [`load`](fn@crate::load) reads for `name` and the options, in a fixed order; none if the data are
 /// embedded or drawn.
@@ -17,8 +17,10 @@ pub fn sources(name: &str, options: &Options) -> Result<Vec<PathBuf>, Error> {
     match name {
         "fashion-mnist" | "mnist" | "kmnist" => mnist::sources(name, data_dir),
         "cifar10" | "cifar100" | "cifar100-coarse" => cifar::sources(name, data_dir),
+        "modelnet10" => clouds::modelnet10_sources(data_dir),
         _ => match name.split_once(':') {
             Some(("images", dir)) => folder::sources(Path::new(dir)),
+            Some(("clouds", dir)) => clouds::folder_sources(Path::new(dir)),
             Some(("file", path)) => Ok(vec![PathBuf::from(path)]),
             _ => Ok(Vec::new()),
         },
@@ -53,6 +55,12 @@ mod tests {
         touch("p/train/b/readme.txt");
         let [a, b, c, d] = pictures;
         assert_eq!(found(&format!("images:{}", here.path().join("p").display())), [c, d, a, b]);
+        let clouds = ["c/a/test/1.off", "c/a/train/2.npy", "c/b/test/3.OFF"].map(touch);
+        touch("c/a/readme.txt");
+        assert_eq!(found(&format!("clouds:{}", here.path().join("c").display())), clouds);
+        assert!(sources("modelnet10", &options).unwrap_err().to_string().contains("modelnet10 is not there"));
+        touch("modelnet10/classes.txt");
+        assert_eq!(found("modelnet10").len(), 5);
         let flat = format!("images:{}", here.path().join("p/test").display());
         assert_eq!(found(&flat), ["p/test/a/1.png", "p/test/b/2.png"].map(|p| here.path().join(p)));
     }

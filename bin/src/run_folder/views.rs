@@ -17,7 +17,8 @@ pub const METRICS_CSV: &str = "metrics.csv";
 pub const LAYERS_CSV: &str = "layers.csv";
 
 /// Columns that are there in any case, in this order; a regulariser's own numbers follow.
-const METRICS: [&str; 9] = ["step", "epoch", "loss", "fit", "reg", "lr", "acc", "test_loss", "test_acc"];
+const METRICS: [&str; 11] =
+    ["step", "epoch", "loss", "fit", "reg", "lr", "acc", "val_loss", "val_acc", "test_loss", "test_acc"];
 const LAYERS: [&str; 10] =
     ["step", "name", "n", "d", "regulariser", "weight", "penalty", "full", "half_space", "smallest_angle"];
 
@@ -173,8 +174,8 @@ mod tests {
         let mut views = Views::new(here.path(), &log[..1], false).unwrap();
         log[1..].iter().for_each(|line| views.line(line).unwrap());
         views.flush().unwrap();
-        let expected = "step,epoch,loss,fit,reg,lr,acc,test_loss,test_acc,inner\n0,,,,,,,2.5,0.1,\n\
-                        0,0,2.25,2.0,0.25,1e-8,0.5,,,3.5\n1,0,,2.0,0.25,0.1,0.5,,,\n";
+        let expected = "step,epoch,loss,fit,reg,lr,acc,val_loss,val_acc,test_loss,test_acc,inner\n0,,,,,,,,,2.5,0.1,\n\
+                        0,0,2.25,2.0,0.25,1e-8,0.5,,,,,3.5\n1,0,,2.0,0.25,0.1,0.5,,,,,\n";
         assert_eq!(read(METRICS_CSV), expected);
         let layers = "step,name,n,d,regulariser,weight,penalty,full,half_space,smallest_angle,new\n\
                       0,\"a,b\",3,2,,,,0.1,,,7\n2,a,3,2,,,,,,,\n";

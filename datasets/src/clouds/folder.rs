@@ -64,6 +64,22 @@ pub(crate) fn load(dir: &Path, options: &Options) -> Result<Dataset, Error> {
     })
 }
 
+/// The shapes that [`load`] reads, in a fixed order, and others beside them.
+pub(crate) fn sources(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for path in sorted_entries(dir)? {
+        if path.is_dir() {
+            found.extend(sources(&path)?);
+        } else if path
+            .extension()
+            .is_some_and(|e| e.eq_ignore_ascii_case("off") || e.eq_ignore_ascii_case("npy"))
+        {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
 fn read(
     classes: &[String],
     folder: &dyn Fn(&str) -> PathBuf,

@@ -9,8 +9,8 @@ mod off;
 
 use kernels::random::{Key, below};
 
-pub(crate) use folder::load as load_folder;
-pub(crate) use modelnet::load as load_modelnet10;
+pub(crate) use folder::{load as load_folder, sources as folder_sources};
+pub(crate) use modelnet::{load as load_modelnet10, sources as modelnet10_sources};
 pub use off::Mesh;
 
 /// A point.

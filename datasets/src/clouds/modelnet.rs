@@ -17,8 +17,15 @@ use crate::npy::{self, Values};
 const SIDE: usize = 30;
 const BYTES: usize = SIDE * SIDE * SIDE / 8;
 
-/// Draws `options.points` points on the surface of each shape; shapes without a voxel are left out.
-pub(crate) fn load(data_dir: Option<&Path>, options: &Options) -> Result<Dataset, Error> {
+/// The files that [`load`] reads.
+pub(crate) fn sources(data_dir: Option<&Path>) -> Result<Vec<PathBuf>, Error> {
+    let folder = folder(data_dir)?;
+    let names =
+        ["classes.txt", "vox30_train_bits.npy", "labels_train.npy", "vox30_test_bits.npy", "labels_test.npy"];
+    Ok(names.map(|name| folder.join(name)).into())
+}
+
+fn folder(data_dir: Option<&Path>) -> Result<PathBuf, Error> {
     let Some(dir) = data_dir else {
         return Err(Error::missing(
             "modelnet10 needs files: give --data-dir DIR or set COMHE_DATA, with vox30_train_bits.npy and its neighbours in \
@@ -32,6 +39,12 @@ pub(crate) fn load(data_dir: Option<&Path>, options: &Options) -> Result<Dataset
             folder.display()
         )));
     }
+    Ok(folder)
+}
+
+/// Draws `options.points` points on the surface of each shape; shapes without a voxel are left out.
+pub(crate) fn load(data_dir: Option<&Path>, options: &Options) -> Result<Dataset, Error> {
+    let folder = folder(data_dir)?;
     let names = folder.join("classes.txt");
     let text = std::fs::read_to_string(&names).map_err(|e| Error::io(&names, "read", &e))?;
     let classes: Vec<String> =
