@@ -38,7 +38,8 @@ pub fn fetch(url: &str, path: &Path, bytes: u64, sum: &str) -> Result<(), Failur
     let part = PathBuf::from(format!("{}.part", path.display()));
     let cannot = |e: std::io::Error| Failure::place(&part, format_args!("cannot be written: {e}"));
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|e| Failure::place(folder, format_args!("cannot be made: {e}")))?;
+        fs::create_dir_all(folder)
+            .map_err(|e| Failure::place(folder, format_args!("cannot be made: {e}")))?;
     }
     let mut fruitless = 0;
     loop {
@@ -87,12 +88,18 @@ fn http(url: &str, part: &Path, have: u64, bytes: u64) -> Result<String, Failure
     let mut response = match request.send_lazy() {
         Ok(response) => response,
         Err(minreq::Error::HttpsFeatureNotEnabled) => {
-            return Err(Failure::unfinished(format_args!("{url} leads to https://, which is left to curl: see comhe data --help")));
+            return Err(Failure::unfinished(format_args!(
+                "{url} leads to https://, which is left to curl: see comhe data --help"
+            )));
         }
         Err(error) => return Ok(error.to_string()),
     };
     let header = |name: &str| {
-        response.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.clone())
+        response
+            .headers
+            .iter()
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.clone())
     };
     let append = match response.status_code {
         200 => false,
@@ -119,7 +126,8 @@ fn http(url: &str, part: &Path, have: u64, bytes: u64) -> Result<String, Failure
     let cannot = |e: std::io::Error| Failure::place(part, format_args!("cannot be written: {e}"));
     let mut options = OpenOptions::new();
     options.create(true).write(true);
-    let mut file = if append { options.append(true) } else { options.truncate(true) }.open(part).map_err(cannot)?;
+    let mut file =
+        if append { options.append(true) } else { options.truncate(true) }.open(part).map_err(cannot)?;
     let mut have = if append { have } else { 0 };
     let mut buffer = vec![0; 1 << 16];
     loop {

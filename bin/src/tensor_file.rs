@@ -51,7 +51,10 @@ fn tensor(array: Array, path: &Path) -> Result<Tensor, Failure> {
 pub fn check_name(path: &Path) -> Result<(), Failure> {
     match path.extension().and_then(|e| e.to_str()) {
         Some("npz" | "safetensors") => Ok(()),
-        _ => Err(Failure::place(path, "is of no kind that is written here: its name must end in .npz or .safetensors")),
+        _ => Err(Failure::place(
+            path,
+            "is of no kind that is written here: its name must end in .npz or .safetensors",
+        )),
     }
 }
 

@@ -35,7 +35,10 @@ fn the_gradient_is_that_of_finite_differences() {
     let base = "grad --model mlp --dtype f64 --batch b.npz --label-smoothing 0.1 --reg hs-mhe --json";
     let ran = succeeds(root, &format!("{base} --out g.npz --weights w.npz --classes 3"));
     let first: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-    assert_eq!(first["loss"].as_f64().unwrap(), first["fit"].as_f64().unwrap() + first["reg"].as_f64().unwrap());
+    assert_eq!(
+        first["loss"].as_f64().unwrap(),
+        first["fit"].as_f64().unwrap() + first["reg"].as_f64().unwrap()
+    );
     assert_eq!(first["parameters"], 6);
     let gradient = |file: &str, name: &str| {
         let arrays = datasets::npy::read_archive(&root.join(file)).unwrap();

@@ -28,7 +28,8 @@ fn pointnet_learns_cubes_from_plates_with_rp_and_without() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();
     shapes(root);
-    let base = "train --dataset clouds:shapes --points 32 --batch-size 6 --augment rotate-jitter --optimizer adam";
+    let base =
+        "train --dataset clouds:shapes --points 32 --batch-size 6 --augment rotate-jitter --optimizer adam";
     succeeds(root, &format!("{base} --model pointnet-vanilla --steps 12 --eval-every 12 --out v"));
     let log = std::fs::read_to_string(root.join("v/metrics.jsonl")).unwrap();
     let loss = column(&log, "loss");

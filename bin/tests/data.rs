@@ -48,13 +48,18 @@ fn server(data: Vec<u8>, manners: Vec<Manner>) -> (String, Arc<Mutex<Vec<Option<
                 (Manner::Missing, _) => "404 Not Found".to_string(),
                 (_, None) => "200 OK".into(),
                 (_, Some(_)) => {
-                    format!("206 Partial Content\r\nContent-Range: bytes {start}-{}/{}", data.len() - 1, data.len())
+                    format!(
+                        "206 Partial Content\r\nContent-Range: bytes {start}-{}/{}",
+                        data.len() - 1,
+                        data.len()
+                    )
                 }
             };
             if manner == Manner::Wrong {
                 body.iter_mut().for_each(|b| *b ^= 1);
             }
-            let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             let sent = if let Manner::Cut(n) = manner { n.min(body.len()) } else { body.len() };
             let _ = stream.write_all(head.as_bytes()).and_then(|_| stream.write_all(&body[..sent]));
         }

@@ -194,7 +194,10 @@ pub const CATALOGUE: &[Known] = &[
         files: &[
             File {
                 name: "cifar-10-binary.tar.gz",
-                versions: &[(170_052_171, "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd")],
+                versions: &[(
+                    170_052_171,
+                    "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
+                )],
                 url: Some("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"),
             },
             File {
@@ -221,7 +224,10 @@ pub const CATALOGUE: &[Known] = &[
         files: &[
             File {
                 name: "cifar-100-binary.tar.gz",
-                versions: &[(168_513_733, "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec")],
+                versions: &[(
+                    168_513_733,
+                    "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
+                )],
                 url: Some("https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz"),
             },
             File {

@@ -42,8 +42,8 @@ pub use archive::{Archive, write_atomic};
 pub use error::Error;
 pub use init::{Fan, Init};
 pub use layers::{
-    Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm, LayerNorm, Linear,
-    MaxPool2d, Sequential,
+    Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
+    LayerNorm, Linear, MaxPool2d, Sequential,
 };
 pub use loss::cross_entropy;
 pub use metrics::{ConfusionMatrix, accuracy, top_k_accuracy};

@@ -3,8 +3,8 @@
 use autograd::{ConvOptions, DType, Group, Input, Key, Sample, Tensor};
 
 use crate::layers::{
-    Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm, LayerNorm, Linear,
-    MaxPool2d, Sequential,
+    Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
+    LayerNorm, Linear, MaxPool2d, Sequential,
 };
 use crate::models::{self, Model};
 use crate::module::{Context, Kind, Module};

@@ -68,7 +68,9 @@ impl Convert {
             }
             if changed == 0 {
                 let first = tensors.first().map_or("", |(name, _)| name);
-                return Err(Failure::usage(format_args!("--rename {rule}: no name has {old} (the first is {first})")));
+                return Err(Failure::usage(format_args!(
+                    "--rename {rule}: no name has {old} (the first is {first})"
+                )));
             }
         }
         let mut names: Vec<&str> = tensors.iter().map(|(name, _)| name.as_str()).collect();
@@ -127,7 +129,10 @@ mod tests {
     fn names_change_at_dots_alone() {
         assert_eq!(replaced("module.fc.weight", "module.", ""), "fc.weight");
         assert_eq!(replaced("linear.weight", "linear.", "fc."), "fc.weight");
-        assert_eq!(replaced("layer1.0.shortcut.0.weight", "shortcut.", "downsample."), "layer1.0.downsample.0.weight");
+        assert_eq!(
+            replaced("layer1.0.shortcut.0.weight", "shortcut.", "downsample."),
+            "layer1.0.downsample.0.weight"
+        );
         assert_eq!(replaced("nonlinear.weight", "linear.", "fc."), "nonlinear.weight");
         assert_eq!(replaced("a.a.b", "a.", "c."), "c.c.b");
     }

@@ -62,7 +62,10 @@ impl Data {
         let from_environment = || std::env::var_os(datasets::DATA_VARIABLE).filter(|v| !v.is_empty());
         let dir = self.data_dir.or_else(|| from_environment().map(PathBuf::from));
         if let Some(dir) = dir.as_ref().filter(|dir| dir.exists() && !dir.is_dir()) {
-            return Err(Failure::place(dir, "is not a folder; --data-dir names the folder that holds data sets"));
+            return Err(Failure::place(
+                dir,
+                "is not a folder; --data-dir names the folder that holds data sets",
+            ));
         }
         let dir = dir.as_deref();
         match self.action {
@@ -91,7 +94,9 @@ fn find(name: &str) -> Result<&'static Known, Failure> {
 fn place(known: &Known, file: &File, dir: Option<&Path>) -> Option<PathBuf> {
     let base = |folder: &&&str| dir.is_some() || folder.starts_with('/');
     let folders = known.folders.iter().filter(base);
-    folders.map(|folder| dir.unwrap_or(Path::new("")).join(folder).join(file.name)).find(|path| path.is_file())
+    folders
+        .map(|folder| dir.unwrap_or(Path::new("")).join(folder).join(file.name))
+        .find(|path| path.is_file())
 }
 
 /// In a word: whether it is there.
@@ -108,8 +113,10 @@ fn state(known: &Known, dir: Option<&Path>) -> String {
 
 fn list(dir: Option<&Path>, json: bool) -> Result<(), Failure> {
     if json {
-        let line = |known: &Known| json!({"name": known.name, "about": known.about, "shape": known.shape,
-            "examples": known.examples, "licence": known.licence, "state": state(known, dir)});
+        let line = |known: &Known| {
+            json!({"name": known.name, "about": known.about, "shape": known.shape,
+            "examples": known.examples, "licence": known.licence, "state": state(known, dir)})
+        };
         return CATALOGUE.iter().try_for_each(|known| output::json(&line(known)));
     }
     let mut table = Table::new(["name", "shape", "train + test", "state", "what it is"]);
@@ -170,7 +177,9 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
             }
             let verdict = if right { "whole" } else { "DAMAGED, or another version" };
             if json {
-                output::json(&json!({"name": known.name, "path": path, "bytes": bytes, "sha256": sum, "pass": right}))?;
+                output::json(
+                    &json!({"name": known.name, "path": path, "bytes": bytes, "sha256": sum, "pass": right}),
+                )?;
             }
             table.row([known.name, &path.display().to_string(), &bytes.to_string(), verdict]);
         }
@@ -185,7 +194,9 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
         Some(known) if checked == 0 => Err(Failure::unfinished(format_args!(
             "{} is not there: none of its files is in {}",
             known.name,
-            dir.map_or("a data folder (give --data-dir DIR, or set COMHE_DATA)".into(), |d| d.display().to_string())
+            dir.map_or("a data folder (give --data-dir DIR, or set COMHE_DATA)".into(), |d| d
+                .display()
+                .to_string())
         ))),
         _ if !damaged.is_empty() => Err(Failure::unfinished(format_args!(
             "{} of {checked} files are damaged, or of a version that is not known: {}; remove them and get them anew",
@@ -201,12 +212,16 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>) -> Result<(),
     let wanted: Vec<(&File, &str)> = known.files.iter().filter_map(|file| Some((file, file.url?))).collect();
     if wanted.is_empty() {
         return Err(Failure::usage(match known.origin {
-            Origin::Files => format!("no address is known of {}; see comhe data info {}", known.name, known.name),
+            Origin::Files => {
+                format!("no address is known of {}; see comhe data info {}", known.name, known.name)
+            }
             _ => format!("{} needs no download: {}", known.name, state(known, dir)),
         }));
     }
     let Some(dir) = dir else {
-        return Err(Failure::usage("there is no data folder to download to: give --data-dir DIR, or set COMHE_DATA"));
+        return Err(Failure::usage(
+            "there is no data folder to download to: give --data-dir DIR, or set COMHE_DATA",
+        ));
     };
     stop::on_signals()?;
     for (file, url) in wanted {
@@ -222,7 +237,8 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>) -> Result<(),
             output::line(&format!("{}: already there", path.display()))?;
             continue;
         }
-        let url = from.map_or(url.to_string(), |base| format!("{}/{}", base.trim_end_matches('/'), file.name));
+        let url =
+            from.map_or(url.to_string(), |base| format!("{}/{}", base.trim_end_matches('/'), file.name));
         let path = dir.join(known.folders[0]).join(file.name);
         eprintln!("{url}: {bytes} bytes");
         fetch(&url, &path, bytes, sum)?;

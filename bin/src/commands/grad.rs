@@ -76,9 +76,15 @@ impl Grad {
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         let given = crate::config::given(matches);
         if let Some(name) = UNUSED.iter().find(|name| given.contains(&name.replace('_', "-"))) {
-            return Err(Failure::usage(format_args!("--{} plays no part in comhe grad", name.replace('_', "-"))));
+            return Err(Failure::usage(format_args!(
+                "--{} plays no part in comhe grad",
+                name.replace('_', "-")
+            )));
         }
-        [Some(&self.out), self.weights.as_ref()].into_iter().flatten().try_for_each(|p| tensor_file::check_name(p))?;
+        [Some(&self.out), self.weights.as_ref()]
+            .into_iter()
+            .flatten()
+            .try_for_each(|p| tensor_file::check_name(p))?;
         let config = Config::default().with_flags(&self.settings, matches)?;
         config.check()?;
         setup::apply(&config);
@@ -87,7 +93,10 @@ impl Grad {
         let mut model = self.model(&config, &batch, dtype)?;
         if let Some(label) = batch.labels.iter().find(|&&label| label as usize >= model.classes) {
             let classes = model.classes;
-            return Err(Failure::place(&self.batch, format_args!("y has the label {label}, the network {classes} classes")));
+            return Err(Failure::place(
+                &self.batch,
+                format_args!("y has the label {label}, the network {classes} classes"),
+            ));
         }
         if let Some(path) = &self.init_file() {
             let archive = Archive::of(tensor_file::read(path)?);
@@ -96,11 +105,16 @@ impl Grad {
         if let Some(path) = &self.weights {
             tensor_file::write(path, &model.state_dict())?;
         }
-        let alone = |row: &&nn::Row| row.layer.starts_with("BatchNorm") && row.output[2..].iter().product::<usize>() == 1;
+        let alone = |row: &&nn::Row| {
+            row.layer.starts_with("BatchNorm") && row.output[2..].iter().product::<usize>() == 1
+        };
         if let (1, Some(row)) = (batch.labels.len(), model.summary().rows.iter().find(alone)) {
             return Err(Failure::place(
                 &self.batch,
-                format_args!("holds one item, from which {} ({}) cannot take a variance; two are needed", row.name, row.layer),
+                format_args!(
+                    "holds one item, from which {} ({}) cannot take a variance; two are needed",
+                    row.name, row.layer
+                ),
             ));
         }
         let logits = {
@@ -112,7 +126,11 @@ impl Grad {
             .smoothing(config.label_smoothing);
         if config.reg != "none" {
             let schedule = nn::Schedule::Constant;
-            trainer = trainer.regulariser(Penalty { objective: setup::objective(&config)?, lr: config.rate(), schedule });
+            trainer = trainer.regulariser(Penalty {
+                objective: setup::objective(&config)?,
+                lr: config.rate(),
+                schedule,
+            });
         }
         let gradient = trainer.gradient(&batch).map_err(|e| Failure::from(e).mid_run())?;
         self.write(gradient, logits, dtype)
@@ -128,7 +146,10 @@ impl Grad {
         let get = |name: &str| {
             tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t).ok_or_else(|| {
                 let held: Vec<&str> = tensors.iter().map(|(n, _)| n.as_str()).collect();
-                Failure::place(&self.batch, format_args!("has no {name}; x and y are needed, it holds: {}", held.join(", ")))
+                Failure::place(
+                    &self.batch,
+                    format_args!("has no {name}; x and y are needed, it holds: {}", held.join(", ")),
+                )
             })
         };
         let (x, y) = (get("x")?, get("y")?);
@@ -155,7 +176,14 @@ impl Grad {
         let shape = batch.images.shape();
         let build = |classes: usize| {
             let key = Key::new(config.seed).stream("weights");
-            nn::models::build(&config.model, [shape[1], shape[2], shape[3]], classes, config.width, key, dtype)
+            nn::models::build(
+                &config.model,
+                [shape[1], shape[2], shape[3]],
+                classes,
+                config.width,
+                key,
+                dtype,
+            )
         };
         let needed = batch.labels.iter().max().map_or(1, |&most| most as usize + 1).max(2);
         let classes = match (&self.classes, &self.init_file()) {

@@ -17,10 +17,14 @@ use crate::npy::{self, Values};
 /// Reads every shape and draws `options.points` points of it.
 pub(crate) fn load(dir: &Path, options: &Options) -> Result<Dataset, Error> {
     if !dir.is_dir() {
-        return Err(Error::unusable(dir, "is not a folder; clouds:DIR needs a folder with one folder of shapes a class"));
+        return Err(Error::unusable(
+            dir,
+            "is not a folder; clouds:DIR needs a folder with one folder of shapes a class",
+        ));
     }
     let has_parts = |folder: &Path| folder.join("train").is_dir() && folder.join("test").is_dir();
-    let mut notes = vec![format!("{} points of each shape of {}, in the unit ball", options.points, dir.display())];
+    let mut notes =
+        vec![format!("{} points of each shape of {}, in the unit ball", options.points, dir.display())];
     let in_parts = |classes: &[String], of: &dyn Fn(&str, &str) -> PathBuf| {
         let part = |part| read(classes, &|class: &str| of(part, class), part, options);
         Ok::<_, Error>((part("train")?, part("test")?))
@@ -79,7 +83,10 @@ fn read(
             let ending = path.extension().map(|e| e.to_string_lossy().to_lowercase());
             let points = match ending.as_deref() {
                 Some("off") => Mesh::read(&path)?.sample(options.points, key).ok_or_else(|| {
-                    Error::unusable(&path, "has no face with an area, so that there is nothing to draw points from")
+                    Error::unusable(
+                        &path,
+                        "has no face with an area, so that there is nothing to draw points from",
+                    )
                 })?,
                 Some("npy") => choose(&cloud(&path)?, options.points, key),
                 _ => continue,
@@ -100,7 +107,10 @@ fn cloud(path: &Path) -> Result<Vec<Point>, Error> {
     if array.shape.len() != 2 || array.shape[0] == 0 || array.shape[1] != 3 {
         return Err(Error::unusable(
             path,
-            format_args!("has shape {:?}; a cloud is P x 3: a row x, y, z for each of at least one point", array.shape),
+            format_args!(
+                "has shape {:?}; a cloud is P x 3: a row x, y, z for each of at least one point",
+                array.shape
+            ),
         ));
     }
     let values: Vec<f64> = match array.values {
@@ -111,7 +121,10 @@ fn cloud(path: &Path) -> Result<Vec<Point>, Error> {
     };
     if let Some(at) = values.iter().position(|v| !v.is_finite()) {
         let place = [at / 3, at % 3];
-        return Err(Error::unusable(path, format_args!("the value at {place:?} is {}; all must be finite", values[at])));
+        return Err(Error::unusable(
+            path,
+            format_args!("the value at {place:?} is {}; all must be finite", values[at]),
+        ));
     }
     Ok(values.as_chunks::<3>().0.to_vec())
 }

@@ -27,11 +27,15 @@ pub(crate) fn load(data_dir: Option<&Path>, options: &Options) -> Result<Dataset
     };
     let folder = dir.join("modelnet10");
     if !folder.is_dir() {
-        return Err(Error::missing(format_args!("modelnet10 is not there: {} is not a folder", folder.display())));
+        return Err(Error::missing(format_args!(
+            "modelnet10 is not there: {} is not a folder",
+            folder.display()
+        )));
     }
     let names = folder.join("classes.txt");
     let text = std::fs::read_to_string(&names).map_err(|e| Error::io(&names, "read", &e))?;
-    let classes: Vec<String> = text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
+    let classes: Vec<String> =
+        text.lines().map(str::trim).filter(|l| !l.is_empty()).map(String::from).collect();
     let mut notes = vec![format!(
         "ModelNet10 voxel surface: {} points of each shape of {}, on a grid of 24 steps",
         options.points,
@@ -70,10 +74,16 @@ fn split(
     }
     let (label_shape, given, label_path) = bytes(format!("labels_{part}.npy"))?;
     if label_shape != [shape[0]] {
-        return Err(Error::unusable(&label_path, format_args!("has shape {label_shape:?}; [{}] is needed", shape[0])));
+        return Err(Error::unusable(
+            &label_path,
+            format_args!("has shape {label_shape:?}; [{}] is needed", shape[0]),
+        ));
     }
     if let Some(at) = given.iter().position(|&l| usize::from(l) >= classes) {
-        return Err(Error::unusable(&label_path, format_args!("label {} at [{at}], of {classes} classes", given[at])));
+        return Err(Error::unusable(
+            &label_path,
+            format_args!("label {} at [{at}], of {classes} classes", given[at]),
+        ));
     }
     let key = Key::new(options.seed).stream("modelnet10").stream(part);
     let (mut values, mut labels) = (Vec::new(), Vec::new());

@@ -62,7 +62,10 @@ impl Mesh {
             return Err(bad(number, format!("{found:?} should be the numbers of vertices, faces and edges")));
         };
         let ended = |what: &str, at: usize, count: usize| {
-            Error::unusable(place, format_args!("ends at line {total}, after {at} of {count} {what} (truncated?)"))
+            Error::unusable(
+                place,
+                format_args!("ends at line {total}, after {at} of {count} {what} (truncated?)"),
+            )
         };
 
         let mut vertices = Vec::new();
@@ -115,11 +118,7 @@ impl Mesh {
             .map(|t| {
                 let [a, b, c] = corners(t);
                 let (u, v) = (minus(b, a), minus(c, a));
-                let cross = [
-                    u[1] * v[2] - u[2] * v[1],
-                    u[2] * v[0] - u[0] * v[2],
-                    u[0] * v[1] - u[1] * v[0],
-                ];
+                let cross = [u[1] * v[2] - u[2] * v[1], u[2] * v[0] - u[0] * v[2], u[0] * v[1] - u[1] * v[0]];
                 sum += cross.iter().map(|v| v * v).sum::<f64>().sqrt();
                 sum
             })

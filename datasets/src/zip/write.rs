@@ -18,7 +18,8 @@ pub fn archive(entries: &[(String, Vec<u8>)]) -> Result<Vec<u8>, String> {
         let mut header = [20u16, 0x800, 0, 0, 0x21].map(u16::to_le_bytes).concat();
         let numbers = [crc.sum(), small(data.len())?, small(data.len())?];
         header.extend(numbers.map(u32::to_le_bytes).concat());
-        let length = u16::try_from(name.len()).map_err(|_| format!("the name {name} is too long for a .npz file"))?;
+        let length =
+            u16::try_from(name.len()).map_err(|_| format!("the name {name} is too long for a .npz file"))?;
         header.extend([length, 0].map(u16::to_le_bytes).concat());
         file.extend(b"PK\x03\x04");
         file.extend(&header);
@@ -30,7 +31,9 @@ pub fn archive(entries: &[(String, Vec<u8>)]) -> Result<Vec<u8>, String> {
         directory.extend(offset.to_le_bytes());
         directory.extend(name.bytes());
     }
-    let count = u16::try_from(entries.len()).map_err(|_| "more than 65535 arrays do not fit a .npz file")?.to_le_bytes();
+    let count = u16::try_from(entries.len())
+        .map_err(|_| "more than 65535 arrays do not fit a .npz file")?
+        .to_le_bytes();
     let end = [small(directory.len())?, small(file.len())?].map(u32::to_le_bytes).concat();
     file.extend(&directory);
     file.extend([b"PK\x05\x06\0\0\0\0", &count[..], &count, &end, &[0, 0]].concat());

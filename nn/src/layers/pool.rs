@@ -114,7 +114,11 @@ impl Module for GlobalMaxPool {
 
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {
         if input.rank() != 4 || input[2] * input[3] == 0 {
-            return misfit(path, "GlobalMaxPool", format_args!("input {input}: [N, C, H, W] with pixels is needed"));
+            return misfit(
+                path,
+                "GlobalMaxPool",
+                format_args!("input {input}: [N, C, H, W] with pixels is needed"),
+            );
         }
         plan.row(self, path, "GlobalMaxPool", Shape::new(&input[..2]), input.numel() as u64)
     }

@@ -75,7 +75,13 @@ fn shared(net: Sequential, i: usize, channels: usize, filters: usize, b: Bluepri
 }
 
 /// Adds a layer of the cloud as a whole: fc, BN, ReLU.
-fn dense(net: Sequential, (fc, bn): (usize, usize), inputs: usize, outputs: usize, b: Blueprint) -> Sequential {
+fn dense(
+    net: Sequential,
+    (fc, bn): (usize, usize),
+    inputs: usize,
+    outputs: usize,
+    b: Blueprint,
+) -> Sequential {
     net.with(format!("fc{fc}"), Linear::new(inputs, outputs, b.dtype).without_bias())
         .with(format!("bn{bn}"), BatchNorm::new(outputs, b.dtype).relu())
 }

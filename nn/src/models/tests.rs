@@ -117,7 +117,12 @@ fn mistakes_are_explained() {
         ("mlp", [3, 32, 0], 1, "image width is 0"),
         ("cnn9", [3, 7, 32], 1, "does not take images of 7 x 32: pool3 (MaxPool2d 2x2): input [1, 64, 1, 8]"),
         ("lenet", [1, 3, 3], 1, "pool2 (MaxPool2d 2x2)"),
-        ("resnet18", [3, 31, 64], 1, "images of 31 x 64: it divides both by 32, so that 32 x 32 is the least"),
+        (
+            "resnet18",
+            [3, 31, 64],
+            1,
+            "images of 31 x 64: it divides both by 32, so that 32 x 32 is the least",
+        ),
         ("pointnet", [3, 32, 32], 1, "takes point clouds, 3 x P x 1, not images of 3 x 32 x 32"),
     ] {
         let error = make(name, input, width).err().unwrap().to_string();
