@@ -34,7 +34,7 @@ fn pointnet_learns_cubes_from_plates_with_rp_and_without() {
     let log = std::fs::read_to_string(root.join("v/metrics.jsonl")).unwrap();
     let loss = column(&log, "loss");
     assert!(loss[11] < 0.7 * loss[0], "{loss:?}");
-    succeeds(root, &format!("{base} --model pointnet --steps 2 --reg rp --out rp"));
+    succeeds(root, &format!("{base} --model pointnet --steps 2 --reg rp --reg-c 2 --out rp"));
     let log = std::fs::read_to_string(root.join("rp/metrics.jsonl")).unwrap();
     assert!(column(&log, "reg").iter().all(|reg| *reg > 0.0));
     let penalties = column(&log, "orthogonality");
