@@ -85,10 +85,10 @@ fn jacobi_agrees_with_a_known_spectrum_and_rebuilds_the_matrix() {
         let exact = 2.0 - 2.0 * ((k + 1) as f64 * std::f64::consts::PI / (n + 1) as f64).cos();
         assert!((e.value - exact).abs() < 1e-14, "{} {exact}", e.value);
     }
-    for i in 0..n {
-        for j in 0..n {
+    for (i, row) in a.iter().enumerate() {
+        for (j, entry) in row.iter().enumerate() {
             let sum: f64 = found.iter().map(|e| e.value * e.vector[i] * e.vector[j]).sum();
-            assert!((sum - a[i][j]).abs() < 1e-14);
+            assert!((sum - entry).abs() < 1e-14);
         }
     }
     assert!(eigen(&[vec![f64::NAN, 1.0], vec![1.0, 0.0]])[0].value.is_nan(), "and it ends");

@@ -56,8 +56,9 @@ fn rotate(a: &mut [Vec<f64>], v: &mut [Vec<f64>], p: usize, q: usize) {
         (row[p], row[q]) = (c * row[p] - s * row[q], s * row[p] + c * row[q]);
     }
     for m in [a, v] {
-        for k in 0..m.len() {
-            (m[p][k], m[q][k]) = (c * m[p][k] - s * m[q][k], s * m[p][k] + c * m[q][k]);
+        let (before, from) = m.split_at_mut(q);
+        for (x, y) in before[p].iter_mut().zip(&mut from[0]) {
+            (*x, *y) = (c * *x - s * *y, s * *x + c * *y);
         }
     }
 }
