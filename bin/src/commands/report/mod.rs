@@ -200,7 +200,7 @@ impl Report {
                         .join(", "),
             ],
             results: vec![format!(
-                "Means over the finished runs of a group (n of them), each at its last evaluation on the test set. {baseline}"
+                "Means over the finished runs of a group (n of them), each at its last evaluation on the test set; energies and angles (mean of the layers, smallest in any) go from the first to the last measurement. {baseline}"
             )],
             runs: told.collect(),
             curves: vec![format!(
