@@ -21,7 +21,7 @@ fn well_formed(svg: &str) {
         let end = at + rest[at..].find('>').expect("a tag ends");
         let tag = &rest[at + 1..end];
         rest = &rest[end + 1..];
-        assert!(tag.matches('"').count() % 2 == 0, "{tag}");
+        assert!(tag.matches('"').count().is_multiple_of(2), "{tag}");
         let name =
             |t: &'static str, tag: &str| tag.trim_start_matches(t).split_whitespace().next().unwrap().len();
         match tag.strip_prefix('/') {

@@ -4,7 +4,7 @@ use image::{Rgb, RgbImage};
 
 use super::{Anchor, INK, Picture, Shape};
 
-const WIDTH: f64 = 420.0;
+const WIDTH: f64 = 370.0;
 const GAP: f64 = 4.0;
 
 /// A filter: channels, height and width, and its values in that order.

@@ -87,10 +87,10 @@ impl Report {
         let confusions = network::confusions(groups, self.data_dir.as_ref());
         let curves = curves::pictures(groups, self.band);
         let layers = layers::pictures(groups);
-        let named =
-            |list: Vec<(&'static str, Picture)>| list.into_iter().map(|(n, p)| (n.to_string(), p)).collect();
-        let (curves, layers): (Vec<(String, Picture)>, Vec<(String, Picture)>) =
-            (named(curves), named(layers));
+        let named = |list: Vec<(&'static str, Picture)>| -> Vec<(String, Picture)> {
+            list.into_iter().map(|(name, picture)| (name.to_string(), picture)).collect()
+        };
+        let (curves, layers) = (named(curves), named(layers));
 
         let tables = [
             ("results", Some(results::results(groups))),
@@ -200,7 +200,7 @@ impl Report {
                         .join(", "),
             ],
             results: vec![format!(
-                "Means over the finished runs of a group (n of them), each at its last evaluation on the test set. {baseline}"
+                "Means over the finished runs of a group (n of them), each at its last evaluation on the test set; energies and angles (mean of the layers, smallest in any) go from the first to the last measurement. {baseline}"
             )],
             runs: told.collect(),
             curves: vec![format!(

@@ -194,7 +194,7 @@ fn histograms(groups: &[Group], before: &[Angles], after: &[Vec<Angles>]) -> Opt
     let panels: Vec<Panel> = before.iter().map(panel).collect();
     let legend: Vec<(String, crate::picture::Colour)> = groups
         .iter()
-        .zip(&after[..])
+        .zip(after)
         .filter(|(_, a)| !a.is_empty())
         .map(|(g, _)| (g.name.clone(), g.colour))
         .collect();

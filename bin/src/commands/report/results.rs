@@ -14,9 +14,9 @@ pub fn results(groups: &[Group]) -> Table {
         "sd",
         "difference to baseline [95 %]",
         "test loss",
-        "energy, first -> last",
-        "half-space, first -> last",
-        "smallest angle, first -> last",
+        "energy",
+        "half-space energy",
+        "smallest angle",
     ]);
     for group in groups {
         let runs = group.counted();
