@@ -158,3 +158,52 @@ fn curl(url: &str, path: &Path, part: &Path) -> Result<String, Failure> {
         ))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader};
+    use std::net::TcpListener;
+
+    #[test]
+    fn a_file_arrives_in_parts_and_is_checked() {
+        let data: Vec<u8> = (0..100_000_u32).map(|i| (i * i >> 3) as u8).collect();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/data.bin");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/data.bin", listener.local_addr().unwrap());
+        let served = data.clone();
+        let server = std::thread::spawn(move || {
+            // The first answer breaks off; the second is asked for the rest.
+            for most in [30_000, usize::MAX] {
+                let (mut stream, _) = listener.accept().unwrap();
+                let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
+                let from = lines
+                    .take_while(|line| !line.is_empty())
+                    .filter_map(|line| {
+                        line.to_lowercase().strip_prefix("range: bytes=")?.trim_end_matches('-').parse().ok()
+                    })
+                    .last();
+                let rest = &served[from.unwrap_or(0)..];
+                let status = from.map_or("200 OK".to_string(), |from| {
+                    format!(
+                        "206 Partial Content\r\nContent-Range: bytes {from}-{}/{}",
+                        served.len() - 1,
+                        served.len()
+                    )
+                });
+                let head = format!(
+                    "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+                    rest.len()
+                );
+                stream.write_all(head.as_bytes()).unwrap();
+                stream.write_all(&rest[..most.min(rest.len())]).unwrap();
+            }
+        });
+        let sum = crate::hash::sha256(&data);
+        fetch(&url, &path, data.len() as u64, &sum).unwrap();
+        server.join().unwrap();
+        assert_eq!(fs::read(&path).unwrap(), data);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no part is left");
+    }
+}

@@ -1,7 +1,7 @@
 //! Residual networks for large images (He et al. 2016, arXiv 1512.03385, table 1), as torchvision has them: names,
 //! and in bottlenecks the stride in the 3x3 convolution.
 
-use autograd::{DType, Shape, Tensor, named_scope};
+use autograd::{DType, Shape, Tensor};
 
 use super::Blueprint;
 use crate::error::Error;
@@ -137,10 +137,10 @@ impl Module for Block {
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
         let y = self.inner.forward(x, cx);
         let shortcut = match &mut self.downsample {
-            Some(downsample) => named_scope("downsample", || downsample.forward(x, cx)),
+            Some(downsample) => cx.scope("downsample", |cx| downsample.forward(x, cx)),
             None => x.clone(),
         };
-        named_scope(self.last_name, || self.last.add_relu(&y, &shortcut, cx))
+        cx.scope(self.last_name, |cx| self.last.add_relu(&y, &shortcut, cx))
     }
 
     fn plan(&self, path: &str, input: &Shape, plan: &mut Summary) -> Result<Shape, Error> {

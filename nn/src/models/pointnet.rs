@@ -3,7 +3,7 @@
 //! A cloud is an image of three channels: [N, 3, P, 1]. What is shared by the points is a 1x1 convolution. Every
 //! convolution and every fully connected layer but the last of a net is followed by batch norm and ReLU.
 
-use autograd::{Shape, Tensor, named_scope};
+use autograd::{Shape, Tensor};
 
 use super::Blueprint;
 use crate::error::Error;
@@ -114,7 +114,7 @@ impl Module for Transform {
 
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
         let (shape, size) = (*x.shape(), self.size);
-        let matrices = named_scope("tnet", || self.tnet.forward(x, cx)).reshape([shape[0], size, size]);
+        let matrices = cx.scope("tnet", |cx| self.tnet.forward(x, cx)).reshape([shape[0], size, size]);
         let identity = Tensor::eye(size, x.dtype());
         let a = matrices + &identity;
         if self.penalised && cx.train {
