@@ -10,14 +10,14 @@ fn every_value_has_its_origin_and_the_output_is_a_file() {
     let here = tempfile::tempdir().unwrap();
     fs::write(here.path().join("run.toml"), "preset = \"paper-rp\"\nwidth = 3\n\nreg-k = 17\nlr = 0.3\n")
         .unwrap();
-    let flags = "config show --config run.toml --set reg.c=7 --set grey=false --batch-size 9";
+    let flags = "config show --config run.toml --set reg.c=7 --set no-shuffle=false --batch-size 9";
     let out = succeeds(here.path(), flags).out;
     for (key, value, origin) in [
         ("width", "3", "run.toml:2"),
         ("reg-k", "17", "run.toml:4"),
         ("reg", "\"rp\"", "preset paper-rp"),
         ("reg-c", "7", "--set"),
-        ("grey", "false", "--set"),
+        ("no-shuffle", "false", "--set"),
         ("batch-size", "9", "flag"),
         ("momentum", "0.9", "default"),
         ("epochs", "10", "default"),

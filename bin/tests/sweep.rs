@@ -78,7 +78,7 @@ fn a_failing_run_stops_no_other() {
     let ran = comhe_in(here.path(), &["sweep", "b.toml", "--out", "b"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains("lr=0.1") && ran.err.contains("2 of 4 runs are not finished"), "{ran:?}");
-    assert!(read(&here.path().join("b"), "sweep.md").contains("Not finished:\n\n- lr=1e30_seed0"));
+    assert!(read(&here.path().join("b"), "sweep.md").contains("Not finished:\n\n- lr=1000"));
 }
 
 #[test]
@@ -137,7 +137,7 @@ fn jobs_of_other_programs_give_the_same_table() {
 fn mistakes_in_the_file_are_one_line() {
     let here = tempfile::tempdir().unwrap();
     for (text, said) in [
-        ("sede = 3\n", "line 1: unknown key \"sede\"; did you mean seeds?"),
+        ("seed = 3\n", "line 1: unknown key \"seed\"; did you mean seeds?"),
         ("[grid]\nlrr = [1]\n", "line 2: unknown key \"lrr\"; did you mean lr?"),
         ("[base]\nseed = 3\n", "seeds lists them"),
         ("seeds = [1, 1]\n", "none twice"),

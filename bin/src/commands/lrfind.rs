@@ -137,8 +137,8 @@ impl LrFind {
             points: vec![(x(at), bottom), (x(at), top)],
             spread: Vec::new(),
         };
-        let curves = [curve("loss of a batch", &cut), curve("smoothed", &cut_smooth), mark];
-        let title = format!("{} on {}, {}", config.model, setup.dataset.name, config.reg);
+        let curves = [curve("batch", &cut), curve("smoothed", &cut_smooth), mark];
+        let title = format!("Loss of {} on {}, {}", config.model, setup.dataset.name, config.reg);
         if let Some(picture) = chart::of_curves(&title, "learning rate, as a power of ten", &curves) {
             picture.write(&out, "lrfind")?;
         }
@@ -165,12 +165,14 @@ fn smoothed(losses: &[f64]) -> Vec<f64> {
     losses.iter().enumerate().map(one).collect()
 }
 
-/// Where the values, which are evenly spaced, fall fastest: by differences over two steps, up to the least value. None if
-/// they never fall.
+/// Where the values, which are evenly spaced, fall fastest: by the slope of the least-squares line through a tenth of them
+/// to either side, as a single difference is mostly noise; up to the least value. None if they never fall.
 fn steepest(values: &[f64]) -> Option<usize> {
+    let half = (values.len() / 10).max(1);
     let end = (0..values.len()).min_by(|&a, &b| values[a].total_cmp(&values[b]))?;
-    let slope = |i: usize| values[i + 1] - values[i - 1];
-    let best = (1..end).min_by(|&a, &b| slope(a).total_cmp(&slope(b)))?;
+    let end = end.min(values.len() - half);
+    let slope = |i: usize| (1..=half).map(|k| k as f64 * (values[i + k] - values[i - k])).sum::<f64>();
+    let best = (half..end).min_by(|&a, &b| slope(a).total_cmp(&slope(b)))?;
     (slope(best) < 0.0).then_some(best)
 }
 

@@ -22,7 +22,7 @@ use file::SweepFile;
 use plan::{Job, Place, Point};
 use pool::{Fate, Task};
 use state::State;
-use table::Found;
+use table::{Found, Tested};
 
 /// Many runs from one file: grid, random, halving; seeds; statistics against a baseline
 #[derive(Args, Debug)]
@@ -403,7 +403,7 @@ impl Under<'_> {
     }
 
     /// The test accuracies of the chosen points by seed. A run's weights meet the test images once.
-    fn tested(&self, chosen: &[usize], jobs: &[Job]) -> Result<Vec<(usize, BTreeMap<u64, f64>)>, Failure> {
+    fn tested(&self, chosen: &[usize], jobs: &[Job]) -> Result<Vec<Tested>, Failure> {
         let of = |point: usize| jobs.iter().filter(move |job| job.point == point);
         let known = |job: &Job| -> Option<f64> {
             let text = fs::read_to_string(self.place.test(job)).ok()?;

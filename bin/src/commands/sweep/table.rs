@@ -17,6 +17,9 @@ use crate::statistics::{Interval, Summary, summary};
 /// Accuracies of the runs that are finished: of a point, by seed.
 pub type Found = Vec<BTreeMap<u64, Judged>>;
 
+/// A chosen point with its accuracy by seed.
+pub type Tested = (usize, BTreeMap<u64, f64>);
+
 /// A row: accuracies over seeds, and how they compare with the baseline of the same seeds.
 #[derive(Serialize)]
 pub struct Row {
@@ -72,9 +75,9 @@ pub fn rows(file: &SweepFile, points: &[Point], found: &Found) -> Result<Vec<Row
 }
 
 /// The rows of chosen points on the test images, the baseline first.
-pub fn test_rows(chosen: &[(usize, BTreeMap<u64, f64>)], points: &[Point], has_baseline: bool) -> Vec<Row> {
+pub fn test_rows(chosen: &[Tested], points: &[Point], has_baseline: bool) -> Vec<Row> {
     let first = chosen.first().filter(|_| has_baseline).map(|(_, values)| values);
-    let row = |(rank, (i, values)): (usize, &(usize, BTreeMap<u64, f64>))| {
+    let row = |(rank, (i, values)): (usize, &Tested)| {
         let (difference, p) = compared(values, first.filter(|_| rank > 0));
         let last = summary(&values.values().copied().collect::<Vec<_>>());
         Row { label: points[*i].label(), best: None, last, difference, p, p_holm: None }
