@@ -246,7 +246,7 @@ fn energy_after<L: Lesson>(
             take(&inner, rows.matmul_nt(p), steps)?.y
         }
     };
-    energy.of_projected(&y)
+    energy.of_projected_in_full(&y)
 }
 
 /// The regulariser: a projection a layer, kept and learned from step to step.
