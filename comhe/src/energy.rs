@@ -121,7 +121,9 @@ impl Energy {
     pub(crate) fn of_batch(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
         let form = self.checked_form(y.dtype())?;
         let u = self.directions(y, projected)?;
-        let sums = if self.eps == 0.0 {
+        let sums = if u.shape()[1] == 0 {
+            u.sum([1, 2])
+        } else if self.eps == 0.0 {
             u.pair_energy(form)
         } else {
             // What a row lacks to length 1, 1 - |u|^2, is below its own rounding where |w| is large.

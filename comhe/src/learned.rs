@@ -224,6 +224,10 @@ pub(crate) fn learned_energy<L: Lesson>(
     }
     let p = crate::projection::explicit(p, d, w.dtype())?.detach().reshape([p.shape()[0], d]);
     energy.check()?;
+    if rows.shape()[0] == 0 {
+        // Nothing to learn from.
+        return energy.of(&rows);
+    }
     energy_after(lesson, energy, &rows, &p, steps)
 }
 

@@ -72,7 +72,7 @@ fn learned(named: &dyn Fn(&str) -> String, energy: Energy) -> Vec<Sample> {
         }));
     }
     let case = named("nearly coinciding");
-    list.push(sample("adv", &case, vec![Input::normal([3, 6])], move |x| adv(&energy, &near(&x[0]), 2)));
+    list.push(sample("adv", &case, vec![Input::normal([3, 6])], move |x| adv(&energy, &near(&x[0]), 1)));
     for (case, shape) in shapes {
         // The antipode is all that one neuron has: in f32 its angle, pi - 2 sqrt(eps) / |y|, is smooth for a large eps.
         let energy = if shape[0] == 1 { Energy { eps: 1.0, ..energy } } else { energy };
