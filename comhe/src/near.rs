@@ -9,7 +9,7 @@
 //! 1, eps / (|y|^2 + eps), which depends on y, too. All of it are plain operations, differentiable to any order. In
 //! single precision there are too few digits to be worth it.
 
-use autograd::{DType, Index, PairEnergy, Tensor};
+use autograd::{DType, Index, PairEnergy, Tensor, keep};
 
 use crate::energy::Energy;
 use crate::error::Error;
@@ -30,7 +30,7 @@ impl Energy {
             return self.of_projected(y);
         }
         let form = self.checked_form(y.dtype())?;
-        let lack = self.eps / ((y * y).sum(1) + self.eps);
+        let lack = lacking(y, self.eps);
         let sum = near_pairs(&form, &u, &lack, &near) + far_pairs(&form, &u, &far);
         let sum = if self.half_space { sum * 4.0 + antipodes(&form, &lack) } else { sum * 2.0 };
         Ok(self.finish(sum, y.shape()[0]))
@@ -47,6 +47,15 @@ impl Energy {
         };
         (0..n).flat_map(|i| (i + 1..n).map(move |j| [i, j])).partition(is_near)
     }
+}
+
+/// eps / (|y|^2 + eps) of each row, in units in which no square overflows.
+fn lacking(y: &Tensor, eps: f64) -> Tensor {
+    let n = y.shape()[0];
+    let size = y.detach().abs().max(keep(1)).clamp(eps.sqrt().max(f64::MIN_POSITIVE), f64::INFINITY);
+    let (v, root) = (y / &size, (eps.sqrt() / &size).reshape([n]));
+    let part = &root * &root;
+    &part / ((&v * &v).sum(1) + &part)
 }
 
 /// The sum of the energies of pairs, from their chords.
