@@ -108,6 +108,22 @@ fn many_tensors_and_those_that_have_no_energy() {
 }
 
 #[test]
+fn what_a_file_cannot_give_is_said() {
+    let here = tempfile::tempdir().unwrap();
+    Archive::of(Vec::new()).save(here.path().join("none.safetensors")).unwrap();
+    assert!(refuses(here.path(), "energy none.safetensors").contains("it holds nothing"));
+    npy(&here.path().join("huge.npy"), &[2, 2], &[1e200, 1.0, 0.0, 1.0]);
+    succeeds(here.path(), "energy huge.npy");
+    let message = refuses(here.path(), "energy huge.npy --dtype f32");
+    assert!(message.contains("tensor huge has elements beyond f32; take --dtype f64"), "{message}");
+    npy(&here.path().join("empty.npy"), &[0, 3], &[]);
+    for variant in ["mhe", "rp", "ap", "adv", "group --groups 2", "bilateral"] {
+        let ran = succeeds(here.path(), &format!("energy empty.npy --variant {variant} --grad g.npy"));
+        assert_eq!(column(&ran.out, "energy"), [0.0], "{variant}");
+    }
+}
+
+#[test]
 fn drawn_projections_follow_from_the_seed() {
     let here = tempfile::tempdir().unwrap();
     npy(&here.path().join("w.npy"), &[6, 20], &common::formula("w", 120));

@@ -75,7 +75,7 @@ impl Inner for Opponent {
     const SIGN: f64 = 1.0;
 
     fn loss(&self, y: &Tensor) -> Result<Tensor, Error> {
-        self.energy.of_projected(y)
+        self.energy.of_projected_in_full(y)
     }
 
     fn gram_times(&self, v: &Tensor) -> Tensor {

@@ -22,13 +22,18 @@ use crate::random::projected_energy;
 use crate::regulariser::{LayerWeight, Regulariser, Step};
 
 /// The mean over pairs of projections of the energies of both sides, for P1 of shape r x d or C x r x d and P2 of shape
-/// N x r or C x N x r.
+/// N x r or C x N x r. Without neurons it is 0. The combinations of a single neuron all lie on its line: r points that
+/// coincide but for eps, with the energy that has, and only Y1 has none.
 ///
 /// # Errors
 /// If a shape does not fit, an element is not finite, or a projected row is zero while eps = 0.
 pub fn bilateral_energy(energy: &Energy, w: &Tensor, p1: &Tensor, p2: &Tensor) -> Result<Tensor, Error> {
     let rows = checked_rows(w)?;
     let [n, d] = [rows.shape()[0], rows.shape()[1]];
+    if n == 0 {
+        // No neurons, no combinations of them.
+        return energy.of(&rows);
+    }
     let p1 = explicit(p1, d, w.dtype())?;
     let [c, r] = [p1.shape()[0], p1.shape()[1]];
     let found = *p2.shape();

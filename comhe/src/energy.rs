@@ -123,14 +123,11 @@ impl Energy {
 
     /// The energies of a batch of matrices, \[B, N, d\] to \[B\].
     pub(crate) fn of_batch(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
-        self.check()?;
-        let most = if y.dtype() == DType::F64 { 200.0 } else { 20.0 };
-        if self.s > most {
-            return Err(Error::option(format!("s = {}: in {} it can be at most {most}", self.s, y.dtype())));
-        }
+        let form = self.checked_form(y.dtype())?;
         let (u, lengths) = self.directions_and_lengths(y, projected)?;
-        let form = self.form(y.dtype());
-        let sums = if self.eps == 0.0 {
+        let sums = if u.shape()[1] == 0 {
+            u.sum([1, 2])
+        } else if self.eps == 0.0 {
             u.pair_energy(form)
         } else {
             // What a row lacks to length 1, 1 - |u|^2, is below its own rounding where |w| is large.
@@ -159,6 +156,16 @@ impl Energy {
             Energy { floor, .. } if !(floor.is_finite() && *floor > 0.0) => fail("floor", *floor, "above 0"),
             _ => Ok(()),
         }
+    }
+
+    /// [`Energy::form`], if the options are in range for numbers of this kind.
+    pub(crate) fn checked_form(&self, dtype: DType) -> Result<PairEnergy, Error> {
+        self.check()?;
+        let most = if dtype == DType::F64 { 200.0 } else { 20.0 };
+        if self.s > most {
+            return Err(Error::option(format!("s = {}: in {dtype} it can be at most {most}", self.s)));
+        }
+        Ok(self.form(dtype))
     }
 
     /// The pair function, up to the factor and the constant of [`Energy::finish`].
@@ -190,7 +197,7 @@ impl Energy {
     }
 
     /// Sums of the pair function to energies: the constants of the published code, the mean.
-    fn finish(&self, sums: Tensor, n: usize) -> Tensor {
+    pub(crate) fn finish(&self, sums: Tensor, n: usize) -> Tensor {
         let (factor, constant) = match (self.scale, self.angular, self.s == 0.0) {
             (Scale::Paper, ..) => (1.0, 0.0),
             (Scale::Code, false, true) => (2.0, 0.0),

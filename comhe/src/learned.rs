@@ -224,6 +224,10 @@ pub(crate) fn learned_energy<L: Lesson>(
     }
     let p = crate::projection::explicit(p, d, w.dtype())?.detach().reshape([p.shape()[0], d]);
     energy.check()?;
+    if rows.shape()[0] == 0 {
+        // Nothing to learn from.
+        return energy.of(&rows);
+    }
     energy_after(lesson, energy, &rows, &p, steps)
 }
 
@@ -246,7 +250,7 @@ fn energy_after<L: Lesson>(
             take(&inner, rows.matmul_nt(p), steps)?.y
         }
     };
-    energy.of_projected(&y)
+    energy.of_projected_in_full(&y)
 }
 
 /// The regulariser: a projection a layer, kept and learned from step to step.

@@ -48,6 +48,7 @@ mod group;
 mod learned;
 mod low_rank;
 mod named;
+mod near;
 mod objective;
 mod pattern;
 pub mod peers;

@@ -156,6 +156,10 @@ impl EnergyOf {
         }
         for (name, tensor) in &tensors {
             let w = tensor.to_dtype(settings.dtype).requires_grad();
+            if tensor.is_finite() && !w.is_finite() {
+                let problem = format_args!("tensor {name} has elements beyond f32; take --dtype f64");
+                return Err(Failure::place(&self.file, problem));
+            }
             let place = |e: comhe::Error| Failure::place(&self.file, format_args!("tensor {name}: {e}"));
             let value = self.energy(&settings, name, &w).map_err(place)?;
             if let Some(path) = &self.grad {
@@ -305,7 +309,8 @@ impl EnergyOf {
         let (chosen, skipped): (Vec<_>, Vec<_>) = all.into_iter().partition(|(_, t)| fits(t));
         let skipped: Vec<String> = skipped.iter().map(|(name, t)| format!("{name} {}", t.shape())).collect();
         if chosen.is_empty() {
-            return Err(Failure::place(&self.file, format_args!("{rule}; it holds {}", skipped.join(", "))));
+            let found = if skipped.is_empty() { "nothing".into() } else { skipped.join(", ") };
+            return Err(Failure::place(&self.file, format_args!("{rule}; it holds {found}")));
         }
         Ok((chosen, skipped))
     }

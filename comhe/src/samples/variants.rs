@@ -59,6 +59,20 @@ fn learned(named: &dyn Fn(&str) -> String, energy: Energy) -> Vec<Sample> {
         let case = named(&format!("{steps} unrolled steps"));
         list.push(sample("adv", &case, vec![Input::normal([4, 6])], move |x| adv(&energy, &x[0], steps)));
     }
+    // Row 2 nearly coincides with row 0, and row 3 with its antipode; in f32 differences need another scale.
+    let near: fn(&Tensor) -> Tensor = |x| {
+        let a = if x.dtype() == DType::F64 { 0.03 } else { 1.0 };
+        let mix = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.5, 0.0, a], [-1.0, a, 0.0]];
+        Tensor::from(mix).to_dtype(x.dtype()).matmul(x)
+    };
+    for objective in Preserve::ALL {
+        let case = named(&format!("{objective}, nearly coinciding"));
+        list.push(sample("ap", &case, vec![Input::normal([3, 6])], move |x| {
+            ap(&energy, &near(&x[0]), objective, 1)
+        }));
+    }
+    let case = named("nearly coinciding");
+    list.push(sample("adv", &case, vec![Input::normal([3, 6])], move |x| adv(&energy, &near(&x[0]), 1)));
     for (case, shape) in shapes {
         // The antipode is all that one neuron has: in f32 its angle, pi - 2 sqrt(eps) / |y|, is smooth for a large eps.
         let energy = if shape[0] == 1 { Energy { eps: 1.0, ..energy } } else { energy };
