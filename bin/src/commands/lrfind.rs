@@ -138,7 +138,7 @@ impl LrFind {
             spread: Vec::new(),
         };
         let curves = [curve("batch", &cut), curve("smoothed", &cut_smooth), mark];
-        let title = format!("Loss of {} on {}, {}", config.model, setup.dataset.name, config.reg);
+        let title = format!("{} on {}, {}", config.model, setup.dataset.name, config.reg);
         if let Some(picture) = chart::of_curves(&title, "learning rate, as a power of ten", &curves) {
             picture.write(&out, "lrfind")?;
         }
