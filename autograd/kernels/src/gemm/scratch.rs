@@ -15,9 +15,10 @@ thread_local! {
 pub fn with<T: Element, O>(len: usize, f: impl FnOnce(&mut [T]) -> O) -> O {
     let words = len * size_of::<T>() / size_of::<u32>();
     let mut memory = IDLE.with_borrow_mut(|idle| idle.pop()).unwrap_or_else(|| Aligned::zeroed(0));
-    if memory.len() < words {
+    // Never none at all: what has no memory has no alignment.
+    if memory.len() < words.max(1) {
         drop(memory);
-        memory = Aligned::zeroed(words);
+        memory = Aligned::zeroed(words.max(1));
     }
     // SAFETY: the memory is aligned to 64 bytes, initialised, long enough, and any bits are a valid number.
     let out = f(unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr().cast(), len) });
