@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_file_arrives_in_parts_and_is_checked() {
-        let data: Vec<u8> = (0..100_000_u32).map(|i| (i * i >> 3) as u8).collect();
+        let data: Vec<u8> = (0..100_000_u32).map(|i| ((i * i) >> 3) as u8).collect();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("new/data.bin");
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -129,7 +129,7 @@ fn the_middle_of_a_landscape_is_the_loss() {
     succeeds(here.path(), &format!("{TINY} --steps 30 --out run"));
     let loss = |json: &str| serde_json::from_str::<Value>(json).unwrap()["loss"].as_f64().unwrap();
     let evaluated = loss(&succeeds(here.path(), "eval run --json").out);
-    let ran = succeeds(here.path(), "landscape run --test --images 100000 --points 5");
+    let ran = succeeds(here.path(), "landscape run --test --images 100000 --side 5");
     assert_eq!(ran.out, "run/landscape-1d.csv\nrun/landscape-1d.svg\nrun/landscape-1d.png\n");
     let rows = |name: &str| -> Vec<Vec<f64>> {
         let text = fs::read_to_string(here.path().join(name)).unwrap();
@@ -141,7 +141,7 @@ fn the_middle_of_a_landscape_is_the_loss() {
     assert!(line[0][1] > line[2][1] && line[4][1] > line[2][1], "{line:?}");
 
     // The map has the line in its middle row; the same seed gives the same bytes, another one another map.
-    succeeds(here.path(), "landscape run --test --images 100000 --points 5 --dim 2 --out maps");
+    succeeds(here.path(), "landscape run --test --images 100000 --side 5 --dim 2 --out maps");
     let map = rows("maps/landscape-2d.csv");
     assert_eq!(map.len(), 25);
     for (row, at) in map[10..15].iter().zip(&line) {
@@ -149,12 +149,12 @@ fn the_middle_of_a_landscape_is_the_loss() {
     }
     let file = |name: &str| fs::read(here.path().join(name)).unwrap();
     let first = file("maps/landscape-2d.csv");
-    succeeds(here.path(), "landscape run --test --images 100000 --points 5 --dim 2 --out maps --threads 2");
+    succeeds(here.path(), "landscape run --test --images 100000 --side 5 --dim 2 --out maps --threads 2");
     assert!(first == file("maps/landscape-2d.csv"));
-    succeeds(here.path(), "landscape run --test --images 100000 --points 5 --dim 2 --out maps --seed 1");
+    succeeds(here.path(), "landscape run --test --images 100000 --side 5 --dim 2 --out maps --seed 1");
     assert!(first != file("maps/landscape-2d.csv"));
     assert!(String::from_utf8(file("maps/landscape-2d.svg")).unwrap().contains("<polyline"));
-    assert!(refuses(here.path(), "landscape run --points 4").contains("must be odd"));
+    assert!(refuses(here.path(), "landscape run --side 4").contains("must be odd"));
     assert!(refuses(here.path(), "landscape run --range 0").contains("--range is 0"));
     assert!(refuses(here.path(), "landscape none").contains("does not exist"));
     assert!(refuses(here.path(), "landscape run --lr 1").contains("plays no part"));

@@ -119,7 +119,8 @@ fn tables_hold_what_the_log_does() {
     let read = |name: &str| fs::read_to_string(here.path().join("run").join(name)).unwrap();
     let (log, csv) = (read("metrics.jsonl"), read("metrics.csv"));
     let rows: Vec<Vec<&str>> = csv.lines().map(|line| line.split(',').collect()).collect();
-    let head = ["step", "epoch", "loss", "fit", "reg", "lr", "acc", "test_loss", "test_acc"];
+    let head =
+        ["step", "epoch", "loss", "fit", "reg", "lr", "acc", "val_loss", "val_acc", "test_loss", "test_acc"];
     assert_eq!(rows[0], head);
     assert!(rows.iter().all(|row| row.len() == head.len()));
     for (i, key) in head.iter().enumerate().skip(1) {

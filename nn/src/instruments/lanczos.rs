@@ -34,7 +34,7 @@ pub struct Largest {
 impl Lanczos {
     /// The largest (not the absolutely largest) eigenvalue of a symmetric operator on vectors of `n` numbers, by
     /// Lanczos's method with full reorthogonalisation (Lanczos 1950; Golub and Van Loan, Matrix Computations, section
-    /// 10.1 to 10.3): `product` gives A v for v of shape [n]. The start is drawn from `key`. Keeps a vector a product.
+    /// 10.1 to 10.3): `product` gives A v for v of shape \[n\]. The start is drawn from `key`. Keeps a vector a product.
     ///
     /// ```
     /// use autograd::{DType, Key, Tensor};

@@ -41,7 +41,7 @@ pub struct Landscape {
     dim: u8,
     /// Points along each direction, odd, so that one is the middle [default: 51; for --dim 2: 21]
     #[arg(long, value_name = "N")]
-    points: Option<usize>,
+    side: Option<usize>,
     /// How far to go to either side; at 1 the step is as long as the weights
     #[arg(long, value_name = "R", default_value_t = 1.0)]
     range: f64,
@@ -59,9 +59,10 @@ pub struct Landscape {
 }
 
 /// The settings that play a part.
-pub const USED: [&str; 19] = [
+pub const USED: [&str; 20] = [
     "path",
     "dim",
+    "side",
     "points",
     "range",
     "images",
@@ -147,9 +148,9 @@ impl Landscape {
 
     /// From -range to range, with an exact 0.
     fn steps(&self) -> Result<Vec<f64>, Failure> {
-        let n = self.points.unwrap_or(if self.dim == 2 { 21 } else { 51 });
+        let n = self.side.unwrap_or(if self.dim == 2 { 21 } else { 51 });
         if n < 3 || n.is_multiple_of(2) {
-            return Err(Failure::usage(format_args!("--points is {n}; it must be odd and at least 3")));
+            return Err(Failure::usage(format_args!("--side is {n}; it must be odd and at least 3")));
         }
         if !(self.range > 0.0 && self.range.is_finite()) {
             return Err(Failure::usage(format_args!("--range is {}; it must be above 0", self.range)));
