@@ -73,9 +73,10 @@ fn agrees_with_pytorch(name: &str, batch: [usize; 4]) {
             continue;
         };
         let gradient = gradients.get(p).unwrap();
-        // A shift that batch norm takes away again has no gradient but rounding.
+        // A shift before a maximum that batch norm takes away again has no gradient but rounding.
         if digest.to_vec::<f64>()[1] < 1e-18 {
             assert!((gradient * gradient).sum(..).item() < 1e-18, "{name} is not 0");
+            assert!(key.contains("bn") && key.ends_with(".bias"), "{name} is 0");
             nothing += 1;
         } else {
             assert_digest(gradient, &fixture, &name, 1e-7);
@@ -83,7 +84,7 @@ fn agrees_with_pytorch(name: &str, batch: [usize; 4]) {
         }
     }
     println!("{name}: {compared} gradients, {nothing} that are 0 by theory, {large} too large to be stored");
-    assert!(nothing <= 1 && compared > large, "{name}: {compared} gradients compared, {nothing} are 0");
+    assert!(nothing <= 2 && compared > large, "{name}: {compared} gradients compared, {nothing} are 0");
 }
 
 /// A layer taken from another sequence.
