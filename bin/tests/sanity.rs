@@ -8,7 +8,7 @@ use std::fs;
 #[test]
 fn dry_shows_the_network_and_expects_the_memory_that_it_takes() {
     let here = tempfile::tempdir().unwrap();
-    let out = succeeds(here.path(), "train --model cnn9 --width 2 --dry --threads 2").out;
+    let out = succeeds(here.path(), "train --model cnn9 --dry --threads 2").out;
     assert!(out.contains("conv1_1") && out.contains("GFLOP") && out.contains("First step: loss"), "{out}");
     let line = out.lines().find(|line| line.starts_with("Memory")).unwrap();
     let numbers: Vec<f64> = line.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();

@@ -9,7 +9,7 @@ use autograd::Key;
 use clap::{ArgMatches, Args};
 use datasets::{Loader, LoaderConfig};
 use nn::instruments::{filter_normalised, moved};
-use nn::{Archive, Batch, evaluate, write_atomic};
+use nn::{Batch, evaluate, write_atomic};
 
 use super::eval::place;
 use crate::config::{Config, given};
@@ -112,7 +112,7 @@ impl Landscape {
         let seed = if given(matches).contains(&"seed".to_string()) { self.settings.seed } else { 0 };
         let config = Config { label_noise: 0.0, ..base.with_flags(&self.settings, matches)? };
         config.check()?;
-        let archive = Archive::load(&file)?;
+        let archive = run_folder::load(&file)?;
         setup::apply(&config);
         let dataset = data::load(&config)?;
         let mut model = setup::model(&dataset, &config)?;
