@@ -22,13 +22,8 @@ pub(crate) mod vector;
 pub(crate) const DEPTH: usize = 256;
 /// Packed numbers held at a time (16 MB of f32).
 const PACKED: usize = 1 << 22;
-/// The longest side of the result worked on at a time.
+/// The most lines of the shorter side that are packed at a time.
 const STRIP: usize = 4096;
-/// A result with a side this long beside a small operand is cut along that side alone: each piece packs its own
-/// part of the long operand, which then never leaves the second-level cache. Bytes that count as small.
-const LONG: usize = 2048;
-const SMALL_OPERAND: usize = 8 << 20;
-
 /// c = alpha op(a) op(b) + beta c, for row-major contiguous matrices.
 ///
 /// op(a) is m x k (so `a` is k x m if `a_transposed`), op(b) is k x n (n x k if `b_transposed`), c is m x n.
@@ -141,22 +136,15 @@ unsafe fn product<T: Element>(
     part: Part,
 ) {
     let level = simd::level();
-    let small = |side: usize| side * k * size_of::<T>() <= SMALL_OPERAND;
-    let long = (n >= LONG.max(m) && small(m)) || (m >= LONG.max(n) && small(n));
-    if long && m * n * k >= SMALL {
-        let diagonal = (part == Part::Upper).then_some(0);
-        let strip =
-            Strip { size: [m, n, k], scale: [alpha, beta], a, b, c: c.as_mut_ptr(), ldc: n, diagonal };
-        // SAFETY: the strip is all of c and the sources; level is what the machine has.
-        return unsafe { strip.run_long(level) };
-    }
-    let slab = (PACKED / (m.min(STRIP) + n.min(STRIP)).max(1)).max(DEPTH);
+    // The shorter side is packed as a whole, up to a size; whole slabs, so that the sums are those of one strip.
+    let (high, wide) = if n >= m { (STRIP, n) } else { (m, STRIP) };
+    let slab = (PACKED / m.min(n).clamp(1, STRIP) / DEPTH).max(1) * DEPTH;
     let c = Shared::new(c);
     // A sum of nothing is still written.
     for p in (0..k.max(1)).step_by(slab) {
-        for i in (0..m).step_by(STRIP) {
-            for j in (0..n).step_by(STRIP) {
-                let size = [STRIP.min(m - i), STRIP.min(n - j), slab.min(k - p)];
+        for i in (0..m).step_by(high.max(1)) {
+            for j in (0..n).step_by(wide.max(1)) {
+                let size = [high.min(m - i), wide.min(n - j), slab.min(k - p)];
                 let diagonal = (part == Part::Upper).then_some(i as isize - j as isize);
                 // SAFETY: the strip lies in c and the sources; level is what the machine has.
                 unsafe {

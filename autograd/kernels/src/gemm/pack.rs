@@ -94,6 +94,41 @@ pub unsafe fn right<T: Element, V: Vector<T>, const W: usize>(
     }
 }
 
+/// Panels of the right operand, two registers wide, one after another: `lines` lines. A last panel of one register or
+/// less has only one.
+///
+/// # Safety
+/// As [`right`], with room for every panel begun.
+#[inline(always)]
+pub unsafe fn rights<T: Element, V: Vector<T>>(from: Source<T>, lines: usize, k: usize, to: *mut T) {
+    let wide = 2 * V::LANES;
+    // SAFETY: the caller's promise.
+    unsafe {
+        let mut panel = 0;
+        if from.line == 1 {
+            // Step by step of the sum, through all panels: whole stretches of memory are read.
+            for p in 0..k {
+                for j in 0..lines / wide {
+                    let (from, to) = (from.at.add(p * from.depth + j * wide), to.add(j * k * wide + p * wide));
+                    V::load(from).store(to);
+                    V::load(from.add(V::LANES)).store(to.add(V::LANES));
+                }
+            }
+            panel = lines / wide;
+        }
+        while panel * wide < lines {
+            let (from, lines, to) =
+                (from.skip(panel * wide, 0), wide.min(lines - panel * wide), to.add(panel * k * wide));
+            if lines <= V::LANES {
+                right::<T, V, 1>(from, lines, k, to);
+            } else {
+                right::<T, V, 2>(from, lines, k, to);
+            }
+            panel += 1;
+        }
+    }
+}
+
 /// A panel of any width, number by number. Nobody looks at what comes of lines beyond the last.
 #[inline(always)]
 unsafe fn singly<T: Element>(

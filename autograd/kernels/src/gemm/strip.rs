@@ -1,11 +1,16 @@
-//! One strip of a matrix product: packs both operands, then computes the result block by block.
+//! One strip of a matrix product: packs the operand of the shorter side, then computes the result piece by piece
+//! along the longer one.
+//!
+//! A piece packs its own part of the longer operand, a slab of the sum at a time, so that it never leaves the
+//! second-level cache; nothing is packed twice. Where the pieces end does not touch a bit of the result: every
+//! element is the same sum in the same order.
 
 use std::ops::Range;
 
 use super::pack::{self, Source};
 use super::vector::{self, Kernel, Vector};
 use super::{DEPTH, scratch, tile};
-use crate::par;
+use crate::par::{self, Shared};
 use crate::real::Element;
 use crate::simd::Level;
 
@@ -13,8 +18,10 @@ use crate::simd::Level;
 pub const SMALL: usize = 80 * 80 * 80;
 /// Numbers that a piece of work packs, about.
 const PACK: usize = 8192;
-/// Bytes of a long operand that stay in the second-level cache beside a panel of the other.
-const CACHED: usize = 1 << 18;
+/// Bytes of an operand that stay in the second-level cache, beside as many of the other.
+const CACHED: usize = 1 << 17;
+/// Pieces a thread, at least: what is left at the end is then little.
+const PIECES: usize = 8;
 
 /// c = alpha a b + beta c with an m x k and a k x n operand, rows of c being `ldc` apart.
 #[derive(Clone, Copy)]
@@ -35,200 +42,186 @@ pub struct Strip<T> {
     pub diagonal: Option<isize>,
 }
 
+// SAFETY: the pointers are followed by unsafe methods alone, whose callers promise that pieces are disjoint.
+unsafe impl<T: Sync> Sync for Strip<T> {}
+
 impl<T: Element> Strip<T> {
     /// Computes the strip with the instructions of `level`.
     ///
     /// # Safety
     /// The operands and the result must hold their matrices, and the machine must have the instructions.
-    pub unsafe fn run(self, level: Level) {
+    pub unsafe fn run(&self, level: Level) {
         let ([m, n, k], (rows, cols)) = (self.size, vector::tile::<T>(level));
-        let (lefts, rights) = (m.div_ceil(rows), n.div_ceil(cols));
-        let left = lefts * rows * k;
-        scratch::with(left + rights * cols * k, |memory: &mut [T]| {
-            let (to_a, to_b) = memory.split_at_mut(left);
-            let packed = Packed { strip: self, a: to_a.as_mut_ptr(), b: to_b.as_mut_ptr() };
-            let job = |what| {
-                // SAFETY: the caller's promise; jobs of a kind write disjoint parts.
-                unsafe { vector::dispatch(level, Job { packed: &packed, what }) }
-            };
-            if m * n * k < SMALL {
-                return job(What::All);
-            }
-            let few = |width: usize| (PACK / (width * k)).max(1);
-            let (few_a, few_b) = (few(rows), few(cols));
-            let first = lefts.div_ceil(few_a);
-            par::run(first + rights.div_ceil(few_b), |i| match i.checked_sub(first) {
-                None => job(What::Left(i * few_a..lefts.min((i + 1) * few_a))),
-                Some(j) => job(What::Right(j * few_b..rights.min((j + 1) * few_b))),
-            });
-            // 128 x 128 blocks keep traffic low; smaller ones share a small result out evenly.
-            let side = if m * n >= 16 * 128 * 128 { 128 } else { 64 };
-            let (high, wide) = (side / rows, side / cols);
-            let across = rights.div_ceil(wide);
-            par::run(lefts.div_ceil(high) * across, |i| {
-                let (i, j) = (i / across * high, i % across * wide);
-                job(What::Multiply(i..lefts.min(i + high), j..rights.min(j + wide)));
-            });
-        });
-    }
-}
-
-impl<T: Element> Strip<T> {
-    /// The same, cut along the longer side of the result alone: every piece packs its part of the long operand for
-    /// itself.
-    ///
-    /// # Safety
-    /// As [`Strip::run`].
-    pub unsafe fn run_long(self, level: Level) {
-        let ([m, n, k], (rows, cols)) = (self.size, vector::tile::<T>(level));
-        let (lefts, rights) = (m.div_ceil(rows), n.div_ceil(cols));
-        let across = n >= m;
-        // The short operand and the long one: panels and their width.
-        let ((short, narrow), (long, wide)) =
-            if across { ((lefts, rows), (rights, cols)) } else { ((rights, cols), (lefts, rows)) };
-        let few = |bytes: usize, width: usize| (bytes / size_of::<T>() / (width * k).max(1)).max(1);
+        let (lefts, rights) = ((m.div_ceil(rows), rows), (n.div_ceil(cols), cols));
+        let ((short, narrow), (long, wide)) = if self.across() { (lefts, rights) } else { (rights, lefts) };
+        let small = m * n * k < SMALL;
+        let depth = DEPTH.min(k);
+        let count = if small {
+            long
+        } else {
+            let cached = CACHED / size_of::<T>() / (wide * depth);
+            cached.min(long.div_ceil(PIECES * par::threads())).max(1)
+        };
         scratch::with(short * narrow * k, |memory: &mut [T]| {
-            let packed = Packed { strip: self, a: memory.as_mut_ptr(), b: memory.as_mut_ptr() };
-            let job = |packed: &Packed<T>, what| {
-                // SAFETY: the caller's promise; jobs of a kind write disjoint parts.
-                unsafe { vector::dispatch(level, Job { packed, what }) }
+            let memory = Shared::new(memory);
+            let job = |what, panels: Range<usize>, own: *mut T| {
+                // SAFETY: the memory holds all panels of the shorter side. The rest is the caller's promise.
+                unsafe { vector::dispatch(level, Job { strip: self, what, panels, shared: memory.at(0), own }) }
             };
-            let count = few(PACK * size_of::<T>(), narrow);
-            par::run(short.div_ceil(count), |i| {
-                let panels = i * count..short.min((i + 1) * count);
-                job(&packed, if across { What::Left(panels) } else { What::Right(panels) });
-            });
-            let count = few(CACHED, wide).min(long.div_ceil(16));
-            par::run(long.div_ceil(count), |i| {
-                let panels = i * count..long.min((i + 1) * count);
-                scratch::with(panels.len() * wide * k, |memory: &mut [T]| {
-                    // Panels are found by their number from the first of all on.
-                    let first = memory.as_mut_ptr().wrapping_sub(panels.start * wide * k);
-                    let what = |panels| {
-                        if across { What::Right(panels) } else { What::Left(panels) }
-                    };
-                    let own = packed.beside(first, across);
-                    job(&own, what(panels.clone()));
-                    let (i, j) = if across { (0..lefts, panels) } else { (panels, 0..rights) };
-                    job(&own, What::Multiply(i, j));
+            if !small {
+                let few = (PACK / (narrow * k)).max(1);
+                par::run(short.div_ceil(few), |i| {
+                    job(What::Pack, i * few..short.min((i + 1) * few), std::ptr::null_mut());
+                });
+            }
+            let what = if small { What::Both } else { What::Multiply };
+            par::run(long.div_ceil(count.max(1)), |i| {
+                scratch::with(count * wide * depth, |own: &mut [T]| {
+                    job(what, i * count..long.min((i + 1) * count), own.as_mut_ptr());
                 });
             });
         });
     }
+
+    /// Whether columns are cut, not rows.
+    fn across(&self) -> bool {
+        self.size[1] >= self.size[0]
+    }
 }
 
-/// A strip and where its operands are packed, panel by panel.
-struct Packed<T> {
-    strip: Strip<T>,
-    a: *mut T,
-    b: *mut T,
-}
-
-// SAFETY: jobs on disjoint panels write through the pointers; others only read what was written before.
-unsafe impl<T: Sync> Sync for Packed<T> {}
-
+/// A piece of work on panels of one side.
 struct Job<'a, T> {
-    packed: &'a Packed<T>,
+    strip: &'a Strip<T>,
     what: What,
+    /// Panels of the shorter side to pack, or of the longer one to compute.
+    panels: Range<usize>,
+    /// Where all panels of the shorter side are packed.
+    shared: *mut T,
+    /// Where a slab of this piece's panels of the longer side is packed.
+    own: *mut T,
 }
 
-/// A piece of work; ranges count panels.
+#[derive(Clone, Copy)]
 enum What {
-    /// Packs panels of the left operand.
-    Left(Range<usize>),
-    /// Packs panels of the right operand.
-    Right(Range<usize>),
-    /// Computes a block of the result.
-    Multiply(Range<usize>, Range<usize>),
-    /// Everything.
-    All,
+    /// Packs panels of the shorter side.
+    Pack,
+    /// Packs panels of the longer side and multiplies them with all of the shorter one.
+    Multiply,
+    /// All of the one and then the other.
+    Both,
 }
 
 impl<T: Element> Kernel<T> for Job<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(self) {
-        let [m, n, _] = self.packed.strip.size;
-        let (lefts, rights) = (0..m.div_ceil(R), 0..n.div_ceil(2 * V::LANES));
+        let Job { strip, what, panels, shared, own } = self;
+        let [m, n, _] = strip.size;
+        let (lefts, rights) = (m.div_ceil(R), n.div_ceil(2 * V::LANES));
+        let short = if strip.across() { lefts } else { rights };
+        let width = if strip.across() { R } else { 2 * V::LANES };
         // SAFETY: inherited.
         unsafe {
-            match self.what {
-                What::Left(panels) => self.packed.left::<V, R>(panels),
-                What::Right(panels) => self.packed.right::<V>(panels),
-                What::Multiply(lefts, rights) => self.packed.multiply::<V, R>(lefts, rights),
-                What::All => {
-                    self.packed.left::<V, R>(lefts.clone());
-                    self.packed.right::<V>(rights.clone());
-                    self.packed.multiply::<V, R>(lefts, rights);
+            let pack = match what {
+                What::Pack => panels.clone(),
+                What::Multiply => 0..0,
+                What::Both => 0..short,
+            };
+            if !pack.is_empty() {
+                for slab in strip.slabs() {
+                    let to = shared.add(slab.start * short * width + pack.start * slab.len() * width);
+                    strip.pack::<V, R>(strip.across(), pack.clone(), slab, to);
                 }
+            }
+            if let What::Pack = what {
+                return;
+            }
+            let mut beta = strip.scale[1];
+            // A sum of nothing is still written.
+            let nothing = (strip.size[2] == 0).then_some(0..0);
+            for slab in strip.slabs().chain(nothing) {
+                strip.pack::<V, R>(!strip.across(), panels.clone(), slab.clone(), own);
+                // Panels are found by their number from the first of all on.
+                let all = shared.add(slab.start * short * width);
+                let (a, b, lefts, rights) = if strip.across() {
+                    let first = own.wrapping_sub(panels.start * slab.len() * 2 * V::LANES);
+                    (all, first, 0..lefts, panels.clone())
+                } else {
+                    (own.wrapping_sub(panels.start * slab.len() * R), all, panels.clone(), 0..rights)
+                };
+                strip.multiply::<V, R>([a, b], slab.len(), beta, lefts, rights);
+                beta = T::ONE;
             }
         }
     }
 }
 
-impl<T: Element> Packed<T> {
-    /// The same with the right operand packed elsewhere, or the left one.
-    fn beside(&self, other: *mut T, right: bool) -> Packed<T> {
-        let (a, b) = if right { (self.a, other) } else { (other, self.b) };
-        Packed { strip: self.strip, a, b }
+impl<T: Element> Strip<T> {
+    /// The steps of the sum between two visits to the result.
+    fn slabs(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
+        let k = self.size[2];
+        (0..k).step_by(DEPTH).map(move |from| from..k.min(from + DEPTH))
     }
 
+    /// Packs panels of the left operand or of the right one, one slab deep, one after another.
     #[inline(always)]
-    unsafe fn left<V: Vector<T>, const R: usize>(&self, panels: Range<usize>) {
-        let ([m, _, k], a) = (self.strip.size, self.strip.a);
-        for i in panels {
-            // SAFETY: inherited.
-            unsafe {
-                pack::left::<T, V, R>(a.skip(i * R, 0), R.min(m - i * R), k, self.a.wrapping_add(i * R * k))
-            }
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn right<V: Vector<T>>(&self, panels: Range<usize>) {
-        let ([_, n, k], wide) = (self.strip.size, 2 * V::LANES);
-        for j in panels {
-            let (from, cols) = (self.strip.b.skip(j * wide, 0), wide.min(n - j * wide));
-            // SAFETY: inherited.
-            unsafe {
-                let to = self.b.wrapping_add(j * wide * k);
-                if cols <= V::LANES {
-                    pack::right::<T, V, 1>(from, cols, k, to);
-                } else {
-                    pack::right::<T, V, 2>(from, cols, k, to);
+    unsafe fn pack<V: Vector<T>, const R: usize>(
+        &self,
+        left: bool,
+        panels: Range<usize>,
+        slab: Range<usize>,
+        to: *mut T,
+    ) {
+        let ([m, n, _], (k, wide)) = (self.size, (slab.len(), 2 * V::LANES));
+        // SAFETY: inherited.
+        unsafe {
+            if left {
+                for (at, i) in panels.enumerate() {
+                    let from = self.a.skip(i * R, slab.start);
+                    pack::left::<T, V, R>(from, R.min(m - i * R), k, to.add(at * R * k));
                 }
+            } else {
+                let from = self.b.skip(panels.start * wide, slab.start);
+                let lines = n.min(panels.end * wide) - panels.start * wide;
+                pack::rights::<T, V>(from, lines, k, to);
             }
         }
     }
 
+    /// A block of the result from packed panels, one slab deep.
     #[inline(always)]
-    unsafe fn multiply<V: Vector<T>, const R: usize>(&self, lefts: Range<usize>, rights: Range<usize>) {
-        let Strip { size: [m, n, k], scale: [alpha, mut beta], ldc, diagonal, .. } = self.strip;
+    unsafe fn multiply<V: Vector<T>, const R: usize>(
+        &self,
+        [a, b]: [*const T; 2],
+        depth: usize,
+        beta: T,
+        lefts: Range<usize>,
+        rights: Range<usize>,
+    ) {
+        let Strip { size: [m, n, _], scale: [alpha, _], ldc, diagonal, .. } = *self;
         let wide = 2 * V::LANES;
         let left_out = |i, j| diagonal.is_some_and(|at| (j * wide + wide) as isize <= (i * R) as isize + at);
-        // A sum of nothing is still written.
-        for from in (0..k.max(1)).step_by(DEPTH) {
-            let depth = DEPTH.min(k - from);
+        // As many rows as stay in the second-level cache for all columns; a panel of columns in the first-level one.
+        let high = (CACHED / size_of::<T>() / (R * depth.max(1))).max(1);
+        for top in lefts.clone().step_by(high) {
             for j in rights.clone() {
                 let cols = wide.min(n - j * wide);
-                for i in lefts.clone() {
+                for i in top..lefts.end.min(top + high) {
                     if left_out(i, j) {
                         continue;
                     }
                     let (size, scale) = ([R.min(m - i * R), cols], [alpha, beta]);
-                    // SAFETY: inherited; packed panels hold k steps.
+                    // SAFETY: inherited; packed panels hold `depth` steps.
                     unsafe {
-                        let (a, b) =
-                            (self.a.wrapping_add((i * k + from) * R), self.b.wrapping_add(j * wide * k));
-                        let c = self.strip.c.add(i * R * ldc + j * wide);
+                        let (a, b) = (a.wrapping_add(i * depth * R), b.wrapping_add(j * depth * wide));
+                        let c = self.c.add(i * R * ldc + j * wide);
                         if cols <= V::LANES {
-                            block::<T, V, R, 1>(depth, a, b.add(from * V::LANES), scale, size, c, ldc);
+                            block::<T, V, R, 1>(depth, a, b, scale, size, c, ldc);
                         } else {
-                            block::<T, V, R, 2>(depth, a, b.add(from * wide), scale, size, c, ldc);
+                            block::<T, V, R, 2>(depth, a, b, scale, size, c, ldc);
                         }
                     }
                 }
             }
-            beta = T::ONE;
         }
     }
 }
