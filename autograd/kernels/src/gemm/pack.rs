@@ -109,7 +109,8 @@ pub unsafe fn rights<T: Element, V: Vector<T>>(from: Source<T>, lines: usize, k:
             // Step by step of the sum, through all panels: whole stretches of memory are read.
             for p in 0..k {
                 for j in 0..lines / wide {
-                    let (from, to) = (from.at.add(p * from.depth + j * wide), to.add(j * k * wide + p * wide));
+                    let (from, to) =
+                        (from.at.add(p * from.depth + j * wide), to.add(j * k * wide + p * wide));
                     V::load(from).store(to);
                     V::load(from.add(V::LANES)).store(to.add(V::LANES));
                 }

@@ -20,6 +20,9 @@ pub const SMALL: usize = 80 * 80 * 80;
 const PACK: usize = 8192;
 /// Bytes of an operand that stay in the second-level cache, beside as many of the other.
 const CACHED: usize = 1 << 17;
+/// Up to this many columns a left operand whose rows are contiguous is read where it lies: packing it would take as
+/// long as a good part of the product.
+const FEW: usize = 128;
 /// Pieces a thread, at least: what is left at the end is then little.
 const PIECES: usize = 8;
 
@@ -54,30 +57,32 @@ impl<T: Element> Strip<T> {
         let ([m, n, k], (rows, cols)) = (self.size, vector::tile::<T>(level));
         let (lefts, rights) = ((m.div_ceil(rows), rows), (n.div_ceil(cols), cols));
         let ((short, narrow), (long, wide)) = if self.across() { (lefts, rights) } else { (rights, lefts) };
-        let small = m * n * k < SMALL;
         let depth = DEPTH.min(k);
-        let count = if small {
-            long
-        } else {
-            let cached = CACHED / size_of::<T>() / (wide * depth);
-            cached.min(long.div_ceil(PIECES * par::threads())).max(1)
+        let job = |what, panels: Range<usize>, shared: *mut T, own: *mut T| {
+            // SAFETY: the memory holds all panels of the shorter side. The rest is the caller's promise.
+            unsafe { vector::dispatch(level, Job { strip: self, what, panels, shared, own }) }
         };
+        if m * n * k < SMALL {
+            return scratch::with(short * narrow * k + long * wide * depth, |memory: &mut [T]| {
+                let (shared, own) = memory.split_at_mut(short * narrow * k);
+                job(What::Both, 0..long, shared.as_mut_ptr(), own.as_mut_ptr());
+            });
+        }
+        let cached = CACHED / size_of::<T>() / (wide * depth);
+        let count = cached.min(long.div_ceil(PIECES * par::threads())).max(1);
         scratch::with(short * narrow * k, |memory: &mut [T]| {
-            let memory = Shared::new(memory);
-            let job = |what, panels: Range<usize>, own: *mut T| {
-                // SAFETY: the memory holds all panels of the shorter side. The rest is the caller's promise.
-                unsafe { vector::dispatch(level, Job { strip: self, what, panels, shared: memory.at(0), own }) }
-            };
-            if !small {
-                let few = (PACK / (narrow * k)).max(1);
-                par::run(short.div_ceil(few), |i| {
-                    job(What::Pack, i * few..short.min((i + 1) * few), std::ptr::null_mut());
-                });
-            }
-            let what = if small { What::Both } else { What::Multiply };
-            par::run(long.div_ceil(count.max(1)), |i| {
+            let shared = Shared::new(memory);
+            let few = (PACK / (narrow * k)).max(1);
+            par::run(short.div_ceil(few), |i| {
+                let panels = i * few..short.min((i + 1) * few);
+                // SAFETY: the start of the memory.
+                job(What::Pack, panels, unsafe { shared.at(0) }, std::ptr::null_mut());
+            });
+            par::run(long.div_ceil(count), |i| {
                 scratch::with(count * wide * depth, |own: &mut [T]| {
-                    job(what, i * count..long.min((i + 1) * count), own.as_mut_ptr());
+                    let panels = i * count..long.min((i + 1) * count);
+                    // SAFETY: as above.
+                    job(What::Multiply, panels, unsafe { shared.at(0) }, own.as_mut_ptr());
                 });
             });
         });
@@ -86,6 +91,11 @@ impl<T: Element> Strip<T> {
     /// Whether columns are cut, not rows.
     fn across(&self) -> bool {
         self.size[1] >= self.size[0]
+    }
+
+    /// Whether rows are cut, and the left operand is not packed.
+    fn direct(&self) -> bool {
+        !self.across() && self.a.depth == 1 && self.size[1] <= FEW
     }
 }
 
@@ -136,30 +146,49 @@ impl<T: Element> Kernel<T> for Job<'_, T> {
                 return;
             }
             let mut beta = strip.scale[1];
-            // A sum of nothing is still written.
-            let nothing = (strip.size[2] == 0).then_some(0..0);
-            for slab in strip.slabs().chain(nothing) {
-                strip.pack::<V, R>(!strip.across(), panels.clone(), slab.clone(), own);
-                // Panels are found by their number from the first of all on.
+            for slab in strip.slabs() {
+                let depth = slab.len();
                 let all = shared.add(slab.start * short * width);
+                if !strip.direct() {
+                    strip.pack::<V, R>(!strip.across(), panels.clone(), slab.clone(), own);
+                }
+                // Panels are found by their number from the first of all on.
+                let packed = |at| Lefts { at, panel: depth * R, line: 1, step: R };
                 let (a, b, lefts, rights) = if strip.across() {
-                    let first = own.wrapping_sub(panels.start * slab.len() * 2 * V::LANES);
-                    (all, first, 0..lefts, panels.clone())
+                    let first = own.wrapping_sub(panels.start * depth * 2 * V::LANES);
+                    (packed(all), first, 0..lefts, panels.clone())
+                } else if strip.direct() {
+                    let Source { at, line, .. } = strip.a.skip(0, slab.start);
+                    (Lefts { at, panel: R * line, line, step: 1 }, all, panels.clone(), 0..rights)
                 } else {
-                    (own.wrapping_sub(panels.start * slab.len() * R), all, panels.clone(), 0..rights)
+                    let first = own.wrapping_sub(panels.start * depth * R);
+                    (packed(first), all, panels.clone(), 0..rights)
                 };
-                strip.multiply::<V, R>([a, b], slab.len(), beta, lefts, rights);
+                strip.multiply::<V, R>(a, b, depth, beta, lefts, rights);
                 beta = T::ONE;
             }
         }
     }
 }
 
+/// Panels of the left operand, packed or where they lie.
+#[derive(Clone, Copy)]
+struct Lefts<T> {
+    /// The first number of panel 0.
+    at: *const T,
+    /// Numbers from one panel to the next, from one row of a panel to the next, and from one step of the sum to the
+    /// next.
+    panel: usize,
+    line: usize,
+    step: usize,
+}
+
 impl<T: Element> Strip<T> {
-    /// The steps of the sum between two visits to the result.
+    /// The steps of the sum between two visits to the result; at least one slab, so that a sum of nothing is written.
+    #[inline(always)]
     fn slabs(&self) -> impl Iterator<Item = Range<usize>> + use<T> {
         let k = self.size[2];
-        (0..k).step_by(DEPTH).map(move |from| from..k.min(from + DEPTH))
+        (0..k.max(1)).step_by(DEPTH).map(move |from| from..k.min(from + DEPTH))
     }
 
     /// Packs panels of the left operand or of the right one, one slab deep, one after another.
@@ -191,7 +220,8 @@ impl<T: Element> Strip<T> {
     #[inline(always)]
     unsafe fn multiply<V: Vector<T>, const R: usize>(
         &self,
-        [a, b]: [*const T; 2],
+        a: Lefts<T>,
+        b: *const T,
         depth: usize,
         beta: T,
         lefts: Range<usize>,
@@ -201,23 +231,28 @@ impl<T: Element> Strip<T> {
         let wide = 2 * V::LANES;
         let left_out = |i, j| diagonal.is_some_and(|at| (j * wide + wide) as isize <= (i * R) as isize + at);
         // As many rows as stay in the second-level cache for all columns; a panel of columns in the first-level one.
-        let high = (CACHED / size_of::<T>() / (R * depth.max(1))).max(1);
-        for top in lefts.clone().step_by(high) {
+        let high = const { CACHED / size_of::<T>() / (R * DEPTH) };
+        let mut top = lefts.start;
+        while top < lefts.end {
+            let lefts = top..lefts.end.min(top + high);
+            top += high;
             for j in rights.clone() {
                 let cols = wide.min(n - j * wide);
-                for i in top..lefts.end.min(top + high) {
+                for i in lefts.clone() {
                     if left_out(i, j) {
                         continue;
                     }
-                    let (size, scale) = ([R.min(m - i * R), cols], [alpha, beta]);
+                    let (lines, scale) = (R.min(m - i * R), [alpha, beta]);
+                    let (size, step) = ([lines, cols], a.step);
                     // SAFETY: inherited; packed panels hold `depth` steps.
                     unsafe {
-                        let (a, b) = (a.wrapping_add(i * depth * R), b.wrapping_add(j * depth * wide));
+                        let a = tile::first_rows(a.at.wrapping_add(i * a.panel), a.line, lines);
+                        let b = b.wrapping_add(j * depth * wide);
                         let c = self.c.add(i * R * ldc + j * wide);
                         if cols <= V::LANES {
-                            block::<T, V, R, 1>(depth, a, b, scale, size, c, ldc);
+                            block::<T, V, R, 1>(depth, a, step, b, scale, size, c, ldc);
                         } else {
-                            block::<T, V, R, 2>(depth, a, b, scale, size, c, ldc);
+                            block::<T, V, R, 2>(depth, a, step, b, scale, size, c, ldc);
                         }
                     }
                 }
@@ -228,9 +263,11 @@ impl<T: Element> Strip<T> {
 
 /// One tile of the result from a panel of each operand.
 #[inline(always)]
+#[allow(clippy::too_many_arguments)]
 unsafe fn block<T: Element, V: Vector<T>, const R: usize, const W: usize>(
     k: usize,
-    a: *const T,
+    a: [*const T; R],
+    step: usize,
     b: *const T,
     scale: [T; 2],
     size: [usize; 2],
@@ -240,7 +277,7 @@ unsafe fn block<T: Element, V: Vector<T>, const R: usize, const W: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut sum = tile::zero::<T, V, R, W>();
-        tile::accumulate(&mut sum, k, tile::rows(a, 1), R, b, W * V::LANES);
+        tile::accumulate(&mut sum, k, a, step, b, W * V::LANES);
         tile::blend(&mut sum, scale, size, c, ldc);
     }
 }

@@ -67,6 +67,7 @@ fn gemm_is_what_the_definition_says() {
             [200, 260, 40],
             [9, 2100, 40],
             [2100, 9, 40],
+            [300, 40, 290],
         ] {
             check::<f32>(size, 3e-6);
             check::<f64>(size, 6e-15);

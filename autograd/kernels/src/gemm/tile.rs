@@ -22,9 +22,15 @@ pub unsafe fn zero<T: Element, V: Vector<T>, const R: usize, const W: usize>() -
 /// The starts of R rows, `step` numbers apart.
 #[inline(always)]
 pub fn rows<T, const R: usize>(a: *const T, step: usize) -> [*const T; R] {
+    first_rows(a, step, R)
+}
+
+/// The starts of R rows, of which there are only `count`: the last one stands for what is missing.
+#[inline(always)]
+pub fn first_rows<T, const R: usize>(a: *const T, step: usize, count: usize) -> [*const T; R] {
     let mut rows = [a; R];
     for i in 1..R {
-        rows[i] = a.wrapping_add(i * step);
+        rows[i] = a.wrapping_add(i.min(count - 1) * step);
     }
     rows
 }
