@@ -20,7 +20,15 @@ fn main() {
         "{:<22} {:>10} {:>12} {:>12} {:>12}  GB/s",
         "f32, ms", "statistics", "with relu", "gradients", ""
     );
-    for (n, c, s) in [(128, 64, 1024), (128, 256, 64), (128, 512, 4), (65536, 128, 1)] {
+    for (n, c, s) in [
+        (128, 64, 1024),
+        (128, 16, 1024),
+        (128, 32, 256),
+        (128, 64, 64),
+        (128, 256, 64),
+        (128, 512, 4),
+        (65536, 128, 1),
+    ] {
         let shape = Channels { n, c, s };
         let x: Vec<f32> = (0..shape.len()).map(|i| (i * 7919 % 2003) as f32 * 1e-3).collect();
         let (mut mean, mut var, gamma) = (vec![0.0; c], vec![0.0; c], vec![1.0; c]);

@@ -47,6 +47,19 @@ pub fn set_level(level: Level) -> Level {
     level
 }
 
+/// Asks for the cache line at `p`, which may be any address: the processor's own prefetcher starts anew with every 4 KiB
+/// and takes some misses to do so.
+#[inline(always)]
+pub(crate) fn prefetch<T>(p: *const T) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch has no effect but on time.
+    unsafe {
+        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = p;
+}
+
 /// The widest instruction set that this machine has.
 pub fn detect() -> Level {
     #[cfg(target_arch = "x86_64")]

@@ -51,6 +51,9 @@ pub fn batch_stats<T: Element>(x: &[T], shape: Channels, mean: &mut [T], var: &m
 
 /// The mean of each channel of a block, and the sum of squares about it.
 ///
+/// Squares are taken about the mean of a few elements. Where that proves far from the mean of all, so that the
+/// difference of two large numbers would be left, they are taken again about this one.
+///
 /// # Safety
 /// As [`Channels::block_sums`].
 unsafe fn block_moments<T: Element>(x: Input<T>, shape: Channels, block: &Block, out: &mut [[f64; 2]]) {
@@ -59,17 +62,34 @@ unsafe fn block_moments<T: Element>(x: Input<T>, shape: Channels, block: &Block,
     let (centre, sums) = (&mut centre[..out.len()], &mut sums[..out.len()]);
     let mut sum = [[T::ZERO]; WIDTH];
     let sum = &mut sum[..out.len()];
+    let few = SAMPLE.div_ceil(shape.s).min(block.items.len());
+    let sample =
+        Block { items: block.items.start..block.items.start + few, channels: block.channels.clone() };
     // SAFETY: the caller's promise.
-    unsafe { shape.block_sums(&Value, [x], block, centre, sum) }
-    centre.iter_mut().zip(sum).for_each(|(c, [sum])| *c = [T::from_f64(sum.to_f64() / count)]);
-    // SAFETY: the caller's promise.
-    unsafe { shape.block_sums(&Deviation, [x], block, centre, sums) }
-    for ((out, [c]), [d, squares]) in out.iter_mut().zip(centre).zip(sums) {
-        // The centre is the mean up to rounding; d holds what is missing.
-        let d = d.to_f64();
-        *out = [c.to_f64() + d / count, squares.to_f64() - d * d / count];
+    unsafe { shape.block_sums(&Value, [x], &sample, centre, sum) }
+    let elements = (few * shape.s) as f64;
+    centre.iter_mut().zip(sum).for_each(|(c, [sum])| *c = [T::from_f64(sum.to_f64() / elements)]);
+    for last in [false, true] {
+        // SAFETY: the caller's promise.
+        unsafe { shape.block_sums(&Deviation, [x], block, centre, sums) }
+        let mut again = false;
+        for ((out, [c]), [d, squares]) in out.iter_mut().zip(&mut *centre).zip(&*sums) {
+            let (d, squares) = (d.to_f64() / count, squares.to_f64());
+            *out = [c.to_f64() + d, squares - d * d * count];
+            // NaN asks for no second time.
+            again |= squares > FAR * out[1];
+            *c = T::from_f64(out[0]);
+        }
+        if last || !again {
+            return;
+        }
     }
 }
+
+/// Elements whose mean stands in for that of a block.
+const SAMPLE: usize = 32;
+/// How much larger squares about a centre may be than those about the mean.
+const FAR: f64 = 4.0;
 
 struct Value;
 impl Terms<1, 1, 1> for Value {

@@ -25,8 +25,12 @@ pub(super) const NARROW: usize = 64;
 pub(super) const WIDTH: usize = 512;
 /// Elements of each input in one block: they stay in the second-level cache for a second pass.
 const BLOCK: usize = 1 << 14;
-/// Running sums side by side in a long row.
-const LANES: usize = 64;
+/// Bytes that are asked for ahead of their use. Rows of a channel are far apart, and no prefetcher foresees the next.
+const AHEAD: usize = 4096;
+/// Running sums side by side in a long row: two of them fill half the registers of AVX2.
+const LANES: usize = 32;
+/// Additions to a running sum before it is added to the others, against the rounding errors of long runs.
+const FEW: usize = 16;
 
 /// K functions of N inputs and of C numbers of the channel: to be summed over each channel, or written.
 pub(super) trait Terms<const N: usize, const C: usize, const K: usize>: Sync {
@@ -53,6 +57,15 @@ impl<T> Input<T> {
     /// Reads what an output holds.
     pub fn of(slice: &mut [T]) -> Self {
         Input(slice.as_mut_ptr())
+    }
+
+    /// Asks for the `count` elements from number `start` on, which need not exist.
+    #[inline(always)]
+    pub fn prefetch(self, start: usize, count: usize) {
+        let line = 64 / size_of::<T>();
+        for i in 0..count.div_ceil(line) {
+            simd::prefetch(self.0.wrapping_add(start + i * line));
+        }
     }
 
     /// The elements from number `start` on.
@@ -101,6 +114,11 @@ impl Channels {
     pub(super) fn elements(self, run: usize) -> f64 {
         let items = self.items_a_block();
         (items.min(self.n - run * items) * self.s) as f64
+    }
+
+    /// How many elements ahead, in whole items, memory is asked for by a block with rows of `width` elements.
+    pub(super) fn ahead<T>(self, width: usize) -> usize {
+        (AHEAD / size_of::<T>()).div_ceil(width.max(1)) * self.c * self.s
     }
 
     /// Into how many runs of items the blocks cut the tensor.
@@ -193,22 +211,28 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Long { shape: Channels { c, s, .. }, terms, x, block, numbers, out } = self;
+        let Long { shape, terms, x, block, numbers, out } = self;
+        let Channels { c, s, .. } = shape;
         let numbers = numbers[0];
+        let (blocks, ahead) = (s / LANES, shape.ahead::<T>(s));
+        let together = (FEW / blocks).max(1);
         let mut sums = [[T::ZERO; LANES]; K];
-        for item in block.items.clone() {
-            // SAFETY: a row of the tensor, by the promise of `block_sums`.
-            let x = x.map(|x| unsafe { x.at((item * c + block.channels.start) * s) });
-            // SAFETY: only called with i < s.
-            let value = |i: usize| of::<T, A, N, C, K>(terms, x.map(|x| unsafe { *x.add(i) }), numbers);
-            // Sums of a few, then sums of those, against the rounding errors of long runs.
-            for first in (0..s / LANES).step_by(16) {
+        for top in block.items.clone().step_by(together) {
+            let items = top..(top + together).min(block.items.end);
+            let start = |item: usize| (item * c + block.channels.start) * s;
+            // SAFETY: a row of the tensor, by the promise of `block_sums`; only called with i < s.
+            let value =
+                |item, i| of::<T, A, N, C, K>(terms, x.map(|x| unsafe { *x.at(start(item) + i) }), numbers);
+            for first in (0..blocks).step_by(FEW) {
                 let mut run = [[T::ZERO; LANES]; K];
-                for b in first..(first + 16).min(s / LANES) {
-                    for l in 0..LANES {
-                        let v = value(b * LANES + l);
-                        for (run, v) in run.iter_mut().zip(v) {
-                            run[l] = run[l] + v;
+                for item in items.clone() {
+                    for b in first..(first + FEW).min(blocks) {
+                        x.iter().for_each(|x| x.prefetch(start(item) + ahead + b * LANES, LANES));
+                        for l in 0..LANES {
+                            let v = value(item, b * LANES + l);
+                            for (run, v) in run.iter_mut().zip(v) {
+                                run[l] = run[l] + v;
+                            }
                         }
                     }
                 }
@@ -218,11 +242,12 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
                     }
                 }
             }
-            let tail = s / LANES * LANES;
-            for i in tail..s {
-                let v = value(i);
-                for k in 0..K {
-                    sums[k][i - tail] = sums[k][i - tail] + v[k];
+            for item in items {
+                for i in blocks * LANES..s {
+                    let v = value(item, i);
+                    for k in 0..K {
+                        sums[k][i % LANES] = sums[k][i % LANES] + v[k];
+                    }
                 }
             }
         }

@@ -6,7 +6,7 @@ use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
 
 /// Elements computed together.
-const LANES: usize = 64;
+const LANES: usize = 32;
 
 impl Channels {
     /// Writes the values of `terms` for every element of a block. `numbers` has those of each channel of the block.
@@ -42,13 +42,15 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
     fn run<A: Arithmetic>(self) {
         let Map { shape: Channels { c, s, .. }, terms, x, block, numbers, out } = self;
         let start = |item: usize| (item * c + block.channels.start) * s;
+        let width = if s >= NARROW { s } else { block.channels.len() * s };
+        let ahead = self.shape.ahead::<T>(width);
         if s >= NARROW {
             let numbers = numbers[0];
             for item in block.items.clone() {
                 // SAFETY: a row of the tensor, by the promise of `block_map`.
                 unsafe {
                     let (x, out) = (x.map(|x| x.at(start(item))), out.map(|out| out.at(start(item))));
-                    row::<F, T, A, N, C, K>(terms, x, |_| numbers, s, out);
+                    row::<F, T, A, N, C, K>(terms, x, |_| numbers, s, out, ahead);
                 }
             }
             return;
@@ -59,7 +61,7 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
             unsafe {
                 let (x, out) = (x.map(|x| x.at(start(item))), out.map(|out| out.at(start(item))));
                 let numbers = |j: usize| columns.each_ref().map(|column| column[j]);
-                row::<F, T, A, N, C, K>(terms, x, numbers, block.channels.len() * s, out);
+                row::<F, T, A, N, C, K>(terms, x, numbers, width, out, ahead);
             }
         }
     }
@@ -68,7 +70,7 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
 /// One row. Values are kept back until a few have been computed, since an output may lie where an input does.
 ///
 /// # Safety
-/// All pointers must be good for `len` elements.
+/// All pointers must be good for `len` elements. What is `ahead` of them is asked for, whether it exists or not.
 #[inline(always)]
 unsafe fn row<
     F: Terms<N, C, K>,
@@ -83,11 +85,16 @@ unsafe fn row<
     numbers: impl Fn(usize) -> [T; C],
     len: usize,
     out: [*mut T; K],
+    ahead: usize,
 ) {
     let whole = len / LANES * LANES;
     // SAFETY: the caller's promise.
     unsafe {
         for first in (0..whole).step_by(LANES) {
+            for i in (first..first + LANES).step_by(64 / size_of::<T>()) {
+                x.iter().for_each(|x| simd::prefetch(x.wrapping_add(ahead + i)));
+                out.iter().for_each(|out| simd::prefetch(out.wrapping_add(ahead + i)));
+            }
             let mut values = [[T::ZERO; LANES]; K];
             for l in 0..LANES {
                 let v = of::<T, A, N, C, K>(terms, x.map(|x| *x.add(first + l)), numbers(first + l));

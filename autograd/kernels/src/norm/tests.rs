@@ -74,6 +74,25 @@ fn statistics_agree_with_their_definition_also_far_from_zero() {
 }
 
 #[test]
+fn a_first_item_unlike_the_others_costs_no_accuracy() {
+    for (c, s) in [(2, 100), (3, 7), (9, 64)] {
+        let shape = Channels { n: 300, c, s };
+        let noise = numbers(shape.len(), 4);
+        // The first block's sample is at 0, all else at 1e4.
+        let x: Vec<f64> =
+            noise.iter().enumerate().map(|(i, v)| v + if i / (c * s) < 6 { 0.0 } else { 1e4 }).collect();
+        let x = cast::<f32>(&x);
+        let (mean, var) = moments(&x.iter().map(|&v| f64::from(v)).collect::<Vec<_>>(), shape);
+        let (mut got_mean, mut got_var) = (vec![0.0f32; c], vec![0.0; c]);
+        batch_stats(&x, shape, &mut got_mean, &mut got_var);
+        for k in 0..c {
+            assert!((f64::from(got_mean[k]) / mean[k] - 1.0).abs() < 1e-6, "{} {}", got_mean[k], mean[k]);
+            assert!((f64::from(got_var[k]) / var[k] - 1.0).abs() < 1e-5, "{} {}", got_var[k], var[k]);
+        }
+    }
+}
+
+#[test]
 fn channels_without_elements_have_no_statistics() {
     let shape = Channels { n: 0, c: 2, s: 3 };
     let (mut mean, mut var) = ([0.0f32; 2], [0.0; 2]);
