@@ -80,7 +80,7 @@ impl Buffer {
     #[inline]
     pub fn build<T: Stored + Zeroable>(len: usize, write: impl FnOnce(&mut [T])) -> Buffer {
         let mut buffer = Buffer::uninit::<T>(len);
-        write(buffer.unique_mut().expect("new buffers have one owner"));
+        write(buffer.fresh_mut());
         buffer
     }
 
@@ -102,6 +102,11 @@ impl Buffer {
     #[inline]
     pub fn unique_mut<T: Stored>(&mut self) -> Option<&mut [T]> {
         Arc::get_mut(self.0.as_mut().expect("alive")).map(T::slice_mut)
+    }
+
+    /// The elements of a new buffer.
+    fn fresh_mut<T: Stored>(&mut self) -> &mut [T] {
+        self.unique_mut().expect("new buffers have one owner")
     }
 
     /// The elements for writing: in place if nobody else holds this buffer, in a copy otherwise.

@@ -146,10 +146,10 @@ fn report(anomaly: Anomaly) {
 }
 
 #[cold]
-pub(crate) fn check_forward<'a>(
+pub(crate) fn check_forward(
     op: &'static str,
     value: &Tensor,
-    inputs: impl IntoIterator<Item = &'a Tensor>,
+    inputs: &[&Tensor],
     site: &'static Location<'static>,
 ) {
     let Some(element) = first_bad(value) else { return };

@@ -63,10 +63,11 @@ pub(crate) struct Edges {
 }
 
 impl Edges {
-    pub fn new<'a>(inputs: impl IntoIterator<Item = &'a Tensor>) -> Edges {
-        let mut nodes = inputs.into_iter().map(|t| t.node().cloned());
-        let first = std::array::from_fn(|_| nodes.next().flatten());
-        Edges { first, rest: nodes.collect() }
+    pub fn new(inputs: &[&Tensor]) -> Edges {
+        let node = |i: usize| inputs.get(i).and_then(|t| t.node().cloned());
+        let first = [node(0), node(1), node(2)];
+        let rest = (first.len()..inputs.len()).map(node).collect();
+        Edges { first, rest }
     }
 
     pub fn get(&self, i: usize) -> Option<&NodeRef> {
@@ -75,6 +76,20 @@ impl Edges {
 
     pub fn iter(&self) -> impl Iterator<Item = &NodeRef> {
         self.first.iter().chain(&self.rest).flatten()
+    }
+
+    /// Drops what only these edges lead to.
+    fn drop_graph(&mut self) {
+        let mut doomed: Vec<NodeRef> = Vec::new();
+        let release = |edges: &mut Edges, doomed: &mut Vec<NodeRef>| {
+            doomed.extend(edges.take().filter(|node| Arc::strong_count(node) == 1));
+        };
+        release(self, &mut doomed);
+        while let Some(mut node) = doomed.pop() {
+            if let Some(unique) = Arc::get_mut(&mut node) {
+                release(&mut unique.edges, &mut doomed);
+            }
+        }
     }
 
     fn take(&mut self) -> impl Iterator<Item = NodeRef> {
@@ -92,16 +107,7 @@ impl<R: Rule + ?Sized> Node<R> {
 /// Dropping a graph walks it with a list instead of recursion, so that a chain of a million nodes fits any stack.
 impl<R: Rule + ?Sized> Drop for Node<R> {
     fn drop(&mut self) {
-        let mut doomed: Vec<NodeRef> = Vec::new();
-        let release = |edges: &mut Edges, doomed: &mut Vec<NodeRef>| {
-            doomed.extend(edges.take().filter(|node| Arc::strong_count(node) == 1));
-        };
-        release(&mut self.edges, &mut doomed);
-        while let Some(mut node) = doomed.pop() {
-            if let Some(unique) = Arc::get_mut(&mut node) {
-                release(&mut unique.edges, &mut doomed);
-            }
-        }
+        self.edges.drop_graph();
     }
 }
 
@@ -133,39 +139,61 @@ fn node<R: Rule + 'static>(
 ///
 /// `rule` is called only if some input is tracked, so that nothing is kept for a graph nobody asked for.
 #[track_caller]
-pub(crate) fn record<'a, R: Rule + 'static>(
+pub(crate) fn record<R: Rule + 'static>(
     name: &'static str,
     value: Tensor,
-    inputs: impl IntoIterator<Item = &'a Tensor> + Clone,
+    inputs: &[&Tensor],
     rule: impl FnOnce(&Tensor) -> R,
 ) -> Tensor {
+    // Compiled for every rule: as little as can be.
+    match source(name, &value, inputs, Location::caller()) {
+        Source::Tracked(edges) => {
+            let rule = rule(&value);
+            let node = node(Role::Op, &value, edges, Location::caller(), rule);
+            noted(name, value, inputs, node)
+        }
+        Source::Constant(cut) => value.with_node(cut),
+    }
+}
+
+/// What an operation's inputs are.
+enum Source {
+    /// At least one is tracked.
+    Tracked(Edges),
+    /// None is. A cut is passed on, so that an error about a missing gradient can name it.
+    Constant(Option<NodeRef>),
+}
+
+fn source(
+    name: &'static str,
+    value: &Tensor,
+    inputs: &[&Tensor],
+    site: &'static Location<'static>,
+) -> Source {
     if debug::watching() {
-        debug::check_forward(name, &value, inputs.clone(), Location::caller());
+        debug::check_forward(name, value, inputs, site);
     }
     let mut cut = None;
-    for input in inputs.clone() {
-        match input.node() {
-            Some(n) if n.is_tracked() => {
-                let rule = rule(&value);
-                let node = node(Role::Op, &value, Edges::new(inputs.clone()), Location::caller(), rule);
-                if profile::running() {
-                    profile::forward(name, &value, inputs, node.rule.flops(&node.shape));
-                }
-                if debug::watching() {
-                    debug::note(&node);
-                }
-                return value.with_node(Some(node));
-            }
-            Some(n) => cut = cut.or(Some(n)),
-            None => {}
+    for node in inputs.iter().filter_map(|input| input.node()) {
+        if node.is_tracked() {
+            return Source::Tracked(Edges::new(inputs));
         }
+        cut = cut.or(Some(node));
     }
     if profile::running() {
-        profile::forward(name, &value, inputs, 0);
+        profile::forward(name, value, inputs, 0);
     }
-    // A cut is passed on, so that an error about a missing gradient can name it.
-    let cut = cut.cloned();
-    value.with_node(cut)
+    Source::Constant(cut.cloned())
+}
+
+fn noted(name: &'static str, value: Tensor, inputs: &[&Tensor], node: NodeRef) -> Tensor {
+    if profile::running() {
+        profile::forward(name, &value, inputs, node.rule.flops(&node.shape));
+    }
+    if debug::watching() {
+        debug::note(&node);
+    }
+    value.with_node(Some(node))
 }
 
 /// `value` as a fresh leaf.

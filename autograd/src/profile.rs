@@ -98,12 +98,7 @@ pub(crate) fn running() -> bool {
 
 /// Notes that an operation has just given `value`.
 #[cold]
-pub(crate) fn forward<'a>(
-    op: &'static str,
-    value: &Tensor,
-    inputs: impl IntoIterator<Item = &'a Tensor>,
-    flops: u64,
-) {
+pub(crate) fn forward(op: &'static str, value: &Tensor, inputs: &[&Tensor], flops: u64) {
     // The same numbers under another shape are not moved.
     let (mut moved, mut free) = (bytes(value.shape(), value.dtype()), false);
     for x in inputs {

@@ -6,6 +6,7 @@
 //! live here, behind safe functions that check their slice lengths.
 
 pub mod aligned;
+mod arrays;
 pub mod conv;
 pub mod energy;
 pub mod gemm;

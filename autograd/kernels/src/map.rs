@@ -1,5 +1,6 @@
 //! Elementwise loops: one function of N numbers over N slices, broadcasting by strides, vectorised.
 
+use crate::arrays::{each, numbered};
 use crate::real::{Arithmetic, Element, Num, Real};
 use crate::simd::{self, Kernel};
 use crate::{MAX_RANK, par};
@@ -21,17 +22,19 @@ const LANES: usize = 16;
 /// # Panics
 /// If a slice is not as long as `out`.
 pub fn flat<T: Element, const N: usize>(f: &impl Map<N>, x: [Option<&[T]>; N], out: &mut [T]) {
-    for x in x.iter().flatten() {
-        assert_eq!(x.len(), out.len(), "map: inputs as long as the output");
-    }
+    check(&x, out.len());
     if out.len() <= GRAIN {
         return simd::dispatch(Flat { f, x, out });
     }
     par::chunks(out, GRAIN, |i, out| {
         let start = i * GRAIN;
-        let x = x.map(|x| x.map(|x| &x[start..start + out.len()]));
+        let x = each(x, |x| x.map(|x| &x[start..start + out.len()]));
         simd::dispatch(Flat { f, x, out });
     });
+}
+
+fn check<T>(x: &[Option<&[T]>], len: usize) {
+    assert!(x.iter().flatten().all(|x| x.len() == len), "map: inputs as long as the output");
 }
 
 struct Flat<'a, T, F, const N: usize> {
@@ -62,7 +65,7 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
                     copy[..tail.len()].copy_from_slice(x.map_or(&padded[..tail.len()], |x| &x[start..]));
                 }
             }
-            let lanes: [&[T; LANES]; N] = std::array::from_fn(|n| match x[n] {
+            let lanes: [&[T; LANES]; N] = numbered(|n| match x[n] {
                 _ if last => &copies[n],
                 Some(x) => x[done..].first_chunk().expect("as long as out"),
                 None => &blocks[done / LANES],
@@ -84,7 +87,7 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
 fn block<T: Element, F: Map<N>, A: Arithmetic, const N: usize>(f: &F, x: [&[T; LANES]; N]) -> [T; LANES] {
     let mut y = [T::ZERO; LANES];
     for l in 0..LANES {
-        y[l] = f.call(x.map(|x| Num::<T, A>::new(x[l]))).0;
+        y[l] = f.call(each(x, |x| Num::<T, A>::new(x[l]))).0;
     }
     y
 }
@@ -119,7 +122,7 @@ pub fn broadcast<T: Element, const N: usize>(
     if out.is_empty() {
         return;
     }
-    let inputs = x.map(|x| Walk::new(x, dims));
+    let inputs = each(x, |x| Walk::new(x, dims));
     par::chunks(out, GRAIN, |piece, out| {
         let mut copies = [[T::ZERO; SPREAD]; N];
         for (i, out) in out.chunks_mut(SPREAD).enumerate() {
@@ -130,7 +133,7 @@ pub fn broadcast<T: Element, const N: usize>(
                     input.spread(start, &mut copy[..out.len()]);
                 }
             }
-            let x = std::array::from_fn(|n| match inputs[n].is_contiguous() {
+            let x = numbered(|n| match inputs[n].is_contiguous() {
                 true => Some(&inputs[n].data[start..start + out.len()]),
                 false => Some(&copies[n][..out.len()]),
             });
@@ -140,6 +143,7 @@ pub fn broadcast<T: Element, const N: usize>(
 }
 
 /// An input with its axes from the innermost out, neighbours joined wherever their strides allow it.
+#[derive(Clone, Copy)]
 struct Walk<'a, T> {
     data: &'a [T],
     axes: usize,

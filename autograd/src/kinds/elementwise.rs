@@ -118,11 +118,11 @@ pub(crate) fn unary<F: Unary>(f: F, mut x: Tensor) -> Tensor {
             None => false,
         };
         if reused {
-            return node::record(F::NAME, x, [], |_| -> UnaryRule<F> { unreachable!("no inputs") });
+            return node::record(F::NAME, x, &[], |_| -> UnaryRule<F> { unreachable!("no inputs") });
         }
         Tensor::build::<T>(*x.shape(), |out| map::flat(&Value(&f), [Some(x.slice())], out))
     });
-    node::record(F::NAME, value, [&x], |y| {
+    node::record(F::NAME, value, &[&x], |y| {
         let uses = f.d(Probe::new(Uses::A), Probe::new(Uses::Y)).uses();
         UnaryRule {
             f,
@@ -201,18 +201,18 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Tensor, mut b: Tensor) -> Tensor {
             // An operand that nobody else holds gives its memory to the result.
             if b.node().is_none() && let Some(out) = a.unique_mut::<T>() {
                 map::flat(&Value(&f), [None, Some(b.slice())], out);
-                return node::record(F::NAME, a, [], |_| -> BinaryRule<F> { unreachable!("no inputs") });
+                return node::record(F::NAME, a, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
             if a.node().is_none() && let Some(out) = b.unique_mut::<T>() {
                 map::flat(&Value(&f), [Some(a.slice()), None], out);
-                return node::record(F::NAME, b, [], |_| -> BinaryRule<F> { unreachable!("no inputs") });
+                return node::record(F::NAME, b, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
             Tensor::build::<T>(shape, |out| map::flat(&Value(&f), [Some(a.slice()), Some(b.slice())], out))
         } else {
             broadcast::<T, 2>(&Value(&f), [&a, &b], &shape)
         }
     });
-    node::record(F::NAME, value, [&a, &b], |y| {
+    node::record(F::NAME, value, &[&a, &b], |y| {
         let probe = || (Probe::new(Uses::A), Probe::new(Uses::B), Probe::new(Uses::Y));
         let (pa, pb, py) = probe();
         let da = if a.is_tracked() { f.da(pa, pb, py).uses() } else { Uses::NONE };

@@ -102,8 +102,7 @@ pub(crate) fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<
     #[cfg(test)]
     tests::assert_same(F::NAME, &value, &f.definition(&x));
     let kept = Arc::new(kept);
-    let out =
-        node::record(F::NAME, value, inputs.iter().copied(), |_| FusedRule { f, x, kept: Arc::clone(&kept) });
+    let out = node::record(F::NAME, value, inputs, |_| FusedRule { f, x, kept: Arc::clone(&kept) });
     (out, kept)
 }
 
@@ -182,7 +181,7 @@ pub(crate) fn enter(x: &Tensor) -> Tensor {
 /// x under another node.
 #[track_caller]
 fn alias(x: &Tensor) -> Tensor {
-    node::record("alias", x.value(), [x], |_| Alias)
+    node::record("alias", x.value(), &[x], |_| Alias)
 }
 
 #[derive(Debug)]
@@ -246,7 +245,7 @@ pub fn custom<C: Custom>(c: C, inputs: &[&Tensor]) -> Tensor {
     let value = c.forward(&x);
     assert_untracked(C::NAME, &value);
     let value = value.value();
-    node::record(C::NAME, value, inputs.iter().copied(), |y| CustomRule { c, x, y: y.value() })
+    node::record(C::NAME, value, inputs, |y| CustomRule { c, x, y: y.value() })
 }
 
 #[derive(Debug)]

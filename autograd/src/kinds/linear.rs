@@ -35,7 +35,7 @@ pub(crate) fn linear<A: Linear>(a: A, x: &Tensor) -> Tensor {
 /// A x, recorded, where A x is known already: the search that found the winners of a maximum has found it, too.
 #[track_caller]
 pub(crate) fn linear_known<A: Linear>(a: A, x: &Tensor, value: Tensor) -> Tensor {
-    node::record(A::NAME, value, [x], |_| LinearRule(a))
+    node::record(A::NAME, value, &[x], |_| LinearRule(a))
 }
 
 #[derive(Debug)]
@@ -75,7 +75,7 @@ pub(crate) trait Joint: Clone + Debug + Send + Sync + 'static {
 #[track_caller]
 pub(crate) fn joint<A: Joint>(a: A, x: &[&Tensor]) -> Tensor {
     let value = a.apply(x);
-    node::record(A::NAME, value, x.iter().copied(), |_| JointRule { a, inputs: x.len() })
+    node::record(A::NAME, value, x, |_| JointRule { a, inputs: x.len() })
 }
 
 #[derive(Debug)]

@@ -44,7 +44,7 @@ pub(crate) trait Trilinear: Clone + Debug + Send + Sync + 'static {
 #[track_caller]
 pub(crate) fn contract<F: Trilinear>(form: F, open: Slot, p: &Tensor, q: &Tensor) -> Tensor {
     let value = form.contract(open, p, q);
-    node::record(form.name(open), value, [p, q], |_| TrilinearRule {
+    node::record(form.name(open), value, &[p, q], |_| TrilinearRule {
         p: q.is_tracked().then(|| p.value()),
         q: p.is_tracked().then(|| q.value()),
         form,

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use crate::arrays::{each, numbered};
 use crate::par::{self, Shared};
 use crate::real::{Arithmetic, Element, Num, Real};
 use crate::reduce::fold::tree;
@@ -192,7 +193,7 @@ pub(super) fn of<T: Element, A: Arithmetic, const N: usize, const C: usize, cons
     x: [T; N],
     channel: [T; C],
 ) -> [T; K] {
-    terms.call(x.map(Num::<T, A>::new), channel.map(Num::new)).map(|v| v.0)
+    each(terms.call(each(x, Num::<T, A>::new), each(channel, Num::new)), |v| v.0)
 }
 
 /// Rows of one channel, each in LANES running sums.
@@ -222,7 +223,7 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
             let start = |item: usize| (item * c + block.channels.start) * s;
             // SAFETY: a row of the tensor, by the promise of `block_sums`; only called with i < s.
             let value =
-                |item, i| of::<T, A, N, C, K>(terms, x.map(|x| unsafe { *x.at(start(item) + i) }), numbers);
+                |item, i| of::<T, A, N, C, K>(terms, each(x, |x| unsafe { *x.at(start(item) + i) }), numbers);
             for first in (0..blocks).step_by(FEW) {
                 let mut run = [[T::ZERO; LANES]; K];
                 for item in items.clone() {
@@ -251,7 +252,7 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
                 }
             }
         }
-        out[0] = sums.map(|sums| tree(sums, |a, b| a + b));
+        out[0] = each(sums, |sums| tree(sums, |a, b| a + b));
     }
 }
 
@@ -289,11 +290,11 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
         let mut sums = [[T::ZERO; WIDTH]; K];
         for item in block.items.clone() {
             // SAFETY: a row of the tensor, by the promise of `block_sums`.
-            let x = x.map(|x| unsafe { x.at((item * c + block.channels.start) * s) });
+            let x = each(x, |x| unsafe { x.at((item * c + block.channels.start) * s) });
             for j in 0..width {
                 // SAFETY: element j < width of the row.
-                let x = x.map(|x| unsafe { *x.add(j) });
-                let v = of::<T, A, N, C, K>(terms, x, columns.each_ref().map(|column| column[j]));
+                let x = each(x, |x| unsafe { *x.add(j) });
+                let v = of::<T, A, N, C, K>(terms, x, numbered(|k| columns[k][j]));
                 for k in 0..K {
                     sums[k][j] = sums[k][j] + v[k];
                 }

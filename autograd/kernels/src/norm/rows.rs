@@ -1,6 +1,7 @@
 //! Functions of every element of (N, C, S) tensors and of numbers of its channel.
 
 use super::channels::{Block, Channels, Input, NARROW, Terms, columns, of};
+use crate::arrays::{each, numbered};
 use crate::par::Shared;
 use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
@@ -49,7 +50,7 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
             for item in block.items.clone() {
                 // SAFETY: a row of the tensor, by the promise of `block_map`.
                 unsafe {
-                    let (x, out) = (x.map(|x| x.at(start(item))), out.map(|out| out.at(start(item))));
+                    let (x, out) = (each(x, |x| x.at(start(item))), each(out, |out| out.at(start(item))));
                     row::<F, T, A, N, C, K>(terms, x, |_| numbers, s, out, ahead);
                 }
             }
@@ -59,8 +60,8 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
         for item in block.items.clone() {
             // SAFETY: as above.
             unsafe {
-                let (x, out) = (x.map(|x| x.at(start(item))), out.map(|out| out.at(start(item))));
-                let numbers = |j: usize| columns.each_ref().map(|column| column[j]);
+                let (x, out) = (each(x, |x| x.at(start(item))), each(out, |out| out.at(start(item))));
+                let numbers = |j: usize| numbered(|k| columns[k][j]);
                 row::<F, T, A, N, C, K>(terms, x, numbers, width, out, ahead);
             }
         }
@@ -97,7 +98,7 @@ unsafe fn row<
             }
             let mut values = [[T::ZERO; LANES]; K];
             for l in 0..LANES {
-                let v = of::<T, A, N, C, K>(terms, x.map(|x| *x.add(first + l)), numbers(first + l));
+                let v = of::<T, A, N, C, K>(terms, each(x, |x| *x.add(first + l)), numbers(first + l));
                 for (values, v) in values.iter_mut().zip(v) {
                     values[l] = v;
                 }
@@ -107,7 +108,7 @@ unsafe fn row<
             }
         }
         for i in whole..len {
-            let v = of::<T, A, N, C, K>(terms, x.map(|x| *x.add(i)), numbers(i));
+            let v = of::<T, A, N, C, K>(terms, each(x, |x| *x.add(i)), numbers(i));
             for k in 0..K {
                 *out[k].add(i) = v[k];
             }

@@ -1,6 +1,7 @@
 //! Sum, log-sum-exp and norm of a row, and of columns side by side.
 
 use super::{Fold, WIDTH};
+use crate::arrays::each;
 use crate::map::Map;
 use crate::math::Math;
 use crate::real::{Arithmetic, Element, Num, Real};
@@ -59,14 +60,14 @@ impl<T: Element> Map<1> for ExpShifted<T> {
 /// f of plain elements.
 #[inline(always)]
 pub(crate) fn of<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: [T; N]) -> T {
-    f.call(x.map(Num::<T, A>::new)).0
+    f.call(each(x, Num::<T, A>::new)).0
 }
 
 /// The sum of f over rows read side by side, equally long: LANES running sums and a tree over them.
 #[inline(always)]
 pub(crate) fn row_sum<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: [&[T]; N]) -> T {
     let len = x[0].len();
-    let at = |i: usize| of::<T, A, N>(f, x.map(|x| x[i]));
+    let at = |i: usize| of::<T, A, N>(f, each(x, |x| x[i]));
     if len < LANES / 2 {
         // Too short for lanes to pay; neighbouring rows overlap instead.
         let mut sum = T::ZERO;
@@ -76,7 +77,7 @@ pub(crate) fn row_sum<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>
         return sum;
     }
     let mut sums = [T::ZERO; LANES];
-    let blocks = x.map(|x| x.as_chunks::<LANES>().0);
+    let blocks = each(x, |x| x.as_chunks::<LANES>().0);
     // Sums of a few, then sums of those: the rounding errors of long runs of alike numbers would add up.
     for start in (0..len / LANES).step_by(RUN) {
         let mut run = [T::ZERO; LANES];
@@ -156,7 +157,7 @@ fn column_sums<T: Element, A: Arithmetic>(f: &impl Map<1>, x: &[T], stride: usiz
         let (c, d) = rest.split_at(stride);
         let (a, b, c, d) = (&a[..width], &b[..width], &c[..width], &d[..width]);
         for j in 0..width {
-            let [a, b, c, d] = [a[j], b[j], c[j], d[j]].map(|v| of::<T, A, 1>(f, [v]));
+            let [a, b, c, d] = each([a[j], b[j], c[j], d[j]], |v| of::<T, A, 1>(f, [v]));
             out[j] = out[j] + ((a + b) + (c + d));
         }
     }
