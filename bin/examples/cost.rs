@@ -1,6 +1,6 @@
 //! What each regulariser costs a step: forward and backward on the ten matrices of CNN-9 at width 4, without network.
 //!
-//! Of random projections, also what drawing them takes.
+//! Of random projections, also what drawing them takes; of low-rank layers, what their weights take beside the energy.
 //!
 //!     cargo run --release -p bin --example cost -- [THREADS [REGULARISER]]
 
@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use autograd::{DType, Key, Tensor};
-use comhe::{LayerWeight, Learning, NAMES, Objective, Options, Role, Step};
+use comhe::{Energy, LayerWeight, Learning, LowRank, NAMES, Objective, Options, Role, Step};
 
 const LAYERS: [[usize; 2]; 10] = [
     [64, 27],
@@ -59,6 +59,19 @@ fn main() -> Result<(), comhe::Error> {
             })?;
             println!("    which is {:.0} %", 100.0 * drawing / median);
         }
+    }
+    if asked("low-rank") {
+        let energy = Energy { half_space: true, ..Energy::default() };
+        let factors = LAYERS.iter().zip(&weights).map(|([n, d], w)| LowRank::near(w, 40.min(*n).min(*d), 0));
+        let factors = factors.collect::<Result<Vec<LowRank>, comhe::Error>>()?;
+        report("low-rank, rank 40: the weights from their factors, and the factors' energy", |_| {
+            let mut sum = Tensor::zeros([], DType::F32);
+            for layer in &factors {
+                sum = sum + layer.energy(&energy)? + layer.weight()?.sum(..);
+            }
+            sum.backward();
+            Ok(())
+        })?;
     }
     Ok(())
 }
