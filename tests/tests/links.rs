@@ -67,7 +67,8 @@ fn problem(document: &Path, text: &str, target: &str) -> Option<String> {
     if !path.exists() {
         return Some(format!("{}: {target} does not exist", document.display()));
     }
-    let there = if file.is_empty() { text.to_string() } else { std::fs::read_to_string(&path).unwrap_or_default() };
+    let there =
+        if file.is_empty() { text.to_string() } else { std::fs::read_to_string(&path).unwrap_or_default() };
     let known = anchor.is_empty() || anchors(&prose(&there)).contains(anchor);
     (!known).then(|| format!("{}: {target} names no heading", document.display()))
 }
