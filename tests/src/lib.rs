@@ -11,6 +11,9 @@ use safetensors::SafeTensors;
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
 
+#[cfg(doctest)]
+mod book;
+
 /// Runs the tests of the calling executable again, with each instruction set that this machine has but would not use.
 ///
 /// # Panics
