@@ -1,5 +1,7 @@
 //! From settings to a trainer and its data.
 
+use std::path::Path;
+
 use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
 use comhe::{Energy, Groups, Learning, Mode, Objective, Options, Projections, Scale};
 use datasets::{Dataset, Loader};
@@ -47,7 +49,7 @@ impl Setup {
         let steps = config.steps.unwrap_or_else(|| config.epochs.unwrap_or(0).saturating_mul(epoch));
         let mut model = model(&dataset, config)?;
         if let Some(path) = &config.init {
-            load_weights(&mut model, run_folder::load(path)?).map_err(|e| Failure::place(path, e))?;
+            load_weights(&mut model, run_folder::load(path)?, path)?;
         }
         let images = config.batch_size.min(loader.split().len());
         check_memory(&model, config.width, images, dtype)?;
@@ -110,18 +112,29 @@ pub fn model_of(shape: [usize; 3], classes: usize, config: &Config) -> Result<Mo
 }
 
 /// Takes up the weights of a file: a state dict, or a checkpoint, which holds one. They must all be finite.
-pub fn load_weights(model: &mut Model, archive: Archive) -> Result<(), nn::Error> {
+pub fn load_weights(model: &mut Model, archive: Archive, file: &Path) -> Result<(), Failure> {
     let inner = archive.part("model");
     let tensors = if inner.is_empty() { archive.tensors } else { inner };
     if let Some((name, t)) = tensors.iter().find(|(_, t)| !t.is_finite()) {
         let values = t.to_vec::<f64>();
         let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
-        let text =
-            format!("{name} {} has the value {} at element {at}; all must be finite", t.shape(), values[at]);
-        return Err(nn::Error::Config(text));
+        return Err(Failure::place(
+            file,
+            format_args!(
+                "{name} {} has the value {} at element {at}; all must be finite",
+                t.shape(),
+                values[at]
+            ),
+        ));
     }
-    load_state_dict(model, &tensors)?;
-    low_rank::check(model).map_err(|e| nn::Error::Config(e.message().unwrap_or_default().to_string()))
+    load_state_dict(model, &tensors).map_err(|e| {
+        let ([c, h, w], name, classes) = (model.input, &model.name, model.classes);
+        Failure::place(
+            file,
+            format_args!("is not of this network, {name} for {c} x {h} x {w} in {classes} classes: {e}"),
+        )
+    })?;
+    low_rank::check(model).map_err(|e| Failure::place(file, e.message().unwrap_or_default()))
 }
 
 /// Whether a training step fits into memory: every layer's output and its gradient, and weights four times over

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args};
 use serde_json::json;
 
-use crate::config::layers::{self, Assigned};
+use crate::config::layers::Layers;
 use crate::config::{Config, Schedule};
 use crate::failure::Failure;
 use crate::picture::chart;
@@ -33,9 +33,6 @@ the rate where it falls fastest against the rate's logarithm. The folder, whose 
 gets lrfind.svg, lrfind.png and lrfind.json."
 )]
 pub struct LrFind {
-    /// Take settings from this file; flags win
-    #[arg(long = "config", value_name = "FILE.toml")]
-    file: Option<PathBuf>,
     /// The smallest rate
     #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
     from: f64,
@@ -49,7 +46,7 @@ pub struct LrFind {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    more: Assigned,
+    layers: Layers,
     #[command(flatten)]
     settings: Config,
 }
@@ -64,7 +61,7 @@ const DIVERGED: f64 = 4.0;
 impl LrFind {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
-        let config = layers::resolve(self.file.as_deref(), &self.more, &self.settings, matches)?;
+        let config = self.layers.resolve(&self.settings, matches)?;
         if !(self.from > 0.0 && self.to.is_finite() && self.from < self.to) {
             return Err(Failure::usage(format_args!(
                 "--from {} --to {}: the rates must be positive, the first one smaller",
@@ -88,9 +85,7 @@ impl LrFind {
         stop::on_signals()?;
         let mut setup = Setup::new(&config)?;
         let out = self.out.clone().unwrap_or_else(|| run_folder::fresh("lrfind"));
-        std::fs::create_dir_all(&out)
-            .map_err(|e| Failure::place(&out, format_args!("cannot be made: {e}")))?;
-        run_folder::writable(&out)?;
+        run_folder::made(&out)?;
 
         let rate = |i: u64| self.from * (self.to / self.from).powf(i as f64 / (steps - 1) as f64);
         let (mut rates, mut losses) = (Vec::new(), Vec::new());

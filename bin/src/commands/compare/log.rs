@@ -16,7 +16,7 @@ use crate::output::to_json;
 /// What a comparison is a function of.
 pub const PLAN: &str = "plan.json";
 /// A finished run a line.
-const RUNS: &str = "runs.jsonl";
+pub const RUNS: &str = "runs.jsonl";
 
 /// What a comparison is a function of.
 #[derive(Clone, Serialize, Deserialize)]

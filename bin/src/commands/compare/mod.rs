@@ -326,6 +326,5 @@ fn prepare(path: &Path) -> Result<(), Failure> {
             ),
         ));
     }
-    std::fs::create_dir_all(path).map_err(|e| Failure::place(path, format_args!("cannot be made: {e}")))?;
-    run_folder::writable(path)
+    run_folder::made(path)
 }

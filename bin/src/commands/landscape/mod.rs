@@ -11,11 +11,11 @@ use datasets::{Loader, LoaderConfig};
 use nn::instruments::{filter_normalised, moved};
 use nn::{Batch, evaluate, write_atomic};
 
-use super::eval::place;
 use crate::config::{Config, given};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
-use crate::{output, run_folder, setup, stop};
+use crate::run_folder::Trained;
+use crate::{output, setup, stop};
 
 /// The loss around trained weights, along random directions: a picture and its numbers
 #[derive(Args, Debug)]
@@ -104,22 +104,14 @@ impl Landscape {
             )));
         }
         let steps = self.steps()?;
-        let (folder, file) = place(&self.path)?;
-        let base = match folder.join("config.toml").is_file() {
-            true => run_folder::settings(&folder)?,
-            false => Config::default(),
-        };
+        let trained = Trained::find(&self.path)?;
+        let base = trained.settings()?;
         let seed = if given(matches).contains(&"seed".to_string()) { self.settings.seed } else { 0 };
         let config = Config { label_noise: 0.0, ..base.with_flags(&self.settings, matches)? };
         config.check()?;
-        let archive = run_folder::load(&file)?;
         setup::apply(&config);
         let dataset = data::load(&config)?;
-        let mut model = setup::model(&dataset, &config)?;
-        setup::load_weights(&mut model, archive).map_err(|e| {
-            let (model, width, data) = (&config.model, config.width, &dataset.name);
-            Failure::place(&file, format_args!("is not of {model} of width {width} on {data}: {e}"))
-        })?;
+        let model = trained.network(dataset.shape(), dataset.classes.len(), &config)?;
         let split = if self.test { &dataset.test } else { &dataset.train };
         let key = Key::new(seed).stream("landscape");
         let images = self.chosen(split, setup::dtype(&config));
@@ -142,7 +134,7 @@ impl Landscape {
                 samples.push(Sample { at: [a, b], loss: found.loss, accuracy: found.accuracy });
             }
         }
-        let out = self.out.clone().unwrap_or(folder);
+        let out = self.out.clone().unwrap_or(trained.folder);
         self.write(if out.as_os_str().is_empty() { Path::new(".") } else { &out }, &samples, steps.len())
     }
 
