@@ -28,7 +28,6 @@ mod figures;
 mod hash;
 mod low_rank;
 mod output;
-mod paired;
 mod penalty;
 mod picture;
 mod plot;

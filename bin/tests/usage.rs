@@ -120,7 +120,7 @@ fn files_that_cannot_be_used() {
         ("train --resume .", "is no run folder: it has no config.toml"),
         ("compare --out file/run", "file/run: cannot be made"),
         ("eval none", "none: does not exist"),
-        ("eval .", "has neither final.safetensors nor checkpoint.safetensors"),
+        ("eval .", "is no run folder: it has no config.toml"),
         ("energy none.npy", "none.npy: cannot open it"),
         ("energy file", "must end in .npy, .npz or .safetensors"),
         ("energy junk.npy", "junk.npy: not a .npy array"),

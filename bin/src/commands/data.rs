@@ -218,6 +218,9 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>) -> Result<(),
             _ => format!("{} needs no download: {}", known.name, state(known, dir)),
         }));
     }
+    if let Some(base) = from.filter(|base| !base.starts_with("http://") && !base.starts_with("https://")) {
+        return Err(Failure::usage(format_args!("--from {base} is no address; it begins with http:// or https://")));
+    }
     let Some(dir) = dir else {
         return Err(Failure::usage(
             "there is no data folder to download to: give --data-dir DIR, or set COMHE_DATA",

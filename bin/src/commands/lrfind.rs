@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args};
 use serde_json::json;
 
 use crate::config::layers::Layers;
-use crate::config::{Config, Schedule};
+use crate::config::{Config, Schedule, given};
 use crate::failure::Failure;
 use crate::picture::chart;
 use crate::plot::Curve;
@@ -51,8 +51,12 @@ pub struct LrFind {
     settings: Config,
 }
 
+/// What the search sets itself; in a file it may stand, for the run that comes after.
+const OWN: [&str; 5] = ["lr", "schedule", "milestones", "warmup", "epochs"];
 /// Steps, unless told.
 const STEPS: u64 = 100;
+/// More rates than this say nothing new.
+const MOST: u64 = 100_000;
 /// How much of the past the smoothed loss keeps.
 const KEPT: f64 = 0.9;
 /// The run ends when the smoothed loss is so many times its least.
@@ -61,16 +65,21 @@ const DIVERGED: f64 = 4.0;
 impl LrFind {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        if let Some(key) = given(matches).iter().find(|key| OWN.contains(&key.as_str())) {
+            return Err(Failure::usage(format_args!(
+                "--{key} plays no part in comhe lrfind: --from, --to and --steps say which rates are tried"
+            )));
+        }
         let config = self.layers.resolve(&self.settings, matches)?;
         if !(self.from > 0.0 && self.to.is_finite() && self.from < self.to) {
             return Err(Failure::usage(format_args!(
-                "--from {} --to {}: the rates must be positive, the first one smaller",
+                "--from {:e} --to {:e}: the rates must be positive, the first one smaller",
                 self.from, self.to
             )));
         }
         let steps = config.steps.unwrap_or(STEPS);
-        if steps < 10 {
-            return Err(Failure::usage(format_args!("--steps is {steps}; a curve needs at least 10")));
+        if !(10..=MOST).contains(&steps) {
+            return Err(Failure::usage(format_args!("--steps is {steps}; a curve needs from 10 to {MOST}")));
         }
         let config = Config {
             steps: Some(steps),
@@ -110,7 +119,7 @@ impl LrFind {
         let smooth = smoothed(&losses);
         let Some(at) = steepest(&smooth) else {
             return Err(Failure::unfinished(format_args!(
-                "the loss never falls between {} and {}; try a smaller --from, or more --steps",
+                "the loss never falls between {:e} and {:e}; try a smaller --from, or more --steps",
                 self.from, self.to
             )));
         };

@@ -61,6 +61,12 @@ impl Replay {
         let config = run_folder::settings(path)?;
         let (was, _) = finished(path, &manifest)?;
         one_length(path, &manifest, &config)?;
+        if let Some(model) = manifest["model"]["name"].as_str().filter(|model| *model != config.model) {
+            return Err(Failure::place(
+                path,
+                format_args!("is of two runs: {} is of {}, {} of {model}", run_folder::CONFIG, config.model, run_folder::MANIFEST),
+            ));
+        }
 
         let then = manifest::inputs(&manifest, path)?;
         let mut config = self.settings(config, &manifest, !then.data.is_empty());

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args};
 use toml::{Table, Value};
 
-use super::{Config, file, given, keys, preset, table};
+use super::{Config, file, given, keys, parts, preset, table};
 use crate::failure::{Failure, unknown};
 
 /// What lies between the defaults and the flags: a file, and assignments.
@@ -19,6 +19,31 @@ pub struct Layers {
     /// repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
     set: Vec<String>,
+}
+
+impl Config {
+    /// This configuration with every setting replaced that was given as a flag, each of which must play a part.
+    pub fn with_flags(self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
+        let given = given(matches);
+        let own = table(flags)?.into_iter().filter(|(key, _)| given.contains(key)).collect();
+        self.with(own, &given)
+    }
+
+    /// This configuration with these settings above it, each of which must play a part.
+    fn with(self, own: toml::Table, given: &[String]) -> Result<Config, Failure> {
+        let mut settings = table(&self)?;
+        if given.iter().any(|key| key == "steps" || key == "epochs") {
+            settings.remove("steps");
+            settings.remove("epochs");
+        }
+        if let Some(name) = own.get("preset").and_then(|name| name.as_str()) {
+            settings.extend(preset(name).map_err(Failure::usage)?);
+        }
+        settings.extend(own);
+        let config: Config = settings.try_into().map_err(Failure::usage)?;
+        parts::check(&config, given, std::slice::from_ref(&config.reg))?;
+        Ok(config)
+    }
 }
 
 impl Layers {
@@ -50,7 +75,7 @@ impl Layers {
         for (key, value) in &table {
             let alone: Table = [(key.clone(), value.clone())].into_iter().collect();
             if let Err(e) = alone.try_into::<Config>() {
-                return Err(Failure::usage(format_args!("--set {key}={value}: {}", e.message())));
+                return Err(Failure::usage(format_args!("--set {key}={value}: {}", file::plain(e.message()))));
             }
         }
         Ok(table)

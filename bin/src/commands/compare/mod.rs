@@ -93,6 +93,8 @@ pub struct Compare {
 
 /// Passes over the data of a run, unless told: twenty runs of lenet in two minutes on two cores.
 const EPOCHS: u64 = 20;
+/// So many runs a comparison may have.
+const MOST: u64 = 100_000;
 /// What is written at the end.
 const FILES: [&str; 2] = ["compare.json", "compare.md"];
 /// What may be said when a comparison goes on: nothing that its numbers depend on.
@@ -233,6 +235,10 @@ impl Compare {
                 "--{flag} is 0; it must be at least 1: 2 for a standard deviation, 5 to believe it"
             )));
         }
+        let most = |n: u64| n.saturating_mul(self.regs.len().max(self.tune.len()) as u64) > MOST;
+        if most(self.seeds) || most(self.tune_seeds.saturating_mul(self.regs.len() as u64)) {
+            return Err(Failure::usage(format_args!("--seeds: these are more than {MOST} runs")));
+        }
         let of_tuning = ["tune-seeds", "validation"];
         if let Some(key) =
             of_tuning.iter().find(|key| self.tune.is_empty() && given.contains(&key.to_string()))
@@ -242,6 +248,12 @@ impl Compare {
         if let Some(bad) = self.tune.iter().find(|factor| !(0.0..=f64::MAX).contains(*factor)) {
             return Err(Failure::usage(format_args!(
                 "--tune has the factor {bad}; it must be a finite number, not negative"
+            )));
+        }
+        if !(0.0..1.0).contains(&self.validation) {
+            return Err(Failure::usage(format_args!(
+                "--validation is {}; it must be in 0..1, 1 excluded",
+                self.validation
             )));
         }
         let mut config = self.settings.clone();

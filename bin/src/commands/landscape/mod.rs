@@ -14,7 +14,7 @@ use nn::{Batch, evaluate, write_atomic};
 use crate::config::{Config, given};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
-use crate::run_folder::Trained;
+use crate::run_folder::{self, Trained};
 use crate::{output, setup, stop};
 
 /// The loss around trained weights, along random directions: a picture and its numbers
@@ -82,6 +82,8 @@ pub const USED: [&str; 20] = [
     "seed",
 ];
 
+/// So many points there may be along a direction.
+const MOST: usize = 1001;
 /// Images in a batch.
 const BATCH: usize = 250;
 
@@ -106,6 +108,9 @@ impl Landscape {
         let steps = self.steps()?;
         let trained = Trained::find(&self.path)?;
         let base = trained.settings()?;
+        if let Some(out) = &self.out {
+            run_folder::made(out)?;
+        }
         let seed = if given(matches).contains(&"seed".to_string()) { self.settings.seed } else { 0 };
         let config = Config { label_noise: 0.0, ..base.with_flags(&self.settings, matches)? };
         config.check()?;
@@ -144,6 +149,9 @@ impl Landscape {
         if n < 3 || n.is_multiple_of(2) {
             return Err(Failure::usage(format_args!("--side is {n}; it must be odd and at least 3")));
         }
+        if n > MOST {
+            return Err(Failure::usage(format_args!("--side is {n}; it can be at most {MOST}")));
+        }
         if !(self.range > 0.0 && self.range.is_finite()) {
             return Err(Failure::usage(format_args!("--range is {}; it must be above 0", self.range)));
         }
@@ -178,8 +186,6 @@ impl Landscape {
     }
 
     fn write(&self, folder: &Path, samples: &[Sample], points: usize) -> Result<(), Failure> {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| Failure::place(folder, format_args!("cannot be made: {e}")))?;
         let name = format!("landscape-{}d", self.dim);
         let mut csv = String::from(if self.dim == 2 { "a,b,loss,accuracy\n" } else { "a,loss,accuracy\n" });
         for Sample { at: [a, b], loss, accuracy } in samples {
