@@ -27,6 +27,7 @@ mod failure;
 mod figures;
 mod hash;
 mod low_rank;
+mod memory;
 mod output;
 mod penalty;
 mod picture;
