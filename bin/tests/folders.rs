@@ -71,16 +71,34 @@ fn faults_of_run_folders_are_named_with_a_remedy() {
             &["eval unknown", "landscape unknown"],
             "unknown key \"of-tomorrow\"; the keys are the flags of comhe train; the run is of a newer version of comhe (folder format 3; this one knows 2)",
         ),
-        ("other", &["eval other", "landscape other"], "is not of this network, mlp for 2 x 1 x 1 in 2 classes:"),
-        ("other", &["train --resume other"], "checkpoint.safetensors: is not of the run that config.toml describes:"),
+        (
+            "other",
+            &["eval other", "landscape other"],
+            "is not of this network, mlp for 2 x 1 x 1 in 2 classes:",
+        ),
+        (
+            "other",
+            &["train --resume other"],
+            "checkpoint.safetensors: is not of the run that config.toml describes:",
+        ),
         (
             "damaged",
-            &["eval damaged", "landscape damaged", "inspect damaged", "convert damaged w.npz", "replay damaged"],
+            &[
+                "eval damaged",
+                "landscape damaged",
+                "inspect damaged",
+                "convert damaged w.npz",
+                "replay damaged",
+            ],
             "damaged/final.safetensors: is damaged, or not what the run wrote: its SHA-256 is ",
         ),
         (
             "damaged",
-            &["eval damaged/checkpoint.safetensors", "inspect damaged/checkpoint.safetensors", "energy damaged/checkpoint.safetensors"],
+            &[
+                "eval damaged/checkpoint.safetensors",
+                "inspect damaged/checkpoint.safetensors",
+                "energy damaged/checkpoint.safetensors",
+            ],
             "damaged/checkpoint.safetensors: is damaged: it does not have the SHA-256 that it carries",
         ),
         ("good", &["eval good --width 3"], "good/final.safetensors: is not of this network, mlp for"),
@@ -103,7 +121,9 @@ fn a_report_tells_of_faults_and_goes_on() {
     let ran = comhe_in(here.path(), &["report", "good", "damaged", "other", "unknown", "--out", "page"]);
     assert_eq!(ran.code, 0, "{ran:?}");
     let page = fs::read_to_string(here.path().join("page/report.md")).unwrap();
-    for said in ["is damaged, or not what the run wrote", "is not of this network", "of a newer version of comhe"] {
+    for said in
+        ["is damaged, or not what the run wrote", "is not of this network", "of a newer version of comhe"]
+    {
         assert!(page.contains(said), "{said}: {page}");
     }
 }

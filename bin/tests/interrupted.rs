@@ -239,16 +239,21 @@ fn folders_that_cannot_go_on_say_why() {
         with("manifest.json", &|_| None)
             .contains("is half there: it has checkpoint.safetensors, but no manifest")
     );
-    assert!(
-        with("config.toml", &|_| None).contains("is half there: it has metrics.jsonl, but no config.toml")
-    );
+    assert!(with("config.toml", &|_| None).contains(
+        "is half there: it has checkpoint.safetensors, but no config.toml; the weights can be used"
+    ));
     assert!(with("metrics.jsonl", &|_| None).contains("run/metrics.jsonl: cannot go on"));
     assert!(with("checkpoint.safetensors", &|_| None).contains("has final weights, but no checkpoint"));
     let other = "train --model lenet --train-size 100 --steps 1 --out other";
     succeeds(here, other);
     let another = fs::read(here.join("other/checkpoint.safetensors")).unwrap();
     let line = with("checkpoint.safetensors", &|_| Some(another.clone()));
-    assert!(line.contains("checkpoint.safetensors: the checkpoint is of model lenet, not mlp"), "{line}");
+    assert!(
+        line.contains(
+            "is not of the run that config.toml describes: the checkpoint is of model lenet, not mlp"
+        ),
+        "{line}"
+    );
 
     // Two at once.
     let mut child = command()

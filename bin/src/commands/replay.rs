@@ -64,7 +64,12 @@ impl Replay {
         if let Some(model) = manifest["model"]["name"].as_str().filter(|model| *model != config.model) {
             return Err(Failure::place(
                 path,
-                format_args!("is of two runs: {} is of {}, {} of {model}", run_folder::CONFIG, config.model, run_folder::MANIFEST),
+                format_args!(
+                    "is of two runs: {} is of {}, {} of {model}",
+                    run_folder::CONFIG,
+                    config.model,
+                    run_folder::MANIFEST
+                ),
             ));
         }
 

@@ -25,7 +25,10 @@ impl Config {
         if let Some((name, _, why)) = positive.iter().find(|(_, value, _)| *value == 0) {
             return Err(Failure::usage(format_args!("--{name} is 0; it must be at least 1: {why}")));
         }
-        let large = [("width", self.width as u64, 64), ("threads", self.threads.unwrap_or(1) as u64, MOST_THREADS as u64)];
+        let large = [
+            ("width", self.width as u64, 64),
+            ("threads", self.threads.unwrap_or(1) as u64, MOST_THREADS as u64),
+        ];
         if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
             return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
         }

@@ -75,7 +75,10 @@ impl Layers {
         for (key, value) in &table {
             let alone: Table = [(key.clone(), value.clone())].into_iter().collect();
             if let Err(e) = alone.try_into::<Config>() {
-                return Err(Failure::usage(format_args!("--set {key}={value}: {}", file::plain(e.message()))));
+                return Err(Failure::usage(format_args!(
+                    "--set {key}={value}: {}",
+                    file::plain(e.message())
+                )));
             }
         }
         Ok(table)
@@ -98,11 +101,21 @@ impl Layers {
     }
 
     /// Every setting of [`resolve`](Self::resolve) with what depends on others spelt out, and where it comes from.
-    pub fn origins(&self, flags: &Config, matches: &ArgMatches) -> Result<Vec<(String, Value, String)>, Failure> {
+    pub fn origins(
+        &self,
+        flags: &Config,
+        matches: &ArgMatches,
+    ) -> Result<Vec<(String, Value, String)>, Failure> {
         let config = self.resolve(flags, matches)?;
         config.check()?;
         let (assigned, flags_given) = (self.assigned()?, given(matches));
-        let text = self.file.as_ref().map(std::fs::read_to_string).transpose().unwrap_or_default().unwrap_or_default();
+        let text = self
+            .file
+            .as_ref()
+            .map(std::fs::read_to_string)
+            .transpose()
+            .unwrap_or_default()
+            .unwrap_or_default();
         let in_file: Table = toml::from_str(&text).unwrap_or_default();
         let named = |table: &Table| table.get("preset").and_then(Value::as_str).map(String::from);
         let above = match flags_given.iter().any(|key| key == "preset") {
@@ -110,7 +123,9 @@ impl Layers {
             false => named(&assigned),
         };
         let sets = |name: &Option<String>, key: &str| {
-            name.as_ref().and_then(|name| preset(name).ok()).is_some_and(|settings| settings.contains_key(key))
+            name.as_ref()
+                .and_then(|name| preset(name).ok())
+                .is_some_and(|settings| settings.contains_key(key))
         };
         let below = named(&in_file);
         let origin = |key: &str| match () {

@@ -57,7 +57,13 @@ pub fn chart(title: &str, x_label: &str, log: bool, series: &[Series]) -> Option
         shapes.push(Shape::line(vec![[x(v), lower], [x(v), lower + 5.0]], 1.0, GRID));
         shapes.push(Shape::text([x(v), lower + 19.0], Anchor::Middle, 12.0, INK, &number(v)));
     }
-    shapes.push(Shape::text([(LEFT + WIDTH - RIGHT) / 2.0, lower + 37.0], Anchor::Middle, 12.0, PALE, x_label));
+    shapes.push(Shape::text(
+        [(LEFT + WIDTH - RIGHT) / 2.0, lower + 37.0],
+        Anchor::Middle,
+        12.0,
+        PALE,
+        x_label,
+    ));
     for s in series.iter().filter(|s| s.places.iter().any(|p| p.high > p.low)) {
         let there = s.places.iter().map(|p| [x(p.x), y(p.high)]);
         let back = s.places.iter().rev().map(|p| [x(p.x), y(p.low)]);

@@ -24,7 +24,7 @@ pub fn is_run(folder: &Path) -> Result<(), Failure> {
         let problem = if folder.exists() { "is no folder" } else { "does not exist" };
         return Err(Failure::place(folder, format_args!("{problem}; a run folder is needed")));
     }
-    let part = [METRICS, CHECKPOINT, FINAL, MANIFEST].into_iter().find(|name| folder.join(name).exists());
+    let part = [CHECKPOINT, FINAL, METRICS, MANIFEST].into_iter().find(|name| folder.join(name).exists());
     Err(match part {
         Some(part @ (CHECKPOINT | FINAL)) => Failure::place(
             folder,

@@ -56,7 +56,7 @@ pub fn show(lines: &[String]) {
 }
 
 /// What the keys did before. Signals stay (Ctrl-C), but for those that would leave the shell on this screen: Ctrl-Z and
-/// Ctrl-\\.
+/// Ctrl-\.
 #[cfg(unix)]
 struct Keys(Option<rustix::termios::Termios>);
 

@@ -10,8 +10,8 @@ use super::Timing;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::{self, Table};
-use crate::{memory, setup};
 use crate::statistics::median;
+use crate::{memory, setup};
 
 /// The half-space energy in neurons and dimensions, a training step in batch, width and threads
 #[derive(Args, Debug)]

@@ -129,6 +129,7 @@ impl Compare {
         }
         stop::on_signals()?;
 
+        let _lock = run_folder::lock(path)?;
         let mut log = Log::open(path, plan, plan.total())?;
         let stopped = !runs(plan, &dataset, &mut log)?;
         // What was finished is kept, whatever became of the rest.

@@ -9,7 +9,7 @@ use crate::failure::Failure;
 use crate::figures::Group;
 use crate::output::Table;
 use crate::setup;
-use crate::statistics::{Interval, Summary, Paired, median, summary};
+use crate::statistics::{Interval, Paired, Summary, median, summary};
 
 /// What is said about a regulariser.
 #[derive(Serialize)]

@@ -61,7 +61,9 @@ impl Networks {
         }
         .map_err(told)?;
         if let Some(file) = &config.init {
-            run_folder::load(file).and_then(|archive| setup::load_weights(&mut model, archive, file)).map_err(told)?;
+            run_folder::load(file)
+                .and_then(|archive| setup::load_weights(&mut model, archive, file))
+                .map_err(told)?;
         }
         let before = model.weights();
         let file = &trained.file;
@@ -232,7 +234,10 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
     let mut section = Section::default();
     let mut loaded: Vec<(Config, Result<Dataset, String>)> = Vec::new();
     for group in groups {
-        let with_weights = group.runs.iter().find(|run| !run.compared && run.config.is_ok() && Trained::find(&run.folder).is_ok());
+        let with_weights = group
+            .runs
+            .iter()
+            .find(|run| !run.compared && run.config.is_ok() && Trained::find(&run.folder).is_ok());
         let Some((run, Ok(config))) = with_weights.map(|run| (run, &run.config)) else {
             section.remarks.push(format!("{}: there are no weights to evaluate", group.name));
             continue;

@@ -16,12 +16,12 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use nn::write_atomic;
 
-use crate::failure::Failure;
 use crate::config::{Config, MOST_THREADS};
-use crate::{data, setup, stop};
+use crate::failure::Failure;
+use crate::{data, run_folder, setup, stop};
 use emit::Engine;
 use file::SweepFile;
-use plan::{Job, Place, Point};
+use plan::{Job, Length, Place, Point};
 use table::Found;
 
 /// Many runs from one file: grid, random, halving; seeds; statistics against a baseline
@@ -84,6 +84,7 @@ struct Under<'a> {
     file: SweepFile,
     place: Place,
     points: Vec<Point>,
+    rounds: Vec<Length>,
     /// Threads of the runs that go side by side.
     shares: Vec<usize>,
     /// What could not be finished.
@@ -109,6 +110,7 @@ impl Sweep {
         };
         let points = plan::points(&file).map_err(in_file)?;
         table::partners(&file, &points).map_err(in_file)?;
+        let rounds = plan::rounds(&file, &points).map_err(in_file)?;
         let shares = self.shares()?;
         if !self.collect && self.emit.is_none() {
             self.has_data(&points).map_err(in_file)?;
@@ -122,8 +124,10 @@ impl Sweep {
             fs::create_dir_all(&path)
                 .map_err(|e| Failure::place(&path, format_args!("cannot be made: {e}")))?;
         }
+        // Runs are made by one at a time; emitted ones have locks of their own.
+        let _lock = if self.collect { None } else { run_folder::lock(place.root())? };
         let changed = changes(&place, &text)?;
-        let mut under = Under { options: &self, file, place, points, shares, unfinished: Vec::new() };
+        let mut under = Under { options: &self, file, place, points, rounds, shares, unfinished: Vec::new() };
         if !changed.is_empty() {
             let (done, all) = under.finished()?;
             eprintln!(
@@ -169,7 +173,9 @@ impl Sweep {
             known.push(config);
             let data_dir = self.data_dir.clone().or_else(|| config.data_dir.clone());
             let here = data::options(&Config { data_dir, ..config.clone() });
-            if let Some(missing) = datasets::sources(&config.dataset, &here)?.iter().find(|file| !file.exists()) {
+            if let Some(missing) =
+                datasets::sources(&config.dataset, &here)?.iter().find(|file| !file.exists())
+            {
                 return Err(Failure::place(missing, "does not exist; [base] dataset needs it"));
             }
         }

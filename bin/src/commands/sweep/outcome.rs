@@ -56,10 +56,12 @@ impl Under<'_> {
             all => {
                 all.iter().for_each(|line| eprintln!("not finished: {line}"));
                 let (n, runs) = (all.len(), last.jobs.len());
-                Err(Failure::unfinished(match last.all && last.found.iter().map(|f| f.len()).sum::<usize>() == runs {
-                    true => "the test images are left to evaluate; the same command goes on".to_string(),
-                    false => format!("{n} of {runs} runs are not finished"),
-                }))
+                Err(Failure::unfinished(
+                    match last.all && last.found.iter().map(|f| f.len()).sum::<usize>() == runs {
+                        true => "the test images are left to evaluate; the same command goes on".to_string(),
+                        false => format!("{n} of {runs} runs are not finished"),
+                    },
+                ))
             }
         }
     }

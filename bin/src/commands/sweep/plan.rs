@@ -161,7 +161,8 @@ pub fn rounds(file: &SweepFile, points: &[Point]) -> Result<Vec<Length>, Failure
     if points.iter().any(|point| point.set.contains_key("steps") || point.set.contains_key("epochs")) {
         return Err(Failure::usage("[halving] is for runs of one length: steps and epochs belong to [base]"));
     }
-    let whole = points.iter().filter_map(|point| point.config.steps.or(point.config.epochs)).min().unwrap_or(0);
+    let whole =
+        points.iter().filter_map(|point| point.config.steps.or(point.config.epochs)).min().unwrap_or(0);
     if halving.start >= whole {
         return Err(Failure::usage(format_args!(
             "[halving] start is {}, and whole runs are {whole} long: there is no shorter round",

@@ -74,9 +74,8 @@ pub fn run(tasks: &[Task], shares: &[usize], mut told: impl FnMut(usize, &Fate))
 
 fn start(task: &Task, threads: usize) -> Result<Child, String> {
     let program = std::env::current_exe().map_err(|e| format!("cannot be started: {e}"))?;
-    let file = |path: &Path| {
-        File::create(path).map_err(|e| format!("{}: cannot be written: {e}", path.display()))
-    };
+    let file =
+        |path: &Path| File::create(path).map_err(|e| format!("{}: cannot be written: {e}", path.display()));
     let mut command = Command::new(program);
     command.args(&task.arguments).args(["--threads", &threads.to_string()]).stdin(Stdio::null());
     command.stderr(file(&task.log)?);

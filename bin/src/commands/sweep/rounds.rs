@@ -13,11 +13,12 @@ use super::state::{self, State};
 use super::table::{self, Found};
 use super::{Last, Under};
 use crate::failure::Failure;
+use crate::run_folder;
 
 impl Under<'_> {
     /// All rounds, and the result.
     pub fn go(&mut self) -> Result<(), Failure> {
-        let rounds = plan::rounds(&self.file, &self.points)?;
+        let rounds = self.rounds.clone();
         let mut which: Vec<usize> = (0..self.points.len()).collect();
         let mut last = None;
         for (i, &length) in rounds.iter().enumerate() {
@@ -90,6 +91,8 @@ impl Under<'_> {
         write_atomic(&self.place.config(job), job.text.as_bytes())?;
         let folder = self.place.run(job);
         if *state == State::New && folder.exists() {
+            // Not one that a job of another program is just beginning.
+            let _lock = run_folder::lock(&folder)?;
             fs::remove_dir_all(&folder)
                 .map_err(|e| Failure::place(&folder, format_args!("cannot be removed: {e}")))?;
         }

@@ -6,10 +6,10 @@ use clap::ArgMatches;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
+use crate::low_rank;
 use crate::run_folder::inputs::Inputs;
 use crate::run_folder::{self, RunFolder, manifest};
 use crate::setup::{self, Setup};
-use crate::low_rank;
 use crate::watch::Watch;
 
 /// A run that is ready to go, and where it goes.

@@ -113,4 +113,3 @@ fn measured(trainer: &Trainer, objective: &Objective, cost: &mut Cost) -> Result
     cost.time += start.elapsed();
     Ok(layers)
 }
-
