@@ -51,7 +51,9 @@ fn signals_and_errors_give_it_back() {
     let here = tempfile::tempdir().unwrap();
     // SIGTERM from outside, and Ctrl-C on the keyboard, which reaches the shell, too.
     let begin = "stty rows 40 cols 120; trap : INT";
-    let term = format!("{begin}; timeout --foreground --preserve-status -s TERM 1 {LONG} --out term; echo code $?; stty -a");
+    let term = format!(
+        "{begin}; timeout --foreground --preserve-status -s TERM 1 {LONG} --out term; echo code $?; stty -a"
+    );
     let ctrl_c = format!("{begin}; {LONG} --out int; echo code $?; stty -a");
     for (lines, keys) in [(term, ""), (ctrl_c, "\x03")] {
         let shown = on_a_terminal(here.path(), &lines, keys);
@@ -59,7 +61,9 @@ fn signals_and_errors_give_it_back() {
         assert!(shown.contains("go on with: comhe train --resume"), "{shown:?}");
     }
     // Ctrl-Z and Ctrl-\ do nothing: they would leave the shell on this screen.
-    let lines = format!("{begin}; timeout --foreground --preserve-status -s TERM 2 {LONG} --out z; echo code $?; stty -a");
+    let lines = format!(
+        "{begin}; timeout --foreground --preserve-status -s TERM 2 {LONG} --out z; echo code $?; stty -a"
+    );
     given_back(&on_a_terminal(here.path(), &lines, "\x1a\x1c"), "code 1");
     // An error in the middle of the run: the loss is no number.
     let lines = "stty rows 40 cols 120; $COMHE train --tui --dataset moons --model mlp --lr 1e30 --steps 50 --out n; echo code $?; stty -a";

@@ -3,7 +3,8 @@
 use datasets::Dataset;
 use serde::Serialize;
 
-use super::log::{Log, Plan};
+use super::log::Log;
+use super::plan::{EPOCHS, Plan};
 use super::run::{Energies, Job, Point, Run};
 use crate::failure::Failure;
 use crate::figures::Group;
@@ -84,7 +85,7 @@ pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
     };
     let length = match (config.steps, config.epochs) {
         (Some(steps), _) => format!("{steps} steps"),
-        (_, epochs) => format!("{} epochs", epochs.unwrap_or(super::EPOCHS)),
+        (_, epochs) => format!("{} epochs", epochs.unwrap_or(EPOCHS)),
     };
     let (train, test) = (dataset.train.len(), dataset.test.len());
     let optimizer = format!("{:?}", config.optimizer).to_lowercase();

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::commands::compare::log::{PLAN, Plan, RUNS};
+use crate::commands::compare::log::RUNS;
+use crate::commands::compare::plan::{PLAN, Plan};
 use crate::commands::compare::run::Run as Compared;
 use crate::config::Config;
 use crate::failure::Failure;
