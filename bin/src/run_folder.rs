@@ -124,6 +124,11 @@ impl RunFolder {
         &self.path
     }
 
+    /// Whether nothing has been logged yet.
+    pub fn is_empty(&self) -> bool {
+        self.logged == 0
+    }
+
     /// Logs a step.
     pub fn step(&mut self, m: &StepMetrics) -> Result<(), Failure> {
         self.line(&StepLine::of(m))

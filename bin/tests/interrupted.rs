@@ -85,6 +85,32 @@ fn killed_at_random_moments() {
 }
 
 #[test]
+fn stopped_before_the_first_step() {
+    let here = tempfile::tempdir().unwrap();
+    let here = here.path();
+    // The evaluation before the first step takes its time.
+    let run = "train --model lenet --width 4 --train-size 60 --batch-size 30 --threads 1 --steps 3";
+    succeeds(here, &format!("{run} --out whole"));
+    let mut child = command()
+        .current_dir(here)
+        .args(format!("{run} --out run").split_whitespace())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !here.join("run/manifest.json").exists() {
+        sleep(Duration::from_millis(1));
+    }
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("stopped after step 0 of 3"), "{said}");
+    succeeds(here, "train --resume run");
+    assert_same(here, "whole", "run");
+}
+
+#[test]
 fn a_damaged_checkpoint_is_named_and_the_one_before_used() {
     let here = tempfile::tempdir().unwrap();
     let here = here.path();

@@ -59,7 +59,8 @@ impl Begun {
             }
             Ok::<(), Failure>(())
         };
-        if trainer.step_count() == 0 {
+        // A run that was stopped before its first step has the line already.
+        if folder.is_empty() {
             assess(trainer, folder, progress)?;
         }
         let fitted = trainer.fit(batches, &stop::STOP, |trainer, metrics| {
