@@ -89,7 +89,8 @@ fn stopped_before_the_first_step() {
     let here = tempfile::tempdir().unwrap();
     let here = here.path();
     // The evaluation before the first step takes its time.
-    let run = "train --model lenet --width 2 --train-size 60 --batch-size 30 --threads 1 --steps 3 --eval-every 3";
+    let run =
+        "train --model lenet --width 2 --train-size 60 --batch-size 30 --threads 1 --steps 3 --eval-every 3";
     succeeds(here, &format!("{run} --out whole"));
     let mut child = command()
         .current_dir(here)
