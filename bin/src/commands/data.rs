@@ -106,9 +106,11 @@ fn state(known: &Known, dir: Option<&Path>) -> String {
         Origin::BuiltIn => "built in".into(),
         Origin::Generated => "made when asked for".into(),
         Origin::Yours => "your files".into(),
-        Origin::Files if found(known, dir).is_ok() => "there".into(),
-        Origin::Files if there == 0 => "not there".into(),
-        Origin::Files => "some files are missing".into(),
+        Origin::Files => match found(known, dir) {
+            Ok(files) => format!("there, {} file{}", files.len(), if files.len() == 1 { "" } else { "s" }),
+            Err(_) if there == 0 => "not there".into(),
+            Err(_) => "some files are missing".into(),
+        },
     }
 }
 
