@@ -1,12 +1,13 @@
 //! The settings of a training run: one list of fields is the flags, the TOML file and the defaults.
 
+mod check;
 mod choices;
 pub mod file;
 pub mod layers;
 pub mod parts;
 mod preset;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
@@ -246,6 +247,9 @@ fn is_zero(share: &f64) -> bool {
     *share == 0.0
 }
 
+/// So many threads a command may have.
+pub const MOST_THREADS: usize = 1024;
+
 /// Passes over the data of a run, unless told.
 const EPOCHS: u64 = 10;
 
@@ -259,62 +263,6 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The settings of a file, with the defaults for what it does not set.
-    pub fn load(path: &Path) -> Result<Config, Failure> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
-        Config::parse(&text, path)
-    }
-
-    fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
-        let wrong = |e| file::wrong(text, path, &e);
-        let table: toml::Table = toml::from_str(text).map_err(wrong)?;
-        file::known(table.keys(), &keys(), text, path)?;
-        let config: Config = toml::from_str(text).map_err(wrong)?;
-        match &config.preset {
-            None => Ok(config),
-            // What the file says itself wins over its preset.
-            Some(name) => {
-                let mut settings = preset(name).map_err(|e| Failure::place(path, e))?;
-                settings.extend(table);
-                settings.try_into().map_err(wrong)
-            }
-        }
-    }
-
-    /// The settings of a table, whose preset, if it names one, is below what it says itself.
-    pub fn from_table(table: toml::Table) -> Result<Config, String> {
-        let mut settings = match table.get("preset").and_then(|name| name.as_str()) {
-            Some(name) => preset(name)?,
-            None => toml::Table::new(),
-        };
-        settings.extend(table);
-        settings.try_into().map_err(|e: toml::de::Error| e.message().to_string())
-    }
-
-    /// This configuration with every setting replaced that was given as a flag, each of which must play a part.
-    pub fn with_flags(self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
-        let given = given(matches);
-        let own = table(flags)?.into_iter().filter(|(key, _)| given.contains(key)).collect();
-        self.with(own, &given)
-    }
-
-    /// This configuration with these settings above it, each of which must play a part.
-    fn with(self, own: toml::Table, given: &[String]) -> Result<Config, Failure> {
-        let mut settings = table(&self)?;
-        if given.iter().any(|key| key == "steps" || key == "epochs") {
-            settings.remove("steps");
-            settings.remove("epochs");
-        }
-        if let Some(name) = own.get("preset").and_then(|name| name.as_str()) {
-            settings.extend(preset(name).map_err(Failure::usage)?);
-        }
-        settings.extend(own);
-        let config: Config = settings.try_into().map_err(Failure::usage)?;
-        parts::check(&config, given, std::slice::from_ref(&config.reg))?;
-        Ok(config)
-    }
-
     /// The learning rate, or the optimiser's default.
     pub fn rate(&self) -> f64 {
         self.lr.unwrap_or(if self.optimizer == Optimizer::Sgd { 0.05 } else { 0.001 })
@@ -344,77 +292,6 @@ impl Config {
     pub fn to_toml(&self) -> Result<String, Failure> {
         Ok(toml::to_string(&table(self)?).expect("a table of plain values"))
     }
-
-    /// Checks what does not depend on files.
-    pub fn check(&self) -> Result<(), Failure> {
-        let positive = [
-            ("width", self.width as u64, "it multiplies the number of filters"),
-            ("low-rank", self.low_rank.unwrap_or(1) as u64, "it is the rank of weights"),
-            ("batch-size", self.batch_size as u64, "images are needed to learn from"),
-            ("reg-k", self.k() as u64, "the energy needs a dimension to live in"),
-            ("reg-c", self.reg_c as u64, "projections are averaged"),
-            ("reg-redraw", self.reg_redraw, "1 draws anew in every step"),
-            ("reg-groups", self.reg_groups as u64, "coordinates are put into them"),
-            ("threads", self.threads.unwrap_or(1) as u64, "one thread does the work"),
-            ("eval-every", self.eval_every.unwrap_or(1), "leave it out for one evaluation an epoch"),
-            ("energy-every", self.energy_every.unwrap_or(1), "leave it out for one with each evaluation"),
-            ("watch-every", self.watch_every.unwrap_or(1), "leave it out for every tenth step"),
-            ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
-            ("steps", self.steps.unwrap_or(1), "a run has a step"),
-            ("epochs", self.epochs.unwrap_or(1), "a run goes through the data"),
-        ];
-        if let Some((name, _, why)) = positive.iter().find(|(_, value, _)| *value == 0) {
-            return Err(Failure::usage(format_args!("--{name} is 0; it must be at least 1: {why}")));
-        }
-        let large = [("width", self.width as u64, 64), ("threads", self.threads.unwrap_or(1) as u64, 1024)];
-        if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
-            return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
-        }
-        if self.watch_every.is_some() && self.watch.is_empty() {
-            return Err(Failure::usage("--watch-every plays no part without --watch"));
-        }
-        let rates: [(&str, f64, f64, &str); 11] = [
-            ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
-            ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
-            ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
-            ("reg-eps", self.reg_eps, f64::MAX, "a finite number, not negative"),
-            ("reg-inner-decay", self.reg_inner_decay, f64::MAX, "a finite number, not negative"),
-            ("reg-weight", self.reg_weight, f64::MAX, "a finite number, not negative"),
-            (
-                "reg-head-weight",
-                self.reg_head_weight.unwrap_or(0.0),
-                f64::MAX,
-                "a finite number, not negative",
-            ),
-            ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
-            ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
-            ("label-noise", self.label_noise, 1.0, "in 0..=1"),
-            ("hold-out", self.hold_out, 1f64.next_down(), "in 0..1, 1 excluded"),
-        ];
-        if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
-        {
-            return Err(Failure::usage(format_args!("--{name} is {value}; it must be {rule}")));
-        }
-        if self.inner_rate().is_none() {
-            let found = &self.reg_inner_lr;
-            return Err(Failure::usage(format_args!(
-                "--reg-inner-lr is {found}; it must be network, or a finite number, not negative"
-            )));
-        }
-        if self.steps.is_some() && self.epochs.is_some() {
-            return Err(Failure::usage("steps and epochs are both set; a run has one length"));
-        }
-        if self.schedule != Schedule::Step && !self.milestones.is_empty() {
-            return Err(Failure::usage("--milestones belong to --schedule step"));
-        }
-        if !self.milestones.is_sorted_by(|a, b| a < b) {
-            let list = format!("{:?}", self.milestones);
-            return Err(Failure::usage(format_args!(
-                "--milestones are {list}; each must be later than the one before"
-            )));
-        }
-        Ok(())
-    }
 }
 
 /// The settings given as flags, by their keys.
@@ -430,7 +307,7 @@ pub fn keys() -> Vec<String> {
 }
 
 /// The settings as TOML values, whose whole numbers are signed.
-fn table(config: &Config) -> Result<toml::Table, Failure> {
+pub fn table(config: &Config) -> Result<toml::Table, Failure> {
     toml::Table::try_from(config)
         .map_err(|_| Failure::usage(format_args!("a number is too large; it can be at most {}", i64::MAX)))
 }

@@ -1,5 +1,7 @@
 //! From settings to a trainer and its data.
 
+use std::path::Path;
+
 use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
 use comhe::{Energy, Groups, Learning, Mode, Objective, Options, Projections, Scale};
 use datasets::{Dataset, Loader};
@@ -10,7 +12,7 @@ use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::low_rank;
 use crate::penalty::Penalty;
-use crate::{run_folder, system};
+use crate::{memory, run_folder};
 
 /// A run that is ready to go.
 pub struct Setup {
@@ -47,10 +49,10 @@ impl Setup {
         let steps = config.steps.unwrap_or_else(|| config.epochs.unwrap_or(0).saturating_mul(epoch));
         let mut model = model(&dataset, config)?;
         if let Some(path) = &config.init {
-            load_weights(&mut model, run_folder::load(path)?).map_err(|e| Failure::place(path, e))?;
+            load_weights(&mut model, run_folder::load(path)?, path)?;
         }
         let images = config.batch_size.min(loader.split().len());
-        check_memory(&model, config.width, images, dtype)?;
+        memory::check(&model, config.width, images, dtype)?;
         check_batch_norm(&model, &loader)?;
         let schedule = schedule(config, steps);
         let key = Key::new(config.seed);
@@ -110,45 +112,29 @@ pub fn model_of(shape: [usize; 3], classes: usize, config: &Config) -> Result<Mo
 }
 
 /// Takes up the weights of a file: a state dict, or a checkpoint, which holds one. They must all be finite.
-pub fn load_weights(model: &mut Model, archive: Archive) -> Result<(), nn::Error> {
+pub fn load_weights(model: &mut Model, archive: Archive, file: &Path) -> Result<(), Failure> {
     let inner = archive.part("model");
     let tensors = if inner.is_empty() { archive.tensors } else { inner };
     if let Some((name, t)) = tensors.iter().find(|(_, t)| !t.is_finite()) {
         let values = t.to_vec::<f64>();
         let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
-        let text =
-            format!("{name} {} has the value {} at element {at}; all must be finite", t.shape(), values[at]);
-        return Err(nn::Error::Config(text));
+        return Err(Failure::place(
+            file,
+            format_args!(
+                "{name} {} has the value {} at element {at}; all must be finite",
+                t.shape(),
+                values[at]
+            ),
+        ));
     }
-    load_state_dict(model, &tensors)?;
-    low_rank::check(model).map_err(|e| nn::Error::Config(e.message().unwrap_or_default().to_string()))
-}
-
-/// Whether a training step fits into memory: every layer's output and its gradient, and weights four times over
-/// (themselves, gradients, momentum, and a copy while the step runs).
-pub fn check_memory(model: &Model, width: usize, images: usize, dtype: DType) -> Result<(), Failure> {
-    let summary = model.summary();
-    let outputs: f64 =
-        summary.rows.iter().map(|row| row.output[1..].iter().map(|&n| n as f64).product::<f64>()).sum();
-    let weights: f64 = model.weights().iter().map(|w| w.value.numel() as f64).sum();
-    let bytes = dtype.bytes() as f64 * (2.0 * outputs * images as f64 + 4.0 * weights);
-    let what = format!("a step of {} of width {width} on {images} images", model.name);
-    system::check_memory(bytes, &what, "take a smaller --batch-size or --width")
-}
-
-/// What convolutions work in, in bytes: the values of two million numbers that a weight's gradient takes at a time.
-const KERNELS: f64 = (8 << 20) as f64;
-
-/// What a training step takes in bytes beside the weights: every layer's output, two gradients of the largest one,
-/// gradient and momentum of the weights, and what convolutions work in. Within 6 % of measured peaks (with the data) of cnn9 and resnet20.
-pub fn step_memory(model: &Model, images: usize, dtype: DType) -> f64 {
-    let summary = model.summary();
-    let each = |row: &nn::Row| row.output[1..].iter().map(|&n| n as f64).product::<f64>();
-    let outputs: f64 = summary.rows.iter().map(each).sum();
-    let largest = summary.rows.iter().map(each).fold(0.0, f64::max);
-    let weights: f64 = model.weights().iter().map(|w| w.value.numel() as f64).sum();
-    let kernels = if summary.rows.iter().any(|row| row.layer.starts_with("Conv2d")) { KERNELS } else { 0.0 };
-    dtype.bytes() as f64 * ((outputs + 2.0 * largest) * images as f64 + 2.0 * weights) + kernels
+    load_state_dict(model, &tensors).map_err(|e| {
+        let ([c, h, w], name, classes) = (model.input, &model.name, model.classes);
+        Failure::place(
+            file,
+            format_args!("is not of this network, {name} for {c} x {h} x {w} in {classes} classes: {e}"),
+        )
+    })?;
+    low_rank::check(model).map_err(|e| Failure::place(file, e.message().unwrap_or_default()))
 }
 
 /// The regularising part of the settings.

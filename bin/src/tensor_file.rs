@@ -7,6 +7,7 @@ use datasets::npy::{Array, Values};
 use nn::{Archive, write_atomic};
 
 use crate::failure::Failure;
+use crate::run_folder;
 
 /// The named tensors of a file; that of a .npy is named after the file.
 pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
@@ -19,7 +20,7 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
             .into_iter()
             .map(|(name, array)| Ok((name, tensor(array, path)?)))
             .collect(),
-        Some("safetensors") => Ok(Archive::load(path)?.tensors),
+        Some("safetensors") => Ok(run_folder::load(path)?.tensors),
         _ => {
             Err(Failure::place(path, "is of no known kind: its name must end in .npy, .npz or .safetensors"))
         }

@@ -52,9 +52,9 @@ fn mean(points: &[(f64, f64)]) -> (f64, f64) {
 /// A chart's title, and its curves with their names.
 type Chart<'a> = (&'a str, Vec<(&'a str, &'a Curve)>);
 
-/// The live screen of a run.
-pub struct Screen {
-    title: String,
+/// What has been seen of a run.
+#[derive(Default)]
+struct Curves {
     training_loss: Curve,
     test_loss: Curve,
     training_accuracy: Curve,
@@ -62,6 +62,12 @@ pub struct Screen {
     full: Curve,
     half_space: Curve,
     angle: Curve,
+}
+
+/// The live screen of a run.
+pub struct Screen {
+    title: String,
+    curves: Curves,
     said: VecDeque<String>,
     /// All that was said, for when the screen is gone.
     all: Vec<String>,
@@ -71,37 +77,30 @@ impl Screen {
     /// Takes over the terminal, if standard error is one.
     pub fn open(title: String) -> Result<Screen, Failure> {
         terminal::enter()?;
-        Ok(Screen {
-            title,
-            training_loss: Curve::default(),
-            test_loss: Curve::default(),
-            training_accuracy: Curve::default(),
-            test_accuracy: Curve::default(),
-            full: Curve::default(),
-            half_space: Curve::default(),
-            angle: Curve::default(),
-            said: VecDeque::new(),
-            all: Vec::new(),
-        })
+        Ok(Screen::new(title))
+    }
+
+    fn new(title: String) -> Screen {
+        Screen { title, curves: Curves::default(), said: VecDeque::new(), all: Vec::new() }
     }
 
     /// A step is done.
     pub fn step(&mut self, step: u64, loss: f64, accuracy: f64) {
-        self.training_loss.push(step as f64, loss);
-        self.training_accuracy.push(step as f64, 100.0 * accuracy);
+        self.curves.training_loss.push(step as f64, loss);
+        self.curves.training_accuracy.push(step as f64, 100.0 * accuracy);
     }
 
     /// An evaluation after `step` steps.
     pub fn test(&mut self, step: u64, loss: f64, accuracy: f64) {
-        self.test_loss.push(step as f64, loss);
-        self.test_accuracy.push(step as f64, 100.0 * accuracy);
+        self.curves.test_loss.push(step as f64, loss);
+        self.curves.test_accuracy.push(step as f64, 100.0 * accuracy);
     }
 
     /// The mean energies of the layers, and the smallest angle in any, in radians.
     pub fn energy(&mut self, step: u64, full: f64, half_space: f64, angle: f64) {
-        self.full.push(step as f64, full);
-        self.half_space.push(step as f64, half_space);
-        self.angle.push(step as f64, angle.to_degrees());
+        self.curves.full.push(step as f64, full);
+        self.curves.half_space.push(step as f64, half_space);
+        self.curves.angle.push(step as f64, angle.to_degrees());
     }
 
     /// A line that stays.
@@ -122,11 +121,12 @@ impl Screen {
     /// The lines of the screen.
     fn frame(&self, progress: &str, width: usize, height: usize) -> Vec<String> {
         let mut lines = vec![format!("\x1b[1m{}\x1b[0m", cut(&self.title, width)), cut(progress, width)];
+        let of = &self.curves;
         let charts: [Chart; 4] = [
-            ("loss", vec![("training", &self.training_loss), ("test", &self.test_loss)]),
-            ("accuracy %", vec![("training", &self.training_accuracy), ("test", &self.test_accuracy)]),
-            ("energy", vec![("full space", &self.full), ("half-space", &self.half_space)]),
-            ("smallest angle, degrees", vec![("any layer", &self.angle)]),
+            ("loss", vec![("training", &of.training_loss), ("test", &of.test_loss)]),
+            ("accuracy %", vec![("training", &of.training_accuracy), ("test", &of.test_accuracy)]),
+            ("energy", vec![("full space", &of.full), ("half-space", &of.half_space)]),
+            ("smallest angle, degrees", vec![("any layer", &of.angle)]),
         ];
         let foot = self.said.len() + 1;
         // Two by two; where that is too narrow or too low, as many as fit below one another.
@@ -201,21 +201,6 @@ fn cut(text: &str, width: usize) -> String {
 mod tests {
     use super::*;
 
-    fn screen() -> Screen {
-        Screen {
-            title: "lenet".into(),
-            training_loss: Curve::default(),
-            test_loss: Curve::default(),
-            training_accuracy: Curve::default(),
-            test_accuracy: Curve::default(),
-            full: Curve::default(),
-            half_space: Curve::default(),
-            angle: Curve::default(),
-            said: VecDeque::new(),
-            all: Vec::new(),
-        }
-    }
-
     /// Letters on the screen, without control sequences.
     fn letters(line: &str) -> usize {
         let mut inside = false;
@@ -230,7 +215,7 @@ mod tests {
 
     #[test]
     fn frames_fit_any_terminal() {
-        let mut screen = screen();
+        let mut screen = Screen::new("lenet".into());
         (0..50).for_each(|i| screen.step(i, 1.0 / (i + 1) as f64, 0.5));
         screen.test(49, f64::NAN, 0.7);
         for (width, height) in [(1, 1), (20, 5), (79, 24), (80, 24), (200, 60)] {
@@ -249,5 +234,31 @@ mod tests {
         (0..100_000).for_each(|i| curve.push(f64::from(i), f64::from(i)));
         assert!((POINTS / 2..2 * POINTS).contains(&curve.points.len()));
         assert!(curve.points.iter().all(|(x, y)| x == y) && curve.points.is_sorted_by(|a, b| a.0 < b.0));
+    }
+
+    #[test]
+    #[ignore = "run by the next test, on a terminal of its own"]
+    fn panic_on_a_taken_terminal() {
+        let _screen = Screen::open("a run".into()).unwrap();
+        panic!("as a mistake would");
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_panic_gives_the_terminal_back_before_it_speaks() {
+        let me = std::env::current_exe().unwrap();
+        let test = "--exact tui::tests::panic_on_a_taken_terminal --ignored --nocapture";
+        let lines = format!("'{}' {test}; stty -a", me.display());
+        let script = std::process::Command::new("script")
+            .args(["--quiet", "--command", &lines, "/dev/null"])
+            .env("SHELL", "/bin/sh")
+            .stdin(std::process::Stdio::null())
+            .output()
+            .expect("script, of util-linux, makes a terminal");
+        let shown = String::from_utf8_lossy(&script.stdout);
+        let (before, after) = shown.split_once("\x1b[?1049l").expect("it is given back");
+        assert!(before.contains("\x1b[?1049h") && !before.contains("as a mistake would"), "{shown:?}");
+        assert!(after.contains("as a mistake would") && !after.contains("\x1b["), "{shown:?}");
+        assert!(after.contains(" icanon ") && after.contains(" echo "), "{shown:?}");
     }
 }

@@ -85,6 +85,33 @@ fn killed_at_random_moments() {
 }
 
 #[test]
+fn stopped_before_the_first_step() {
+    let here = tempfile::tempdir().unwrap();
+    let here = here.path();
+    // The evaluation before the first step takes its time.
+    let run =
+        "train --model lenet --width 2 --train-size 60 --batch-size 30 --threads 1 --steps 3 --eval-every 3";
+    succeeds(here, &format!("{run} --out whole"));
+    let mut child = command()
+        .current_dir(here)
+        .args(format!("{run} --out run").split_whitespace())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    while !here.join("run/manifest.json").exists() {
+        sleep(Duration::from_millis(1));
+    }
+    Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
+    let mut said = String::new();
+    std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("stopped after step 0 of 3"), "{said}");
+    succeeds(here, "train --resume run");
+    assert_same(here, "whole", "run");
+}
+
+#[test]
 fn a_damaged_checkpoint_is_named_and_the_one_before_used() {
     let here = tempfile::tempdir().unwrap();
     let here = here.path();
@@ -239,16 +266,21 @@ fn folders_that_cannot_go_on_say_why() {
         with("manifest.json", &|_| None)
             .contains("is half there: it has checkpoint.safetensors, but no manifest")
     );
-    assert!(
-        with("config.toml", &|_| None).contains("is half there: it has metrics.jsonl, but no config.toml")
-    );
+    assert!(with("config.toml", &|_| None).contains(
+        "is half there: it has checkpoint.safetensors, but no config.toml; the weights can be used"
+    ));
     assert!(with("metrics.jsonl", &|_| None).contains("run/metrics.jsonl: cannot go on"));
     assert!(with("checkpoint.safetensors", &|_| None).contains("has final weights, but no checkpoint"));
     let other = "train --model lenet --train-size 100 --steps 1 --out other";
     succeeds(here, other);
     let another = fs::read(here.join("other/checkpoint.safetensors")).unwrap();
     let line = with("checkpoint.safetensors", &|_| Some(another.clone()));
-    assert!(line.contains("checkpoint.safetensors: the checkpoint is of model lenet, not mlp"), "{line}");
+    assert!(
+        line.contains(
+            "is not of the run that config.toml describes: the checkpoint is of model lenet, not mlp"
+        ),
+        "{line}"
+    );
 
     // Two at once.
     let mut child = command()

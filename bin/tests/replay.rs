@@ -55,7 +55,9 @@ fn a_replay_is_equal_or_says_where_it_differs() {
     let mut bytes = fs::read(&weights).unwrap();
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(&weights, bytes).unwrap();
-    assert!(refuses(here, "replay run").contains("run/final.safetensors: is not what the run wrote"));
+    assert!(
+        refuses(here, "replay run").contains("run/final.safetensors: is damaged, or not what the run wrote")
+    );
     fs::remove_file(weights).unwrap();
     assert!(refuses(here, "replay run").contains("run: is not finished"));
     assert!(refuses(here, "replay .").contains("is no run folder"));

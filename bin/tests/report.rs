@@ -131,7 +131,7 @@ fn half_there_folders_are_reported_as_far_as_they_came() {
     }
     succeeds(here.path(), "report all/2 --out alone");
     let page = read(here.path().join("alone/report.html"));
-    assert!(page.contains("there are no weights yet") && page.contains("there are no weights to evaluate"));
+    assert!(page.contains("has no weights yet") && page.contains("there are no weights to evaluate"));
     assert!(page.contains("Training loss"));
 
     fs::create_dir(here.path().join("empty")).unwrap();

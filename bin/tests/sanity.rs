@@ -8,12 +8,15 @@ use std::fs;
 #[test]
 fn dry_shows_the_network_and_expects_the_memory_that_it_takes() {
     let here = tempfile::tempdir().unwrap();
-    let out = succeeds(here.path(), "train --model cnn9 --dry --threads 2").out;
-    assert!(out.contains("conv1_1") && out.contains("GFLOP") && out.contains("First step: loss"), "{out}");
-    let line = out.lines().find(|line| line.starts_with("Memory")).unwrap();
-    let numbers: Vec<f64> = line.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();
-    let (expected, measured) = (numbers[0], numbers[3]);
-    assert!((expected / measured - 1.0).abs() < 0.2, "{line}");
+    // Random projections are a third of the second one's memory.
+    for (network, layer) in [("--model cnn9", "conv1_1"), ("--model lenet --width 4 --reg rp", "fc2")] {
+        let out = succeeds(here.path(), &format!("train {network} --dry --threads 2")).out;
+        assert!(out.contains(layer) && out.contains("GFLOP") && out.contains("First step: loss"), "{out}");
+        let line = out.lines().find(|line| line.starts_with("Memory")).unwrap();
+        let numbers: Vec<f64> = line.split([' ', '(']).filter_map(|word| word.parse().ok()).collect();
+        let (expected, measured) = (numbers[0], numbers[3]);
+        assert!((expected / measured - 1.0).abs() < 0.2, "{network}: {line}");
+    }
     assert_eq!(fs::read_dir(here.path()).unwrap().count(), 0, "nothing is written");
 }
 

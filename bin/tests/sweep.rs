@@ -82,6 +82,23 @@ fn a_failing_run_stops_no_other() {
 }
 
 #[test]
+fn a_baseline_is_known_by_what_it_means() {
+    let here = tempfile::tempdir().unwrap();
+    // reg is none unless told, and 1 is 1.0.
+    let text = "seeds = 2\nbaseline = { reg = \"none\", lr = 1e-1 }\n[base]\ndataset = \"moons\"\ntrain-size = 60\nmodel = \"mlp\"\n\
+                steps = 3\nlr = 0.1\n[[point]]\n[[point]]\nreg = \"mhe\"\nreg-weight = 1\n[[point]]\nreg = \"mhe\"\nreg-weight = 1.0\n";
+    fs::write(here.path().join("d.toml"), text).unwrap();
+    succeeds(here.path(), "sweep d.toml --out d");
+    let csv = read(&here.path().join("d"), "sweep.csv");
+    let difference = |setting: &str| {
+        let row = csv.lines().find(|line| line.starts_with(&format!("validation,\"{setting}"))).unwrap();
+        row.split(',').nth(7).unwrap().to_string()
+    };
+    assert_eq!(csv.lines().filter(|line| line.starts_with("validation")).count(), 2, "{csv}");
+    assert!(difference("base").is_empty() && !difference("reg=mhe").is_empty(), "{csv}");
+}
+
+#[test]
 fn halving_and_random_values() {
     let here = tempfile::tempdir().unwrap();
     let text = FILE
@@ -141,6 +158,14 @@ fn mistakes_in_the_file_are_one_line() {
         ("[grid]\nlrr = [1]\n", "line 2: unknown key \"lrr\"; did you mean lr?"),
         ("[base]\nseed = 3\n", "seeds lists them"),
         ("seeds = [1, 1]\n", "none twice"),
+        ("seeds = -1\n", "line 1: seeds must be how many there are, from 0 on, or a list of them"),
+        ("seeds = 1000000000000\n", "asks for more than 100000 runs"),
+        ("[random]\nsamples = 1000000000000\n[random.of]\nlr = { int = [0, 1] }\n", "more than 100000 runs"),
+        ("[halving]\nstart = 100\n", "whole runs are 10 long: there is no shorter round"),
+        ("[halving]\nstart = 1\n[grid]\nepochs = [5, 6]\n", "steps and epochs belong to [base]"),
+        ("[base]\ndataset = \"digitss\"\n", "x.toml: unknown data set \"digitss\"; did you mean digits?"),
+        ("[base]\ndataset = \"file:none.npz\"\n", "none.npz: does not exist"),
+        ("[grid]\nmodel = [\"lenet\", \"lenett\"]\n", "unknown model \"lenett\"; did you mean lenet?"),
         ("[grid]\nlr = []\n", "no value for lr"),
         ("[grid]\nreg-k = [3]\n", "--reg-k plays no part with --reg none"),
         ("baseline = { reg = \"rp\" }\n", "no point of the sweep has these settings"),
@@ -158,4 +183,17 @@ fn mistakes_in_the_file_are_one_line() {
             .contains("each run needs a thread of its own")
     );
     assert!(!here.path().join("runs").exists(), "nothing is left behind");
+}
+
+#[test]
+fn two_sweeps_do_not_share_a_folder() {
+    let here = tempfile::tempdir().unwrap();
+    fs::write(here.path().join("a.toml"), FILE).unwrap();
+    let folder = here.path().join("a");
+    fs::create_dir(&folder).unwrap();
+    let other = fs::File::open(&folder).unwrap();
+    other.lock().unwrap();
+    assert!(refuses(here.path(), "sweep a.toml --out a").contains("a: is being written to by another comhe"));
+    drop(other);
+    succeeds(here.path(), "sweep a.toml --out a");
 }

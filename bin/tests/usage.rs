@@ -86,6 +86,15 @@ fn impossible_values() {
         ("compare --validation 0.1", "--validation plays no part without --tune"),
         ("compare --preset paper-rp", "--preset is not for compare"),
         ("bench step --dtype f64 --conv f2", "--conv plays no part with --dtype f64"),
+        ("inspect --input 3x32x32 --classes 99999999999", "at most 1.1e9 are possible"),
+        ("inspect --input 3x99999999x99999999 --model cnn9", "at most 1.1e9 are possible"),
+        ("thomson --points 99999999999 --dim 3", "GiB of memory"),
+        ("compare --seeds 99999999999999999", "more than 100000 runs"),
+        ("compare --tune 1 --validation nan", "--validation is NaN; it must be in 0..1"),
+        ("lrfind --lr 3", "--lr plays no part in comhe lrfind"),
+        ("lrfind --steps 5", "from 10 to 100000"),
+        ("data download mnist --data-dir . --from ftp://x", "it begins with http:// or https://"),
+        ("train --set lr=fast", "--set lr=\"fast\": invalid type: string \"fast\", a number is needed"),
     ] {
         let line = refuses(here.path(), arguments);
         assert!(line.contains(said), "{arguments}: {line}");
@@ -120,7 +129,7 @@ fn files_that_cannot_be_used() {
         ("train --resume .", "is no run folder: it has no config.toml"),
         ("compare --out file/run", "file/run: cannot be made"),
         ("eval none", "none: does not exist"),
-        ("eval .", "has neither final.safetensors nor checkpoint.safetensors"),
+        ("eval .", "is no run folder: it has no config.toml"),
         ("energy none.npy", "none.npy: cannot open it"),
         ("energy file", "must end in .npy, .npz or .safetensors"),
         ("energy junk.npy", "junk.npy: not a .npy array"),

@@ -95,7 +95,7 @@ pub fn load(name: &str, options: &Options) -> Result<Dataset, Error> {
     options.apply(dataset)
 }
 
-fn unknown(name: &str) -> Error {
+pub(crate) fn unknown(name: &str) -> Error {
     if let Some((kind @ ("images" | "clouds" | "file"), _)) = name.split_once(':') {
         return Error::usage(format_args!("data set {name:?} lacks its path: write {kind}:PATH"));
     }

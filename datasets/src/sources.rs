@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use crate::error::Error;
-use crate::load::Options;
+use crate::load::{NAMES, Options, unknown};
 use crate::{cifar, clouds, folder, mnist};
 
 /// The files that [`load`](fn@crate::load) reads for `name` and the options, in a fixed order; none if the data are
 /// embedded or drawn.
 ///
 /// # Errors
-/// If files are missing, or a folder cannot be listed. What is in the files is not looked at.
+/// If the name is not known, files are missing, or a folder cannot be listed. What is in the files is not looked at.
 pub fn sources(name: &str, options: &Options) -> Result<Vec<PathBuf>, Error> {
     let data_dir = options.folder()?;
     let data_dir = data_dir.as_deref();
@@ -22,7 +22,8 @@ pub fn sources(name: &str, options: &Options) -> Result<Vec<PathBuf>, Error> {
             Some(("images", dir)) => folder::sources(Path::new(dir)),
             Some(("clouds", dir)) => clouds::folder_sources(Path::new(dir)),
             Some(("file", path)) => Ok(vec![PathBuf::from(path)]),
-            _ => Ok(Vec::new()),
+            _ if NAMES.contains(&name) => Ok(Vec::new()),
+            _ => Err(unknown(name)),
         },
     }
 }
@@ -43,6 +44,7 @@ mod tests {
         let options = Options { data_dir: Some(here.path().to_path_buf()), ..Options::default() };
         let found = |name: &str| sources(name, &options).unwrap();
         assert_eq!(found("digits"), Vec::<PathBuf>::new());
+        assert!(sources("digitss", &options).unwrap_err().to_string().contains("did you mean digits?"));
         assert_eq!(found("file:a/b.npz"), [PathBuf::from("a/b.npz")]);
 
         let archive = touch("cifar-100-binary.tar.gz");

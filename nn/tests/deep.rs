@@ -3,28 +3,9 @@
 mod common;
 
 use autograd::{DType, Key, Tensor};
-use common::{assert_close, assert_digest, below, fixture, formula};
+use common::{assert_close, assert_digest, below, fixture, formula, model};
 use nn::models::build;
-use nn::{Context, Model, Module, cross_entropy, load_state_dict};
-
-/// The network with parameters and running statistics of the fixture.
-fn model(name: &str, input: [usize; 3]) -> Model {
-    let mut model = build(name, input, 10, 1, Key::new(0), DType::F64).unwrap();
-    let start = |(key, t): (String, Tensor)| {
-        let f = || formula(&format!("{name}/{key}"), t.shape());
-        let value = match t.rank() {
-            _ if key.ends_with("running_mean") => f() * 0.1,
-            _ if key.ends_with("running_var") => f() * 0.5 + 1.0,
-            1 if key.ends_with("weight") => f() * 0.1 + 1.0,
-            1 => f() * 0.1,
-            _ => f() * (6.0 / t.shape()[1..].iter().product::<usize>() as f64).sqrt(),
-        };
-        (key, value)
-    };
-    let state: Vec<(String, Tensor)> = model.state_dict().into_iter().map(start).collect();
-    load_state_dict(&mut model, &state).unwrap();
-    model
-}
+use nn::{Context, Model, Module, cross_entropy};
 
 /// The largest difference from the reference, relative to its largest number.
 fn error(found: &Tensor, reference: &Tensor) -> f64 {
@@ -37,7 +18,7 @@ fn error(found: &Tensor, reference: &Tensor) -> f64 {
 fn agrees_with_pytorch(name: &str, batch: [usize; 4]) {
     let fixture = fixture("deep");
     let get = |what: &str| fixture.get(&format!("{name}/{what}")).unwrap();
-    let mut model = model(name, [batch[1], batch[2], batch[3]]);
+    let mut model = model(name, [batch[1], batch[2], batch[3]], true);
     let x = formula(&format!("{name}/images"), batch);
     let labels = below(&format!("{name}/labels"), 10, batch[0]);
 

@@ -2,31 +2,13 @@
 
 mod common;
 
-use autograd::{DType, Key, Tensor};
-use common::{assert_close, assert_digest, below, fixture, formula};
-use nn::{Batch, Context, Model, Module, Optimizer, Rule, Trainer, load_state_dict, models};
-
-/// The network with the parameters of the fixture.
-fn model(name: &str, input: [usize; 3]) -> Model {
-    let mut model = models::build(name, input, 10, 1, Key::new(0), DType::F64).unwrap();
-    let start = |(key, t): (String, Tensor)| {
-        let f = || formula(&format!("{name}/{key}"), t.shape());
-        let value = match t.rank() {
-            _ if key.contains("running") => t,
-            1 if key.ends_with("weight") => f() * 0.1 + 1.0,
-            1 => f() * 0.1,
-            _ => f() * (6.0 / t.shape()[1..].iter().product::<usize>() as f64).sqrt(),
-        };
-        (key, value)
-    };
-    let state: Vec<(String, Tensor)> = model.state_dict().into_iter().map(start).collect();
-    load_state_dict(&mut model, &state).unwrap();
-    model
-}
+use autograd::{Key, Tensor};
+use common::{assert_close, assert_digest, below, fixture, formula, model};
+use nn::{Batch, Context, Module, Optimizer, Rule, Trainer};
 
 fn agrees_with_pytorch(name: &str, input: [usize; 3], lr: f64, smoothing: f64) {
     let fixture = fixture("train");
-    let model = model(name, input);
+    let model = model(name, input, false);
     for (key, t) in model.state_dict().iter().filter(|(key, _)| !key.contains("running")) {
         assert_digest(t, &fixture, &format!("{name}/init/{key}"), 1e-13);
     }

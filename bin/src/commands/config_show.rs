@@ -1,12 +1,10 @@
 //! `comhe config show`: the settings that a run would have, and where each comes from.
 
-use std::path::PathBuf;
-
 use clap::{ArgMatches, Args, Subcommand};
 use serde_json::json;
 
 use crate::config::Config;
-use crate::config::layers::{self, Assigned};
+use crate::config::layers::Layers;
 use crate::failure::Failure;
 use crate::output;
 
@@ -28,14 +26,11 @@ enum What {
 /// Every setting with its origin: default, preset, file:line, --set or flag; the output is a file for --config
 #[derive(Args, Debug)]
 struct Show {
-    /// Take settings from this file; flags win
-    #[arg(long = "config", value_name = "FILE.toml")]
-    file: Option<PathBuf>,
     /// JSON: one object a line
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    more: Assigned,
+    layers: Layers,
     #[command(flatten)]
     settings: Config,
 }
@@ -46,7 +41,7 @@ impl ConfigOf {
         let What::Show(show) = self.what;
         let none = ArgMatches::default();
         let matches = matches.subcommand().map_or(&none, |(_, given)| given);
-        let rows = layers::origins(show.file.as_deref(), &show.more, &show.settings, matches)?;
+        let rows = show.layers.origins(&show.settings, matches)?;
         if show.json {
             return rows.into_iter().try_for_each(|(key, value, origin)| {
                 output::json(&json!({ "key": key, "value": value, "origin": origin }))

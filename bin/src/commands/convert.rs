@@ -1,13 +1,13 @@
 //! `comhe convert`: weights between kinds of files and names.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use autograd::{DType, Tensor};
 use clap::Args;
 
 use crate::config::Precision;
 use crate::failure::Failure;
-use crate::run_folder::{CHECKPOINT, FINAL};
+use crate::run_folder::Trained;
 use crate::{output, tensor_file};
 
 /// Weights from one kind of file to another, with other names if need be
@@ -45,8 +45,11 @@ impl Convert {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
         tensor_file::check_name(&self.to)?;
-        let file = weights_of(&self.from)?;
-        let mut tensors = tensor_file::read(&file)?;
+        let trained = Trained::find(&self.from)?;
+        let mut tensors = match trained.file.extension().is_some_and(|e| e == "safetensors") {
+            true => trained.archive()?.tensors,
+            false => tensor_file::read(&trained.file)?,
+        };
         let model: Vec<(String, Tensor)> = tensors
             .iter()
             .filter_map(|(name, t)| Some((name.strip_prefix("model.")?.to_string(), t.clone())))
@@ -93,15 +96,6 @@ impl Convert {
         let numbers: usize = tensors.iter().map(|(_, t)| t.numel()).sum();
         output::line(&format!("{}: {} tensors, {numbers} numbers", self.to.display(), tensors.len()))
     }
-}
-
-/// The file of a run folder, or the file itself.
-fn weights_of(path: &Path) -> Result<PathBuf, Failure> {
-    if !path.is_dir() {
-        return Ok(path.to_path_buf());
-    }
-    let found = [FINAL, CHECKPOINT].map(|name| path.join(name)).into_iter().find(|file| file.is_file());
-    found.ok_or_else(|| Failure::place(path, format_args!("has neither {FINAL} nor {CHECKPOINT}")))
 }
 
 /// `old` replaced by `new` wherever it stands at the beginning of `name` or behind a dot.

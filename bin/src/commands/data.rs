@@ -72,7 +72,7 @@ impl Data {
             Action::List => list(dir, self.json),
             Action::Info { name } => info(find(&name)?, dir, self.json),
             Action::Check { name } => check(name.as_deref().map(find).transpose()?, dir, self.json),
-            Action::Download { name, from } => download(find(&name)?, dir, from.as_deref()),
+            Action::Download { name, from } => download(find(&name)?, dir, from.as_deref(), self.json),
         }
     }
 }
@@ -99,15 +99,28 @@ fn place(known: &Known, file: &File, dir: Option<&Path>) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// In a word: whether it is there.
+/// In a word: whether it is there, as far as a run would find its files.
 fn state(known: &Known, dir: Option<&Path>) -> String {
     let there = known.files.iter().filter(|file| place(known, file, dir).is_some()).count();
     match known.origin {
         Origin::BuiltIn => "built in".into(),
         Origin::Generated => "made when asked for".into(),
         Origin::Yours => "your files".into(),
-        Origin::Files if there == 0 => "not there".into(),
-        Origin::Files => format!("{there} of {} files", known.files.len()),
+        Origin::Files => match found(known, dir) {
+            Ok(files) => format!("there, {} file{}", files.len(), if files.len() == 1 { "" } else { "s" }),
+            Err(_) if there == 0 => "not there".into(),
+            Err(_) => "some files are missing".into(),
+        },
+    }
+}
+
+/// The files that a run would read.
+fn found(known: &Known, dir: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
+    let options = datasets::Options { data_dir: dir.map(Path::to_path_buf), ..datasets::Options::default() };
+    let files = datasets::sources(known.name, &options)?;
+    match files.iter().find(|file| !file.is_file()) {
+        Some(missing) => Err(Failure::place(missing, "is missing")),
+        None => Ok(files),
     }
 }
 
@@ -188,9 +201,12 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
         output::line(&table.text())?;
     }
     match named {
-        Some(known) if known.origin != Origin::Files => {
-            output::line(&format!("{}: {}; there are no files to check", known.name, state(known, dir)))
-        }
+        Some(known) if known.origin != Origin::Files => match json {
+            true => output::json(&json!({"name": known.name, "state": state(known, dir), "pass": true})),
+            false => {
+                output::line(&format!("{}: {}; there are no files to check", known.name, state(known, dir)))
+            }
+        },
         Some(known) if checked == 0 => Err(Failure::unfinished(format_args!(
             "{} is not there: none of its files is in {}",
             known.name,
@@ -203,12 +219,17 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
             damaged.len(),
             damaged.join(", ")
         ))),
+        Some(known) if found(known, dir).is_err() => {
+            let failure = found(known, dir).err();
+            let why = failure.as_ref().and_then(Failure::message).unwrap_or_default();
+            Err(Failure::unfinished(format_args!("{checked} files checked, all whole, but {why}")))
+        }
         _ if json => Ok(()),
         _ => output::line(&format!("{checked} files checked, all whole")),
     }
 }
 
-fn download(known: &Known, dir: Option<&Path>, from: Option<&str>) -> Result<(), Failure> {
+fn download(known: &Known, dir: Option<&Path>, from: Option<&str>, json: bool) -> Result<(), Failure> {
     let wanted: Vec<(&File, &str)> = known.files.iter().filter_map(|file| Some((file, file.url?))).collect();
     if wanted.is_empty() {
         return Err(Failure::usage(match known.origin {
@@ -217,6 +238,11 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>) -> Result<(),
             }
             _ => format!("{} needs no download: {}", known.name, state(known, dir)),
         }));
+    }
+    if let Some(base) = from.filter(|base| !base.starts_with("http://") && !base.starts_with("https://")) {
+        return Err(Failure::usage(format_args!(
+            "--from {base} is no address; it begins with http:// or https://"
+        )));
     }
     let Some(dir) = dir else {
         return Err(Failure::usage(
@@ -234,7 +260,10 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>) -> Result<(),
                     "is there, but damaged or of another version; remove it, and the same command gets it anew",
                 ));
             }
-            output::line(&format!("{}: already there", path.display()))?;
+            match json {
+                true => output::json(&json!({"path": path, "bytes": length, "sha256": found, "new": false}))?,
+                false => output::line(&format!("{}: already there", path.display()))?,
+            }
             continue;
         }
         let url =
@@ -242,7 +271,10 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>) -> Result<(),
         let path = dir.join(known.folders[0]).join(file.name);
         eprintln!("{url}: {bytes} bytes");
         fetch(&url, &path, bytes, sum)?;
-        output::line(&format!("{}: {bytes} bytes, SHA-256 as it should be", path.display()))?;
+        match json {
+            true => output::json(&json!({"path": path, "bytes": bytes, "sha256": sum, "new": true}))?,
+            false => output::line(&format!("{}: {bytes} bytes, SHA-256 as it should be", path.display()))?,
+        }
     }
     Ok(())
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use crate::config::{Config, given};
 use crate::failure::Failure;
 use crate::output::{self, Table};
-use crate::run_folder::{self, CHECKPOINT, FINAL, LayerLine};
+use crate::run_folder::{LayerLine, Trained};
 use crate::{data, penalty, setup};
 
 /// Accuracy, confusion matrix and energies of trained weights on the test images
@@ -57,50 +57,23 @@ impl Eval {
                 "--{key} plays no part in an evaluation; these do: {used}"
             )));
         }
-        let (folder, file) = self.place()?;
-        let base = match folder.join("config.toml").is_file() {
-            true => run_folder::settings(&folder)?,
-            false => Config::default(),
-        };
-        let mut config = base.with_flags(&self.settings, matches)?;
+        let trained = Trained::find(&self.path)?;
+        let mut config = trained.settings()?.with_flags(&self.settings, matches)?;
         // Noise and subsets concern the training images, which play no part.
         (config.label_noise, config.train_size, config.hold_out) = (0.0, None, 0.0);
         config.check()?;
-        let archive = run_folder::load(&file)?;
         setup::apply(&config);
         let dataset = data::load(&config)?;
-        let mut model = setup::model(&dataset, &config)?;
-        setup::load_weights(&mut model, archive).map_err(|e| {
-            let (model, width, data) = (&config.model, config.width, &dataset.name);
-            Failure::place(&file, format_args!("is not of {model} of width {width} on {data}: {e}"))
-        })?;
+        let model = trained.network(dataset.shape(), dataset.classes.len(), &config)?;
         let result = evaluate(&model, data::test(&dataset, setup::dtype(&config)));
         let objective = setup::objective(&config)?;
         let layers = penalty::energies(&objective, &model.weights(), Step { index: 0, lr: 0.0 })?;
         if self.json {
-            json(&file, &dataset.name, result, layers)
+            json(&trained.file, &dataset.name, result, layers)
         } else {
             text(&dataset.classes, result, layers)
         }
     }
-
-    fn place(&self) -> Result<(PathBuf, PathBuf), Failure> {
-        place(&self.path)
-    }
-}
-
-/// The folder whose settings count, and the file of weights, of a run folder or a file.
-pub fn place(path: &Path) -> Result<(PathBuf, PathBuf), Failure> {
-    if !path.exists() {
-        return Err(Failure::place(path, "does not exist; a run folder or a .safetensors file is needed"));
-    }
-    if !path.is_dir() {
-        return Ok((path.parent().unwrap_or(Path::new("")).to_path_buf(), path.to_path_buf()));
-    }
-    let found = [FINAL, CHECKPOINT].map(|name| path.join(name)).into_iter().find(|file| file.is_file());
-    let file =
-        found.ok_or_else(|| Failure::place(path, format_args!("has neither {FINAL} nor {CHECKPOINT}")))?;
-    Ok((path.to_path_buf(), file))
 }
 
 fn json(file: &Path, dataset: &str, result: Evaluation, layers: Vec<LayerReport>) -> Result<(), Failure> {

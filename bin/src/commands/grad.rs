@@ -100,7 +100,7 @@ impl Grad {
         }
         if let Some(path) = &self.init_file() {
             let archive = Archive::of(tensor_file::read(path)?);
-            setup::load_weights(&mut model, archive).map_err(|e| Failure::place(path, e))?;
+            setup::load_weights(&mut model, archive, path)?;
         }
         if let Some(path) = &self.weights {
             tensor_file::write(path, &model.state_dict())?;

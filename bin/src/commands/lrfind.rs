@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args};
 use serde_json::json;
 
-use crate::config::layers::{self, Assigned};
-use crate::config::{Config, Schedule};
+use crate::config::layers::Layers;
+use crate::config::{Config, Schedule, given};
 use crate::failure::Failure;
 use crate::picture::chart;
 use crate::plot::Curve;
@@ -33,9 +33,6 @@ the rate where it falls fastest against the rate's logarithm. The folder, whose 
 gets lrfind.svg, lrfind.png and lrfind.json."
 )]
 pub struct LrFind {
-    /// Take settings from this file; flags win
-    #[arg(long = "config", value_name = "FILE.toml")]
-    file: Option<PathBuf>,
     /// The smallest rate
     #[arg(long, value_name = "RATE", default_value_t = 1e-5)]
     from: f64,
@@ -49,13 +46,17 @@ pub struct LrFind {
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    more: Assigned,
+    layers: Layers,
     #[command(flatten)]
     settings: Config,
 }
 
+/// What the search sets itself; in a file it may stand, for the run that comes after.
+const OWN: [&str; 5] = ["lr", "schedule", "milestones", "warmup", "epochs"];
 /// Steps, unless told.
 const STEPS: u64 = 100;
+/// More rates than this say nothing new.
+const MOST: u64 = 100_000;
 /// How much of the past the smoothed loss keeps.
 const KEPT: f64 = 0.9;
 /// The run ends when the smoothed loss is so many times its least.
@@ -64,16 +65,21 @@ const DIVERGED: f64 = 4.0;
 impl LrFind {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
-        let config = layers::resolve(self.file.as_deref(), &self.more, &self.settings, matches)?;
+        if let Some(key) = given(matches).iter().find(|key| OWN.contains(&key.as_str())) {
+            return Err(Failure::usage(format_args!(
+                "--{key} plays no part in comhe lrfind: --from, --to and --steps say which rates are tried"
+            )));
+        }
+        let config = self.layers.resolve(&self.settings, matches)?;
         if !(self.from > 0.0 && self.to.is_finite() && self.from < self.to) {
             return Err(Failure::usage(format_args!(
-                "--from {} --to {}: the rates must be positive, the first one smaller",
+                "--from {:e} --to {:e}: the rates must be positive, the first one smaller",
                 self.from, self.to
             )));
         }
         let steps = config.steps.unwrap_or(STEPS);
-        if steps < 10 {
-            return Err(Failure::usage(format_args!("--steps is {steps}; a curve needs at least 10")));
+        if !(10..=MOST).contains(&steps) {
+            return Err(Failure::usage(format_args!("--steps is {steps}; a curve needs from 10 to {MOST}")));
         }
         let config = Config {
             steps: Some(steps),
@@ -88,9 +94,7 @@ impl LrFind {
         stop::on_signals()?;
         let mut setup = Setup::new(&config)?;
         let out = self.out.clone().unwrap_or_else(|| run_folder::fresh("lrfind"));
-        std::fs::create_dir_all(&out)
-            .map_err(|e| Failure::place(&out, format_args!("cannot be made: {e}")))?;
-        run_folder::writable(&out)?;
+        run_folder::made(&out)?;
 
         let rate = |i: u64| self.from * (self.to / self.from).powf(i as f64 / (steps - 1) as f64);
         let (mut rates, mut losses) = (Vec::new(), Vec::new());
@@ -115,7 +119,7 @@ impl LrFind {
         let smooth = smoothed(&losses);
         let Some(at) = steepest(&smooth) else {
             return Err(Failure::unfinished(format_args!(
-                "the loss never falls between {} and {}; try a smaller --from, or more --steps",
+                "the loss never falls between {:e} and {:e}; try a smaller --from, or more --steps",
                 self.from, self.to
             )));
         };

@@ -12,7 +12,7 @@ use super::train;
 use crate::config::{Config, Schedule};
 use crate::failure::Failure;
 use crate::hash::sha256;
-use crate::run_folder::{self, FINAL, inputs::Inputs, manifest, unread};
+use crate::run_folder::{self, FINAL, METRICS, inputs::Inputs, manifest, not_as_written, unread};
 use crate::{output, stop, system};
 
 /// Make a finished run again, in a new folder, and compare the final weights byte by byte
@@ -61,6 +61,17 @@ impl Replay {
         let config = run_folder::settings(path)?;
         let (was, _) = finished(path, &manifest)?;
         one_length(path, &manifest, &config)?;
+        if let Some(model) = manifest["model"]["name"].as_str().filter(|model| *model != config.model) {
+            return Err(Failure::place(
+                path,
+                format_args!(
+                    "is of two runs: {} is of {}, {} of {model}",
+                    run_folder::CONFIG,
+                    config.model,
+                    run_folder::MANIFEST
+                ),
+            ));
+        }
 
         let then = manifest::inputs(&manifest, path)?;
         let mut config = self.settings(config, &manifest, !then.data.is_empty());
@@ -148,8 +159,7 @@ fn finished(path: &Path, manifest: &Value) -> Result<(Vec<u8>, String), Failure>
     let bytes = fs::read(&file).map_err(|e| unread(&file, &e))?;
     let sum = sha256(&bytes);
     if sum != wrote {
-        let text = format_args!("is not what the run wrote: its SHA-256 is {sum}, and was {wrote}");
-        return Err(Failure::place(&file, text));
+        return Err(Failure::place(&file, not_as_written(&sum, wrote)));
     }
     Ok((bytes, sum))
 }
@@ -227,7 +237,7 @@ fn different(a: &Tensor, b: &Tensor) -> Option<String> {
 
 /// The step of the first line in which two logs differ.
 fn first_difference(run: &Path, replay: &Path) -> Option<u64> {
-    let log = |path: &Path| fs::read_to_string(path.join("metrics.jsonl")).ok();
+    let log = |path: &Path| fs::read_to_string(path.join(METRICS)).ok();
     let (was, now) = (log(run)?, log(replay)?);
     let (_, line) = was.lines().zip(now.lines()).find(|(a, b)| a != b)?;
     serde_json::from_str::<Value>(line).ok()?["step"].as_u64()

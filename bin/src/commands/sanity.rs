@@ -5,7 +5,8 @@ use nn::Batch;
 
 use crate::config::{Config, Schedule};
 use crate::failure::Failure;
-use crate::setup::{self, Setup};
+use crate::memory;
+use crate::setup::Setup;
 use crate::{output, stop, system};
 
 /// Looks at a network before a run; nothing is written.
@@ -58,7 +59,7 @@ fn dry(config: &Config) -> Result<(), Failure> {
     ))?;
     // Data, weights and the program itself are there already.
     let before = system::memory();
-    let estimate = setup::step_memory(&setup.trainer.model, images, setup.dtype) / MIB;
+    let estimate = memory::step(&setup.trainer.model, images, config, setup.dtype) / MIB;
     for batch in &batches {
         let m = setup.trainer.step(batch).map_err(|e| Failure::from(e).mid_run())?;
         if m.step == 0 {

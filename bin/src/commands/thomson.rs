@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 use crate::picture::sphere;
-use crate::{output, run_folder};
+use crate::{output, run_folder, system};
 
 /// Spread N points over the unit sphere of R^D with the least energy, and compare with the known optimum
 #[derive(Args, Debug)]
@@ -67,10 +67,11 @@ impl Thomson {
         let Thomson { points, dim, s, half_space, seed, restarts, .. } = self;
         let problem = Problem { points, dim, s, half_space, seed, restarts };
         problem.check()?;
+        // Points, their gradient, and the search's memory of both.
+        let bytes = 8.0 * 40.0 * points as f64 * dim as f64;
+        system::check_memory(bytes, &format!("{points} points in {dim} dimensions"), "take fewer --points")?;
         if let Some(folder) = &self.out {
-            std::fs::create_dir_all(folder)
-                .map_err(|e| Failure::place(folder, format_args!("cannot be made: {e}")))?;
-            run_folder::writable(folder)?;
+            run_folder::made(folder)?;
         }
         let found = problem.solve()?;
         if let Some(folder) = &self.out {

@@ -1,14 +1,67 @@
-//! What is said about a TOML file that cannot be used: the line, and the key that was probably meant.
+//! Settings from a TOML file, and what is said about one that cannot be used: the line, and the key that was probably
+//! meant.
 
 use std::path::Path;
 
+use super::{Config, keys, preset};
 use crate::failure::Failure;
+
+impl Config {
+    /// The settings of a file, with the defaults for what it does not set.
+    pub fn load(path: &Path) -> Result<Config, Failure> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
+        Config::parse(&text, path)
+    }
+
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
+        let wrong = |e| self::wrong(text, path, &e);
+        let table: toml::Table = toml::from_str(text).map_err(wrong)?;
+        known(table.keys(), &keys(), text, path)?;
+        let config: Config = toml::from_str(text).map_err(wrong)?;
+        match &config.preset {
+            None => Ok(config),
+            // What the file says itself wins over its preset.
+            Some(name) => {
+                let mut settings = preset(name).map_err(|e| Failure::place(path, e))?;
+                settings.extend(table);
+                settings.try_into().map_err(wrong)
+            }
+        }
+    }
+
+    /// The settings of a table, whose preset, if it names one, is below what it says itself.
+    pub fn from_table(table: toml::Table) -> Result<Config, String> {
+        let mut settings = match table.get("preset").and_then(|name| name.as_str()) {
+            Some(name) => preset(name)?,
+            None => toml::Table::new(),
+        };
+        settings.extend(table);
+        settings.try_into().map_err(|e: toml::de::Error| plain(e.message()))
+    }
+}
 
 /// A mistake that the reader of a file found, with its line.
 pub fn wrong(text: &str, path: &Path, error: &toml::de::Error) -> Failure {
     let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-    Failure::place(path, format_args!("{place}{}", error.message()))
+    Failure::place(path, format_args!("{place}{}", plain(error.message())))
+}
+
+/// What a reader of TOML says, without the types of Rust.
+pub fn plain(message: &str) -> String {
+    let words = [
+        ("expected usize", "a whole number from 0 on is needed"),
+        ("expected u64", "a whole number from 0 on is needed"),
+        ("expected f64", "a number is needed"),
+        ("expected a boolean", "true or false is needed"),
+        ("expected a string", "a text in quotation marks is needed"),
+        ("expected a sequence", "a list is needed"),
+        ("expected a map", "a table is needed"),
+        ("invalid type: map", "invalid type: table"),
+        ("invalid type: sequence", "invalid type: list"),
+    ];
+    words.iter().fold(message.to_string(), |text, (from, to)| text.replace(from, to))
 }
 
 /// Refuses keys that are not among the known ones.

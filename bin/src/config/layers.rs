@@ -1,26 +1,54 @@
 //! The layers of a configuration, and which of them each value comes from.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use clap::{ArgMatches, Args};
 use toml::{Table, Value};
 
-use super::{Config, file, given, keys, preset, table};
+use super::{Config, file, given, keys, parts, preset, table};
 use crate::failure::{Failure, unknown};
 
-/// Settings as assignments.
+/// What lies between the defaults and the flags: a file, and assignments.
 #[derive(Args, Clone, Debug, Default)]
 #[group(skip)]
-pub struct Assigned {
+pub struct Layers {
+    /// Take settings from this file; flags win
+    #[arg(long = "config", value_name = "FILE.toml")]
+    file: Option<PathBuf>,
     /// A setting by its key, as --KEY VALUE, and false for a switch; a dot may stand for a hyphen (reg.k=30); can be
     /// repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
     set: Vec<String>,
 }
 
-impl Assigned {
+impl Config {
+    /// This configuration with every setting replaced that was given as a flag, each of which must play a part.
+    pub fn with_flags(self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
+        let given = given(matches);
+        let own = table(flags)?.into_iter().filter(|(key, _)| given.contains(key)).collect();
+        self.with(own, &given)
+    }
+
+    /// This configuration with these settings above it, each of which must play a part.
+    fn with(self, own: toml::Table, given: &[String]) -> Result<Config, Failure> {
+        let mut settings = table(&self)?;
+        if given.iter().any(|key| key == "steps" || key == "epochs") {
+            settings.remove("steps");
+            settings.remove("epochs");
+        }
+        if let Some(name) = own.get("preset").and_then(|name| name.as_str()) {
+            settings.extend(preset(name).map_err(Failure::usage)?);
+        }
+        settings.extend(own);
+        let config: Config = settings.try_into().map_err(Failure::usage)?;
+        parts::check(&config, given, std::slice::from_ref(&config.reg))?;
+        Ok(config)
+    }
+}
+
+impl Layers {
     /// The assignments as a table.
-    pub fn table(&self) -> Result<Table, Failure> {
+    fn assigned(&self) -> Result<Table, Failure> {
         let mut table = Table::new();
         let known = keys();
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
@@ -47,67 +75,72 @@ impl Assigned {
         for (key, value) in &table {
             let alone: Table = [(key.clone(), value.clone())].into_iter().collect();
             if let Err(e) = alone.try_into::<Config>() {
-                return Err(Failure::usage(format_args!("--set {key}={value}: {}", e.message())));
+                return Err(Failure::usage(format_args!(
+                    "--set {key}={value}: {}",
+                    file::plain(e.message())
+                )));
             }
         }
         Ok(table)
     }
-}
 
-/// The settings of a file, if there is one, with assignments and flags above it.
-pub fn resolve(
-    path: Option<&Path>,
-    set: &Assigned,
-    flags: &Config,
-    matches: &ArgMatches,
-) -> Result<Config, Failure> {
-    let base = path.map_or_else(|| Ok(Config::default()), Config::load)?;
-    let mut own = set.table()?;
-    let mut keys = given(matches);
-    if let Some(key) = own.keys().find(|key| keys.contains(key)) {
-        return Err(Failure::usage(format_args!(
-            "--{key} and --set {key}=... both say {key}; leave one out"
-        )));
-    }
-    let of_flags = table(flags)?.into_iter().filter(|(key, _)| keys.contains(key)).collect::<Table>();
-    keys.extend(own.keys().cloned());
-    own.extend(of_flags);
-    base.with(own, &keys)
-}
-
-/// Every setting of [`resolve`] with what depends on others spelt out, and where it comes from.
-pub fn origins(
-    path: Option<&Path>,
-    set: &Assigned,
-    flags: &Config,
-    matches: &ArgMatches,
-) -> Result<Vec<(String, Value, String)>, Failure> {
-    let config = resolve(path, set, flags, matches)?;
-    config.check()?;
-    let (assigned, flags_given) = (set.table()?, given(matches));
-    let text = path.map(std::fs::read_to_string).transpose().unwrap_or_default().unwrap_or_default();
-    let in_file: Table = toml::from_str(&text).unwrap_or_default();
-    let named = |table: &Table| table.get("preset").and_then(Value::as_str).map(String::from);
-    let above = match flags_given.iter().any(|key| key == "preset") {
-        true => flags.preset.clone(),
-        false => named(&assigned),
-    };
-    let sets = |name: &Option<String>, key: &str| {
-        name.as_ref().and_then(|name| preset(name).ok()).is_some_and(|settings| settings.contains_key(key))
-    };
-    let below = named(&in_file);
-    let origin = |key: &str| match () {
-        () if flags_given.iter().any(|k| k == key) => "flag".to_string(),
-        () if assigned.contains_key(key) => "--set".into(),
-        () if sets(&above, key) => format!("preset {}", above.as_deref().unwrap_or_default()),
-        () if in_file.contains_key(key) => {
-            let place = path.map(|p| p.display().to_string()).unwrap_or_default();
-            let line = file::line_of(&text, key).map(|n| format!(":{n}")).unwrap_or_default();
-            format!("{place}{line}")
+    /// The settings of the file, if there is one, with assignments and flags above it.
+    pub fn resolve(&self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
+        let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
+        let mut own = self.assigned()?;
+        let mut keys = given(matches);
+        if let Some(key) = own.keys().find(|key| keys.contains(key)) {
+            return Err(Failure::usage(format_args!(
+                "--{key} and --set {key}=... both say {key}; leave one out"
+            )));
         }
-        () if sets(&below, key) => format!("preset {}", below.as_deref().unwrap_or_default()),
-        () => "default".into(),
-    };
-    let settled = table(&config.settled())?;
-    Ok(settled.into_iter().map(|(key, value)| (key.clone(), value, origin(&key))).collect())
+        let of_flags = table(flags)?.into_iter().filter(|(key, _)| keys.contains(key)).collect::<Table>();
+        keys.extend(own.keys().cloned());
+        own.extend(of_flags);
+        base.with(own, &keys)
+    }
+
+    /// Every setting of [`resolve`](Self::resolve) with what depends on others spelt out, and where it comes from.
+    pub fn origins(
+        &self,
+        flags: &Config,
+        matches: &ArgMatches,
+    ) -> Result<Vec<(String, Value, String)>, Failure> {
+        let config = self.resolve(flags, matches)?;
+        config.check()?;
+        let (assigned, flags_given) = (self.assigned()?, given(matches));
+        let text = self
+            .file
+            .as_ref()
+            .map(std::fs::read_to_string)
+            .transpose()
+            .unwrap_or_default()
+            .unwrap_or_default();
+        let in_file: Table = toml::from_str(&text).unwrap_or_default();
+        let named = |table: &Table| table.get("preset").and_then(Value::as_str).map(String::from);
+        let above = match flags_given.iter().any(|key| key == "preset") {
+            true => flags.preset.clone(),
+            false => named(&assigned),
+        };
+        let sets = |name: &Option<String>, key: &str| {
+            name.as_ref()
+                .and_then(|name| preset(name).ok())
+                .is_some_and(|settings| settings.contains_key(key))
+        };
+        let below = named(&in_file);
+        let origin = |key: &str| match () {
+            () if flags_given.iter().any(|k| k == key) => "flag".to_string(),
+            () if assigned.contains_key(key) => "--set".into(),
+            () if sets(&above, key) => format!("preset {}", above.as_deref().unwrap_or_default()),
+            () if in_file.contains_key(key) => {
+                let place = self.file.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
+                let line = file::line_of(&text, key).map(|n| format!(":{n}")).unwrap_or_default();
+                format!("{place}{line}")
+            }
+            () if sets(&below, key) => format!("preset {}", below.as_deref().unwrap_or_default()),
+            () => "default".into(),
+        };
+        let settled = table(&config.settled())?;
+        Ok(settled.into_iter().map(|(key, value)| (key.clone(), value, origin(&key))).collect())
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use comhe::PRESETS;
+use std::path::Path;
 
 fn matches(flags: &[&str]) -> ArgMatches {
     let command = Config::augment_args(clap::Command::new("t").no_binary_name(true));

@@ -44,20 +44,26 @@ pub fn chart(title: &str, x_label: &str, log: bool, series: &[Series]) -> Option
     let (y0, y1) = (scaled(low) - margin, scaled(high) + margin);
 
     let title = if log { format!("{title}, logarithmic") } else { title.to_string() };
-    let mut shapes = vec![text([16.0, 24.0], Anchor::Start, 15.0, INK, &title)];
+    let mut shapes = vec![Shape::text([16.0, 24.0], Anchor::Start, 15.0, INK, &title)];
     let top = 40.0 + LINE * legend(&mut shapes, &series) as f64 + 6.0;
     let lower = top + HEIGHT;
     let x = |v: f64| LEFT + (v - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT);
     let y = |v: f64| lower - (scaled(v) - y0) / (y1 - y0) * HEIGHT;
     for v in if log { scale::decades(low, high) } else { ticks(y0, y1) } {
-        shapes.push(line(vec![[LEFT, y(v)], [WIDTH - RIGHT, y(v)]], 1.0, GRID));
-        shapes.push(text([LEFT - 8.0, y(v) + 4.0], Anchor::End, 12.0, INK, &number(v)));
+        shapes.push(Shape::line(vec![[LEFT, y(v)], [WIDTH - RIGHT, y(v)]], 1.0, GRID));
+        shapes.push(Shape::text([LEFT - 8.0, y(v) + 4.0], Anchor::End, 12.0, INK, &number(v)));
     }
     for v in ticks(x0, x1) {
-        shapes.push(line(vec![[x(v), lower], [x(v), lower + 5.0]], 1.0, GRID));
-        shapes.push(text([x(v), lower + 19.0], Anchor::Middle, 12.0, INK, &number(v)));
+        shapes.push(Shape::line(vec![[x(v), lower], [x(v), lower + 5.0]], 1.0, GRID));
+        shapes.push(Shape::text([x(v), lower + 19.0], Anchor::Middle, 12.0, INK, &number(v)));
     }
-    shapes.push(text([(LEFT + WIDTH - RIGHT) / 2.0, lower + 37.0], Anchor::Middle, 12.0, PALE, x_label));
+    shapes.push(Shape::text(
+        [(LEFT + WIDTH - RIGHT) / 2.0, lower + 37.0],
+        Anchor::Middle,
+        12.0,
+        PALE,
+        x_label,
+    ));
     for s in series.iter().filter(|s| s.places.iter().any(|p| p.high > p.low)) {
         let there = s.places.iter().map(|p| [x(p.x), y(p.high)]);
         let back = s.places.iter().rev().map(|p| [x(p.x), y(p.low)]);
@@ -69,7 +75,7 @@ pub fn chart(title: &str, x_label: &str, log: bool, series: &[Series]) -> Option
             let fill = super::Fill::Flat(s.colour);
             shapes.extend(points.iter().map(|&at| Shape::Disc { at, radius: 2.6, fill, opacity: 1.0 }));
         }
-        shapes.push(line(points, 1.8, s.colour));
+        shapes.push(Shape::line(points, 1.8, s.colour));
     }
     Some(Picture { size: [WIDTH, lower + BOTTOM], shapes })
 }
@@ -83,8 +89,8 @@ fn legend(shapes: &mut Vec<Shape>, series: &[Series]) -> usize {
             (x, row) = (16.0, row + 1);
         }
         let y = 44.0 + LINE * row as f64;
-        shapes.push(line(vec![[x + 2.0, y], [x + 18.0, y]], 4.0, s.colour));
-        shapes.push(text([x + 26.0, y + 4.0], Anchor::Start, 12.0, INK, &s.name));
+        shapes.push(Shape::line(vec![[x + 2.0, y], [x + 18.0, y]], 4.0, s.colour));
+        shapes.push(Shape::text([x + 26.0, y + 4.0], Anchor::Start, 12.0, INK, &s.name));
         x += width;
     }
     row + 1
@@ -93,14 +99,6 @@ fn legend(shapes: &mut Vec<Shape>, series: &[Series]) -> usize {
 fn finite(s: &Series) -> Series {
     let all = |p: &&Place| [p.x, p.middle, p.low, p.high].iter().all(|v| v.is_finite());
     Series { name: s.name.clone(), colour: s.colour, places: s.places.iter().filter(all).copied().collect() }
-}
-
-fn line(points: Vec<[f64; 2]>, width: f64, colour: Colour) -> Shape {
-    Shape::Line { points, width, colour, opacity: 1.0 }
-}
-
-fn text(at: [f64; 2], anchor: Anchor, size: f64, colour: Colour, text: &str) -> Shape {
-    Shape::Text { at, anchor, size, colour, text: text.into() }
 }
 
 #[cfg(test)]

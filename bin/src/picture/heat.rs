@@ -1,6 +1,6 @@
 //! Heat maps: a row a layer, a column a step, a map a group, all with one scale.
 
-use super::{Anchor, Colour, INK, PALE, Picture, Shape, scale, text_width};
+use super::{Anchor, INK, PALE, Picture, Shape, scale, text_width};
 use crate::plot::{number, range};
 
 const WIDTH: f64 = 560.0;
@@ -29,17 +29,17 @@ pub fn picture(title: &str, maps: &[Map], shown: impl Fn(f64) -> String) -> Opti
     let names = maps.iter().flat_map(|m| &m.rows);
     let left = names.map(|n| text_width(12.0, &shortened(n))).fold(40.0, f64::max).min(180.0) + 26.0;
     let width = WIDTH - left - RIGHT;
-    let mut shapes = vec![text([16.0, 24.0], Anchor::Start, 15.0, INK, title)];
+    let mut shapes = vec![Shape::text([16.0, 24.0], Anchor::Start, 15.0, INK, title)];
     bar(&mut shapes, [16.0, 38.0], &shown(low), &shown(high));
     let mut y = 72.0;
     for map in maps.iter().filter(|m| m.values.iter().flatten().any(Option::is_some)) {
-        shapes.push(text([16.0, y + 10.0], Anchor::Start, 13.0, INK, &map.name));
-        shapes.push(text([WIDTH - 16.0, y + 10.0], Anchor::End, 11.0, PALE, "first, last"));
+        shapes.push(Shape::text([16.0, y + 10.0], Anchor::Start, 13.0, INK, &map.name));
+        shapes.push(Shape::text([WIDTH - 16.0, y + 10.0], Anchor::End, 11.0, PALE, "first, last"));
         y += 18.0;
         let columns = chosen(map.steps.len());
         let cell = width / columns.len().max(1) as f64;
         for (name, values) in map.rows.iter().zip(&map.values) {
-            shapes.push(text([left - 8.0, y + 14.0], Anchor::End, 12.0, INK, &shortened(name)));
+            shapes.push(Shape::text([left - 8.0, y + 14.0], Anchor::End, 12.0, INK, &shortened(name)));
             for (i, &column) in columns.iter().enumerate() {
                 let Some(v) = values[column].filter(|v| v.is_finite()) else { continue };
                 shapes.push(Shape::Box {
@@ -53,19 +53,19 @@ pub fn picture(title: &str, maps: &[Map], shown: impl Fn(f64) -> String) -> Opti
             let known: Vec<f64> = values.iter().flatten().copied().collect();
             if let [Some(first), Some(last)] = [known.first(), known.last()] {
                 let ends = format!("{}, {}", shown(*first), shown(*last));
-                shapes.push(text([WIDTH - 16.0, y + 14.0], Anchor::End, 12.0, INK, &ends));
+                shapes.push(Shape::text([WIDTH - 16.0, y + 14.0], Anchor::End, 12.0, INK, &ends));
             }
             y += ROW;
         }
         if let [Some(first), Some(last)] = [map.steps.first(), map.steps.last()] {
-            shapes.push(text(
+            shapes.push(Shape::text(
                 [left, y + 13.0],
                 Anchor::Start,
                 11.0,
                 PALE,
                 &format!("step {}", number(*first)),
             ));
-            shapes.push(text([left + width, y + 13.0], Anchor::End, 11.0, PALE, &number(*last)));
+            shapes.push(Shape::text([left + width, y + 13.0], Anchor::End, 11.0, PALE, &number(*last)));
         }
         y += 32.0;
     }
@@ -75,7 +75,7 @@ pub fn picture(title: &str, maps: &[Map], shown: impl Fn(f64) -> String) -> Opti
 /// The scale with its ends.
 fn bar(shapes: &mut Vec<Shape>, at: [f64; 2], low: &str, high: &str) {
     const STEPS: usize = 60;
-    shapes.push(text([at[0], at[1] + 11.0], Anchor::Start, 12.0, INK, low));
+    shapes.push(Shape::text([at[0], at[1] + 11.0], Anchor::Start, 12.0, INK, low));
     let left = at[0] + text_width(12.0, low) + 8.0;
     for i in 0..STEPS {
         let step = BAR / STEPS as f64;
@@ -87,7 +87,7 @@ fn bar(shapes: &mut Vec<Shape>, at: [f64; 2], low: &str, high: &str) {
             note: String::new(),
         });
     }
-    shapes.push(text([left + BAR + 8.0, at[1] + 11.0], Anchor::Start, 12.0, INK, high));
+    shapes.push(Shape::text([left + BAR + 8.0, at[1] + 11.0], Anchor::Start, 12.0, INK, high));
 }
 
 /// Which of n columns are shown: the first and the last always.
@@ -105,13 +105,10 @@ fn shortened(name: &str) -> String {
     format!("...{}", name.chars().skip(count - LONGEST + 3).collect::<String>())
 }
 
-fn text(at: [f64; 2], anchor: Anchor, size: f64, colour: Colour, text: &str) -> Shape {
-    Shape::Text { at, anchor, size, colour, text: text.into() }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::picture::Colour;
 
     #[test]
     fn cells_have_the_colours_of_their_values_and_gaps_stay_free() {

@@ -27,7 +27,7 @@ pub fn picture(title: &str, x_label: &str, legend: &[(String, Colour)], panels: 
     if panels.is_empty() {
         return None;
     }
-    let mut shapes = vec![text([16.0, 24.0], Anchor::Start, 15.0, INK, title)];
+    let mut shapes = vec![Shape::text([16.0, 24.0], Anchor::Start, 15.0, INK, title)];
     let (mut x, mut y) = (16.0, 46.0);
     let before = [("before training".to_string(), PALE)];
     for (i, (name, colour)) in before.iter().chain(legend).enumerate() {
@@ -38,7 +38,7 @@ pub fn picture(title: &str, x_label: &str, legend: &[(String, Colour)], panels: 
         let opacity = if i == 0 { 0.45 } else { 1.0 };
         let (width_of_line, points) = (if i == 0 { 10.0 } else { 4.0 }, vec![[x + 4.0, y], [x + 16.0, y]]);
         shapes.push(Shape::Line { points, width: width_of_line, colour: *colour, opacity });
-        shapes.push(text([x + 26.0, y + 4.0], Anchor::Start, 12.0, INK, name));
+        shapes.push(Shape::text([x + 26.0, y + 4.0], Anchor::Start, 12.0, INK, name));
         x += width;
     }
     let top = y + 18.0;
@@ -47,7 +47,7 @@ pub fn picture(title: &str, x_label: &str, legend: &[(String, Colour)], panels: 
         draw(&mut shapes, panel, [left, top + (i / COLUMNS) as f64 * PANEL[1]]);
     }
     let lower = top + panels.len().div_ceil(COLUMNS) as f64 * PANEL[1];
-    shapes.push(text([WIDTH / 2.0, lower + 8.0], Anchor::Middle, 12.0, PALE, x_label));
+    shapes.push(Shape::text([WIDTH / 2.0, lower + 8.0], Anchor::Middle, 12.0, PALE, x_label));
     Some(Picture { size: [WIDTH, lower + 20.0], shapes })
 }
 
@@ -68,22 +68,18 @@ fn draw(shapes: &mut Vec<Shape>, panel: &Panel, [left, top]: [f64; 2]) {
         let ends = ([x(from), lower], [x(to), lower]);
         [ends.0].into_iter().chain(shares.iter().enumerate().flat_map(step)).chain([ends.1]).collect()
     };
-    shapes.push(text([left, top + 16.0], Anchor::Start, 13.0, INK, &panel.title));
+    shapes.push(Shape::text([left, top + 16.0], Anchor::Start, 13.0, INK, &panel.title));
     if let Some(before) = &panel.before {
         shapes.push(Shape::Area { points: outline(before), colour: PALE, opacity: 0.45 });
     }
     let base = vec![[left, lower], [left + width, lower]];
     shapes.push(Shape::Line { points: base, width: 1.0, colour: GRID, opacity: 1.0 });
     for v in ticks(from, to) {
-        shapes.push(text([x(v), lower + 16.0], Anchor::Middle, 11.0, INK, &number(v)));
+        shapes.push(Shape::text([x(v), lower + 16.0], Anchor::Middle, 11.0, INK, &number(v)));
     }
     for s in &panel.after {
         shapes.push(Shape::Line { points: outline(&s.shares), width: 1.6, colour: s.colour, opacity: 1.0 });
     }
-}
-
-fn text(at: [f64; 2], anchor: Anchor, size: f64, colour: Colour, text: &str) -> Shape {
-    Shape::Text { at, anchor, size, colour, text: text.into() }
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! A confusion matrix: a row a label, a column a predicted class, the share of the row as shade and number.
 
-use super::{Anchor, Colour, INK, PALE, PAPER, Picture, Shape, text_width};
+use super::{Anchor, INK, PALE, PAPER, Picture, Shape, text_width};
 use crate::plot::COLOURS;
 
 /// Side of the whole matrix, and the largest of a cell.
@@ -18,8 +18,8 @@ pub fn picture(title: &str, classes: &[String], counts: &[Vec<u64>]) -> Picture 
     let top = 68.0;
     let side = cell * n as f64;
     let blue = super::chart::colour(COLOURS[0]);
-    let mut shapes = vec![text([16.0, 24.0], Anchor::Start, 15.0, INK, title)];
-    shapes.push(text(
+    let mut shapes = vec![Shape::text([16.0, 24.0], Anchor::Start, 15.0, INK, title)];
+    shapes.push(Shape::text(
         [left, 44.0],
         Anchor::Start,
         11.0,
@@ -31,9 +31,9 @@ pub fn picture(title: &str, classes: &[String], counts: &[Vec<u64>]) -> Picture 
         let y = top + i as f64 * cell;
         let name = classes.get(i).map_or_else(|| i.to_string(), |c| shortened(c));
         if i % every == 0 {
-            shapes.push(text([left - 8.0, y + cell / 2.0 + 4.0], Anchor::End, 11.0, INK, &name));
+            shapes.push(Shape::text([left - 8.0, y + cell / 2.0 + 4.0], Anchor::End, 11.0, INK, &name));
             if cell >= WRITTEN {
-                shapes.push(text(
+                shapes.push(Shape::text(
                     [left + (i as f64 + 0.5) * cell, top - 6.0],
                     Anchor::Middle,
                     11.0,
@@ -53,7 +53,7 @@ pub fn picture(title: &str, classes: &[String], counts: &[Vec<u64>]) -> Picture 
             if cell >= WRITTEN && count > 0 {
                 let colour = if share > 0.5 { PAPER } else { INK };
                 let place = [at[0] + cell / 2.0 - 0.75, y + cell / 2.0 + 3.5];
-                shapes.push(text(place, Anchor::Middle, 11.0, colour, &percent(share)));
+                shapes.push(Shape::text(place, Anchor::Middle, 11.0, colour, &percent(share)));
             }
         }
     }
@@ -75,10 +75,6 @@ fn shortened(name: &str) -> String {
         return name.into();
     }
     name.chars().take(LONGEST - 2).collect::<String>() + ".."
-}
-
-fn text(at: [f64; 2], anchor: Anchor, size: f64, colour: Colour, text: &str) -> Shape {
-    Shape::Text { at, anchor, size, colour, text: text.into() }
 }
 
 #[cfg(test)]

@@ -49,6 +49,18 @@ pub enum Shape {
     Pixels { at: [f64; 2], size: [f64; 2], image: RgbImage },
 }
 
+impl Shape {
+    /// A line that hides what is below it.
+    pub fn line(points: Vec<[f64; 2]>, width: f64, colour: Colour) -> Shape {
+        Shape::Line { points, width, colour, opacity: 1.0 }
+    }
+
+    /// A line of text.
+    pub fn text(at: [f64; 2], anchor: Anchor, size: f64, colour: Colour, text: &str) -> Shape {
+        Shape::Text { at, anchor, size, colour, text: text.into() }
+    }
+}
+
 /// Which part of a text its place is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Anchor {

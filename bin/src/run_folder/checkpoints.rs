@@ -29,6 +29,13 @@ pub fn sealed(mut archive: Archive) -> Result<Vec<u8>, Failure> {
 
 /// Reads a file of tensors, and checks the checksum if it carries one.
 pub fn load(path: &Path) -> Result<Archive, Failure> {
+    if let Some(kind) = path.extension().filter(|e| *e == "npz" || *e == "npy") {
+        let kind = kind.to_string_lossy();
+        return Err(Failure::place(
+            path,
+            format_args!("is a .{kind} file, and .safetensors is needed; comhe convert makes it"),
+        ));
+    }
     let mut bytes = fs::read(path).map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
     if let Some(at) = place_of_sum(&bytes) {
         let carried = bytes[at..at + DIGITS].to_vec();

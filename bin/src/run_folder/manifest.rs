@@ -7,25 +7,41 @@ use nn::write_atomic;
 use serde_json::Value;
 
 use super::inputs::Inputs;
-use super::{CHECKPOINT, CONFIG, MANIFEST, METRICS};
+use super::{CHECKPOINT, CONFIG, FINAL, MANIFEST, METRICS, unread};
 use crate::failure::Failure;
+use crate::system;
 
 /// The version of the folder's files. It grows when an older comhe could not go on with a run of a newer one, or the
 /// other way round.
 pub const FORMAT: u64 = 2;
 
+/// Makes sure that a folder is that of a run, and has its settings.
+pub fn is_run(folder: &Path) -> Result<(), Failure> {
+    if folder.join(CONFIG).is_file() {
+        return Ok(());
+    }
+    if !folder.is_dir() {
+        let problem = if folder.exists() { "is no folder" } else { "does not exist" };
+        return Err(Failure::place(folder, format_args!("{problem}; a run folder is needed")));
+    }
+    let part = [CHECKPOINT, FINAL, METRICS, MANIFEST].into_iter().find(|name| folder.join(name).exists());
+    Err(match part {
+        Some(part @ (CHECKPOINT | FINAL)) => Failure::place(
+            folder,
+            format_args!(
+                "is half there: it has {part}, but no {CONFIG}; the weights can be used by their file's name, with \
+                 --model and --dataset"
+            ),
+        ),
+        Some(part) => Failure::place(folder, format_args!("is half there: it has {part}, but no {CONFIG}")),
+        None => Failure::place(folder, format_args!("is no run folder: it has no {CONFIG}")),
+    })
+}
+
 /// Of the run in a folder; None if it was killed before it began.
 pub fn load(folder: &Path) -> Result<Option<Value>, Failure> {
+    is_run(folder)?;
     let path = folder.join(MANIFEST);
-    if !folder.join(CONFIG).is_file() {
-        let part = [METRICS, CHECKPOINT, MANIFEST].into_iter().find(|name| folder.join(name).exists());
-        return Err(match part {
-            Some(part) => {
-                Failure::place(folder, format_args!("is half there: it has {part}, but no {CONFIG}"))
-            }
-            None => Failure::place(folder, format_args!("is no run folder: it has no {CONFIG}")),
-        });
-    }
     if !path.exists() {
         if folder.join(CHECKPOINT).exists() {
             let text = format_args!("is half there: it has {CHECKPOINT}, but no {MANIFEST}");
@@ -33,23 +49,50 @@ pub fn load(folder: &Path) -> Result<Option<Value>, Failure> {
         }
         return Ok(None);
     }
-    let text =
-        fs::read_to_string(&path).map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?;
+    let text = fs::read_to_string(&path).map_err(|e| unread(&path, &e))?;
     let manifest: Value = serde_json::from_str(&text)
         .map_err(|e| Failure::place(&path, format_args!("is no manifest of a run: {e}")))?;
-    let age = match manifest["format"].as_u64().unwrap_or(1) {
-        FORMAT => return Ok(Some(manifest)),
-        older @ ..FORMAT => format!("an older version of comhe (folder format {older}"),
-        newer => format!("a newer version of comhe (folder format {newer}"),
-    };
-    Err(Failure::place(
-        folder,
-        format_args!(
-            "is of {age}; this one knows {FORMAT}); its weights can be used by comhe eval, and its settings by \
-             comhe train --config {}",
-            folder.join(CONFIG).display()
-        ),
-    ))
+    match age(&manifest) {
+        None => Ok(Some(manifest)),
+        Some(age) => Err(Failure::place(
+            folder,
+            format_args!(
+                "is of {age}; its weights can be used by comhe eval, and its settings by comhe train --config {}",
+                folder.join(CONFIG).display()
+            ),
+        )),
+    }
+}
+
+/// The manifest of a folder, if there is one that can be read, of whatever version.
+fn any(folder: &Path) -> Option<Value> {
+    serde_json::from_str(&fs::read_to_string(folder.join(MANIFEST)).ok()?).ok()
+}
+
+/// Which comhe wrote a run whose folder this one does not know.
+fn age(manifest: &Value) -> Option<String> {
+    match manifest["format"].as_u64().unwrap_or(1) {
+        FORMAT => None,
+        older @ ..FORMAT => {
+            Some(format!("an older version of comhe (folder format {older}; this one knows {FORMAT})"))
+        }
+        newer => Some(format!("a newer version of comhe (folder format {newer}; this one knows {FORMAT})")),
+    }
+}
+
+/// Which comhe wrote the run of a folder, if it was another one than this.
+pub fn other_version(folder: &Path) -> Option<String> {
+    let manifest = any(folder)?;
+    let session = manifest["sessions"].as_array().and_then(|sessions| sessions.last());
+    let of = |key: &str| session.and_then(|s| s[key].as_str()).unwrap_or("unknown").to_string();
+    let (version, commit) = (of("version"), of("commit"));
+    let same = version == env!("CARGO_PKG_VERSION") && commit == system::COMMIT;
+    age(&manifest).or_else(|| (!same).then(|| format!("comhe {version}, commit {commit}")))
+}
+
+/// The SHA-256 of the final weights, as the run in a folder wrote it down.
+pub fn final_hash(folder: &Path) -> Option<String> {
+    Some(any(folder)?["final"]["sha256"].as_str()?.to_string())
 }
 
 /// The files that the run of a manifest read.

@@ -5,8 +5,9 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::lines::Line;
 use super::unwritten;
 use crate::failure::Failure;
 use crate::tensorboard::Events;
@@ -21,9 +22,6 @@ const METRICS: [&str; 11] =
     ["step", "epoch", "loss", "fit", "reg", "lr", "acc", "val_loss", "val_acc", "test_loss", "test_acc"];
 const LAYERS: [&str; 10] =
     ["step", "name", "n", "d", "regulariser", "weight", "penalty", "full", "half_space", "smallest_angle"];
-
-/// A line of the log.
-pub type Line = Map<String, Value>;
 
 /// The files that follow the log.
 pub struct Views {

@@ -55,7 +55,8 @@ pub fn show(lines: &[String]) {
     }
 }
 
-/// What the keys did before. Signals stay (Ctrl-C), but for Ctrl-Z, which would leave the shell on this screen.
+/// What the keys did before. Signals stay (Ctrl-C), but for those that would leave the shell on this screen: Ctrl-Z and
+/// Ctrl-\.
 #[cfg(unix)]
 struct Keys(Option<rustix::termios::Termios>);
 
@@ -68,6 +69,7 @@ impl Keys {
         let mut quiet = before.clone();
         quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON);
         quiet.special_codes[SpecialCodeIndex::VSUSP] = 0;
+        quiet.special_codes[SpecialCodeIndex::VQUIT] = 0;
         let _ = tcsetattr(&input, OptionalActions::Now, &quiet);
         Keys(Some(before))
     }

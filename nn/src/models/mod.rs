@@ -164,6 +164,13 @@ pub fn build(
             return Err(Error::Config(format!("model {name}: {what} is 0; at least 1 is needed")));
         }
     }
+    let largest = largest_weight(name, input, classes, width);
+    if largest > MOST {
+        return Err(Error::Config(format!(
+            "model {name} of width {width} for {channels} x {height} x {across} in {classes} classes: one of its weights \
+             alone would have about {largest:.1e} numbers; at most {MOST:.1e} are possible"
+        )));
+    }
     let b = Blueprint { input, classes, width, dtype };
     let layers = match name {
         "mlp" => mlp::layers(b),
@@ -194,6 +201,31 @@ pub fn build(
     model.initialise(Init::HE_NORMAL, key);
     pointnet::start(&mut model);
     Ok(model)
+}
+
+/// So many numbers a weight may have: 4 GiB in f32.
+const MOST: f64 = (1u64 << 30) as f64;
+
+/// About how many numbers the largest weight has of those that grow with the data, to be known before it is made.
+fn largest_weight(name: &str, input: [usize; 3], classes: usize, width: usize) -> f64 {
+    let ([c, h, w], width) = (input.map(|n| n as f64), width as f64);
+    let dense = match name {
+        "mlp" => c * h * w * 128.0 * width,
+        "lenet" => (h / 4.0) * (w / 4.0) * 64.0 * 128.0 * width * width,
+        "cnn6" | "cnn9" | "cnn15" => (h / 8.0) * (w / 8.0) * (64.0 * width).powi(2),
+        _ => 0.0,
+    };
+    let filters = c * 64.0 * width * 49.0;
+    let classifier = classes as f64 * if name == "resnet50" { 2048.0 } else { 512.0 } * width;
+    dense.max(filters).max(classifier)
+}
+
+/// Whether [`build`] knows a name.
+///
+/// # Errors
+/// If it does not: the nearest name, and all others.
+pub fn known(name: &str) -> Result<(), Error> {
+    if NAMES.contains(&name) { Ok(()) } else { Err(unknown(name)) }
 }
 
 /// The deep families with few filters and layers, for checks of their gradients.

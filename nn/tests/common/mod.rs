@@ -1,8 +1,8 @@
 //! The reference numbers of tests/fixtures and the inputs they were made from; see the README there.
 #![allow(dead_code)]
 
-use autograd::{DType, Shape, Tensor};
-use nn::Archive;
+use autograd::{DType, Key, Shape, Tensor};
+use nn::{Archive, Model, Module, load_state_dict, models};
 
 /// The fixture file of a family.
 pub fn fixture(family: &str) -> Archive {
@@ -26,6 +26,26 @@ fn unit(name: &str) -> impl Iterator<Item = f64> {
 pub fn formula(name: &str, shape: impl Into<Shape>) -> Tensor {
     let mut draws = unit(name);
     Tensor::from_fn(shape, DType::F64, |_| 2.0 * draws.next().unwrap() - 1.0)
+}
+
+/// A network for ten classes with the parameters of the fixtures, and with their running statistics or as it begins.
+pub fn model(name: &str, input: [usize; 3], statistics: bool) -> Model {
+    let mut model = models::build(name, input, 10, 1, Key::new(0), DType::F64).unwrap();
+    let start = |(key, t): (String, Tensor)| {
+        let f = || formula(&format!("{name}/{key}"), t.shape());
+        let value = match t.rank() {
+            _ if key.contains("running") && !statistics => t,
+            _ if key.ends_with("running_mean") => f() * 0.1,
+            _ if key.ends_with("running_var") => f() * 0.5 + 1.0,
+            1 if key.ends_with("weight") => f() * 0.1 + 1.0,
+            1 => f() * 0.1,
+            _ => f() * (6.0 / t.shape()[1..].iter().product::<usize>() as f64).sqrt(),
+        };
+        (key, value)
+    };
+    let state: Vec<(String, Tensor)> = model.state_dict().into_iter().map(start).collect();
+    load_state_dict(&mut model, &state).unwrap();
+    model
 }
 
 /// `count` integers below `m` that belong to a name.

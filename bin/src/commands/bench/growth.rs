@@ -10,8 +10,8 @@ use super::Timing;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::{self, Table};
-use crate::setup;
 use crate::statistics::median;
+use crate::{memory, setup};
 
 /// The half-space energy in neurons and dimensions, a training step in batch, width and threads
 #[derive(Args, Debug)]
@@ -111,7 +111,7 @@ fn energy(timing: &Timing, n: usize, d: usize) -> Result<f64, Failure> {
 
 fn step(timing: &Timing, width: usize, batch: usize) -> Result<f64, Failure> {
     let model = nn::models::build("cnn9", [3, 32, 32], 100, width, Key::new(0), DType::F32)?;
-    setup::check_memory(&model, width, batch, DType::F32)?;
+    memory::check(&model, width, batch, DType::F32)?;
     let mut trainer = Trainer::new(model, Optimizer::new(Rule::sgd(0.9)), 0.01, Key::new(0));
     let images = Tensor::normal([batch, 3, 32, 32], DType::F32, Key::new(1));
     let batch = nn::Batch { images, labels: (0..batch as u32).map(|i| i * 7 % 100).collect(), epoch: 0 };

@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::penalty::Penalty;
 use crate::statistics::median;
-use crate::{setup, system};
+use crate::{memory, setup, system};
 use peak::Peak;
 
 mod diff;
@@ -160,7 +160,7 @@ impl StepBench {
         let dtype = setup::dtype(&config);
         let (shape, classes) = if self.model == "lenet" { ([1, 28, 28], 10) } else { ([3, 32, 32], 100) };
         let model = nn::models::build(&self.model, shape, classes, width, Key::new(0), dtype)?;
-        setup::check_memory(&model, width, self.batch_size, dtype)?;
+        memory::check(&model, width, self.batch_size, dtype)?;
         let forward = model.summary().flops();
         let optimizer = nn::Optimizer::new(Rule::sgd(config.momentum)).weight_decay(config.weight_decay);
         let mut trainer = Trainer::new(model, optimizer, config.rate(), Key::new(0));

@@ -6,41 +6,15 @@ use std::path::{Path, PathBuf};
 
 use datasets::Dataset;
 use nn::write_atomic;
-use serde::{Deserialize, Serialize};
 
+use super::plan::{PLAN, Plan};
 use super::run::{Job, Run};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::to_json;
 
-/// What a comparison is a function of.
-pub const PLAN: &str = "plan.json";
 /// A finished run a line.
-const RUNS: &str = "runs.jsonl";
-
-/// What a comparison is a function of.
-#[derive(Clone, Serialize, Deserialize)]
-pub struct Plan {
-    pub regs: Vec<String>,
-    pub seeds: u64,
-    pub tune: Vec<f64>,
-    pub tune_seeds: u64,
-    pub validation: f64,
-    pub settings: Config,
-}
-
-impl Plan {
-    /// The plan in a folder.
-    pub fn load(folder: &Path) -> Result<Plan, Failure> {
-        let path = folder.join(PLAN);
-        if !path.is_file() {
-            return Err(Failure::place(folder, format_args!("is no comparison: it has no {PLAN}")));
-        }
-        let text = fs::read_to_string(&path)
-            .map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?;
-        serde_json::from_str(&text).map_err(|e| Failure::place(&path, e))
-    }
-}
+pub const RUNS: &str = "runs.jsonl";
 
 /// The finished runs of a comparison, in memory and on disk.
 pub struct Log {

@@ -1,6 +1,7 @@
 //! `comhe compare`: one network on one data set under several regularisers and seeds.
 
 pub mod log;
+pub mod plan;
 pub mod run;
 mod table;
 
@@ -11,13 +12,14 @@ use datasets::Dataset;
 use nn::write_atomic;
 use serde_json::json;
 
-use crate::config::{self, Config, Optimizer, given};
+use crate::config::{Config, given};
 use crate::failure::Failure;
 use crate::figures::{self, Group};
 use crate::run_folder;
 use crate::setup::{self, Setup};
 use crate::{data, output, stop, system};
-use log::{Fate, Log, PLAN, Plan};
+use log::{Fate, Log};
+use plan::{PLAN, Plan};
 use run::Job;
 use table::Row;
 
@@ -91,14 +93,10 @@ pub struct Compare {
     settings: Config,
 }
 
-/// Passes over the data of a run, unless told: twenty runs of lenet in two minutes on two cores.
-const EPOCHS: u64 = 20;
 /// What is written at the end.
 const FILES: [&str; 2] = ["compare.json", "compare.md"];
 /// What may be said when a comparison goes on: nothing that its numbers depend on.
 const CHANGEABLE: [&str; 4] = ["resume", "threads", "data-dir", "json"];
-/// The learning rate of SGD, unless told: of 0.01, 0.02, 0.05 and 0.1 the best without a regulariser.
-const RATE: f64 = 0.02;
 
 impl Compare {
     /// Runs the command.
@@ -127,6 +125,7 @@ impl Compare {
         }
         stop::on_signals()?;
 
+        let _lock = run_folder::lock(path)?;
         let mut log = Log::open(path, plan, plan.total())?;
         let stopped = !runs(plan, &dataset, &mut log)?;
         // What was finished is kept, whatever became of the rest.
@@ -201,82 +200,6 @@ impl Compare {
         settings.check()?;
         Ok(Plan { settings, ..plan })
     }
-
-    /// What the flags say.
-    fn planned(&self, matches: &ArgMatches) -> Result<Plan, Failure> {
-        let given = given(matches);
-        let not_here = [
-            "reg",
-            "preset",
-            "hold-out",
-            "energy-every",
-            "watch",
-            "watch-every",
-            "checkpoint-every",
-            "tensorboard",
-        ];
-        if let Some(key) = not_here.iter().find(|key| given.contains(&key.to_string())) {
-            let instead = match *key {
-                "reg" => "--regs names the regularisers",
-                "preset" => "it sets one regulariser; --regs names several, which share all other settings",
-                "hold-out" => "--validation is the share that --tune holds out",
-                "energy-every" => "energies are measured with each evaluation (--eval-every)",
-                "tensorboard" => "it writes no run folders",
-                "watch" | "watch-every" => "instruments are for comhe train",
-                _ => "it goes on after the last finished run",
-            };
-            return Err(Failure::usage(format_args!("--{key} is not for compare; {instead}")));
-        }
-        if self.seeds == 0 || self.tune_seeds == 0 {
-            let flag = if self.seeds == 0 { "seeds" } else { "tune-seeds" };
-            return Err(Failure::usage(format_args!(
-                "--{flag} is 0; it must be at least 1: 2 for a standard deviation, 5 to believe it"
-            )));
-        }
-        let of_tuning = ["tune-seeds", "validation"];
-        if let Some(key) =
-            of_tuning.iter().find(|key| self.tune.is_empty() && given.contains(&key.to_string()))
-        {
-            return Err(Failure::usage(format_args!("--{key} plays no part without --tune")));
-        }
-        if let Some(bad) = self.tune.iter().find(|factor| !(0.0..=f64::MAX).contains(*factor)) {
-            return Err(Failure::usage(format_args!(
-                "--tune has the factor {bad}; it must be a finite number, not negative"
-            )));
-        }
-        let mut config = self.settings.clone();
-        if config.steps.is_none() && config.epochs.is_none() {
-            config.epochs = Some(EPOCHS);
-        }
-        if config.lr.is_none() && config.optimizer == Optimizer::Sgd {
-            config.lr = Some(RATE);
-        }
-        config.check()?;
-        config::parts::check(&config, &given, &self.regs)?;
-        let settings = config.settled();
-        for (i, reg) in self.regs.iter().enumerate() {
-            if self.regs[..i].contains(reg) {
-                return Err(Failure::usage(format_args!("--regs names {reg} twice")));
-            }
-            setup::objective(&Config { reg: reg.clone(), ..settings.clone() })?;
-        }
-        Ok(Plan {
-            regs: self.regs.clone(),
-            seeds: self.seeds,
-            tune: self.tune.clone(),
-            tune_seeds: self.tune_seeds,
-            validation: self.validation,
-            settings,
-        })
-    }
-}
-
-impl Plan {
-    /// How many runs there are.
-    fn total(&self) -> usize {
-        let tuned = self.regs.iter().filter(|reg| *reg != "none").count();
-        self.seeds as usize * self.regs.len() + self.tune_seeds as usize * self.tune.len() * tuned
-    }
 }
 
 /// Makes every run that is not there yet, seed by seed, so that the table could be had early. Whether it came to
@@ -326,6 +249,5 @@ fn prepare(path: &Path) -> Result<(), Failure> {
             ),
         ));
     }
-    std::fs::create_dir_all(path).map_err(|e| Failure::place(path, format_args!("cannot be made: {e}")))?;
-    run_folder::writable(path)
+    run_folder::made(path)
 }

@@ -3,13 +3,14 @@
 use datasets::Dataset;
 use serde::Serialize;
 
-use super::log::{Log, Plan};
+use super::log::Log;
+use super::plan::{EPOCHS, Plan};
 use super::run::{Energies, Job, Point, Run};
 use crate::failure::Failure;
 use crate::figures::Group;
 use crate::output::Table;
 use crate::setup;
-use crate::statistics::{Interval, Summary, median, paired_difference, summary};
+use crate::statistics::{Interval, Paired, Summary, median, summary};
 
 /// What is said about a regulariser.
 #[derive(Serialize)]
@@ -36,6 +37,7 @@ impl Row {
             |run: &Run| runs.iter().find(|r| r.job.reg == *baseline && r.job.seed == run.job.seed).copied();
         let (with, without): (Vec<f64>, Vec<f64>) =
             own.iter().filter_map(|run| Some((run.test_acc, partner(run)?.test_acc))).unzip();
+        let pairs = Paired::new(&with, &without);
         let factor = own.first().map_or(1.0, |run| run.job.factor);
         let job = Job { reg: reg.to_string(), seed: 0, factor, tuning: false };
         let config = job.config(&plan.settings)?;
@@ -45,7 +47,7 @@ impl Row {
             reg_weight: weighted(config.reg_weight),
             reg_head_weight: weighted(config.reg_head_weight.unwrap_or(0.0)),
             test_acc: summary(&of(|run| run.test_acc)),
-            difference: (reg != baseline).then(|| paired_difference(&with, &without)).flatten(),
+            difference: pairs.filter(|_| reg != baseline).map(|pairs| pairs.student()),
             energy_before: Energies {
                 full: mean(|run| run.energy_before.full),
                 half_space: mean(|run| run.energy_before.half_space),
@@ -83,7 +85,7 @@ pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
     };
     let length = match (config.steps, config.epochs) {
         (Some(steps), _) => format!("{steps} steps"),
-        (_, epochs) => format!("{} epochs", epochs.unwrap_or(super::EPOCHS)),
+        (_, epochs) => format!("{} epochs", epochs.unwrap_or(EPOCHS)),
     };
     let (train, test) = (dataset.train.len(), dataset.test.len());
     let optimizer = format!("{:?}", config.optimizer).to_lowercase();

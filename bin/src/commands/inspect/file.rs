@@ -4,13 +4,13 @@ use std::path::Path;
 
 use autograd::{DType, Tensor};
 use comhe::{Energy, smallest_angle};
-use nn::{Archive, global_norm};
+use nn::global_norm;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::commands::eval::place;
 use crate::failure::Failure;
 use crate::output::{self, Table};
+use crate::run_folder::Trained;
 use crate::tensor_file;
 
 /// What is said of a tensor.
@@ -32,13 +32,14 @@ struct Line {
 
 /// Prints a table of the tensors of a run folder or file, and the file's own texts.
 pub fn show(path: &Path, json: bool) -> Result<(), Failure> {
-    let (_, file) = place(path)?;
+    let trained = Trained::find(path)?;
+    let file = &trained.file;
     let (tensors, dtypes, texts) = match file.extension().is_some_and(|e| e == "safetensors") {
         true => {
-            let archive = Archive::load(&file)?;
-            (archive.tensors, dtypes(&file), archive.metadata)
+            let archive = trained.archive()?;
+            (archive.tensors, dtypes(file), archive.metadata)
         }
-        false => (tensor_file::read(&file)?, Value::Null, Default::default()),
+        false => (tensor_file::read(file)?, Value::Null, Default::default()),
     };
     let lines: Vec<Line> = tensors.iter().map(|(name, t)| line(name, t, &dtypes)).collect();
     if json {

@@ -9,7 +9,7 @@ use nn::{Context, Model, Module, Regulariser, cross_entropy, write_atomic};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::penalty::Penalty;
-use crate::{output, setup};
+use crate::{memory, output, setup};
 
 /// The look of the page.
 const STYLE: &str = "body{font:14px sans-serif;margin:24px}div{display:flex}table{border-collapse:collapse}\
@@ -24,7 +24,7 @@ pub fn write(path: &Path, model: Model, config: &Config) -> Result<(), Failure> 
     if !["html", "dot", "txt"].contains(&form) {
         return Err(Failure::place(path, "is of no known kind: its name must end in .html, .dot or .txt"));
     }
-    setup::check_memory(&model, config.width, config.batch_size, setup::dtype(config))?;
+    memory::check(&model, config.width, config.batch_size, setup::dtype(config))?;
     let title = format!("One training step of {}, {} images", model.name, config.batch_size);
     let (graph, names) = step(model, config)?;
     let text = match form {

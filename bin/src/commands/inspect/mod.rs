@@ -5,14 +5,13 @@ mod graph;
 
 use std::path::PathBuf;
 
-use autograd::Key;
 use clap::{ArgMatches, Args};
 use nn::Model;
 use serde_json::json;
 
 use crate::config::{Config, given};
 use crate::failure::Failure;
-use crate::{data, low_rank, output, setup};
+use crate::{data, output, setup};
 
 /// What a network, the graph of a training step, or a file of tensors is made of
 #[derive(Args, Debug)]
@@ -128,12 +127,7 @@ impl Inspect {
 
     fn model(&self, config: &Config) -> Result<Model, Failure> {
         let Some(input) = self.input else { return setup::model(&data::load(config)?, config) };
-        let (key, dtype) = (Key::new(config.seed).stream("weights"), setup::dtype(config));
-        let model = nn::models::build(&config.model, input, self.classes, config.width, key, dtype)?;
-        match config.low_rank {
-            Some(r) => low_rank::factored(model, r, config.seed),
-            None => Ok(model),
-        }
+        setup::model_of(input, self.classes, config)
     }
 
     fn table(&self, model: &Model) -> Result<(), Failure> {

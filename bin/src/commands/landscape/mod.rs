@@ -11,11 +11,11 @@ use datasets::{Loader, LoaderConfig};
 use nn::instruments::{filter_normalised, moved};
 use nn::{Batch, evaluate, write_atomic};
 
-use super::eval::place;
 use crate::config::{Config, given};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
-use crate::{output, run_folder, setup, stop};
+use crate::run_folder::{self, Trained};
+use crate::{output, setup, stop};
 
 /// The loss around trained weights, along random directions: a picture and its numbers
 #[derive(Args, Debug)]
@@ -82,6 +82,8 @@ pub const USED: [&str; 20] = [
     "seed",
 ];
 
+/// So many points there may be along a direction.
+const MOST: usize = 1001;
 /// Images in a batch.
 const BATCH: usize = 250;
 
@@ -104,22 +106,17 @@ impl Landscape {
             )));
         }
         let steps = self.steps()?;
-        let (folder, file) = place(&self.path)?;
-        let base = match folder.join("config.toml").is_file() {
-            true => run_folder::settings(&folder)?,
-            false => Config::default(),
-        };
+        let trained = Trained::find(&self.path)?;
+        let base = trained.settings()?;
+        if let Some(out) = &self.out {
+            run_folder::made(out)?;
+        }
         let seed = if given(matches).contains(&"seed".to_string()) { self.settings.seed } else { 0 };
         let config = Config { label_noise: 0.0, ..base.with_flags(&self.settings, matches)? };
         config.check()?;
-        let archive = run_folder::load(&file)?;
         setup::apply(&config);
         let dataset = data::load(&config)?;
-        let mut model = setup::model(&dataset, &config)?;
-        setup::load_weights(&mut model, archive).map_err(|e| {
-            let (model, width, data) = (&config.model, config.width, &dataset.name);
-            Failure::place(&file, format_args!("is not of {model} of width {width} on {data}: {e}"))
-        })?;
+        let model = trained.network(dataset.shape(), dataset.classes.len(), &config)?;
         let split = if self.test { &dataset.test } else { &dataset.train };
         let key = Key::new(seed).stream("landscape");
         let images = self.chosen(split, setup::dtype(&config));
@@ -142,7 +139,7 @@ impl Landscape {
                 samples.push(Sample { at: [a, b], loss: found.loss, accuracy: found.accuracy });
             }
         }
-        let out = self.out.clone().unwrap_or(folder);
+        let out = self.out.clone().unwrap_or(trained.folder);
         self.write(if out.as_os_str().is_empty() { Path::new(".") } else { &out }, &samples, steps.len())
     }
 
@@ -151,6 +148,9 @@ impl Landscape {
         let n = self.side.unwrap_or(if self.dim == 2 { 21 } else { 51 });
         if n < 3 || n.is_multiple_of(2) {
             return Err(Failure::usage(format_args!("--side is {n}; it must be odd and at least 3")));
+        }
+        if n > MOST {
+            return Err(Failure::usage(format_args!("--side is {n}; it can be at most {MOST}")));
         }
         if !(self.range > 0.0 && self.range.is_finite()) {
             return Err(Failure::usage(format_args!("--range is {}; it must be above 0", self.range)));
@@ -186,8 +186,6 @@ impl Landscape {
     }
 
     fn write(&self, folder: &Path, samples: &[Sample], points: usize) -> Result<(), Failure> {
-        std::fs::create_dir_all(folder)
-            .map_err(|e| Failure::place(folder, format_args!("cannot be made: {e}")))?;
         let name = format!("landscape-{}d", self.dim);
         let mut csv = String::from(if self.dim == 2 { "a,b,loss,accuracy\n" } else { "a,loss,accuracy\n" });
         for Sample { at: [a, b], loss, accuracy } in samples {

@@ -5,17 +5,13 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::commands::compare::log::{PLAN, Plan};
+use crate::commands::compare::log::RUNS;
+use crate::commands::compare::plan::{PLAN, Plan};
 use crate::commands::compare::run::Run as Compared;
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::run_folder::{CHECKPOINT, FINAL};
+use crate::run_folder::{self, CONFIG, FINAL, MANIFEST, METRICS};
 
-const CONFIG: &str = "config.toml";
-const METRICS: &str = "metrics.jsonl";
-const MANIFEST: &str = "manifest.json";
-/// What a comparison keeps of its runs.
-const COMPARED: &str = "runs.jsonl";
 /// So deep below a given folder runs are looked for.
 const DEPTH: usize = 3;
 
@@ -96,12 +92,6 @@ impl Run {
             (false, None) => "unfinished".into(),
         }
     }
-
-    /// The file of its last weights, and whether they are the final ones.
-    pub fn weights(&self) -> Option<(PathBuf, bool)> {
-        let place = |name: &str| Some(self.folder.join(name)).filter(|file| !self.compared && file.is_file());
-        place(FINAL).map(|file| (file, true)).or_else(|| place(CHECKPOINT).map(|file| (file, false)))
-    }
 }
 
 /// The runs of all folders, which each must hold one at least.
@@ -166,7 +156,7 @@ fn trained(folder: &Path) -> Result<Run, Failure> {
     let text =
         fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
     let settings: toml::Table = toml::from_str(&text).map_err(|e| Failure::place(&file, e.message()))?;
-    let config = Config::load(&file).map_err(|e| e.message().unwrap_or_default().to_string());
+    let config = run_folder::settings(folder).map_err(|e| e.message().unwrap_or_default().to_string());
     let manifest = fs::read_to_string(folder.join(MANIFEST)).ok();
     let manifest: Value = manifest.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
     let mut notes = Vec::new();
@@ -240,7 +230,7 @@ fn layer(value: &Value) -> Layer {
 /// The runs of `comhe compare` in a folder.
 fn compared(folder: &Path) -> Result<Vec<Run>, Failure> {
     let plan = Plan::load(folder)?;
-    let file = folder.join(COMPARED);
+    let file = folder.join(RUNS);
     let text =
         fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
     let known = text.lines().filter_map(|line| serde_json::from_str::<Compared>(line).ok());

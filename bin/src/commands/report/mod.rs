@@ -72,9 +72,7 @@ impl Report {
         let runs = collect::all(&self.runs)?;
         let (count, groups) = (runs.len(), groups::of_runs(runs));
         let folder = self.out.clone().unwrap_or_else(|| run_folder::fresh("report"));
-        std::fs::create_dir_all(&folder)
-            .map_err(|e| Failure::place(&folder, format_args!("cannot be made: {e}")))?;
-        run_folder::writable(&folder)?;
+        run_folder::made(&folder)?;
         autograd::set_threads(self.threads.unwrap_or_else(setup::cores));
 
         let page = self.written(&folder, count, &groups)?;

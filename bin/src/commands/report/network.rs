@@ -1,12 +1,12 @@
 //! What the weights say: angles before and after training, filters, confusions. The weights before training are drawn
 //! again from the run's settings and seed, by the code that `comhe train` draws them with (or read from its --init file).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use autograd::{DType, Tensor};
 use comhe::checked_rows;
 use datasets::Dataset;
-use nn::{Archive, Evaluation, Model, Weight, evaluate};
+use nn::{Evaluation, Model, Weight, evaluate};
 
 use super::collect::Run;
 use super::groups::Group;
@@ -16,7 +16,8 @@ use crate::picture::Picture;
 use crate::picture::grid::{self, Filter};
 use crate::picture::histogram::{self, Panel, Shares};
 use crate::picture::matrix;
-use crate::{data, setup};
+use crate::run_folder::Trained;
+use crate::{data, run_folder, setup};
 
 /// Bins of the counted angles, half a degree each.
 const FINE: usize = 360;
@@ -48,27 +49,26 @@ struct Networks {
 
 impl Networks {
     fn of(run: &Run) -> Result<Networks, String> {
+        if run.compared {
+            return Err("comparisons keep no weights".into());
+        }
         let told = |e: Failure| e.message().unwrap_or_default().to_string();
         let config = run.config.as_ref().map_err(Clone::clone)?;
-        let (file, last) = run.weights().ok_or(match run.compared {
-            true => "comparisons keep no weights",
-            false => "there are no weights yet",
-        })?;
+        let trained = Trained::find(&run.folder).map_err(told)?;
         let mut model = match shape(run) {
             Some((shape, classes)) => setup::model_of(shape, classes, config),
             None => data::load(config).and_then(|dataset| setup::model(&dataset, config)),
         }
         .map_err(told)?;
-        let load = |model: &mut Model, file: &Path| {
-            let archive = Archive::load(file).map_err(|e| e.to_string())?;
-            setup::load_weights(model, archive).map_err(|e| format!("{}: {e}", file.display()))
-        };
         if let Some(file) = &config.init {
-            load(&mut model, file)?;
+            run_folder::load(file)
+                .and_then(|archive| setup::load_weights(&mut model, archive, file))
+                .map_err(told)?;
         }
         let before = model.weights();
-        load(&mut model, &file)?;
-        Ok(Networks { before, after: model, last })
+        let file = &trained.file;
+        trained.archive().and_then(|archive| setup::load_weights(&mut model, archive, file)).map_err(told)?;
+        Ok(Networks { before, after: model, last: trained.is_final() })
     }
 }
 
@@ -234,7 +234,10 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
     let mut section = Section::default();
     let mut loaded: Vec<(Config, Result<Dataset, String>)> = Vec::new();
     for group in groups {
-        let with_weights = group.runs.iter().find(|run| run.weights().is_some() && run.config.is_ok());
+        let with_weights = group
+            .runs
+            .iter()
+            .find(|run| !run.compared && run.config.is_ok() && Trained::find(&run.folder).is_ok());
         let Some((run, Ok(config))) = with_weights.map(|run| (run, &run.config)) else {
             section.remarks.push(format!("{}: there are no weights to evaluate", group.name));
             continue;

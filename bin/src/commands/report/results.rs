@@ -3,7 +3,7 @@
 use super::collect::{Run, Spread, Tested};
 use super::groups::{Group, differing, text};
 use crate::output::Table;
-use crate::statistics::{Interval, paired_difference, summary};
+use crate::statistics::{Interval, Paired, summary};
 
 /// Mean and standard deviation of each group's last evaluations, and differences to the baseline over the same seeds.
 pub fn results(groups: &[Group]) -> Table {
@@ -77,7 +77,8 @@ fn difference(group: &Group, groups: &[Group]) -> Option<(Interval, usize)> {
     let (with, without): (Vec<f64>, Vec<f64>) = group.counted().iter().filter_map(pair).unzip();
     // Unfinished runs are compared with nothing.
     let whole = |g: &Group| g.runs.iter().any(|run| run.finished);
-    Some((paired_difference(&with, &without).filter(|_| whole(group) && whole(baseline))?, with.len()))
+    let pairs = Paired::new(&with, &without).filter(|_| whole(group) && whole(baseline))?;
+    Some((pairs.student(), with.len()))
 }
 
 /// The group without a regulariser that has the same settings otherwise.

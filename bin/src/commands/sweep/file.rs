@@ -73,7 +73,7 @@ fn three() -> u64 {
 
 /// Seeds as a number of them, from 0 on, or as a list.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "seeds must be how many there are, from 0 on, or a list of them")]
 pub enum Seeds {
     Count(u64),
     List(Vec<u64>),
@@ -101,6 +101,8 @@ const KEYS: [&str; 8] = ["base", "point", "grid", "random", "halving", "seeds", 
 /// Keys of a run that the sweep sets itself, with what says them instead.
 const OWN: [(&str, &str); 2] =
     [("seed", "seeds lists them"), ("threads", "--threads is the budget of all runs together")];
+/// So many runs a sweep may have.
+const MOST: u64 = 100_000;
 /// The share of the training examples that is held out, unless `base` says another.
 const HOLD_OUT: f64 = 0.1;
 
@@ -146,6 +148,14 @@ impl SweepFile {
                 distribution.check().map_err(|rule| wrong(format!("[random.of] {key}: {rule}")))?;
             }
         }
+        let asked = match &read.seeds {
+            Seeds::Count(n) => *n,
+            Seeds::List(seeds) => seeds.len() as u64,
+        };
+        let samples = read.random.as_ref().map_or(1, |random| random.samples);
+        if asked.saturating_mul(samples).saturating_mul(read.combinations()) > MOST {
+            return Err(wrong(format!("asks for more than {MOST} runs")));
+        }
         let seeds = read.seed_list();
         if seeds.is_empty() || (1..seeds.len()).any(|i| seeds[..i].contains(&seeds[i])) {
             return Err(wrong("seeds must name at least one seed, and none twice".into()));
@@ -166,6 +176,12 @@ impl SweepFile {
     pub fn hold_out(&self) -> f64 {
         let value = &self.base["hold-out"];
         value.as_float().or_else(|| value.as_integer().map(|i| i as f64)).unwrap_or(HOLD_OUT)
+    }
+
+    /// How many combinations of the grid's values there are, at each of the points.
+    fn combinations(&self) -> u64 {
+        let lengths = self.grid.values().map(Vec::len).chain([self.point.len().max(1)]);
+        lengths.fold(1, |product, n| product.saturating_mul(n as u64))
     }
 
     /// The seeds.
@@ -197,14 +213,16 @@ impl Distribution {
     pub fn at(&self, u: f64) -> Value {
         let between = |a: f64, b: f64| a + (b - a) * u;
         let log = |a: f64, b: f64| between(a.ln(), b.ln()).exp();
-        let short = |v: f64| Value::Float(format!("{v:.3e}").parse().expect("a number"));
+        let short = |v: f64, [a, b]: [f64; 2]| {
+            let four = format!("{v:.3e}").parse::<f64>().expect("a number");
+            Value::Float(if (a..=b).contains(&four) { four } else { v })
+        };
+        let whole = |v: f64, [a, b]: [i64; 2]| Value::Integer((v.floor() as i64).clamp(a, b));
         match self {
-            Distribution::Uniform([a, b]) => short(between(*a, *b)),
-            Distribution::LogUniform([a, b]) => short(log(*a, *b)),
-            Distribution::Int([a, b]) => Value::Integer(between(*a as f64, *b as f64 + 1.0).floor() as i64),
-            Distribution::LogInt([a, b]) => {
-                Value::Integer((log(*a as f64, *b as f64 + 1.0).floor() as i64).clamp(*a, *b))
-            }
+            Distribution::Uniform([a, b]) => short(between(*a, *b), [*a, *b]),
+            Distribution::LogUniform([a, b]) => short(log(*a, *b), [*a, *b]),
+            Distribution::Int([a, b]) => whole(between(*a as f64, *b as f64 + 1.0), [*a, *b]),
+            Distribution::LogInt([a, b]) => whole(log(*a as f64, *b as f64 + 1.0), [*a, *b]),
             Distribution::Choice(values) => values[(u * values.len() as f64) as usize].clone(),
         }
     }

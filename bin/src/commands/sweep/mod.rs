@@ -2,8 +2,10 @@
 
 mod emit;
 mod file;
+mod outcome;
 mod plan;
 mod pool;
+mod rounds;
 mod state;
 mod table;
 
@@ -13,16 +15,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use nn::write_atomic;
-use serde_json::Value;
 
+use crate::config::{Config, MOST_THREADS};
 use crate::failure::Failure;
-use crate::{output, setup, stop};
+use crate::{data, run_folder, setup, stop};
 use emit::Engine;
 use file::SweepFile;
-use plan::{Job, Place, Point};
-use pool::{Fate, Task};
-use state::State;
-use table::{Found, Tested};
+use plan::{Job, Length, Place, Point};
+use table::Found;
 
 /// Many runs from one file: grid, random, halving; seeds; statistics against a baseline
 #[derive(Args, Debug)]
@@ -84,6 +84,7 @@ struct Under<'a> {
     file: SweepFile,
     place: Place,
     points: Vec<Point>,
+    rounds: Vec<Length>,
     /// Threads of the runs that go side by side.
     shares: Vec<usize>,
     /// What could not be finished.
@@ -109,7 +110,11 @@ impl Sweep {
         };
         let points = plan::points(&file).map_err(in_file)?;
         table::partners(&file, &points).map_err(in_file)?;
+        let rounds = plan::rounds(&file, &points).map_err(in_file)?;
         let shares = self.shares()?;
+        if !self.collect && self.emit.is_none() {
+            self.has_data(&points).map_err(in_file)?;
+        }
         stop::on_signals()?;
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let place =
@@ -119,8 +124,10 @@ impl Sweep {
             fs::create_dir_all(&path)
                 .map_err(|e| Failure::place(&path, format_args!("cannot be made: {e}")))?;
         }
+        // Runs are made by one at a time; emitted ones have locks of their own.
+        let _lock = if self.collect { None } else { run_folder::lock(place.root())? };
         let changed = changes(&place, &text)?;
-        let mut under = Under { options: &self, file, place, points, shares, unfinished: Vec::new() };
+        let mut under = Under { options: &self, file, place, points, rounds, shares, unfinished: Vec::new() };
         if !changed.is_empty() {
             let (done, all) = under.finished()?;
             eprintln!(
@@ -142,12 +149,37 @@ impl Sweep {
             let flag = if threads == 0 { "threads" } else { "jobs" };
             return Err(Failure::usage(format_args!("--{flag} is 0; it must be at least 1")));
         }
+        if threads > MOST_THREADS {
+            return Err(Failure::usage(format_args!(
+                "--threads is {threads}; it can be at most {MOST_THREADS}"
+            )));
+        }
         if jobs > threads {
             return Err(Failure::usage(format_args!(
                 "--jobs is {jobs} and --threads {threads}; each run needs a thread of its own"
             )));
         }
         Ok(pool::shares(threads, jobs))
+    }
+
+    /// Makes sure that the runs find their data, and say so before the first of them if not.
+    fn has_data(&self, points: &[Point]) -> Result<(), Failure> {
+        let mut known: Vec<&Config> = Vec::new();
+        for point in points {
+            let config = &point.config;
+            if known.iter().any(|c| (&c.dataset, &c.data_dir) == (&config.dataset, &config.data_dir)) {
+                continue;
+            }
+            known.push(config);
+            let data_dir = self.data_dir.clone().or_else(|| config.data_dir.clone());
+            let here = data::options(&Config { data_dir, ..config.clone() });
+            if let Some(missing) =
+                datasets::sources(&config.dataset, &here)?.iter().find(|file| !file.exists())
+            {
+                return Err(Failure::place(missing, "does not exist; [base] dataset needs it"));
+            }
+        }
+        Ok(())
     }
 
     /// What every run is told beside its settings.
@@ -175,268 +207,4 @@ fn changes(place: &Place, text: &str) -> Result<Vec<String>, Failure> {
     keys.sort();
     keys.dedup();
     Ok(keys)
-}
-
-impl Under<'_> {
-    fn go(&mut self) -> Result<(), Failure> {
-        let rounds = plan::rounds(&self.file, &self.points)?;
-        let mut which: Vec<usize> = (0..self.points.len()).collect();
-        let mut last = None;
-        for (i, &length) in rounds.iter().enumerate() {
-            let jobs = plan::jobs(&self.file, &self.points, &which, length)?;
-            if rounds.len() > 1 {
-                let told = length.map_or("the whole length".into(), |n| format!("length {n}"));
-                eprintln!("round {} of {}: {} settings, {told}", i + 1, rounds.len(), which.len());
-            }
-            if let Some(engine) = self.options.emit
-                && self.emitted(engine, &jobs)?
-            {
-                return Ok(());
-            }
-            self.unfinished.clear();
-            let stopped = !self.made(&jobs)?;
-            let found = self.found(&jobs)?;
-            if stopped {
-                return Err(Failure::unfinished(format_args!(
-                    "stopped; the same command goes on: {} of {} runs are finished",
-                    found.iter().map(BTreeMap::len).sum::<usize>(),
-                    jobs.len()
-                )));
-            }
-            let waits = self.options.collect && !self.unfinished.is_empty();
-            let all = i + 1 == rounds.len();
-            if !all && !waits {
-                which = self.survivors(&which, &found)?;
-            }
-            last = Some(Last { found, jobs, all: all && !waits });
-            if waits {
-                break;
-            }
-        }
-        self.told(last.expect("a sweep has a round"))
-    }
-
-    /// How many of the runs of the whole length are finished, and how many there are.
-    fn finished(&self) -> Result<(usize, usize), Failure> {
-        let which: Vec<usize> = (0..self.points.len()).collect();
-        let jobs = plan::jobs(&self.file, &self.points, &which, None)?;
-        let mut done = 0;
-        for job in &jobs {
-            done += usize::from(state::state(&self.place, job)? == State::Finished);
-        }
-        Ok((done, jobs.len()))
-    }
-
-    /// Writes what is left to do for another program; false if nothing is.
-    fn emitted(&self, engine: Engine, jobs: &[Job]) -> Result<bool, Failure> {
-        let mut left = Vec::new();
-        for job in jobs {
-            match state::state(&self.place, job)? {
-                State::Finished => {}
-                state => left.push((job, state)),
-            }
-        }
-        if left.is_empty() {
-            return Ok(false);
-        }
-        for (job, state) in &left {
-            self.ready(job, state)?;
-        }
-        let threads = self.shares.iter().copied().min().unwrap_or(1);
-        emit::emit(engine, &self.place, &left, &self.options.more(), self.shares.len(), threads)?;
-        Ok(true)
-    }
-
-    /// Writes a run's frozen settings, and removes what a run without a checkpoint has left.
-    fn ready(&self, job: &Job, state: &State) -> Result<(), Failure> {
-        write_atomic(&self.place.config(job), job.text.as_bytes())?;
-        let folder = self.place.run(job);
-        if *state == State::New && folder.exists() {
-            fs::remove_dir_all(&folder)
-                .map_err(|e| Failure::place(&folder, format_args!("cannot be removed: {e}")))?;
-        }
-        Ok(())
-    }
-
-    /// Makes the runs that are not finished, unless none are to be made; whether it came to the end.
-    fn made(&mut self, jobs: &[Job]) -> Result<bool, Failure> {
-        let mut left = Vec::new();
-        for job in jobs {
-            let state = state::state(&self.place, job)?;
-            if state != State::Finished {
-                left.push((job, state));
-            }
-        }
-        if self.options.collect || self.options.emit.is_some() {
-            self.unfinished =
-                left.iter().map(|(job, _)| format!("{}: {}", job.name, self.known(job))).collect();
-            return Ok(true);
-        }
-        let mut tasks = Vec::new();
-        for (job, state) in &left {
-            self.ready(job, state)?;
-            let path = |path: PathBuf| path.display().to_string();
-            let mut arguments: Vec<String> = vec!["train".into()];
-            arguments.extend(match state {
-                State::Begun => vec!["--resume".into(), path(self.place.run(job))],
-                _ => vec![
-                    "--config".into(),
-                    path(self.place.config(job)),
-                    "--out".into(),
-                    path(self.place.run(job)),
-                ],
-            });
-            arguments.extend(self.options.more());
-            tasks.push(Task { name: job.name.clone(), arguments, output: None, log: self.place.log(job) });
-        }
-        if left.len() < jobs.len() {
-            eprintln!("{} of {} runs are finished already", jobs.len() - left.len(), jobs.len());
-        }
-        let mut ended = 0;
-        let fates = pool::run(&tasks, &self.shares, |i, fate| {
-            ended += 1;
-            let told = match fate {
-                Fate::Done => state::judged(&self.place.run(left[i].0), self.file.hold_out())
-                    .map_or("finished".into(), |judged| format!("accuracy {:.2} %", 100.0 * judged.last)),
-                Fate::Failed(reason) => format!("failed: {reason}"),
-                Fate::Stopped => "stopped".into(),
-            };
-            eprintln!("run {ended}/{}: {}: {told}", tasks.len(), tasks[i].name);
-        })?;
-        for (task, fate) in tasks.iter().zip(&fates) {
-            if let Fate::Failed(reason) = fate {
-                self.unfinished.push(format!("{}: {reason}", task.name));
-            }
-        }
-        Ok(!fates.contains(&Fate::Stopped))
-    }
-
-    /// What a run's log says about why it is not finished.
-    fn known(&self, job: &Job) -> String {
-        let text = fs::read_to_string(self.place.log(job)).unwrap_or_default();
-        let said = text.lines().rev().find_map(|line| line.strip_prefix("comhe: "));
-        said.unwrap_or("not finished").to_string()
-    }
-
-    /// The accuracies of the finished runs.
-    fn found(&self, jobs: &[Job]) -> Result<Found, Failure> {
-        let mut found: Found = vec![BTreeMap::new(); self.points.len()];
-        for job in jobs {
-            if state::state(&self.place, job)? == State::Finished {
-                let judged = state::judged(&self.place.run(job), self.file.hold_out())?;
-                found[job.point].insert(job.seed, judged);
-            }
-        }
-        Ok(found)
-    }
-
-    /// The better ones of a round, and all baselines, in the order of the file.
-    fn survivors(&self, which: &[usize], found: &Found) -> Result<Vec<usize>, Failure> {
-        let eta = self.file.halving.as_ref().map_or(1, |halving| halving.eta) as usize;
-        let score = |i: usize| table::score(&self.file, &found[i]);
-        let mut ranked: Vec<(usize, f64)> = which.iter().filter_map(|&i| Some((i, score(i)?))).collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        ranked.truncate(which.len().div_ceil(eta));
-        let partners = table::partners(&self.file, &self.points)?;
-        // A setting without a partner is a baseline, if there are any.
-        let kept = |i: &usize| {
-            let baseline = self.file.baseline.is_some() && partners[*i].is_none() && score(*i).is_some();
-            baseline || ranked.iter().any(|(r, _)| r == i)
-        };
-        let kept: Vec<usize> = which.iter().copied().filter(kept).collect();
-        match kept.is_empty() {
-            true => Err(Failure::unfinished(format_args!(
-                "no setting has a finished run for every seed: {}",
-                self.unfinished.join("; ")
-            ))),
-            false => Ok(kept),
-        }
-    }
-
-    /// Writes and prints the result.
-    fn told(&self, last: Last) -> Result<(), Failure> {
-        let held_out = self.file.hold_out() > 0.0;
-        let on = if held_out { "validation" } else { "test" };
-        let select = self.file.select;
-        let rows = table::rows(&self.file, &self.points, &last.found)?;
-        let mut tables = vec![table::table(&rows, on, select)];
-        let mut test = Vec::new();
-        if held_out && last.all {
-            let chosen = table::chosen(&self.file, &self.points, &last.found);
-            test = table::test_rows(
-                &self.tested(&chosen, &last.jobs)?,
-                &self.points,
-                self.file.baseline.is_some(),
-            );
-            tables.push(table::table(&test, "test", select));
-        }
-        let unfinished = self.unfinished.iter().map(|line| format!("- {line}\n")).collect::<String>();
-        let unfinished =
-            if unfinished.is_empty() { unfinished } else { format!("\nNot finished:\n\n{unfinished}") };
-        let markdown: Vec<String> = tables.iter().map(output::Table::markdown).collect();
-        let markdown = format!("# Sweep\n\n{}\n{unfinished}", markdown.join("\n\n"));
-        let csv = table::CSV.to_string() + &table::csv(&rows, on) + &table::csv(&test, "test");
-        let json = table::json(on, &rows, &test, &self.unfinished, select);
-        for (name, text) in
-            [("sweep.md", markdown), ("sweep.csv", csv), ("sweep.json", output::to_json(&json) + "\n")]
-        {
-            write_atomic(&self.place.root().join(name), text.as_bytes())?;
-        }
-        if self.options.json {
-            output::json(&json)?;
-        } else {
-            let text: Vec<String> = tables.iter().map(output::Table::text).collect();
-            output::line(&text.join("\n\n"))?;
-            output::line(&self.place.root().display().to_string())?;
-        }
-        match &self.unfinished[..] {
-            [] => Ok(()),
-            all => {
-                all.iter().for_each(|line| eprintln!("not finished: {line}"));
-                Err(Failure::unfinished(format_args!(
-                    "{} of {} runs are not finished",
-                    all.len(),
-                    last.jobs.len()
-                )))
-            }
-        }
-    }
-
-    /// The test accuracies of the chosen points by seed. A run's weights meet the test images once.
-    fn tested(&self, chosen: &[usize], jobs: &[Job]) -> Result<Vec<Tested>, Failure> {
-        let of = |point: usize| jobs.iter().filter(move |job| job.point == point);
-        let known = |job: &Job| -> Option<f64> {
-            let text = fs::read_to_string(self.place.test(job)).ok()?;
-            serde_json::from_str::<Value>(&text).ok()?["accuracy"].as_f64()
-        };
-        let left: Vec<&Job> = chosen.iter().flat_map(|&p| of(p)).filter(|job| known(job).is_none()).collect();
-        let task = |job: &&Job| {
-            let mut arguments =
-                vec!["eval".to_string(), self.place.run(job).display().to_string(), "--json".into()];
-            arguments.extend(self.options.more());
-            let log = self.place.test(job).with_extension("log");
-            Task { name: job.name.clone(), arguments, output: Some(self.place.test(job)), log }
-        };
-        let tasks: Vec<Task> = left.iter().map(task).collect();
-        for (task, fate) in tasks.iter().zip(pool::run(&tasks, &self.shares, |_, _| {})?) {
-            match fate {
-                Fate::Done => drop(fs::remove_file(&task.log)),
-                Fate::Failed(reason) => {
-                    return Err(Failure::unfinished(format_args!(
-                        "{}: no test accuracy: {reason}",
-                        task.name
-                    )));
-                }
-                Fate::Stopped => return Err(Failure::unfinished("stopped; the same command goes on")),
-            }
-        }
-        let values = |point: usize| {
-            let value = |job: &Job| {
-                let missing = || Failure::place(&self.place.test(job), "has no accuracy");
-                Ok((job.seed, known(job).ok_or_else(missing)?))
-            };
-            Ok((point, of(point).map(value).collect::<Result<_, Failure>>()?))
-        };
-        chosen.iter().map(|&point| values(point)).collect()
-    }
 }

@@ -12,10 +12,12 @@ use crate::failure::Failure;
 use crate::setup;
 
 /// One combination of settings.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Point {
-    /// Its settings, without those that play no part beside the others.
+    /// What is special about it, without what plays no part beside the rest.
     pub set: Table,
+    /// All its settings, but for a seed.
+    pub config: Config,
 }
 
 /// How long runs are: all of it, or a shorter round of halving.
@@ -67,7 +69,7 @@ pub fn points(file: &SweepFile) -> Result<Vec<Point>, Failure> {
     for table in tables {
         let (point, dropped) = Point::new(file, table)?;
         idle.extend(dropped);
-        if !points.contains(&point) {
+        if !points.iter().any(|other| other.config == point.config) {
             points.push(point);
         }
     }
@@ -85,7 +87,7 @@ fn product(tables: &[Table], more: impl Iterator<Item = Vec<(String, Value)>> + 
 impl Point {
     /// The point of some settings, and which of them play no part, with why.
     pub fn new(file: &SweepFile, set: Table) -> Result<(Point, Vec<(String, String)>), Failure> {
-        let config = settings(file, &set, None)?;
+        let config = settings(file, &set)?;
         let mut dropped = Vec::new();
         let kept = set.into_iter().filter(|(key, _)| {
             match parts::check(&config, std::slice::from_ref(key), std::slice::from_ref(&config.reg)) {
@@ -96,14 +98,23 @@ impl Point {
                 }
             }
         });
-        let point = Point { set: kept.collect() };
+        let set: Table = kept.collect();
         setup::objective(&config)?;
-        Ok((point, dropped))
+        let config = settings(file, &set)?;
+        Ok((Point { set, config }, dropped))
+    }
+}
+
+impl Point {
+    /// This one with other settings above it.
+    pub fn with(&self, file: &SweepFile, settings: &Table) -> Result<Point, Failure> {
+        let set = self.set.clone().into_iter().chain(settings.clone()).collect();
+        Ok(Point::new(file, set)?.0)
     }
 }
 
 /// The settings of a point, without a seed.
-fn settings(file: &SweepFile, set: &Table, length: Length) -> Result<Config, Failure> {
+fn settings(file: &SweepFile, set: &Table) -> Result<Config, Failure> {
     let mut table = file.base.clone();
     if set.contains_key("steps") || set.contains_key("epochs") {
         table.remove("steps");
@@ -112,13 +123,16 @@ fn settings(file: &SweepFile, set: &Table, length: Length) -> Result<Config, Fai
     table.extend(set.clone());
     let config = Config::from_table(table).map_err(Failure::usage)?;
     config.check()?;
-    let mut config = config.settled();
-    match length {
-        Some(length) if config.steps.is_some() => config.steps = Some(length),
-        Some(length) => config.epochs = Some(length),
-        None => {}
+    Ok(config.settled())
+}
+
+/// Settings of a run of another length.
+fn with_length(config: &Config, length: Length) -> Config {
+    match (length, config.steps) {
+        (None, _) => config.clone(),
+        (_, Some(_)) => Config { steps: length, ..config.clone() },
+        (_, None) => Config { epochs: length, ..config.clone() },
     }
-    Ok(config)
 }
 
 /// The runs of some points, seed by seed, so that all points have something early.
@@ -131,7 +145,7 @@ pub fn jobs(
     let mut jobs = Vec::new();
     for seed in file.seed_list() {
         for &point in which {
-            let config = Config { seed, ..settings(file, &points[point].set, length)? };
+            let config = Config { seed, ..with_length(&points[point].config, length) };
             let text = config.to_toml()?;
             let round = length.map(|n| format!("for{n}_")).unwrap_or_default();
             let name = format!("{}_{round}seed{seed}_{:08x}", slug(&points[point].label()), hash(&text));
@@ -144,12 +158,17 @@ pub fn jobs(
 /// How long the rounds of a sweep are; the last one is the whole length.
 pub fn rounds(file: &SweepFile, points: &[Point]) -> Result<Vec<Length>, Failure> {
     let Some(halving) = &file.halving else { return Ok(vec![None]) };
-    let mut lengths = Vec::new();
-    for point in points {
-        let config = settings(file, &point.set, None)?;
-        lengths.push(config.steps.or(config.epochs).unwrap_or(0));
+    if points.iter().any(|point| point.set.contains_key("steps") || point.set.contains_key("epochs")) {
+        return Err(Failure::usage("[halving] is for runs of one length: steps and epochs belong to [base]"));
     }
-    let whole = lengths.iter().copied().min().unwrap_or(0);
+    let whole =
+        points.iter().filter_map(|point| point.config.steps.or(point.config.epochs)).min().unwrap_or(0);
+    if halving.start >= whole {
+        return Err(Failure::usage(format_args!(
+            "[halving] start is {}, and whole runs are {whole} long: there is no shorter round",
+            halving.start
+        )));
+    }
     let shorter = std::iter::successors(Some(halving.start), |n| n.checked_mul(halving.eta));
     Ok(shorter.take_while(|&n| n < whole).map(Some).chain([None]).collect())
 }

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::failure::Failure;
 use crate::stop;
 
 /// A command of this program, without its `--threads`.
@@ -31,36 +30,39 @@ pub fn shares(threads: usize, jobs: usize) -> Vec<usize> {
     (0..jobs).map(|i| threads / jobs + usize::from(i < threads % jobs)).collect()
 }
 
-/// Runs tasks, one a share at a time. `told` hears of each as it ends.
-pub fn run(
-    tasks: &[Task],
-    shares: &[usize],
-    mut told: impl FnMut(usize, &Fate),
-) -> Result<Vec<Fate>, Failure> {
+/// Runs tasks, one a share at a time. `told` hears of each as it ends. One that cannot be started or waited for has failed
+/// as any other that fails: the rest goes on.
+pub fn run(tasks: &[Task], shares: &[usize], mut told: impl FnMut(usize, &Fate)) -> Vec<Fate> {
     let mut slots: Vec<Option<(usize, Child)>> = shares.iter().map(|_| None).collect();
     let mut fates: Vec<Fate> = vec![Fate::Stopped; tasks.len()];
     let (mut next, mut asked) = (0, false);
     loop {
         for (slot, &threads) in slots.iter_mut().zip(shares) {
-            if let Some((i, child)) = slot
-                && let Some(status) = child.try_wait().map_err(Failure::unfinished)?
-            {
-                let fate = match status.success() {
-                    true => Fate::Done,
-                    false if asked => Fate::Stopped,
-                    false => Fate::Failed(reason(&tasks[*i].log, status)),
+            if let Some((i, child)) = slot {
+                let fate = match child.try_wait() {
+                    Ok(None) => continue,
+                    Ok(Some(status)) if status.success() => Fate::Done,
+                    Ok(Some(_)) if asked => Fate::Stopped,
+                    Ok(Some(status)) => Fate::Failed(reason(&tasks[*i].log, status)),
+                    Err(e) => Fate::Failed(format!("cannot be waited for: {e}")),
                 };
                 told(*i, &fate);
                 fates[*i] = fate;
                 *slot = None;
             }
-            if slot.is_none() && next < tasks.len() && !stop::wanted() {
-                *slot = Some((next, start(&tasks[next], threads)?));
+            while slot.is_none() && next < tasks.len() && !stop::wanted() {
+                match start(&tasks[next], threads) {
+                    Ok(child) => *slot = Some((next, child)),
+                    Err(why) => {
+                        fates[next] = Fate::Failed(why);
+                        told(next, &fates[next]);
+                    }
+                }
                 next += 1;
             }
         }
         if slots.iter().all(Option::is_none) && (next == tasks.len() || stop::wanted()) {
-            return Ok(fates);
+            return fates;
         }
         if stop::wanted() && !asked {
             asked = true;
@@ -70,12 +72,10 @@ pub fn run(
     }
 }
 
-fn start(task: &Task, threads: usize) -> Result<Child, Failure> {
-    let program = std::env::current_exe().map_err(Failure::unfinished)?;
-    let file = |path: &Path| {
-        File::create(path)
-            .map_err(|e| Failure::unfinished(format_args!("{}: cannot be written: {e}", path.display())))
-    };
+fn start(task: &Task, threads: usize) -> Result<Child, String> {
+    let program = std::env::current_exe().map_err(|e| format!("cannot be started: {e}"))?;
+    let file =
+        |path: &Path| File::create(path).map_err(|e| format!("{}: cannot be written: {e}", path.display()));
     let mut command = Command::new(program);
     command.args(&task.arguments).args(["--threads", &threads.to_string()]).stdin(Stdio::null());
     command.stderr(file(&task.log)?);
@@ -86,7 +86,7 @@ fn start(task: &Task, threads: usize) -> Result<Child, Failure> {
     // A signal from the terminal would reach a child of the same group twice: from there and from here.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
-    command.spawn().map_err(|e| Failure::unfinished(format_args!("{}: cannot be started: {e}", task.name)))
+    command.spawn().map_err(|e| format!("cannot be started: {e}"))
 }
 
 /// Lets a child write its checkpoint and end, where the system has signals; ends it otherwise.

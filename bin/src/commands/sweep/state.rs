@@ -9,7 +9,7 @@ use super::file::Select;
 use super::plan::{Job, Place};
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::run_folder::{self, CHECKPOINT, FINAL};
+use crate::run_folder::{self, CHECKPOINT, CONFIG, FINAL, METRICS};
 
 /// How far a run is.
 #[derive(Debug, PartialEq)]
@@ -24,7 +24,7 @@ pub enum State {
 /// How far a run is. Its folder must have the frozen settings.
 pub fn state(place: &Place, job: &Job) -> Result<State, Failure> {
     let folder = place.run(job);
-    if !folder.join("config.toml").is_file() {
+    if !folder.join(CONFIG).is_file() {
         return Ok(State::New);
     }
     let found = run_folder::settings(&folder)?;
@@ -59,7 +59,7 @@ impl Judged {
 /// How good a finished run became, from its log.
 pub fn judged(folder: &Path, hold_out: f64) -> Result<Judged, Failure> {
     let key = if hold_out > 0.0 { "val_acc" } else { "test_acc" };
-    let path = folder.join("metrics.jsonl");
+    let path = folder.join(METRICS);
     let text =
         fs::read_to_string(&path).map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?;
     let lines =

@@ -9,10 +9,10 @@ use toml::Table as Settings;
 use super::file::{Select, SweepFile};
 use super::plan::Point;
 use super::state::Judged;
+use crate::config;
 use crate::failure::Failure;
 use crate::output::Table;
-use crate::paired::{bootstrap, holm, t_test};
-use crate::statistics::{Interval, Summary, summary};
+use crate::statistics::{Interval, Paired, Summary, holm, summary};
 
 /// Accuracies of the runs that are finished: of a point, by seed.
 pub type Found = Vec<BTreeMap<u64, Judged>>;
@@ -37,25 +37,26 @@ pub struct Row {
 /// one with those settings. None for a baseline.
 pub fn partners(file: &SweepFile, points: &[Point]) -> Result<Vec<Option<usize>>, Failure> {
     let Some(baseline) = &file.baseline else { return Ok(vec![None; points.len()]) };
-    let is_baseline = |i: &usize| has(file, &points[*i], baseline);
-    let all: Vec<usize> = (0..points.len()).filter(is_baseline).collect();
+    let mut all = Vec::new();
+    for (i, point) in points.iter().enumerate() {
+        if has(file, point, baseline)? {
+            all.push(i);
+        }
+    }
     if all.is_empty() {
         return Err(Failure::usage("baseline: no point of the sweep has these settings"));
     }
     let partner = |point: &Point| {
-        let mut set = point.set.clone();
-        set.extend(baseline.clone());
-        let same = Point::new(file, set)
-            .ok()
-            .and_then(|(with, _)| all.iter().find(|&&i| points[i] == with).copied());
+        let with = point.with(file, baseline).ok();
+        let same = with.and_then(|with| all.iter().find(|&&i| points[i].config == with.config).copied());
         same.or(if all.len() == 1 { Some(all[0]) } else { None })
     };
-    Ok((0..points.len()).map(|i| if is_baseline(&i) { None } else { partner(&points[i]) }).collect())
+    Ok((0..points.len()).map(|i| if all.contains(&i) { None } else { partner(&points[i]) }).collect())
 }
 
-/// Whether a point has these settings, itself or from the base.
-fn has(file: &SweepFile, point: &Point, settings: &Settings) -> bool {
-    settings.iter().all(|(key, value)| point.set.get(key).or(file.base.get(key)) == Some(value))
+/// Whether a point has these settings: they change nothing about it.
+fn has(file: &SweepFile, point: &Point, settings: &Settings) -> Result<bool, Failure> {
+    Ok(point.with(file, settings)?.config == point.config)
 }
 
 /// The row of each point that has a finished run.
@@ -89,7 +90,7 @@ fn compared(own: &BTreeMap<u64, f64>, other: Option<&BTreeMap<u64, f64>>) -> (Op
     let Some(other) = other else { return (None, None) };
     let (a, b): (Vec<f64>, Vec<f64>) =
         own.iter().filter_map(|(seed, value)| Some((*value, *other.get(seed)?))).unzip();
-    (bootstrap(&a, &b), t_test(&a, &b))
+    Paired::new(&a, &b).map(|pairs| (pairs.bootstrap(), pairs.p())).unzip()
 }
 
 fn corrected(mut rows: Vec<Row>) -> Vec<Row> {
@@ -107,23 +108,26 @@ pub fn score(file: &SweepFile, found: &BTreeMap<u64, Judged>) -> Option<f64> {
 
 /// The points that meet the test images: the best of each value of the baseline's settings, the baseline's own first;
 /// without a baseline the best of all. The first among equals.
-pub fn chosen(file: &SweepFile, points: &[Point], found: &Found) -> Vec<usize> {
+pub fn chosen(file: &SweepFile, points: &[Point], found: &Found) -> Result<Vec<usize>, Failure> {
     let none = Settings::new();
     let baseline = file.baseline.as_ref().unwrap_or(&none);
-    let group = |point: &Point| -> Vec<Option<toml::Value>> {
-        baseline.keys().map(|key| point.set.get(key).or(file.base.get(key)).cloned()).collect()
+    let group = |point: &Point| -> Result<Vec<Option<toml::Value>>, Failure> {
+        let all = config::table(&point.config)?;
+        Ok(baseline.keys().map(|key| all.get(key).cloned()).collect())
     };
     let mut best: Vec<(Vec<Option<toml::Value>>, usize, f64)> = Vec::new();
     for (i, point) in points.iter().enumerate() {
         let Some(score) = score(file, &found[i]) else { continue };
-        match best.iter_mut().find(|(g, ..)| *g == group(point)) {
+        let own = group(point)?;
+        match best.iter_mut().find(|(g, ..)| *g == own) {
             Some((_, at, known)) if score > *known => (*at, *known) = (i, score),
             Some(_) => {}
-            None => best.push((group(point), i, score)),
+            None => best.push((own, i, score)),
         }
     }
-    best.sort_by_key(|(_, i, _)| !has(file, &points[*i], baseline));
-    best.into_iter().map(|(_, i, _)| i).collect()
+    let partners = partners(file, points)?;
+    best.sort_by_key(|(_, i, _)| file.baseline.is_some() && partners[*i].is_some());
+    Ok(best.into_iter().map(|(_, i, _)| i).collect())
 }
 
 /// Rows as a table; `on` is the split that they are about.

@@ -1,0 +1,116 @@
+//! The steps of a run, with evaluations, measurements and checkpoints between them.
+
+use std::time::{Duration, Instant};
+
+use comhe::{LayerReport, Objective, Step};
+use nn::{Archive, Module, Outcome, Trainer, evaluate};
+
+use super::begun::Begun;
+use crate::failure::Failure;
+use crate::progress::Progress;
+use crate::run_folder::{Judged, RunFolder};
+use crate::setup::Setup;
+use crate::{data, low_rank, penalty, stop};
+
+/// What measuring energies and angles took.
+#[derive(Default)]
+pub struct Cost {
+    pub measurements: u32,
+    pub time: Duration,
+}
+
+impl Cost {
+    /// Milliseconds a measurement, and the share of a time.
+    pub fn of(&self, whole: Duration) -> (f64, f64) {
+        let each = 1e3 * self.time.as_secs_f64() / f64::from(self.measurements.max(1));
+        (each, self.time.as_secs_f64() / whole.as_secs_f64().max(1e-9))
+    }
+}
+
+impl Begun {
+    /// Makes the steps that are left.
+    pub fn steps(&mut self, progress: &mut Progress, cost: &mut Cost) -> Result<Outcome, Failure> {
+        let batches = self.setup.batches();
+        let Begun { setup, folder, config, watch, .. } = self;
+        let Setup { dataset, loader, trainer, objective, dtype, steps, epoch } = setup;
+        let every = config.eval_every.unwrap_or(*epoch);
+        let energy_every = config.energy_every.unwrap_or(every);
+        let on = Judged::of(config).name();
+        // The first and the last step have both.
+        let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
+        let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &mut Progress| {
+            let step = trainer.step_count();
+            let seen = due(step, every).then(|| evaluate(&trainer.model, data::judged(dataset, *dtype)));
+            let layers = match due(step, energy_every) {
+                true => Some(measured(trainer, objective, cost)?),
+                false => None,
+            };
+            if step == 0 {
+                layers.iter().for_each(|layers| told_if_too_small(&config.reg, layers, progress));
+            }
+            progress.seen(step, seen.as_ref().map(|e| [e.loss, e.accuracy]), layers.as_deref().map(means));
+            if seen.is_some() || layers.is_some() {
+                folder.between(step, seen.as_ref(), layers)?;
+            }
+            if let Some(seen) = seen {
+                folder.candidate(step, seen.accuracy, || Archive::of(trainer.model.state_dict()));
+                let (accuracy, loss) = (100.0 * seen.accuracy, seen.loss);
+                progress.say(&format!("step {step}: {on} accuracy {accuracy:.2} %, loss {loss:.4}"));
+            }
+            Ok::<(), Failure>(())
+        };
+        // A run that was stopped before its first step has the line already.
+        if folder.is_empty() {
+            assess(trainer, folder, progress)?;
+        }
+        let fitted = trainer.fit(batches, &stop::STOP, |trainer, metrics| {
+            let done = metrics.step + 1;
+            folder.step(metrics)?;
+            if let Some((step, seen)) = watch.look(trainer, objective)? {
+                folder.watched(step, &seen)?;
+            }
+            progress.step(metrics, loader.config().batch_size);
+            assess(trainer, folder, progress)?;
+            if done % config.checkpoint_every == 0 && done != *steps {
+                folder.checkpoint(watch.kept(trainer.checkpoint()))?;
+            }
+            Ok::<(), Failure>(())
+        });
+        // A weight that could not be made explains a loss that is not finite.
+        let outcome = fitted.map_err(|failure| low_rank::check(&trainer.model).err().unwrap_or(failure))?;
+        folder.checkpoint(watch.kept(trainer.checkpoint()))?;
+        if outcome == Outcome::Finished {
+            folder.finish(Archive::of(trainer.model.state_dict()))?;
+        }
+        Ok(outcome)
+    }
+}
+
+/// The mean energies of some layers, full and half-space, and the smallest angle in any.
+fn means(layers: &[LayerReport]) -> [f64; 3] {
+    let mean =
+        |what: fn(&LayerReport) -> f64| layers.iter().map(what).sum::<f64>() / layers.len().max(1) as f64;
+    let angle = layers.iter().filter_map(|l| l.smallest_angle).fold(f64::INFINITY, f64::min);
+    [mean(|l| l.full), mean(|l| l.half_space), angle]
+}
+
+/// Says so if no layer is large enough to be projected or grouped.
+fn told_if_too_small(reg: &str, layers: &[LayerReport], progress: &mut Progress) {
+    let fewer = ["rp", "ap", "adv", "group", "bilateral"].contains(&reg);
+    if fewer && layers.iter().all(|layer| layer.regulariser != Some(reg)) {
+        progress.say(&format!(
+            "no hidden layer has dimensions enough for {reg}, so that all get half-space energy as it is; take a smaller {}",
+            if reg == "group" { "--reg-groups" } else { "--reg-k" }
+        ));
+    }
+}
+
+/// The energies and angles of all layers, and what it took to measure them.
+fn measured(trainer: &Trainer, objective: &Objective, cost: &mut Cost) -> Result<Vec<LayerReport>, Failure> {
+    let (start, step) = (Instant::now(), trainer.step_count());
+    let now = Step { index: step, lr: trainer.schedule.lr(trainer.lr, step) };
+    let layers = penalty::energies(objective, &trainer.model.weights(), now)?;
+    cost.measurements += 1;
+    cost.time += start.elapsed();
+    Ok(layers)
+}

@@ -1,0 +1,81 @@
+//! What a setting may be, as far as that does not depend on files.
+
+use super::{Config, MOST_THREADS, Schedule};
+use crate::failure::Failure;
+
+impl Config {
+    /// Checks what does not depend on files.
+    pub fn check(&self) -> Result<(), Failure> {
+        let positive = [
+            ("width", self.width as u64, "it multiplies the number of filters"),
+            ("low-rank", self.low_rank.unwrap_or(1) as u64, "it is the rank of weights"),
+            ("batch-size", self.batch_size as u64, "images are needed to learn from"),
+            ("reg-k", self.k() as u64, "the energy needs a dimension to live in"),
+            ("reg-c", self.reg_c as u64, "projections are averaged"),
+            ("reg-redraw", self.reg_redraw, "1 draws anew in every step"),
+            ("reg-groups", self.reg_groups as u64, "coordinates are put into them"),
+            ("threads", self.threads.unwrap_or(1) as u64, "one thread does the work"),
+            ("eval-every", self.eval_every.unwrap_or(1), "leave it out for one evaluation an epoch"),
+            ("energy-every", self.energy_every.unwrap_or(1), "leave it out for one with each evaluation"),
+            ("watch-every", self.watch_every.unwrap_or(1), "leave it out for every tenth step"),
+            ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
+            ("steps", self.steps.unwrap_or(1), "a run has a step"),
+            ("epochs", self.epochs.unwrap_or(1), "a run goes through the data"),
+        ];
+        if let Some((name, _, why)) = positive.iter().find(|(_, value, _)| *value == 0) {
+            return Err(Failure::usage(format_args!("--{name} is 0; it must be at least 1: {why}")));
+        }
+        let large = [
+            ("width", self.width as u64, 64),
+            ("threads", self.threads.unwrap_or(1) as u64, MOST_THREADS as u64),
+        ];
+        if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
+            return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
+        }
+        nn::models::known(&self.model)?;
+        if self.watch_every.is_some() && self.watch.is_empty() {
+            return Err(Failure::usage("--watch-every plays no part without --watch"));
+        }
+        let rates: [(&str, f64, f64, &str); 11] = [
+            ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
+            ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
+            ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
+            ("reg-eps", self.reg_eps, f64::MAX, "a finite number, not negative"),
+            ("reg-inner-decay", self.reg_inner_decay, f64::MAX, "a finite number, not negative"),
+            ("reg-weight", self.reg_weight, f64::MAX, "a finite number, not negative"),
+            (
+                "reg-head-weight",
+                self.reg_head_weight.unwrap_or(0.0),
+                f64::MAX,
+                "a finite number, not negative",
+            ),
+            ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
+            ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
+            ("label-noise", self.label_noise, 1.0, "in 0..=1"),
+            ("hold-out", self.hold_out, 1f64.next_down(), "in 0..1, 1 excluded"),
+        ];
+        if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
+        {
+            return Err(Failure::usage(format_args!("--{name} is {value}; it must be {rule}")));
+        }
+        if self.inner_rate().is_none() {
+            let found = &self.reg_inner_lr;
+            return Err(Failure::usage(format_args!(
+                "--reg-inner-lr is {found}; it must be network, or a finite number, not negative"
+            )));
+        }
+        if self.steps.is_some() && self.epochs.is_some() {
+            return Err(Failure::usage("steps and epochs are both set; a run has one length"));
+        }
+        if self.schedule != Schedule::Step && !self.milestones.is_empty() {
+            return Err(Failure::usage("--milestones belong to --schedule step"));
+        }
+        if !self.milestones.is_sorted_by(|a, b| a < b) {
+            let list = format!("{:?}", self.milestones);
+            return Err(Failure::usage(format_args!(
+                "--milestones are {list}; each must be later than the one before"
+            )));
+        }
+        Ok(())
+    }
+}

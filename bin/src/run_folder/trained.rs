@@ -1,0 +1,96 @@
+//! Trained weights on disk: the one way from a run folder, or a file, to settings, tensors and a network.
+
+use std::path::{Path, PathBuf};
+
+use nn::{Archive, Model};
+
+use super::checkpoints::{CHECKPOINT, PREVIOUS, load};
+use super::{CONFIG, FINAL, manifest};
+use crate::config::Config;
+use crate::failure::Failure;
+use crate::hash::sha256_of_file;
+use crate::setup;
+
+/// A file of weights, and the folder that it lies in, whose settings count if it is that of a run.
+pub struct Trained {
+    /// The file.
+    pub file: PathBuf,
+    /// Its folder.
+    pub folder: PathBuf,
+}
+
+impl Trained {
+    /// The last weights of a run folder, or a file as it is.
+    pub fn find(path: &Path) -> Result<Trained, Failure> {
+        if !path.exists() {
+            return Err(Failure::place(path, "does not exist; a run folder or a file of weights is needed"));
+        }
+        if !path.is_dir() {
+            let folder = path.parent().unwrap_or(Path::new(""));
+            return Ok(Trained { file: path.into(), folder: folder.into() });
+        }
+        manifest::is_run(path)?;
+        let files = [FINAL, CHECKPOINT, PREVIOUS].map(|name| path.join(name));
+        match files.into_iter().find(|file| file.is_file()) {
+            Some(file) => Ok(Trained { file, folder: path.into() }),
+            None => Err(Failure::place(
+                path,
+                format_args!(
+                    "has no weights yet, neither {FINAL} nor {CHECKPOINT}; go on with: comhe train --resume {}",
+                    path.display()
+                ),
+            )),
+        }
+    }
+
+    /// Whether they are those of a run that came to its end.
+    pub fn is_final(&self) -> bool {
+        self.file.file_name().is_some_and(|name| name == FINAL)
+    }
+
+    /// The settings of the run that they belong to; the defaults if they lie in no run folder.
+    pub fn settings(&self) -> Result<Config, Failure> {
+        match self.folder.join(CONFIG).is_file() {
+            true => settings(&self.folder),
+            false => Ok(Config::default()),
+        }
+    }
+
+    /// The tensors, after every checksum that is known of the file: one that it carries, and that of the manifest.
+    pub fn archive(&self) -> Result<Archive, Failure> {
+        let archive = load(&self.file)?;
+        if let (true, Some(wrote)) = (self.is_final(), manifest::final_hash(&self.folder)) {
+            let (found, _) = sha256_of_file(&self.file).map_err(|e| super::unread(&self.file, &e))?;
+            if found != wrote {
+                return Err(Failure::place(&self.file, not_as_written(&found, &wrote)));
+            }
+        }
+        Ok(archive)
+    }
+
+    /// The network of the settings, for images of a shape, with these weights.
+    pub fn network(&self, shape: [usize; 3], classes: usize, config: &Config) -> Result<Model, Failure> {
+        let archive = self.archive()?;
+        let mut model = setup::model_of(shape, classes, config)?;
+        setup::load_weights(&mut model, archive, &self.file)?;
+        Ok(model)
+    }
+}
+
+/// What is said of final weights with another hash than that of the manifest.
+pub fn not_as_written(found: &str, wrote: &str) -> String {
+    format!(
+        "is damaged, or not what the run wrote: its SHA-256 is {found}, and was {wrote}; {CHECKPOINT} beside it has the \
+         same weights with a checksum of its own"
+    )
+}
+
+/// The settings of the run in a folder.
+pub fn settings(folder: &Path) -> Result<Config, Failure> {
+    manifest::is_run(folder)?;
+    let told = |failure: Failure| match (manifest::other_version(folder), failure.message()) {
+        (Some(other), Some(message)) => Failure::usage(format_args!("{message}; the run is of {other}")),
+        _ => failure,
+    };
+    Config::load(&folder.join(CONFIG)).map_err(told)
+}

@@ -1,0 +1,129 @@
+//! Run folders that are half there, of another version, of another network, or damaged: every command that reads one says
+//! so in one line, with what to do.
+
+mod common;
+use common::{comhe_in, refuses, succeeds};
+
+use std::fs;
+use std::path::Path;
+
+/// A folder with the run "good" and copies of it, each with its own fault.
+fn folders() -> tempfile::TempDir {
+    let here = tempfile::tempdir().unwrap();
+    let at = here.path();
+    succeeds(at, "train --dataset moons --train-size 40 --model mlp --steps 2 --out good");
+    let copy = |name: &str| {
+        fs::create_dir(at.join(name)).unwrap();
+        for entry in fs::read_dir(at.join("good")).unwrap() {
+            let path = entry.unwrap().path();
+            fs::copy(&path, at.join(name).join(path.file_name().unwrap())).unwrap();
+        }
+        at.join(name)
+    };
+    let edit = |file: &Path, from: &str, to: &str| {
+        let text = fs::read_to_string(file).unwrap();
+        assert!(text.contains(from), "{text}");
+        fs::write(file, text.replace(from, to)).unwrap();
+    };
+    fs::remove_file(copy("half").join("config.toml")).unwrap();
+    let empty = copy("weightless");
+    for name in ["final.safetensors", "checkpoint.safetensors", "best.safetensors"] {
+        fs::remove_file(empty.join(name)).unwrap();
+    }
+    edit(&copy("older").join("manifest.json"), "\"format\": 2", "\"format\": 1");
+    let unknown = copy("unknown");
+    edit(&unknown.join("manifest.json"), "\"format\": 2", "\"format\": 3");
+    edit(&unknown.join("config.toml"), "model = ", "of-tomorrow = 1\nmodel = ");
+    edit(&copy("other").join("config.toml"), "width = 1", "width = 2");
+    let damaged = copy("damaged");
+    for name in ["final.safetensors", "checkpoint.safetensors"] {
+        let file = damaged.join(name);
+        let mut bytes = fs::read(&file).unwrap();
+        let end = bytes.len() - 3;
+        bytes[end] ^= 1;
+        fs::write(&file, bytes).unwrap();
+    }
+    here
+}
+
+#[test]
+fn faults_of_run_folders_are_named_with_a_remedy() {
+    let here = folders();
+    let at = here.path();
+    for (folder, commands, said) in [
+        (
+            "half",
+            &["eval half", "landscape half", "inspect half", "convert half w.npz", "train --resume half"][..],
+            "half: is half there: it has checkpoint.safetensors, but no config.toml; the weights can be used by their file's name",
+        ),
+        (
+            "weightless",
+            &["eval weightless", "landscape weightless", "inspect weightless", "convert weightless w.npz"],
+            "has no weights yet, neither final.safetensors nor checkpoint.safetensors; go on with: comhe train --resume weightless",
+        ),
+        (
+            "older",
+            &["train --resume older", "replay older"],
+            "older: is of an older version of comhe (folder format 1; this one knows 2); its weights can be used by comhe eval",
+        ),
+        (
+            "unknown",
+            &["eval unknown", "landscape unknown"],
+            "unknown key \"of-tomorrow\"; the keys are the flags of comhe train; the run is of a newer version of comhe (folder format 3; this one knows 2)",
+        ),
+        (
+            "other",
+            &["eval other", "landscape other"],
+            "is not of this network, mlp for 2 x 1 x 1 in 2 classes:",
+        ),
+        (
+            "other",
+            &["train --resume other"],
+            "checkpoint.safetensors: is not of the run that config.toml describes:",
+        ),
+        (
+            "damaged",
+            &[
+                "eval damaged",
+                "landscape damaged",
+                "inspect damaged",
+                "convert damaged w.npz",
+                "replay damaged",
+            ],
+            "damaged/final.safetensors: is damaged, or not what the run wrote: its SHA-256 is ",
+        ),
+        (
+            "damaged",
+            &[
+                "eval damaged/checkpoint.safetensors",
+                "inspect damaged/checkpoint.safetensors",
+                "energy damaged/checkpoint.safetensors",
+            ],
+            "damaged/checkpoint.safetensors: is damaged: it does not have the SHA-256 that it carries",
+        ),
+        ("good", &["eval good --width 3"], "good/final.safetensors: is not of this network, mlp for"),
+    ] {
+        for command in commands {
+            let line = refuses(at, command);
+            assert!(line.contains(said), "{folder}: {command}: {line}");
+        }
+    }
+    // What the message promises, works.
+    succeeds(at, "eval older");
+    succeeds(at, "eval half/final.safetensors --dataset moons --model mlp");
+    succeeds(at, "eval good");
+    assert!(!at.join("w.npz").exists());
+}
+
+#[test]
+fn a_report_tells_of_faults_and_goes_on() {
+    let here = folders();
+    let ran = comhe_in(here.path(), &["report", "good", "damaged", "other", "unknown", "--out", "page"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let page = fs::read_to_string(here.path().join("page/report.md")).unwrap();
+    for said in
+        ["is damaged, or not what the run wrote", "is not of this network", "of a newer version of comhe"]
+    {
+        assert!(page.contains(said), "{said}: {page}");
+    }
+}
