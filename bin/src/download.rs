@@ -153,7 +153,15 @@ fn curl(url: &str, path: &Path, part: &Path, bytes: u64) -> Result<String, Failu
     // As with http, a transfer that stands still for TIMEOUT seconds is given up.
     let mut child = Command::new("curl")
         .args(["--fail", "--location", "--silent", "--show-error", "--continue-at", "-"])
-        .args(["--connect-timeout", "30", "--speed-limit", "1", "--speed-time", &TIMEOUT.to_string(), "--output"])
+        .args([
+            "--connect-timeout",
+            "30",
+            "--speed-limit",
+            "1",
+            "--speed-time",
+            &TIMEOUT.to_string(),
+            "--output",
+        ])
         .arg(part)
         .arg(url)
         .stdin(Stdio::null())

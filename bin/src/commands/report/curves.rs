@@ -67,7 +67,10 @@ pub fn pictures(groups: &[Group], band: Band) -> Vec<(&'static str, Picture)> {
         "validation" => {
             [("loss-validation", "Validation loss"), ("accuracy-validation", "Validation accuracy, %")]
         }
-        _ => [("loss-judged", "Test or validation loss"), ("accuracy-judged", "Test or validation accuracy, %")],
+        _ => [
+            ("loss-judged", "Test or validation loss"),
+            ("accuracy-judged", "Test or validation accuracy, %"),
+        ],
     };
     let all: Vec<(&'static str, &str, bool, Of)> = vec![
         ("loss-training", "Training loss (data term)", true, Box::new(train(|t| t.fit))),

@@ -39,8 +39,9 @@ impl Group {
 
 /// What runs were judged on: test examples, or training examples that were held out.
 pub fn judge(groups: &[Group]) -> &'static str {
-    let held_out =
-        |group: &Group| group.settings.get("hold-out").and_then(toml::Value::as_float).is_some_and(|s| s > 0.0);
+    let held_out = |group: &Group| {
+        group.settings.get("hold-out").and_then(toml::Value::as_float).is_some_and(|s| s > 0.0)
+    };
     match (groups.iter().all(held_out), groups.iter().any(held_out)) {
         (true, _) => "validation",
         (_, true) => "test or validation",

@@ -114,19 +114,8 @@ pub fn runs(groups: &[Group]) -> Table {
     let on = judge(groups);
     let [accuracy, loss] = ["accuracy %", "loss"].map(|what| format!("{on} {what}"));
     let mut table = Table::new([
-        "run",
-        "group",
-        "seed",
-        "steps",
-        "state",
-        &accuracy,
-        &loss,
-        "seconds",
-        "images/s",
-        "peak MiB",
-        "threads",
-        "version",
-        "commit",
+        "run", "group", "seed", "steps", "state", &accuracy, &loss, "seconds", "images/s", "peak MiB",
+        "threads", "version", "commit",
     ]);
     for (group, run) in groups.iter().flat_map(|group| group.runs.iter().map(move |run| (group, run))) {
         let sessions = run.manifest["sessions"].as_array().cloned().unwrap_or_default();
