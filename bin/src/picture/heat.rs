@@ -102,7 +102,10 @@ fn shortened(name: &str) -> String {
     if count <= LONGEST {
         return name.into();
     }
-    format!("...{}", name.chars().skip(count - LONGEST + 3).collect::<String>())
+    // The middle goes: names of layers differ at both ends (input_transform.tnet.conv1, feature_transform.tnet.conv1).
+    let (start, end) = (9, LONGEST - 9 - 3);
+    let part = |from: usize, n: usize| name.chars().skip(from).take(n).collect::<String>();
+    format!("{}...{}", part(0, start), part(count - end, end))
 }
 
 fn text(at: [f64; 2], anchor: Anchor, size: f64, colour: Colour, text: &str) -> Shape {
