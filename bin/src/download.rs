@@ -40,7 +40,7 @@ pub fn fetch(url: &str, path: &Path, bytes: u64, sum: &str) -> Result<(), Failur
             break;
         }
         let ended = if url.starts_with("https://") {
-            curl(url, path, &part)?
+            curl(url, path, &part, bytes)?
         } else {
             http(url, &part, have, bytes)?
         };
@@ -140,23 +140,57 @@ fn http(url: &str, part: &Path, have: u64, bytes: u64) -> Result<String, Failure
     }
 }
 
-/// The same by curl, which speaks TLS.
-fn curl(url: &str, path: &Path, part: &Path) -> Result<String, Failure> {
-    let status = Command::new("curl")
-        .args(["--fail", "--location", "--silent", "--show-error", "--continue-at", "-", "--output"])
-        .arg(part)
-        .arg(url)
-        .stdin(Stdio::null())
-        .status();
-    match status {
-        Ok(status) if status.success() => Ok("curl ended".into()),
-        Ok(status) => Ok(format!("curl ended with {status}")),
-        Err(_) => Err(Failure::unfinished(format_args!(
+/// The same by curl, which speaks TLS. What it keeps apart: a server's file that is whole and of another length, and a
+/// certificate that curl does not trust, which no other request mends.
+fn curl(url: &str, path: &Path, part: &Path, bytes: u64) -> Result<String, Failure> {
+    let missing = |_| {
+        Failure::unfinished(format_args!(
             "{url} needs TLS, which is left to curl, and curl is not installed; bring the file to {} by other means, or \
              install curl",
             path.display()
-        ))),
+        ))
+    };
+    // As with http, a transfer that stands still for TIMEOUT seconds is given up.
+    let mut child = Command::new("curl")
+        .args(["--fail", "--location", "--silent", "--show-error", "--continue-at", "-"])
+        .args([
+            "--connect-timeout",
+            "30",
+            "--speed-limit",
+            "1",
+            "--speed-time",
+            &TIMEOUT.to_string(),
+            "--output",
+        ])
+        .arg(part)
+        .arg(url)
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(missing)?;
+    let status = loop {
+        match child.try_wait() {
+            Ok(None) if stop::wanted() => drop(child.kill()),
+            Ok(None) => std::thread::sleep(Duration::from_millis(20)),
+            Ok(Some(status)) => break status,
+            Err(error) => return Err(Failure::unfinished(format_args!("{url}: curl: {error}"))),
+        }
+    };
+    if !status.success() {
+        return match status.code() {
+            Some(35 | 51 | 60 | 77) => Err(Failure::unfinished(format_args!(
+                "{url}: curl does not trust the server (above); a certificate of your own goes into CURL_CA_BUNDLE"
+            ))),
+            _ => Ok(format!("curl ended with {status}")),
+        };
     }
+    let length = fs::metadata(part).map_or(0, |m| m.len());
+    if length == bytes {
+        return Ok("curl ended".into());
+    }
+    let _ = fs::remove_file(part);
+    Err(Failure::unfinished(format_args!(
+        "{url}: has {length} bytes, not the {bytes} that are expected: another file; it was thrown away"
+    )))
 }
 
 #[cfg(test)]

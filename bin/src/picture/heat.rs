@@ -95,14 +95,16 @@ fn chosen(n: usize) -> Vec<usize> {
     if n <= COLUMNS { (0..n).collect() } else { (0..COLUMNS).map(|i| i * (n - 1) / (COLUMNS - 1)).collect() }
 }
 
-/// The end of a long name, which tells more than its beginning.
+/// Both ends of a long name: names of layers differ in either (input_transform.tnet.conv1, feature_transform.tnet.conv1).
 fn shortened(name: &str) -> String {
     const LONGEST: usize = 24;
     let count = name.chars().count();
     if count <= LONGEST {
         return name.into();
     }
-    format!("...{}", name.chars().skip(count - LONGEST + 3).collect::<String>())
+    let (start, end) = (9, LONGEST - 9 - 3);
+    let part = |from: usize, n: usize| name.chars().skip(from).take(n).collect::<String>();
+    format!("{}...{}", part(0, start), part(count - end, end))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub fn picture(title: &str, classes: &[String], counts: &[Vec<u64>]) -> Picture 
         Anchor::Start,
         11.0,
         PALE,
-        "predicted class, in the order of the rows; % of the row",
+        "predicted, in the order of the rows; % of a row",
     ));
     for (i, row) in counts.iter().enumerate() {
         let total = row.iter().sum::<u64>();

@@ -24,7 +24,7 @@ pub struct Trained {
     pub acc: f64,
 }
 
-/// An evaluation on the test set after some steps.
+/// An evaluation after some steps, on the test set or on held-out examples (see [`groups::judge`](super::groups::judge)).
 #[derive(Clone, Copy, Debug)]
 pub struct Tested {
     pub step: u64,
@@ -206,7 +206,8 @@ impl Run {
         if let (Some(fit), Some(acc)) = (number("fit"), number("acc")) {
             self.trained.push(Trained { step, fit, reg: number("reg").unwrap_or(0.0), acc });
         }
-        if let (Some(loss), Some(acc)) = (number("test_loss"), number("test_acc")) {
+        let judged = |on: &str| Some((number(&format!("{on}_loss"))?, number(&format!("{on}_acc"))?));
+        if let Some((loss, acc)) = judged("val").or_else(|| judged("test")) {
             self.tested.push(Tested { step, loss, acc });
         }
         if let Some(layers) = line["layers"].as_array() {

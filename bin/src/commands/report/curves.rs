@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use clap::ValueEnum;
 
 use super::collect::Run;
-use super::groups::Group;
+use super::groups::{Group, judge};
 use crate::picture::Picture;
 use crate::picture::bands::{Place, Series, chart};
 use crate::statistics::summary;
@@ -62,11 +62,21 @@ pub fn pictures(groups: &[Group], band: Band) -> Vec<(&'static str, Picture)> {
     };
     let penalised = groups.iter().flat_map(|g| &g.runs).flat_map(|r| &r.trained).any(|t| t.reg != 0.0);
     type Of<'a> = Box<dyn Fn(&Run) -> Readings + 'a>;
+    let [loss, accuracy] = match judge(groups) {
+        "test" => [("loss-test", "Test loss"), ("accuracy-test", "Test accuracy, %")],
+        "validation" => {
+            [("loss-validation", "Validation loss"), ("accuracy-validation", "Validation accuracy, %")]
+        }
+        _ => [
+            ("loss-judged", "Test or validation loss"),
+            ("accuracy-judged", "Test or validation accuracy, %"),
+        ],
+    };
     let all: Vec<(&'static str, &str, bool, Of)> = vec![
         ("loss-training", "Training loss (data term)", true, Box::new(train(|t| t.fit))),
-        ("loss-test", "Test loss", true, Box::new(test(|t| t.loss))),
+        (loss.0, loss.1, true, Box::new(test(|t| t.loss))),
         ("accuracy-training", "Training accuracy, %", false, Box::new(train(|t| 100.0 * t.acc))),
-        ("accuracy-test", "Test accuracy, %", false, Box::new(test(|t| 100.0 * t.acc))),
+        (accuracy.0, accuracy.1, false, Box::new(test(|t| 100.0 * t.acc))),
         ("energy-full", "Energy in full space, mean of the layers", false, Box::new(spread(|s| s.full))),
         (
             "energy-half-space",

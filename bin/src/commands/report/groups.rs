@@ -37,6 +37,18 @@ impl Group {
     }
 }
 
+/// What runs were judged on: test examples, or training examples that were held out.
+pub fn judge(groups: &[Group]) -> &'static str {
+    let held_out = |group: &Group| {
+        group.settings.get("hold-out").and_then(toml::Value::as_float).is_some_and(|s| s > 0.0)
+    };
+    match (groups.iter().all(held_out), groups.iter().any(held_out)) {
+        (true, _) => "validation",
+        (_, true) => "test or validation",
+        _ => "test",
+    }
+}
+
 /// A setting as a text; "-" where it is not set.
 pub fn text(settings: &toml::Table, key: &str) -> String {
     match settings.get(key) {

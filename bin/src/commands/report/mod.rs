@@ -198,7 +198,12 @@ impl Report {
                         .join(", "),
             ],
             results: vec![format!(
-                "Means over the finished runs of a group (n of them), each at its last evaluation on the test set; energies and angles (mean of the layers, smallest in any) go from the first to the last measurement. {baseline}"
+                "Means over the finished runs of a group (n of them), each at its last evaluation on {}; energies and angles (mean of the layers, smallest in any) go from the first to the last measurement. {baseline}",
+                match groups::judge(groups) {
+                    "test" => "the test set",
+                    "validation" => "held-out training examples",
+                    _ => "the test set, or held-out training examples",
+                }
             )],
             runs: told.collect(),
             curves: vec![format!(
@@ -215,7 +220,7 @@ impl Report {
                 "After training, of the first seed of each group; each filter is scaled by its own largest weight, and grey is 0.",
             ),
             confusions: line(
-                "The first seed of each group on the test images of its data: a row a label, a column a predicted class.",
+                "The first seed of each group on the images that it was judged on: a row a label, a column a predicted class.",
             ),
             settings: line("What differs between the groups, and what they share."),
         }

@@ -229,7 +229,8 @@ fn first_layer(weights: &[Weight], image: Option<([usize; 3], usize)>) -> Result
     Ok(values.chunks_exact(size).take(FILTERS).map(|v| Filter { shape, values: v.to_vec() }).collect())
 }
 
-/// A confusion matrix a group, of the first of its runs that has weights, on the test images of its data.
+/// A confusion matrix a group, of the first of its runs that has weights, on what it is judged on: the test images, or,
+/// where some are held out, these.
 pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
     let mut section = Section::default();
     let mut loaded: Vec<(Config, Result<Dataset, String>)> = Vec::new();
@@ -242,13 +243,20 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
             section.remarks.push(format!("{}: there are no weights to evaluate", group.name));
             continue;
         };
-        // Noise and subsets concern the training images, which play no part; the place of the data may be another here.
-        let mut config = Config { label_noise: 0.0, train_size: None, ..config.clone() };
+        // Noise and subsets concern the training images, which play no part unless some are held out; the place of the
+        // data may be another here.
+        let mut config = config.clone();
+        if config.hold_out == 0.0 {
+            (config.label_noise, config.train_size) = (0.0, None);
+        }
         if let Some(place) = data_dir {
             config.data_dir = Some(place.clone());
         }
         let same = |c: &Config| {
-            let key = |c: &Config| (c.dataset.clone(), c.data_dir.clone(), c.image_size, c.grey, c.data_seed);
+            let key = |c: &Config| {
+                let held_out = (c.hold_out, c.label_noise, c.train_size);
+                (c.dataset.clone(), c.data_dir.clone(), c.image_size, c.grey, c.data_seed, c.points, held_out)
+            };
             key(c) == key(&config)
         };
         if !loaded.iter().any(|(c, _)| same(c)) {
@@ -293,7 +301,7 @@ fn evaluated(run: &Run, config: &Config, dataset: &Dataset) -> Result<Evaluation
         return Err("the data found have another shape, or other classes, than those of the run".into());
     }
     setup::apply(config);
-    Ok(evaluate(&networks.after, data::test(dataset, setup::dtype(config))))
+    Ok(evaluate(&networks.after, data::judged(dataset, setup::dtype(config))))
 }
 
 #[cfg(test)]

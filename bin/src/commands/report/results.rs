@@ -1,19 +1,21 @@
 //! What the groups came to, in tables.
 
 use super::collect::{Run, Spread, Tested};
-use super::groups::{Group, differing, text};
+use super::groups::{Group, differing, judge, text};
 use crate::output::Table;
 use crate::statistics::{Interval, Paired, summary};
 
 /// Mean and standard deviation of each group's last evaluations, and differences to the baseline over the same seeds.
 pub fn results(groups: &[Group]) -> Table {
+    let on = judge(groups);
+    let [accuracy, loss] = ["accuracy %", "loss"].map(|what| format!("{on} {what}"));
     let mut table = Table::new([
         "group",
         "n",
-        "test accuracy %",
+        &accuracy,
         "sd",
         "difference to baseline [95 %]",
-        "test loss",
+        &loss,
         "energy",
         "half-space energy",
         "smallest angle",
@@ -65,7 +67,7 @@ pub fn results(groups: &[Group]) -> Table {
     table
 }
 
-/// The difference of test accuracies, in points, to the baseline over the seeds that both have, and how many those are.
+/// The difference of accuracies, in points, to the baseline over the seeds that both have, and how many those are.
 fn difference(group: &Group, groups: &[Group]) -> Option<(Interval, usize)> {
     let baseline = baseline(group, groups)?;
     let acc = |run: &Run| run.tested.last().map(|t| 100.0 * t.acc);
@@ -110,27 +112,21 @@ pub fn shared(groups: &[Group]) -> Table {
 
 /// Every run with what became of it.
 pub fn runs(groups: &[Group]) -> Table {
+    let on = judge(groups);
+    let [accuracy, loss] = ["accuracy %", "loss"].map(|what| format!("{on} {what}"));
     let mut table = Table::new([
-        "run",
-        "group",
-        "seed",
-        "steps",
-        "state",
-        "test accuracy %",
-        "test loss",
-        "seconds",
-        "images/s",
-        "peak MiB",
-        "threads",
-        "version",
-        "commit",
+        "run", "group", "seed", "steps", "state", &accuracy, &loss, "seconds", "images/s", "peak MiB",
+        "threads", "version", "commit",
     ]);
     for (group, run) in groups.iter().flat_map(|group| group.runs.iter().map(move |run| (group, run))) {
         let sessions = run.manifest["sessions"].as_array().cloned().unwrap_or_default();
         let last = sessions.last().cloned().unwrap_or_default();
+        // A session that only looked at a finished run has no number of its own.
         let number = |key: &str, digits: usize| {
-            last[key].as_f64().filter(|v| *v > 0.0).map_or("-".into(), |v| format!("{v:.digits$}"))
+            let found = sessions.iter().rev().find_map(|s| s[key].as_f64().filter(|v| *v > 0.0));
+            found.map_or("-".into(), |v| format!("{v:.digits$}"))
         };
+        let peak = sessions.iter().filter_map(|s| s["peak_memory_mib"].as_f64()).fold(0.0, f64::max);
         let seconds: f64 = sessions.iter().filter_map(|s| s["seconds"].as_f64()).sum();
         let word = |key: &str| last[key].as_str().unwrap_or("-").chars().take(12).collect::<String>();
         table.row([
@@ -141,12 +137,13 @@ pub fn runs(groups: &[Group]) -> Table {
                 Some(steps) => format!("{} of {steps}", run.done()),
                 None => run.done().to_string(),
             },
-            run.state(),
+            // All of a failure is said beside the results.
+            run.state().split(';').next().unwrap_or_default().to_string(),
             run.tested.last().map_or("-".into(), |t| format!("{:.2}", 100.0 * t.acc)),
             run.tested.last().map_or("-".into(), |t| format!("{:.4}", t.loss)),
             if seconds > 0.0 { format!("{seconds:.1}") } else { "-".into() },
             number("images_per_second", 0),
-            number("peak_memory_mib", 0),
+            if peak > 0.0 { format!("{peak:.0}") } else { "-".into() },
             number("threads", 0),
             word("version"),
             word("commit"),

@@ -6,7 +6,6 @@ use clap::ValueEnum;
 use nn::write_atomic;
 
 use super::plan::{Job, Place};
-use super::state::State;
 use crate::failure::Failure;
 use crate::output;
 
@@ -25,15 +24,13 @@ pub enum Engine {
 pub fn emit(
     engine: Engine,
     place: &Place,
-    jobs: &[(&Job, State)],
+    jobs: &[&Job],
     more: &[String],
     slots: usize,
     threads: usize,
 ) -> Result<(), Failure> {
-    let commands: Vec<String> = jobs
-        .iter()
-        .map(|(job, state)| command(place, job, state, more, threads))
-        .collect::<Result<_, _>>()?;
+    let commands: Vec<String> =
+        jobs.iter().map(|job| command(place, job, more, threads)).collect::<Result<_, _>>()?;
     let list = place.root().join("jobs.txt");
     write(&list, &(commands.join("\n") + "\n"))?;
     let (list, n) = (whole(&list)?, jobs.len());
@@ -70,22 +67,18 @@ pub fn emit(
     output::line(&start)
 }
 
-/// One run as a line for a shell.
-fn command(
-    place: &Place,
-    job: &Job,
-    state: &State,
-    more: &[String],
-    threads: usize,
-) -> Result<String, Failure> {
+/// One run as a line for a shell. A task that an engine starts anew (Slurm's requeue, parallel --retries) goes on with
+/// what it had begun.
+fn command(place: &Place, job: &Job, more: &[String], threads: usize) -> Result<String, Failure> {
     let program = std::env::current_exe().map_err(Failure::unfinished)?;
     let (folder, log) = (whole(&place.run(job))?, whole(&place.log(job))?);
-    let what = match state {
-        State::Begun => format!("--resume {folder}"),
-        _ => format!("--config {} --out {folder}", whole(&place.config(job))?),
-    };
+    let (begun, config) = (whole(&place.run(job).join("config.toml"))?, whole(&place.config(job))?);
     let more: String = more.iter().map(|argument| format!(" {}", quoted(argument))).collect();
-    Ok(format!("{} train {what}{more} --threads {threads} > {log} 2>&1", whole(&program)?))
+    Ok(format!(
+        "if [ -e {begun} ]; then set -- --resume {folder}; else set -- --config {config} --out {folder}; fi; \
+         {} train \"$@\"{more} --threads {threads} > {log} 2>&1",
+        whole(&program)?
+    ))
 }
 
 fn whole(path: &Path) -> Result<String, Failure> {

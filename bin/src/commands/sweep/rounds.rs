@@ -72,14 +72,14 @@ impl Under<'_> {
         for job in jobs {
             match state::state(&self.place, job)? {
                 State::Finished => {}
-                state => left.push((job, state)),
+                state => {
+                    self.ready(job, &state)?;
+                    left.push(job);
+                }
             }
         }
         if left.is_empty() {
             return Ok(false);
-        }
-        for (job, state) in &left {
-            self.ready(job, state)?;
         }
         let threads = self.shares.iter().copied().min().unwrap_or(1);
         emit::emit(engine, &self.place, &left, &self.options.more(), self.shares.len(), threads)?;
