@@ -160,7 +160,16 @@ impl EnergyOf {
                 let problem = format_args!("tensor {name} has elements beyond f32; take --dtype f64");
                 return Err(Failure::place(&self.file, problem));
             }
-            let place = |e: comhe::Error| Failure::place(&self.file, format_args!("tensor {name}: {e}"));
+            // The error may be about either.
+            let given: Vec<String> =
+                self.projection.iter().chain(&self.projection2).map(|p| p.display().to_string()).collect();
+            let beside = if given.is_empty() {
+                String::new()
+            } else {
+                format!(" (projections: {})", given.join(", "))
+            };
+            let place =
+                |e: comhe::Error| Failure::place(&self.file, format_args!("tensor {name}: {e}{beside}"));
             let value = self.energy(&settings, name, &w).map_err(place)?;
             if let Some(path) = &self.grad {
                 tensor_file::write_npy(path, &value.grad(&[&w]).remove(0))?;
