@@ -237,18 +237,17 @@ mod tests {
     }
 
     #[test]
-    #[ignore = "run by the next test, on a terminal of its own"]
-    fn panic_on_a_taken_terminal() {
-        let _screen = Screen::open("a run".into()).unwrap();
-        panic!("as a mistake would");
-    }
-
-    #[test]
     #[cfg(target_os = "linux")]
     fn a_panic_gives_the_terminal_back_before_it_speaks() {
+        // The test runs itself again, on a terminal of its own.
+        const AGAIN: &str = "COMHE_TEST_ON_A_TERMINAL";
+        if std::env::var_os(AGAIN).is_some() {
+            let _screen = Screen::open("a run".into()).unwrap();
+            panic!("as a mistake would");
+        }
         let me = std::env::current_exe().unwrap();
-        let test = "--exact tui::tests::panic_on_a_taken_terminal --ignored --nocapture";
-        let lines = format!("'{}' {test}; stty -a", me.display());
+        let test = "--exact tui::tests::a_panic_gives_the_terminal_back_before_it_speaks --nocapture";
+        let lines = format!("{AGAIN}=1 '{}' {test}; stty -a", me.display());
         let script = std::process::Command::new("script")
             .args(["--quiet", "--command", &lines, "/dev/null"])
             .env("SHELL", "/bin/sh")

@@ -23,14 +23,5 @@ pub(crate) fn numbered<T: Copy, const N: usize>(mut f: impl FnMut(usize) -> T) -
 /// `[f(x[0]), f(x[1]), …]`.
 #[inline(always)]
 pub(crate) fn each<A: Copy, B: Copy, const N: usize>(x: [A; N], mut f: impl FnMut(A) -> B) -> [B; N] {
-    let mut out = MaybeUninit::<[B; N]>::uninit();
-    let first = out.as_mut_ptr().cast::<B>();
-    let mut i = 0;
-    while i < N {
-        // SAFETY: as above.
-        unsafe { first.add(i).write(f(x[i])) }
-        i += 1;
-    }
-    // SAFETY: as above.
-    unsafe { out.assume_init() }
+    numbered(|i| f(x[i]))
 }

@@ -1,7 +1,7 @@
 //! Numerical kernels: slices and sizes in, slices out.
 //!
 //! This crate knows nothing of tensors or graphs. Every kernel is generic over [`Element`] (f32, f64),
-//! works on row-major contiguous slices, and splits its work by size, never by the number of threads, so
+//! works on row-major contiguous slices, and splits sums by size, never by the number of threads, so
 //! results are the same bits whatever [`par::set_threads`] says. All `unsafe` and all SIMD of the project
 //! live here, behind safe functions that check their slice lengths.
 

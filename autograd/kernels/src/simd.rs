@@ -47,17 +47,18 @@ pub fn set_level(level: Level) -> Level {
     level
 }
 
-/// Asks for the cache line at `p`, which may be any address: the processor's own prefetcher starts anew with every 4 KiB
-/// and takes some misses to do so.
+/// Asks for the cache lines of `count` numbers from `p` on, which may be any address: the processor's own prefetcher starts
+/// anew with every 4 KiB and takes some misses to do so.
 #[inline(always)]
-pub(crate) fn prefetch<T>(p: *const T) {
+pub(crate) fn prefetch<T>(p: *const T, count: usize) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: a prefetch has no effect but on time.
-    unsafe {
-        std::arch::x86_64::_mm_prefetch::<{ std::arch::x86_64::_MM_HINT_T0 }>(p.cast());
+    for i in (0..count).step_by(64 / size_of::<T>()) {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        // SAFETY: a prefetch has no effect but on time.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(i).cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
-    let _ = p;
+    let _ = (p, count);
 }
 
 /// The widest instruction set that this machine has.

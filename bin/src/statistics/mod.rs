@@ -2,7 +2,6 @@
 //! their seeds, see [`Paired`].
 
 mod paired;
-mod student;
 
 pub use paired::{Paired, holm};
 

@@ -3,8 +3,9 @@
 
 use autograd::Key;
 use autograd::random::below;
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::{Interval, Summary, student, summary};
+use super::{Interval, Summary, summary};
 
 /// Bootstrap samples.
 const SAMPLES: u64 = 10_000;
@@ -27,7 +28,7 @@ impl Paired {
     /// and so the one for the few seeds that a comparison has.
     pub fn student(&self) -> Interval {
         let Summary { n, mean, sd } = self.of;
-        let half = student::quantile(n - 1) * sd / (n as f64).sqrt();
+        let half = student(n - 1).inverse_cdf(0.975) * sd / (n as f64).sqrt();
         Interval { mean, low: mean - half, high: mean + half }
     }
 
@@ -51,8 +52,13 @@ impl Paired {
     pub fn p(&self) -> f64 {
         let Summary { n, mean, sd } = self.of;
         let error = sd / (n as f64).sqrt();
-        if mean == 0.0 { 1.0 } else { (1.0 - student::within(mean.abs() / error, n - 1)).clamp(0.0, 1.0) }
+        if mean == 0.0 { 1.0 } else { 2.0 * student(n - 1).sf(mean.abs() / error) }
     }
+}
+
+/// Student's t distribution, with at least one degree of freedom.
+fn student(freedom: usize) -> StudentsT {
+    StudentsT::new(0.0, 1.0, freedom as f64).expect("a positive number of degrees of freedom")
 }
 
 /// p values corrected for their number (Holm 1979): the chance of any false alarm is that of one test.
@@ -70,6 +76,22 @@ pub fn holm(p: &[Option<f64>]) -> Vec<Option<f64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantiles_are_those_of_the_tables() {
+        for (n, t) in [
+            (1, 12.706205),
+            (2, 4.302653),
+            (3, 3.182446),
+            (4, 2.776445),
+            (5, 2.570582),
+            (9, 2.262157),
+            (30, 2.042272),
+        ] {
+            let found = student(n).inverse_cdf(0.975);
+            assert!((found - t).abs() < 1e-6, "{n}: {found}, not {t}");
+        }
+    }
 
     #[test]
     fn the_test_is_that_of_scipy() {

@@ -24,6 +24,7 @@ pub(crate) const DEPTH: usize = 256;
 const PACKED: usize = 1 << 22;
 /// The most lines of the shorter side that are packed at a time.
 const STRIP: usize = 4096;
+
 /// c = alpha op(a) op(b) + beta c, for row-major contiguous matrices.
 ///
 /// op(a) is m x k (so `a` is k x m if `a_transposed`), op(b) is k x n (n x k if `b_transposed`), c is m x n.

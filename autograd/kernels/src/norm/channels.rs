@@ -63,10 +63,7 @@ impl<T> Input<T> {
     /// Asks for the `count` elements from number `start` on, which need not exist.
     #[inline(always)]
     pub fn prefetch(self, start: usize, count: usize) {
-        let line = 64 / size_of::<T>();
-        for i in 0..count.div_ceil(line) {
-            simd::prefetch(self.0.wrapping_add(start + i * line));
-        }
+        simd::prefetch(self.0.wrapping_add(start), count);
     }
 
     /// The elements from number `start` on.

@@ -92,10 +92,8 @@ unsafe fn row<
     // SAFETY: the caller's promise.
     unsafe {
         for first in (0..whole).step_by(LANES) {
-            for i in (first..first + LANES).step_by(64 / size_of::<T>()) {
-                x.iter().for_each(|x| simd::prefetch(x.wrapping_add(ahead + i)));
-                out.iter().for_each(|out| simd::prefetch(out.wrapping_add(ahead + i)));
-            }
+            x.iter().for_each(|x| simd::prefetch(x.wrapping_add(ahead + first), LANES));
+            out.iter().for_each(|out| simd::prefetch(out.wrapping_add(ahead + first), LANES));
             let mut values = [[T::ZERO; LANES]; K];
             for l in 0..LANES {
                 let v = of::<T, A, N, C, K>(terms, each(x, |x| *x.add(first + l)), numbers(first + l));

@@ -1,4 +1,5 @@
-//! Threads. Work is cut into pieces by its size alone; threads only decide who computes which piece.
+//! Threads. Work is cut into pieces by its size; threads only decide who computes which piece. Where a cut goes through no
+//! sum, as between the columns of a matrix product, it may follow the number of threads: no bit depends on it.
 
 mod crew;
 #[cfg(test)]

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use crate::gemm::vector::Vector;
 use crate::real::Element;
+use crate::simd;
 
 /// Copies rows `row..row + rows` of up to one register of channels into `to`, \[rows\]\[cols\]\[LANES\].
 ///
@@ -51,7 +52,7 @@ pub unsafe fn spread<T: Element, V: Vector<T>>(
             while done + lanes <= pixels {
                 for c in 0..lanes {
                     // The next channels' turn comes when these pixels have been transformed.
-                    V::prefetch(from.as_ptr().wrapping_add((lanes + c) * plane + done));
+                    simd::prefetch(from.as_ptr().wrapping_add((lanes + c) * plane + done), 1);
                 }
                 if j + lanes <= w {
                     V::transpose(from.as_ptr().add(done), plane, to.add((i * cols + j) * lanes), lanes);

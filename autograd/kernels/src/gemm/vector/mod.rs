@@ -40,8 +40,6 @@ pub trait Vector<T>: Copy {
     fn mul_add(self, b: Self, c: Self) -> Self;
     /// The lanes of both taken in turns: (a0 b0 a1 b1 ..., the second halves likewise).
     fn zip(self, b: Self) -> (Self, Self);
-    /// Asks for the cache line at `p`, which may be any address.
-    fn prefetch(p: *const T);
     /// Writes the transpose of the `LANES` x `LANES` matrix at `src` to `dst`; rows are `ld` and `ldd` apart.
     ///
     /// # Safety
@@ -181,8 +179,6 @@ impl<T: Element> Vector<T> for Portable<T> {
         let (a, b) = (self.0, b.0);
         (Portable([a[0], b[0], a[1], b[1]], PhantomData), Portable([a[2], b[2], a[3], b[3]], PhantomData))
     }
-    #[inline(always)]
-    fn prefetch(_: *const T) {}
     #[inline(always)]
     unsafe fn transpose(src: *const T, ld: usize, dst: *mut T, ldd: usize) {
         // SAFETY: the caller's promise.

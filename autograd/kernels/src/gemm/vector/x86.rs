@@ -75,11 +75,6 @@ macro_rules! vector {
                 ($name(low, PhantomData), $name(high, PhantomData))
             }
             #[inline(always)]
-            fn prefetch(p: *const T) {
-                // SAFETY: a prefetch has no effect but on time.
-                unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
-            }
-            #[inline(always)]
             unsafe fn transpose(src: *const T, ld: usize, dst: *mut T, ldd: usize) {
                 // SAFETY: the caller's promise.
                 unsafe {
