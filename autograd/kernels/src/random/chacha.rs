@@ -32,58 +32,60 @@ pub(super) fn fill_by<const LANES: usize>(key: [u32; 8], stream: u64, out: &mut 
 
 #[inline(always)]
 fn blocks<const LANES: usize>(key: [u32; 8], stream: u64, first: u64, out: &mut [u32]) {
-    let mut start = [[0; LANES]; 16];
-    // "expand 32-byte k"
-    start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574].map(|v| [v; LANES]));
-    start[4..12].copy_from_slice(&key.map(|v| [v; LANES]));
-    let counters: [u64; LANES] = std::array::from_fn(|lane| first + lane as u64);
-    (start[12], start[13]) = (counters.map(|c| c as u32), counters.map(|c| (c >> 32) as u32));
-    (start[14], start[15]) = ([stream as u32; LANES], [(stream >> 32) as u32; LANES]);
-    let mut x = start;
+    let mut words = [[0; LANES]; 16];
+    // This loop is what becomes vectors: every operation of `block` on all the lanes.
+    for lane in 0..LANES {
+        for (words, word) in words.iter_mut().zip(block(key, stream, first + lane as u64)) {
+            words[lane] = word;
+        }
+    }
+    // A number's place is (word, block), and is to be (block, word): four turns of the place's bits, each by one.
     for _ in 0..4 {
-        for i in 0..4 {
-            quarter(&mut x, [i, 4 + i, 8 + i, 12 + i]);
-        }
-        for i in 0..4 {
-            quarter(&mut x, [i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4]);
+        let turned = words;
+        let (front, back) = turned.as_flattened().split_at(8 * LANES);
+        for (to, (x, y)) in words.as_flattened_mut().as_chunks_mut().0.iter_mut().zip(front.iter().zip(back)) {
+            *to = [*x, *y];
         }
     }
-    for (x, start) in x.iter_mut().zip(&start) {
-        *x = add(*x, *start);
+    out.copy_from_slice(words.as_flattened());
+}
+
+/// Block `counter` of a stream.
+#[inline(always)]
+fn block(key: [u32; 8], stream: u64, counter: u64) -> [u32; 16] {
+    let mut start = [0; 16];
+    // "expand 32-byte k"
+    start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]);
+    start[4..12].copy_from_slice(&key);
+    start[12..].copy_from_slice(&[counter as u32, (counter >> 32) as u32, stream as u32, (stream >> 32) as u32]);
+    let mut x = start;
+    // Eight rounds, without a loop: one in here would keep that over the lanes from becoming vectors.
+    double_round(&mut x);
+    double_round(&mut x);
+    double_round(&mut x);
+    double_round(&mut x);
+    std::array::from_fn(|word| x[word].wrapping_add(start[word]))
+}
+
+#[inline(always)]
+fn double_round(x: &mut [u32; 16]) {
+    for i in 0..4 {
+        quarter(x, [i, 4 + i, 8 + i, 12 + i]);
     }
-    for (block, out) in out.as_chunks_mut::<16>().0.iter_mut().enumerate() {
-        for word in 0..16 {
-            out[word] = x[word][block];
-        }
+    for i in 0..4 {
+        quarter(x, [i, 4 + (i + 1) % 4, 8 + (i + 2) % 4, 12 + (i + 3) % 4]);
     }
 }
 
 /// A quarter round on four of the words.
 #[inline(always)]
-fn quarter<const LANES: usize>(x: &mut [[u32; LANES]; 16], [a, b, c, d]: [usize; 4]) {
-    x[a] = add(x[a], x[b]);
-    x[d] = turn::<LANES, 16>(x[d], x[a]);
-    x[c] = add(x[c], x[d]);
-    x[b] = turn::<LANES, 12>(x[b], x[c]);
-    x[a] = add(x[a], x[b]);
-    x[d] = turn::<LANES, 8>(x[d], x[a]);
-    x[c] = add(x[c], x[d]);
-    x[b] = turn::<LANES, 7>(x[b], x[c]);
-}
-
-#[inline(always)]
-fn add<const LANES: usize>(mut x: [u32; LANES], y: [u32; LANES]) -> [u32; LANES] {
-    for l in 0..LANES {
-        x[l] = x[l].wrapping_add(y[l]);
-    }
-    x
-}
-
-/// x ^ y, turned left by N bits.
-#[inline(always)]
-fn turn<const LANES: usize, const N: u32>(mut x: [u32; LANES], y: [u32; LANES]) -> [u32; LANES] {
-    for l in 0..LANES {
-        x[l] = (x[l] ^ y[l]).rotate_left(N);
-    }
-    x
+fn quarter(x: &mut [u32; 16], [a, b, c, d]: [usize; 4]) {
+    x[a] = x[a].wrapping_add(x[b]);
+    x[d] = (x[d] ^ x[a]).rotate_left(16);
+    x[c] = x[c].wrapping_add(x[d]);
+    x[b] = (x[b] ^ x[c]).rotate_left(12);
+    x[a] = x[a].wrapping_add(x[b]);
+    x[d] = (x[d] ^ x[a]).rotate_left(8);
+    x[c] = x[c].wrapping_add(x[d]);
+    x[b] = (x[b] ^ x[c]).rotate_left(7);
 }
