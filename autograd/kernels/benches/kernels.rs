@@ -290,21 +290,33 @@ mod pooling {
     use super::*;
     use kernels::pool::Pool2d;
 
-    #[divan::bench(args = [2, 3])]
-    fn max(bencher: Bencher, kernel: usize) {
-        let pool = Pool2d {
-            planes: 128 * 64,
-            input: [32; 2],
-            kernel: [kernel; 2],
-            stride: [2; 2],
-            padding: [kernel / 3; 2],
-        };
-        let [oh, ow] = pool.output();
-        let x = numbers::<f32>(pool.planes * 32 * 32);
-        let (mut y, mut winners) = (numbers(pool.planes * oh * ow), vec![0; pool.planes * oh * ow]);
+    /// Kernel, and height and width of an image; 8 million elements.
+    const SHAPES: [[usize; 2]; 5] = [[2, 32], [2, 28], [2, 14], [2, 8], [3, 32]];
+
+    fn windows([kernel, side]: [usize; 2]) -> Pool2d {
+        let planes = (1 << 23) / (side * side);
+        Pool2d { planes, input: [side; 2], kernel: [kernel; 2], stride: [2; 2], padding: [kernel / 3; 2] }
+    }
+
+    #[divan::bench(args = SHAPES)]
+    fn max(bencher: Bencher, shape: [usize; 2]) {
+        let pool = windows(shape);
+        let x = numbers::<f32>(pool.input_len());
+        let (mut y, mut winners) = (numbers(pool.output_len()), vec![0; pool.output_len()]);
         bencher
             .counter(bytes::<f32>(x.len() + 2 * y.len()))
             .bench_local(|| pool.max(black_box(&x), &mut y, &mut winners));
+    }
+
+    #[divan::bench(args = SHAPES)]
+    fn max_adjoint(bencher: Bencher, shape: [usize; 2]) {
+        let pool = windows(shape);
+        let mut x = numbers::<f32>(pool.input_len());
+        let (mut y, mut winners) = (numbers(pool.output_len()), vec![0; pool.output_len()]);
+        pool.max(&x, &mut y, &mut winners);
+        bencher
+            .counter(bytes::<f32>(x.len() + 2 * y.len()))
+            .bench_local(|| pool.max_adjoint(black_box(&y), &winners, &mut x));
     }
 }
 

@@ -237,10 +237,9 @@ impl<T: Element> Kernel for MaxAdjoint<'_, T> {
                     let rows = &mut out[2 * i * w..2 * (i + 1) * w];
                     let start = (first + 2 * i * w) as u32;
                     lost |= match ow {
-                        16.. => spread_over_halves::<T, 16>(g, winners, start, rows),
-                        8.. => spread_over_halves::<T, 8>(g, winners, start, rows),
-                        4.. => spread_over_halves::<T, 4>(g, winners, start, rows),
-                        _ => spread_over_halves::<T, 1>(g, winners, start, rows),
+                        8.. => spread_over_halves::<T, 16>(g, winners, start, rows),
+                        4.. => spread_over_halves::<T, 8>(g, winners, start, rows),
+                        _ => spread_over_halves::<T, 2>(g, winners, start, rows),
                     };
                 }
                 assert!(!lost, "max pool: a winner lies outside its window");
@@ -257,40 +256,39 @@ impl<T: Element> Kernel for MaxAdjoint<'_, T> {
     }
 }
 
-/// Writes two rows of the adjoint for 2 x 2 windows, at least L, the first element of which has index `start`;
-/// returns whether a winner was not in its window.
+/// Writes two rows of the adjoint for 2 x 2 windows, W elements of both at a time, of which a row has at least as many;
+/// the first element has index `start`. Returns whether a winner was not in its window.
 #[inline(always)]
-fn spread_over_halves<T: Element, const L: usize>(
+fn spread_over_halves<T: Element, const W: usize>(
     g: &[T],
     winners: &[u32],
     start: u32,
     rows: &mut [T],
 ) -> bool {
     let width = rows.len() / 2;
-    let (down, across) = (width as u32, width as u32 + 1);
     let (top, bottom) = rows.split_at_mut(width);
     top[2 * g.len()..].fill(T::ZERO);
     bottom[2 * g.len()..].fill(T::ZERO);
     let mut lost = false;
     let mut j = 0;
     loop {
-        let (values, places) = (&g[j..j + L], &winners[j..j + L]);
-        let (mut upper, mut lower) = ([[T::ZERO; 2]; L], [[T::ZERO; 2]; L]);
-        for l in 0..L {
-            let at = places[l].wrapping_sub(start + 2 * (j + l) as u32);
-            let here = |place: u32| if at == place { values[l] } else { T::ZERO };
-            upper[l] = [here(0), here(1)];
-            lower[l] = [here(down), here(across)];
-        }
+        let (values, places) = (&g[j..j + W / 2], &winners[j..j + W / 2]);
+        let start = start + 2 * j as u32;
+        // Who wins is anyone's guess: no branches.
+        let twice: [T; W] = std::array::from_fn(|e| values[e / 2]);
+        let at: [u32; W] = std::array::from_fn(|e| places[e / 2].wrapping_sub(start));
+        let row = |first: u32| -> [T; W] {
+            std::array::from_fn(|e| if at[e] == first + e as u32 { twice[e] } else { T::ZERO })
+        };
+        top[2 * j..2 * j + W].copy_from_slice(&row(0));
+        bottom[2 * j..2 * j + W].copy_from_slice(&row(width as u32));
         for (l, place) in places.iter().enumerate() {
-            let at = place.wrapping_sub(start + 2 * (j + l) as u32);
-            lost |= (at > 1) & (at.wrapping_sub(down) > 1);
+            let at = place.wrapping_sub(start + 2 * l as u32);
+            lost |= (at > 1) & (at.wrapping_sub(width as u32) > 1);
         }
-        top[2 * j..2 * (j + L)].copy_from_slice(upper.as_flattened());
-        bottom[2 * j..2 * (j + L)].copy_from_slice(lower.as_flattened());
-        if j + L == g.len() {
+        if j + W / 2 == g.len() {
             return lost;
         }
-        j = (j + L).min(g.len() - L);
+        j = (j + W / 2).min(g.len() - W / 2);
     }
 }
