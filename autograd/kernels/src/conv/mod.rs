@@ -10,7 +10,6 @@
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
 use crate::real::Element;
-use crate::simd::{self, Level};
 use winograd::transform::{F2, F2Of5, F4};
 
 mod correlate;
@@ -151,9 +150,7 @@ impl Conv2d {
     pub fn grad_weight<T: Element>(&self, x: &[T], y: &[T], w: &mut [T]) {
         self.check(x.len(), w.len(), y.len());
         let channels = self.in_channels.min(self.out_channels);
-        // Transforms are a larger part of it than of the other slots, measured against twice as fast multiplications.
-        let sums = if simd::level() == Level::Avx512 { channels / 2 } else { channels };
-        match self.tiles::<T>(self.output(), sums, channels) {
+        match self.tiles::<T>(self.output(), channels, channels) {
             Some(Tiles::F4) => winograd::weight::grad_weight::<T, F4, 4, 3, 6>(self, x, y, w),
             Some(Tiles::F2) => winograd::weight::grad_weight::<T, F2, 2, 3, 4>(self, x, y, w),
             Some(Tiles::F2Of5) => winograd::weight::grad_weight::<T, F2Of5, 2, 5, 6>(self, x, y, w),

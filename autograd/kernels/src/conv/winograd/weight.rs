@@ -1,9 +1,11 @@
 //! The weight's gradient by minimal filtering.
 //!
-//! Chunks of the batch are transformed to values by all threads; then each point is a matrix product over
-//! tiles, and adds to its own sums. Nothing is summed in an order that depends on threads.
+//! Each point is a matrix product over tiles. Few channels: every piece of the batch has sums of its own, and its values
+//! never leave the second-level cache. Many: chunks of the batch are transformed to values by all threads, and then
+//! each point adds to the only sums. Nothing is summed in an order that depends on threads.
 
 use std::marker::PhantomData;
+use std::ops::Range;
 
 use super::transform::{Winograd, square};
 use super::{Source, Tiling, Values, stage};
@@ -16,6 +18,10 @@ use crate::simd;
 
 /// Numbers in the values of a chunk of tiles, about.
 const CHUNK: usize = 1 << 21;
+
+/// Bytes of sums that a piece of the batch may have for itself, and pieces of a batch.
+const OWN: usize = 1 << 18;
+const PIECES: usize = 16;
 
 /// Bytes of a panel of outputs between two visits to the sums: they stay in the first-level cache, while all input
 /// channels pass by.
@@ -34,47 +40,78 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
     }
     let level = simd::level();
     let (rows, width) = vector::tile::<T>(level);
-    let channels = [s.in_channels, s.out_channels].map(|c| c.next_multiple_of(width));
+    let lanes = width / 2;
+    let channels = [s.in_channels, s.out_channels];
     let tiling = Tiling::new(s.batch, [oh, ow], M);
-    // Blocks of a chunk, tiles of it.
-    let blocks = (CHUNK / (A * A * (channels[0] + channels[1]) * tiling.tiles())).clamp(1, tiling.blocks());
-    let tiles = blocks * tiling.tiles();
-    let values = channels.map(|c| Values::new(tiles, c));
-    let sums = Values::new(s.in_channels.next_multiple_of(rows), channels[1]);
-    let size = A * A * (values[0].point + values[1].point + sums.point);
-    scratch::with(size, |memory: &mut [T]| {
-        let (from, rest) = memory.split_at_mut(A * A * values[0].point);
-        let (to, sum) = rest.split_at_mut(A * A * values[1].point);
-        sum.fill(T::ZERO);
-        let shared = [Shared::new(from), Shared::new(to), Shared::new(sum)];
-        let job = |what| {
-            let job =
-                Job::<T, F, M, K, A> { s, x, y, tiling, values, sums, shared, what, family: PhantomData };
-            // SAFETY: level is what the machine has; jobs of a kind are disjoint.
-            unsafe { vector::dispatch(level, job) }
-        };
-        for chunk in 0..tiling.blocks().div_ceil(blocks) {
-            let first = chunk * blocks;
-            let count = blocks.min(tiling.blocks() - first);
-            let rows = (count * tiling.block).min(tiling.rows - first * tiling.block);
-            // Tiles of both operands of a block.
-            let pixels = tiling.block * (M + (A - M)) * (tiling.grid[1] * M + A - M) * width;
-            par::run(2 * count, |i| {
-                scratch::with(pixels, |pixels: &mut [T]| {
-                    let (block, place) = (first + i / 2, i / 2 * tiling.tiles());
-                    job(if i % 2 == 0 {
-                        What::Inputs(block, place, pixels.as_mut_ptr())
-                    } else {
-                        What::Outputs(block, place, pixels.as_mut_ptr())
-                    });
+    let sums = Values::new(s.in_channels.next_multiple_of(rows), s.out_channels);
+    let sums_len = A * A * sums.point;
+    let own = sums_len * size_of::<T>() <= OWN;
+    // Blocks whose values are in memory together.
+    let together = if own { 1 } else { CHUNK / (A * A * (channels[0] + channels[1]) * tiling.tiles()) };
+    let together = together.clamp(1, tiling.blocks());
+    let values = channels.map(|c| Values::new(together * tiling.tiles(), c));
+    let [from_len, to_len] = values.map(|v| A * A * v.point);
+    // Tiles of an operand of a block.
+    let pixels = tiling.block * A * (tiling.grid[1] * M + A - M) * lanes;
+    let job = |shared, what| {
+        let job = Job::<T, F, M, K, A> { s, x, y, tiling, values, sums, shared, what, family: PhantomData };
+        // SAFETY: level is what the machine has; jobs of a kind are disjoint.
+        unsafe { vector::dispatch(level, job) }
+    };
+    // Blocks from one on, as values at a place; and the tiles of so many blocks.
+    let transform = |shared, operand, block, place: usize, pixels: &mut [T]| {
+        job(shared, What::Transform(operand, block, place * tiling.tiles(), pixels.as_mut_ptr()));
+    };
+    let tiles = |blocks: Range<usize>| {
+        ((blocks.end * tiling.block).min(tiling.rows) - blocks.start * tiling.block) * tiling.grid[1]
+    };
+    let pieces = if own { PIECES.min(tiling.blocks()) } else { 1 };
+    scratch::with(pieces * sums_len, |sum: &mut [T]| {
+        if own {
+            par::chunks(sum, sums_len, |piece, sum| {
+                sum.fill(T::ZERO);
+                scratch::with(from_len + to_len + pixels, |memory: &mut [T]| {
+                    let (from, rest) = memory.split_at_mut(from_len);
+                    let (to, pixels) = rest.split_at_mut(to_len);
+                    let shared = [from, to, sum].map(Shared::new);
+                    for block in piece * tiling.blocks() / pieces..(piece + 1) * tiling.blocks() / pieces {
+                        transform(shared, Operand::Inputs, block, 0, pixels);
+                        transform(shared, Operand::Outputs, block, 0, pixels);
+                        job(shared, What::Multiply(0..A * A, tiles(block..block + 1)));
+                    }
                 });
             });
-            par::run(A * A, |point| job(What::Multiply(point, rows * tiling.grid[1])));
+            let (first, others) = sum.split_at_mut(sums_len);
+            par::chunks(first, sums.point, |point, sum| {
+                for other in others.chunks_exact(sums_len) {
+                    for (sum, v) in sum.iter_mut().zip(&other[point * sums.point..]) {
+                        *sum = *sum + *v;
+                    }
+                }
+            });
+        } else {
+            sum.fill(T::ZERO);
+            scratch::with(from_len + to_len, |memory: &mut [T]| {
+                let (from, to) = memory.split_at_mut(from_len);
+                let shared = [from, to, &mut *sum].map(Shared::new);
+                for first in (0..tiling.blocks()).step_by(together) {
+                    let count = together.min(tiling.blocks() - first);
+                    par::run(2 * count, |i| {
+                        let operand = if i % 2 == 0 { Operand::Inputs } else { Operand::Outputs };
+                        scratch::with(pixels, |pixels: &mut [T]| {
+                            transform(shared, operand, first + i / 2, i / 2, pixels);
+                        });
+                    });
+                    let tiles = tiles(first..first + count);
+                    par::run(A * A, |point| job(shared, What::Multiply(point..point + 1, tiles)));
+                }
+            });
         }
+        let shared = [Shared::new(&mut []), Shared::new(&mut []), Shared::new(sum)];
         let w = Shared::new(w);
-        par::run(s.out_channels.div_ceil(width / 2), |slab| {
-            let room = s.in_channels * K * K * width / 2;
-            scratch::with(room, |taps: &mut [T]| job(What::Collect(slab, taps.as_mut_ptr(), w)));
+        par::run(s.out_channels.div_ceil(lanes), |slab| {
+            let room = s.in_channels * K * K * lanes;
+            scratch::with(room, |taps: &mut [T]| job(shared, What::Collect(slab, taps.as_mut_ptr(), w)));
         });
     });
 }
@@ -94,14 +131,19 @@ struct Job<'a, T, F, const M: usize, const K: usize, const A: usize> {
 
 /// A piece of work.
 enum What<T> {
-    /// Transforms the inputs of a block, to the tiles of the chunk from a place on, with room for pixels.
-    Inputs(usize, usize, *mut T),
-    /// The same for the outputs.
-    Outputs(usize, usize, *mut T),
-    /// Multiplies the values of one point, of so many tiles.
-    Multiply(usize, usize),
+    /// Transforms an operand of a block, to tiles of the values from a place on, with room for pixels.
+    Transform(Operand, usize, usize, *mut T),
+    /// Multiplies the values of some points, of so many tiles.
+    Multiply(Range<usize>, usize),
     /// Transforms the sums of one register of destination channels to weights, with room for their taps.
     Collect(usize, *mut T, Shared<T>),
+}
+
+/// The images that tiles are of.
+#[derive(Clone, Copy)]
+enum Operand {
+    Inputs,
+    Outputs,
 }
 
 impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> Kernel<T>
@@ -113,7 +155,7 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
         // SAFETY: the memory has the sizes given in `grad_weight`.
         unsafe {
             match self.what {
-                What::Inputs(block, place, pixels) => {
+                What::Transform(Operand::Inputs, block, place, pixels) => {
                     let source = Source {
                         x: self.x,
                         channels: s.in_channels,
@@ -124,7 +166,7 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                     let to = self.shared[0].at(place * self.values[0].tile);
                     source.values::<F, V, M, A, A>(self.tiling, block, pixels, self.values[0], to);
                 }
-                What::Outputs(block, place, pixels) => {
+                What::Transform(Operand::Outputs, block, place, pixels) => {
                     let source = Source {
                         x: self.y,
                         channels: s.out_channels,
@@ -135,7 +177,11 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                     let to = self.shared[1].at(place * self.values[1].tile);
                     source.values::<F, V, M, M, A>(self.tiling, block, pixels, self.values[1], to);
                 }
-                What::Multiply(point, tiles) => self.multiply::<V, R>(point, tiles),
+                What::Multiply(ref points, tiles) => {
+                    for point in points.clone() {
+                        self.multiply::<V, R>(point, tiles);
+                    }
+                }
                 What::Collect(slab, taps, w) => self.collect::<V>(slab, taps, w),
             }
         }
