@@ -213,6 +213,8 @@ pub(crate) type FastHash = BuildHasherDefault<OneMultiply>;
 /// Buffers waiting to be used again, by kind and length.
 #[derive(Default)]
 struct Shelves {
+    /// Those of short buffers, by number, and all others.
+    short: Vec<Row>,
     rows: HashMap<Shelf, Row, FastHash>,
     bytes: usize,
     /// Counts the buffers kept and taken.
@@ -227,11 +229,24 @@ struct Row {
 }
 
 impl Shelves {
+    fn row(&mut self, shelf: Shelf) -> &mut Row {
+        const SHORT: u64 = 4 * 1024;
+        if shelf.0 >= SHORT {
+            return self.rows.entry(shelf).or_default();
+        }
+        let number = shelf.0 as usize;
+        if number >= self.short.len() {
+            self.short.resize_with(number + 1, Row::default);
+        }
+        &mut self.short[number]
+    }
+
     fn take(&mut self, shelf: Shelf) -> Option<Arc<Storage>> {
-        let row = self.rows.get_mut(&shelf)?;
+        let clock = self.clock + 1;
+        let row = self.row(shelf);
         let storage = row.buffers.pop()?;
-        self.clock += 1;
-        row.used = self.clock;
+        row.used = clock;
+        self.clock = clock;
         self.bytes -= shelf.bytes();
         Some(storage)
     }
@@ -241,15 +256,16 @@ impl Shelves {
     fn keep(&mut self, storage: Arc<Storage>, limit: usize) -> Vec<Arc<Storage>> {
         self.bytes += storage.bytes();
         self.clock += 1;
-        let row = self.rows.entry(storage.shelf()).or_default();
-        row.used = self.clock;
+        let clock = self.clock;
+        let row = self.row(storage.shelf());
+        row.used = clock;
         row.buffers.push(storage);
         let mut surplus = Vec::new();
         while self.bytes > limit {
-            let oldest = self.rows.iter_mut().filter(|(_, row)| !row.buffers.is_empty());
-            let Some((shelf, row)) = oldest.min_by_key(|(_, row)| row.used) else { break };
-            self.bytes -= shelf.bytes();
-            surplus.extend(row.buffers.pop());
+            let filled = self.short.iter_mut().chain(self.rows.values_mut()).filter(|row| !row.buffers.is_empty());
+            let Some(storage) = filled.min_by_key(|row| row.used).and_then(|row| row.buffers.pop()) else { break };
+            self.bytes -= storage.bytes();
+            surplus.push(storage);
         }
         surplus
     }

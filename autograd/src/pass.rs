@@ -291,11 +291,11 @@ impl Pass {
 
     /// Sends the gradient `g` of `node` on to its inputs.
     fn pull(&mut self, node: &NodeRef, g: Tensor) {
-        for edge in node.edges.iter().filter(|e| e.role == Role::Cut) {
-            if !self.cuts.contains(&edge.site) {
+        node.edges.each(|edge| {
+            if edge.role == Role::Cut && !self.cuts.contains(&edge.site) {
                 self.cuts.push(edge.site);
             }
-        }
+        });
         let mut pull = |g| node.rule.pullback(&mut Pullback { node, g: Some(g), pass: self });
         if profile::running() { profile::backward(node, g, pull) } else { pull(g) }
     }

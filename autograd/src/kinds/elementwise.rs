@@ -4,6 +4,7 @@
 //! with tensors the recorded expression that can be differentiated again, and with a probe they tell which of
 //! inputs and output they use, so that nothing else is kept.
 
+use std::borrow::Cow;
 use std::fmt::Debug;
 
 use kernels::Real;
@@ -78,7 +79,7 @@ impl Tensor {
     /// If the dtypes differ or the shapes do not broadcast.
     #[track_caller]
     pub fn map2<F: Binary>(&self, other: &Tensor, f: F) -> Tensor {
-        binary(f, self.clone(), other.clone())
+        binary(f, self.into(), other.into())
     }
 }
 
@@ -194,22 +195,24 @@ impl<F: Binary> Map<4> for ChainB<'_, F> {
 }
 
 #[track_caller]
-pub(crate) fn binary<F: Binary>(f: F, mut a: Tensor, mut b: Tensor) -> Tensor {
+pub(crate) fn binary<F: Binary>(f: F, mut a: Cow<'_, Tensor>, mut b: Cow<'_, Tensor>) -> Tensor {
     let shape = same_dtype_and_broadcast(F::NAME, &a, &b);
     let value = dispatch!(a.dtype(), T => {
         if a.shape() == b.shape() {
             // An operand that nobody else holds gives its memory to the result.
-            if b.node().is_none() && let Some(out) = a.unique_mut::<T>() {
+            if b.node().is_none() && let Some(out) = unique_mut::<T>(&mut a) {
                 map::flat(&Value(&f), [None, Some(b.slice())], out);
-                return node::record(F::NAME, a, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
+                let value = a.into_owned();
+                return node::record(F::NAME, value, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
-            if a.node().is_none() && let Some(out) = b.unique_mut::<T>() {
+            if a.node().is_none() && let Some(out) = unique_mut::<T>(&mut b) {
                 map::flat(&Value(&f), [Some(a.slice()), None], out);
-                return node::record(F::NAME, b, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
+                let value = b.into_owned();
+                return node::record(F::NAME, value, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
             Tensor::build::<T>(shape, |out| map::flat(&Value(&f), [Some(a.slice()), Some(b.slice())], out))
         } else {
-            broadcast::<T, 2>(&Value(&f), [&a, &b], &shape)
+            broadcast::<T, 2>(&Value(&f), [&*a, &*b], &shape)
         }
     });
     node::record(F::NAME, value, &[&a, &b], |y| {
@@ -227,6 +230,14 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Tensor, mut b: Tensor) -> Tensor {
             dtype: y.dtype(),
         }
     })
+}
+
+/// The elements of an operand that was handed over and that nobody else holds.
+fn unique_mut<'a, T: Scalar>(x: &'a mut Cow<'_, Tensor>) -> Option<&'a mut [T]> {
+    match x {
+        Cow::Owned(x) => x.unique_mut(),
+        Cow::Borrowed(_) => None,
+    }
 }
 
 #[track_caller]

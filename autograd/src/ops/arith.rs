@@ -1,5 +1,6 @@
 //! `+ - * /` and negation, between tensors (broadcasting) and with numbers.
 
+use std::borrow::Cow;
 use std::ops::{Add, Div, Mul, Neg, Sub};
 
 use kernels::Real;
@@ -159,6 +160,19 @@ impl Neg for &Tensor {
     }
 }
 
+/// An operand that an operation may have for its result.
+impl From<Tensor> for Cow<'_, Tensor> {
+    fn from(x: Tensor) -> Self {
+        Cow::Owned(x)
+    }
+}
+/// An operand that stays.
+impl<'a> From<&'a Tensor> for Cow<'a, Tensor> {
+    fn from(x: &'a Tensor) -> Self {
+        Cow::Borrowed(x)
+    }
+}
+
 impl From<&Tensor> for Tensor {
     /// Another handle on the same tensor.
     fn from(x: &Tensor) -> Tensor {
@@ -189,7 +203,7 @@ pub(crate) fn add_into(sum: &mut Tensor, g: Tensor) {
             return;
         }
     }
-    *sum = binary(AddOp, sum.clone(), g);
+    *sum = &*sum + g;
 }
 
 pub(crate) fn samples() -> Vec<Sample> {

@@ -234,19 +234,19 @@ impl Tensor {
     /// The angle of the point (`x`, `self`) in -pi..=pi, broadcasting. The gradient at the origin is 0.
     #[track_caller]
     pub fn atan2(&self, x: &Tensor) -> Tensor {
-        binary(Atan2, self.clone(), x.clone())
+        binary(Atan2, self.into(), x.into())
     }
 
     /// The larger of two elements, broadcasting; NaN if either is. Where they are equal, `self` gets the gradient.
     #[track_caller]
     pub fn maximum(&self, other: &Tensor) -> Tensor {
-        binary(Maximum, self.clone(), other.clone())
+        binary(Maximum, self.into(), other.into())
     }
 
     /// The smaller of two elements, broadcasting; NaN if either is. Where they are equal, `self` gets the gradient.
     #[track_caller]
     pub fn minimum(&self, other: &Tensor) -> Tensor {
-        binary(Minimum, self.clone(), other.clone())
+        binary(Minimum, self.into(), other.into())
     }
 }
 

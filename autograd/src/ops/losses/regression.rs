@@ -57,7 +57,7 @@ impl Binary for Huber {
 #[track_caller]
 fn loss<F: Binary>(f: F, x: &Tensor, target: &Tensor, reduction: Reduction) -> Tensor {
     same_shape(F::NAME, x, target);
-    reduction.of(binary(f, x.clone(), target.clone()))
+    reduction.of(binary(f, x.into(), target.into()))
 }
 
 /// Broadcasting is convenient everywhere but here, where `[N]` against [N, 1] would be N^2 losses.
