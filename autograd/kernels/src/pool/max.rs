@@ -274,14 +274,19 @@ fn spread_over_halves<T: Element, const W: usize>(
     loop {
         let (values, places) = (&g[j..j + W / 2], &winners[j..j + W / 2]);
         let start = start + 2 * j as u32;
-        // Who wins is anyone's guess: no branches.
-        let twice: [T; W] = std::array::from_fn(|e| values[e / 2]);
-        let at: [u32; W] = std::array::from_fn(|e| places[e / 2].wrapping_sub(start));
-        let row = |first: u32| -> [T; W] {
-            std::array::from_fn(|e| if at[e] == first + e as u32 { twice[e] } else { T::ZERO })
-        };
-        top[2 * j..2 * j + W].copy_from_slice(&row(0));
-        bottom[2 * j..2 * j + W].copy_from_slice(&row(width as u32));
+        // Who wins is anyone's guess: no branches. Plain loops, which become vectors however the whole is compiled.
+        let (mut twice, mut at) = ([T::ZERO; W], [0; W]);
+        for e in 0..W {
+            twice[e] = values[e / 2];
+            at[e] = places[e / 2].wrapping_sub(start);
+        }
+        let (mut upper, mut lower) = ([T::ZERO; W], [T::ZERO; W]);
+        for e in 0..W {
+            upper[e] = if at[e] == e as u32 { twice[e] } else { T::ZERO };
+            lower[e] = if at[e] == (width + e) as u32 { twice[e] } else { T::ZERO };
+        }
+        top[2 * j..2 * j + W].copy_from_slice(&upper);
+        bottom[2 * j..2 * j + W].copy_from_slice(&lower);
         for (l, place) in places.iter().enumerate() {
             let at = place.wrapping_sub(start + 2 * l as u32);
             lost |= (at > 1) & (at.wrapping_sub(width as u32) > 1);

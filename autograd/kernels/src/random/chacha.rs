@@ -5,7 +5,8 @@
 //!
 //! Bernstein, ChaCha, a variant of Salsa20, 2008.
 
-use crate::simd::{self, Level};
+use crate::real::Arithmetic;
+use crate::simd::{self, Kernel, Level};
 
 /// The most blocks computed at a time.
 const MOST: usize = 16;
@@ -13,7 +14,6 @@ const MOST: usize = 16;
 pub(super) const AT_ONCE: usize = 16 * MOST;
 
 /// The first words of stream `stream` of the generator with this key, `out.len()` of them, a multiple of [`AT_ONCE`].
-#[inline(always)]
 pub(super) fn fill(key: [u32; 8], stream: u64, out: &mut [u32]) {
     // A word of the state is a register: sixteen of them fit into the registers, or nearly.
     match simd::level() {
@@ -23,28 +23,44 @@ pub(super) fn fill(key: [u32; 8], stream: u64, out: &mut [u32]) {
 }
 
 /// [`fill`], `LANES` blocks at a time.
-#[inline(always)]
 pub(super) fn fill_by<const LANES: usize>(key: [u32; 8], stream: u64, out: &mut [u32]) {
-    for (i, out) in out.chunks_exact_mut(16 * LANES).enumerate() {
-        blocks::<LANES>(key, stream, (i * LANES) as u64, out);
+    simd::dispatch(Fill::<LANES> { key, stream, out });
+}
+
+struct Fill<'a, const LANES: usize> {
+    key: [u32; 8],
+    stream: u64,
+    out: &'a mut [u32],
+}
+
+impl<const LANES: usize> Kernel for Fill<'_, LANES> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        for (i, out) in self.out.chunks_exact_mut(16 * LANES).enumerate() {
+            blocks::<LANES>(self.key, self.stream, (i * LANES) as u64, out);
+        }
     }
 }
 
 #[inline(always)]
 fn blocks<const LANES: usize>(key: [u32; 8], stream: u64, first: u64, out: &mut [u32]) {
     let mut words = [[0; LANES]; 16];
-    // This loop is what becomes vectors: every operation of `block` on all the lanes.
+    // This loop is what becomes vectors: every operation of `block` on all the lanes. Plain loops only, which are compiled
+    // where they stand.
     for lane in 0..LANES {
-        for (words, word) in words.iter_mut().zip(block(key, stream, first + lane as u64)) {
-            words[lane] = word;
+        let block = block(key, stream, first + lane as u64);
+        for word in 0..16 {
+            words[word][lane] = block[word];
         }
     }
     // A number's place is (word, block), and is to be (block, word): four turns of the place's bits, each by one.
     for _ in 0..4 {
         let turned = words;
-        let (front, back) = turned.as_flattened().split_at(8 * LANES);
-        for (to, (x, y)) in words.as_flattened_mut().as_chunks_mut().0.iter_mut().zip(front.iter().zip(back)) {
-            *to = [*x, *y];
+        let (from, to) = (turned.as_flattened(), words.as_flattened_mut());
+        for i in 0..8 * LANES {
+            to[2 * i] = from[i];
+            to[2 * i + 1] = from[8 * LANES + i];
         }
     }
     out.copy_from_slice(words.as_flattened());
@@ -64,7 +80,10 @@ fn block(key: [u32; 8], stream: u64, counter: u64) -> [u32; 16] {
     double_round(&mut x);
     double_round(&mut x);
     double_round(&mut x);
-    std::array::from_fn(|word| x[word].wrapping_add(start[word]))
+    for word in 0..16 {
+        x[word] = x[word].wrapping_add(start[word]);
+    }
+    x
 }
 
 #[inline(always)]

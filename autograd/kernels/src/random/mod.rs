@@ -77,9 +77,14 @@ impl Key {
 
     fn fill<T: Element, D: Draw<T>>(&self, out: &mut [T], draw: D) {
         const TOGETHER: usize = 2;
+        let wide = size_of::<T>() / size_of::<u32>();
         par::chunks(out, TOGETHER * BLOCK, |i, out| {
-            let first = (TOGETHER * i) as u64;
-            simd::dispatch(Fill { key: self.words(), first, draw, out });
+            let mut words = [0; 2 * BLOCK];
+            for (block, out) in out.chunks_mut(BLOCK).enumerate() {
+                let words = &mut words[..(wide * out.len()).next_multiple_of(chacha::AT_ONCE)];
+                chacha::fill(self.words(), (TOGETHER * i + block) as u64, words);
+                simd::dispatch(Drawn { words, draw, out });
+            }
         });
     }
 
@@ -99,29 +104,23 @@ const BLOCK: usize = 1024;
 /// Elements that are made together: half of them from radii and half from angles when they are normal.
 const GROUP: usize = 64;
 
-/// Blocks of draws from generator `first` on.
-struct Fill<'a, T, D> {
-    key: [u32; 8],
-    first: u64,
+/// Draws from their words.
+struct Drawn<'a, T, D> {
+    words: &'a [u32],
     draw: D,
     out: &'a mut [T],
 }
 
-impl<T: Element, D: Draw<T>> Kernel for Fill<'_, T, D> {
+impl<T: Element, D: Draw<T>> Kernel for Drawn<'_, T, D> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
         let wide = size_of::<T>() / size_of::<u32>();
-        let mut words = [0; 2 * BLOCK];
-        for (stream, out) in (self.first..).zip(self.out.chunks_mut(BLOCK)) {
-            let words = &mut words[..(wide * out.len()).next_multiple_of(chacha::AT_ONCE)];
-            chacha::fill(self.key, stream, words);
-            for (words, out) in words.chunks_exact(wide * GROUP).zip(out.chunks_mut(GROUP)) {
-                let group = self.draw.group::<A>(words);
-                match <&mut [T; GROUP]>::try_from(&mut *out) {
-                    Ok(out) => *out = group,
-                    Err(_) => out.copy_from_slice(&group[..out.len()]),
-                }
+        for (words, out) in self.words.chunks_exact(wide * GROUP).zip(self.out.chunks_mut(GROUP)) {
+            let group = self.draw.group::<A>(words);
+            match <&mut [T; GROUP]>::try_from(&mut *out) {
+                Ok(out) => *out = group,
+                Err(_) => out.copy_from_slice(&group[..out.len()]),
             }
         }
     }
@@ -170,11 +169,14 @@ impl<T: Element> Draw<T> for Uniform {
         // As many bits as the mantissa holds, so that rounding cannot give 1.
         let held = if narrow::<T>() { 24 } else { 53 };
         let scale = f64::powi(0.5, held);
-        std::array::from_fn(|i| {
+        let words = &words[..if narrow::<T>() { GROUP } else { 2 * GROUP }];
+        let mut group = [T::ZERO; GROUP];
+        for i in 0..GROUP {
             let top = bits::<T>(words, i) >> (64 - held);
             let top = if narrow::<T>() { f64::from(top as i32) } else { to_f64(top as i64) };
-            T::from_f64(top * scale)
-        })
+            group[i] = T::from_f64(top * scale);
+        }
+        group
     }
 }
 
@@ -188,14 +190,22 @@ impl<T: Element> Draw<T> for Normal<T> {
     #[inline(always)]
     fn group<A: Arithmetic>(self, words: &[u32]) -> [T; GROUP] {
         const HALF: usize = GROUP / 2;
-        let mut group = [T::ZERO; GROUP];
+        let words = &words[..if narrow::<T>() { GROUP } else { 2 * GROUP }];
+        // Short loops, one thing each: so they become vectors however the whole is compiled.
         let mut radii = [T::ZERO; HALF];
-        for (l, to) in radii.iter_mut().enumerate() {
-            *to = self.deviation * radius::<T, A>(open_unit::<T>(words, l));
+        for l in 0..HALF {
+            radii[l] = open_unit::<T>(words, l);
         }
         for l in 0..HALF {
-            let (quadrant, angle) = angle::<T>(words, HALF + l);
-            let (cos, sin) = direction::<T, A>(quadrant, angle);
+            radii[l] = self.deviation * radius::<T, A>(radii[l]);
+        }
+        let (mut quadrants, mut angles) = ([0; HALF], [T::ZERO; HALF]);
+        for l in 0..HALF {
+            (quadrants[l], angles[l]) = angle::<T>(words, HALF + l);
+        }
+        let mut group = [T::ZERO; GROUP];
+        for l in 0..HALF {
+            let (cos, sin) = direction::<T, A>(quadrants[l], angles[l]);
             group[l] = radii[l] * cos;
             group[HALF + l] = radii[l] * sin;
         }
