@@ -20,7 +20,7 @@ pub fn samples() -> Vec<Sample> {
     let gaussian = Some(Projections { k: 5, c: 2, distribution: Distribution::Gaussian, seed: 1 });
     for (case, energy) in energies() {
         add("mhe", case.clone(), rows(), own, energy, None);
-        add("rp", case, rows(), own, energy, gaussian);
+        add("rp", format!("gaussian, {case}"), rows(), own, energy, gaussian);
     }
     let half = Energy { half_space: true, ..Energy::default() };
     for energy in [Energy::default(), half] {
