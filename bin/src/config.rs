@@ -134,6 +134,10 @@ pub struct Config {
     /// rp, bilateral: gaussian, rademacher, sparse, uniform, orthonormal
     #[arg(long, value_name = "NAME", default_value = "gaussian", help_heading = "Regulariser")]
     pub reg_distribution: String,
+    /// rp, bilateral: variance of the projections' entries, reciprocal (1/k, the paper's) or unit (1, the published
+    /// code's); beside unit ones eps counts for k times less
+    #[arg(long, value_name = "NAME", default_value = "reciprocal", help_heading = "Regulariser")]
+    pub reg_variance: String,
     /// ap: preserve cosine or angle
     #[arg(long, value_name = "NAME", default_value = "cosine", help_heading = "Regulariser")]
     pub reg_objective: String,

@@ -157,7 +157,13 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
         half_space: config.reg_half_space,
         weight: config.reg_weight,
         head_weight: config.reg_head_weight,
-        projections: Projections { k, c: config.reg_c, distribution: config.reg_distribution.parse()?, seed },
+        projections: Projections {
+            k,
+            c: config.reg_c,
+            distribution: config.reg_distribution.parse()?,
+            variance: config.reg_variance.parse()?,
+            seed,
+        },
         redraw: config.reg_redraw,
         preserve: config.reg_objective.parse()?,
         learning: Learning {

@@ -176,7 +176,11 @@ fn gradcheck_lists_every_case_by_its_options() {
         let worst = errors(row["order"].as_u64().unwrap(), "").into_iter().fold(0.0, f64::max);
         assert_eq!(row["max_rel_err"], worst, "the short table has the worst case");
     }
-    for case in ["rademacher", "s = 0.5, angle, half-space, eps = 0, Sum, Code", "one neuron, half-space"] {
+    for case in [
+        "rademacher, unit variance",
+        "s = 0.5, angle, half-space, eps = 0, Sum, Code",
+        "one neuron, half-space",
+    ] {
         assert_eq!((errors(1, case).len(), errors(2, case).len()), (1, 1), "{case}");
     }
     let text = succeeds(here.path(), "gradcheck --only adv --dtype f64 --cases").out;

@@ -31,6 +31,7 @@ fn unknown_flags_and_names_with_a_suggestion() {
             "no distribution \"gausian\"",
             "did you mean \"gaussian\"?",
         ),
+        ("train --reg rp --reg-variance units", "no variance \"units\"", "did you mean \"unit\"?"),
         ("train --augment flp", "unknown augmentation \"flp\"", "did you mean flip?"),
         ("train --optimizer sdg", "invalid value 'sdg'", "sgd, adam, adamw"),
         ("train --schedule cosin", "invalid value 'cosin'", "'cosine'"),

@@ -70,7 +70,7 @@ pub use learned::{InnerSteps, Learned, Learning, Mode, Rate};
 pub use low_rank::{LowRank, low_rank_weight};
 pub use objective::{LayerReport, NAMES, Objective, Options, Rule, Select};
 pub use presets::{PRESETS, Preset};
-pub use projection::{Distribution, Projections, explicit};
+pub use projection::{Distribution, Projections, Variance, explicit};
 pub use random::{RandomProjection, projected_energy};
 pub use regulariser::{LayerWeight, Regulariser, Role, Step, smallest_angle};
 pub use samples::samples;

@@ -57,7 +57,7 @@ pub struct EnergyOf {
     #[arg(long, default_value = "1e-12", value_name = "FLOOR")]
     floor: f64,
     /// rp, ap, adv, bilateral: explicit projections, k x d or (not ap, adv) C x k x d, instead of drawn ones
-    #[arg(long, value_name = "P.npy", conflicts_with_all = ["k", "c", "distribution", "seed"])]
+    #[arg(long, value_name = "P.npy", conflicts_with_all = ["k", "c", "distribution", "variance", "seed"])]
     projection: Option<PathBuf>,
     /// bilateral: the second projection, N x k or C x N x k
     #[arg(long, value_name = "P.npy", requires = "projection")]
@@ -71,6 +71,9 @@ pub struct EnergyOf {
     /// rp, bilateral: gaussian, rademacher, sparse, uniform, orthonormal [default: gaussian]
     #[arg(long, value_name = "NAME")]
     distribution: Option<String>,
+    /// rp, bilateral: of the projections' entries, reciprocal (1/k) or unit (1) [default: reciprocal]
+    #[arg(long, value_name = "NAME")]
+    variance: Option<String>,
     /// For drawn projections and random groups [default: 0]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
@@ -216,12 +219,13 @@ impl EnergyOf {
         // Groups draw only when they are random.
         let random =
             if self.group_kind.as_deref() == Some("random") { "group" } else { "group --group-kind random" };
-        let flags: [(&str, bool, &[&str]); 12] = [
+        let flags: [(&str, bool, &[&str]); 13] = [
             ("projection", self.projection.is_some(), &["rp", "ap", "adv", "bilateral"]),
             ("projection2", self.projection2.is_some(), &["bilateral"]),
             ("k", self.k.is_some(), &["rp", "ap", "adv", "bilateral"]),
             ("c", self.c.is_some(), &["rp", "bilateral"]),
             ("distribution", self.distribution.is_some(), &["rp", "bilateral"]),
+            ("variance", self.variance.is_some(), &["rp", "bilateral"]),
             ("objective", self.objective.is_some(), &["ap"]),
             ("inner-steps", self.inner_steps.is_some(), &["ap", "adv"]),
             ("inner-lr", self.inner_lr.is_some(), &["ap", "adv"]),
@@ -262,6 +266,7 @@ impl EnergyOf {
             k: self.k.unwrap_or(usual.k),
             c: self.c.unwrap_or(usual.c),
             distribution: parsed(&self.distribution, "gaussian").parse()?,
+            variance: parsed(&self.variance, "reciprocal").parse()?,
             seed,
         };
         projections.check()?;
