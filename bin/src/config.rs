@@ -104,7 +104,8 @@ pub struct Config {
     #[arg(long, value_name = "WEIGHT", help_heading = "Regulariser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reg_head_weight: Option<f64>,
-    /// Riesz exponent of the energy
+    /// Riesz exponent of the energy, 0 for the logarithm; at most 20, in f64 200: beyond, powers of ordinary distances
+    /// overflow
     #[arg(long, value_name = "S", default_value_t = 2.0, help_heading = "Regulariser")]
     pub reg_s: f64,
     /// Angles instead of chords

@@ -15,7 +15,7 @@ use std::f64::consts::PI;
 
 use autograd::{DType, PairEnergy, Scalar, Tensor};
 
-use crate::error::{Error, Problem};
+use crate::error::{Error, Problem, short};
 
 /// Sum over the ordered pairs, or their mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,7 @@ impl Energy {
     /// If s, eps or the floor is negative, NaN or infinite, or the floor is 0.
     pub fn check(&self) -> Result<(), Error> {
         let fail = |name: &str, value: f64, rule: &str| {
-            Err(Error::option(format!("{name} = {value}: it must be finite and {rule}")))
+            Err(Error::option(format!("{name} = {}: it must be finite and {rule}", short(value))))
         };
         match self {
             Energy { s, .. } if !(s.is_finite() && *s >= 0.0) => fail("s", *s, "at least 0"),
@@ -165,7 +165,7 @@ impl Energy {
         self.check()?;
         let most = if dtype == DType::F64 { 200.0 } else { 20.0 };
         if self.s > most {
-            return Err(Error::option(format!("s = {}: in {dtype} it can be at most {most}", self.s)));
+            return Err(Error::option(format!("s = {}: in {dtype} it can be at most {most}", short(self.s))));
         }
         Ok(self.form(dtype, n))
     }
@@ -268,14 +268,23 @@ impl Energy {
 /// If the tensor has neither two axes nor four, a row has no elements, or an element is not finite.
 pub fn checked_rows(w: &Tensor) -> Result<Tensor, Error> {
     let rows = rows(w)?;
-    if !w.is_finite() {
-        let shape = *w.shape();
-        let values = w.to_vec::<f64>();
-        let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
-        let index = shape.iter().zip(shape.strides()).map(|(d, s)| at / s % d).collect();
-        return Err(Problem::NotFinite { index, value: values[at], projection: None }.into());
-    }
+    check_finite(w)?;
     Ok(rows)
+}
+
+/// Whether all elements of a tensor are finite.
+///
+/// # Errors
+/// If not: the message has the index of the first that is not.
+pub fn check_finite(t: &Tensor) -> Result<(), Error> {
+    if t.is_finite() {
+        return Ok(());
+    }
+    let shape = *t.shape();
+    let values = t.to_vec::<f64>();
+    let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
+    let index = shape.iter().zip(shape.strides()).map(|(d, s)| at / s % d).collect();
+    Err(Problem::NotFinite { index, value: values[at], projection: None }.into())
 }
 
 /// [`checked_rows`], whatever the elements.

@@ -38,7 +38,7 @@ pub struct EnergyOf {
     /// coordinates), bilateral (fewer dimensions + fewer neurons)
     #[arg(long, default_value = "mhe", value_name = "NAME")]
     variant: String,
-    /// Riesz exponent; 0 stands for the logarithm
+    /// Riesz exponent; 0 stands for the logarithm. At most 200, in f32 20: beyond, powers of ordinary distances overflow
     #[arg(long, default_value_t = 2.0, value_name = "S")]
     s: f64,
     /// Angles instead of chords
@@ -53,7 +53,8 @@ pub struct EnergyOf {
     /// Inside every norm: sqrt(sum of squares + EPS)
     #[arg(long, default_value = "1e-4", value_name = "EPS")]
     eps: f64,
-    /// On 2 - 2c, or on the angle
+    /// On 2 - 2c, or on the angle: at or below it a pair has the floor's energy and no gradient. Raised where that
+    /// energy, times the number of pairs, would overflow
     #[arg(long, default_value = "1e-12", value_name = "FLOOR")]
     floor: f64,
     /// rp, ap, adv, bilateral: explicit projections, k x d or (not ap, adv) C x k x d, instead of drawn ones
