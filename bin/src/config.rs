@@ -104,7 +104,8 @@ pub struct Config {
     #[arg(long, value_name = "WEIGHT", help_heading = "Regulariser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reg_head_weight: Option<f64>,
-    /// Riesz exponent of the energy
+    /// Riesz exponent of the energy, 0 for the logarithm; at most 20, in f64 200: beyond, powers of ordinary distances
+    /// overflow
     #[arg(long, value_name = "S", default_value_t = 2.0, help_heading = "Regulariser")]
     pub reg_s: f64,
     /// Angles instead of chords
@@ -134,6 +135,10 @@ pub struct Config {
     /// rp, bilateral: gaussian, rademacher, sparse, uniform, orthonormal
     #[arg(long, value_name = "NAME", default_value = "gaussian", help_heading = "Regulariser")]
     pub reg_distribution: String,
+    /// rp, bilateral: variance of the projections' entries, reciprocal (1/k, the paper's) or unit (1, the published
+    /// code's); beside unit ones eps counts for k times less
+    #[arg(long, value_name = "NAME", default_value = "reciprocal", help_heading = "Regulariser")]
+    pub reg_variance: String,
     /// ap: preserve cosine or angle
     #[arg(long, value_name = "NAME", default_value = "cosine", help_heading = "Regulariser")]
     pub reg_objective: String,

@@ -122,7 +122,7 @@ pub fn from_clap(error: &clap::Error) -> Result<String, Failure> {
             parts.push(format!(" {line}"));
         }
     }
-    let text = parts.concat().replace("invalid digit found in string", "a whole number from 0 on is needed");
+    let text = parts.concat().replace("invalid digit found in string", "a natural number is needed");
     Err(Failure::usage(format_args!("{text}; see --help")))
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
-use comhe::{Energy, Groups, Learning, Mode, Objective, Options, Projections, Scale};
+use comhe::{Energy, Groups, Learning, Mode, Objective, Options, Projections, Scale, Step};
 use datasets::{Dataset, Loader};
 use nn::{Archive, Model, Rule, Trainer, load_state_dict};
 
@@ -11,7 +11,7 @@ use crate::config::{Config, Constants, Conv, InnerMode, Optimizer, Precision, Sc
 use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::low_rank;
-use crate::penalty::Penalty;
+use crate::penalty::{self, Penalty};
 use crate::{memory, run_folder};
 
 /// A run that is ready to go.
@@ -51,10 +51,16 @@ impl Setup {
         if let Some(path) = &config.init {
             load_weights(&mut model, run_folder::load(path)?, path)?;
         }
+        check_groups(config, &model)?;
         let images = config.batch_size.min(loader.split().len());
         memory::check(&model, config.width, images, dtype)?;
         check_batch_norm(&model, &loader)?;
         let schedule = schedule(config, steps);
+        if let Some(path) = &config.init {
+            // Weights without an energy, as those with a zero row, show before the run.
+            let start = Step { index: 0, lr: schedule.lr(config.rate(), 0) };
+            penalty::energies(&objective, &model.weights(), start).map_err(|e| Failure::place(path, e))?;
+        }
         let key = Key::new(config.seed);
         let mut trainer = Trainer::new(model, optimizer(config), config.rate(), key)
             .schedule(schedule.clone())
@@ -115,17 +121,8 @@ pub fn model_of(shape: [usize; 3], classes: usize, config: &Config) -> Result<Mo
 pub fn load_weights(model: &mut Model, archive: Archive, file: &Path) -> Result<(), Failure> {
     let inner = archive.part("model");
     let tensors = if inner.is_empty() { archive.tensors } else { inner };
-    if let Some((name, t)) = tensors.iter().find(|(_, t)| !t.is_finite()) {
-        let values = t.to_vec::<f64>();
-        let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
-        return Err(Failure::place(
-            file,
-            format_args!(
-                "{name} {} has the value {} at element {at}; all must be finite",
-                t.shape(),
-                values[at]
-            ),
-        ));
+    for (name, t) in &tensors {
+        comhe::check_finite(t).map_err(|e| Failure::place(file, format_args!("tensor {name}: {e}")))?;
     }
     load_state_dict(model, &tensors).map_err(|e| {
         let ([c, h, w], name, classes) = (model.input, &model.name, model.classes);
@@ -157,7 +154,13 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
         half_space: config.reg_half_space,
         weight: config.reg_weight,
         head_weight: config.reg_head_weight,
-        projections: Projections { k, c: config.reg_c, distribution: config.reg_distribution.parse()?, seed },
+        projections: Projections {
+            k,
+            c: config.reg_c,
+            distribution: config.reg_distribution.parse()?,
+            variance: config.reg_variance.parse()?,
+            seed,
+        },
         redraw: config.reg_redraw,
         preserve: config.reg_objective.parse()?,
         learning: Learning {
@@ -195,6 +198,20 @@ fn schedule(config: &Config, steps: u64) -> nn::Schedule {
         Schedule::Constant => nn::Schedule::Constant,
     };
     if config.warmup > 0 { schedule.warmup(config.warmup) } else { schedule }
+}
+
+/// Groups that are more than any hidden layer can be put into would leave the variant out altogether.
+pub fn check_groups(config: &Config, model: &Model) -> Result<(), Failure> {
+    let groups = options(config)?.groups;
+    let weights = model.weights();
+    let hidden = weights.iter().filter(|weight| weight.role != nn::Role::Classifier);
+    match hidden.map(|weight| groups.parts(weight.value.shape()).0).max() {
+        Some(most) if config.reg == "group" && groups.count > most => Err(Failure::usage(format_args!(
+            "--reg-groups is {}; no hidden layer of {} can be put into more than {most}",
+            groups.count, model.name
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Batch norm needs two values a channel in every training batch, the last of an epoch among them.

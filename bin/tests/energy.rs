@@ -136,6 +136,14 @@ fn drawn_projections_follow_from_the_seed() {
     assert_eq!(energy("--seed 4"), energy("--seed 4"));
     assert_ne!(energy("--seed 4"), energy("--seed 5"));
     assert_ne!(energy("--distribution rademacher"), energy("--distribution sparse"));
+    // Entries sqrt(k) times as large make eps k times as small.
+    for distribution in ["gaussian", "orthonormal"] {
+        let of = |options: &str| energy(&format!("--distribution {distribution} {options}"));
+        let (unit, same) = (of("--variance unit --eps 0.05"), of("--variance reciprocal --eps 0.01"));
+        assert!((unit / same - 1.0).abs() < 1e-13 && unit != of("--eps 0.05"), "{unit}, {same}");
+    }
+    let line = refuses(here.path(), "energy w.npy --variant ap --variance unit");
+    assert!(line.contains("--variance plays no part with --variant ap; it does with --variant rp"), "{line}");
 }
 
 /// The flags of a variant of `variants.safetensors`, such as `ap_cosine_unrolled3`: as its script has them.

@@ -162,6 +162,32 @@ fn gradcheck_aggregates_cases() {
 }
 
 #[test]
+fn gradcheck_lists_every_case_by_its_options() {
+    let here = tempfile::tempdir().unwrap();
+    let listed = |flags: &str| values(&succeeds(here.path(), &format!("gradcheck --json {flags}")).out);
+    let (short, long) = (listed("--only rp --dtype f64"), listed("--only rp --dtype f64 --cases"));
+    assert_eq!((short.len(), long.len() as u64), (2, 2 * short[0]["cases"].as_u64().unwrap()));
+    assert!(short[0]["case"].is_null());
+    let errors = |order: u64, case: &str| -> Vec<f64> {
+        let of = long.iter().filter(|r| r["order"] == order && r["case"].as_str().unwrap().contains(case));
+        of.map(|row| row["max_rel_err"].as_f64().unwrap()).collect()
+    };
+    for row in &short {
+        let worst = errors(row["order"].as_u64().unwrap(), "").into_iter().fold(0.0, f64::max);
+        assert_eq!(row["max_rel_err"], worst, "the short table has the worst case");
+    }
+    for case in [
+        "rademacher, unit variance",
+        "s = 0.5, angle, half-space, eps = 0, Sum, Code",
+        "one neuron, half-space",
+    ] {
+        assert_eq!((errors(1, case).len(), errors(2, case).len()), (1, 1), "{case}");
+    }
+    let text = succeeds(here.path(), "gradcheck --only adv --dtype f64 --cases").out;
+    assert!(text.contains("2 unrolled steps, angle, half-space"), "{text}");
+}
+
+#[test]
 fn bench_gives_what_it_promises() {
     let here = tempfile::tempdir().unwrap();
     let step = "bench step --model lenet --batch-size 4 --repeat 3 --warm-up 1 --threads 1";

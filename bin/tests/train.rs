@@ -144,9 +144,61 @@ fn damaged_lines_of_the_log_are_cut_out_with_a_word() {
 fn a_projection_that_fits_no_layer_is_told() {
     let here = tempfile::tempdir().unwrap();
     let ran = |flags: &str| succeeds(here.path(), &format!("{TINY} --steps 1 {flags}")).err;
-    assert!(ran("--reg rp --reg-k 200").contains("no hidden layer has dimensions enough for rp"));
+    let told = ran("--reg rp --reg-k 200");
+    assert!(told.contains("no hidden layer has dimensions enough for rp"), "{told}");
+    assert!(told.contains("take a --reg-k of 128 or less"), "{told}");
+    assert!(!ran("--reg rp --reg-k 128").contains("dimensions enough"));
     assert!(!ran("--reg rp --reg-k 20").contains("dimensions enough"));
     assert!(!ran("--reg hs-mhe --reg-half-space false").contains("dimensions enough"));
+}
+
+#[test]
+fn groups_that_fit_no_layer_are_refused_and_the_most_that_would_is_said() {
+    let here = tempfile::tempdir().unwrap();
+    let most = |command: &str| {
+        let line = refuses(here.path(), &format!("{command} --reg-groups 100000"));
+        let (said, most) = line.rsplit_once(' ').unwrap();
+        assert!(said.contains("--reg-groups is 100000; no hidden layer of "), "{line}");
+        most.parse::<usize>().unwrap()
+    };
+    let most =
+        [format!("{TINY} --reg group"), "compare --regs none,group".into()].map(|command| most(&command));
+    assert_eq!(std::fs::read_dir(here.path()).unwrap().count(), 0, "nothing is left behind");
+    let ran = |groups| {
+        comhe_in(
+            here.path(),
+            &format!("{TINY} --steps 1 --reg group --reg-groups {groups}").split(' ').collect::<Vec<_>>(),
+        )
+    };
+    assert_eq!((ran(most[0]).code, ran(most[0] + 1).code), (0, 2));
+}
+
+#[test]
+fn initial_weights_without_an_energy_are_refused_before_the_run() {
+    let here = tempfile::tempdir().unwrap();
+    succeeds(here.path(), &format!("{TINY} --steps 1 --out first"));
+    let mut archive = Archive::load(here.path().join("first/final.safetensors")).unwrap();
+    let mut change = |value: f64| {
+        let (name, w) = archive.tensors.iter_mut().find(|(_, t)| t.rank() == 2).unwrap();
+        let d = w.shape()[1];
+        w.update::<f32>(|w| w[3 * d..4 * d].fill(value as f32));
+        let name = name.clone();
+        archive.save(here.path().join("init.safetensors")).unwrap();
+        name
+    };
+    let name = change(0.0);
+    let begin = format!("{TINY} --steps 1 --init init.safetensors --out second");
+    for reg in ["none", "mhe"] {
+        let line = refuses(here.path(), &format!("{begin} --reg {reg} --reg-eps 0"));
+        assert!(line.contains(&format!("init.safetensors: {name}: row 3 is zero")), "{line}");
+    }
+    assert!(!here.path().join("second").exists());
+    change(f64::NAN);
+    let line = refuses(here.path(), &begin);
+    assert!(
+        line.contains(&format!("init.safetensors: tensor {name}: element [3, 0] is NaN; all must be finite")),
+        "{line}"
+    );
 }
 
 #[test]

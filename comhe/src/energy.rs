@@ -15,7 +15,7 @@ use std::f64::consts::PI;
 
 use autograd::{DType, PairEnergy, Scalar, Tensor};
 
-use crate::error::{Error, Problem};
+use crate::error::{Error, Problem, short};
 
 /// Sum over the ordered pairs, or their mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +62,10 @@ pub struct Energy {
     pub reduce: Reduce,
     /// Added to every square length before its root.
     pub eps: f64,
-    /// Floor on 2 - 2c, or on the angle: a pair at or below it has the floor's energy and no gradient. It is
-    /// raised where energy or slope at the floor would overflow sums: in f32 from s = 3 or 4 on, in f64 from s = 20.
+    /// Floor on 2 - 2c, or on the angle: a pair at or below it has the floor's energy and no gradient. It is raised
+    /// where energies at the floor would overflow their sum: chords at the default floor do so from about s = 5 on in
+    /// f32, 49 in f64. Slopes above it that would overflow theirs count as none, from s = 3 and 43 on. For angles it
+    /// is half of these and less.
     pub floor: f64,
     /// The constants of the paper or of the published code.
     pub scale: Scale,
@@ -112,7 +114,7 @@ impl Energy {
         self.check()?;
         let rows = checked_rows(w)?.unsqueeze(0);
         let u = self.directions(&rows, false)?;
-        let form = self.form(w.dtype());
+        let form = self.form(w.dtype(), u.shape()[1]);
         Ok(self.finish(u.pair_energy_definition(form), u.shape()[1]).reshape([]))
     }
 
@@ -123,7 +125,7 @@ impl Energy {
 
     /// The energies of a batch of matrices, \[B, N, d\] to \[B\].
     pub(crate) fn of_batch(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
-        let form = self.checked_form(y.dtype())?;
+        let form = self.checked_form(y.dtype(), y.shape()[1])?;
         let (u, lengths) = self.directions_and_lengths(y, projected)?;
         let sums = if u.shape()[1] == 0 {
             u.sum([1, 2])
@@ -148,7 +150,7 @@ impl Energy {
     /// If s, eps or the floor is negative, NaN or infinite, or the floor is 0.
     pub fn check(&self) -> Result<(), Error> {
         let fail = |name: &str, value: f64, rule: &str| {
-            Err(Error::option(format!("{name} = {value}: it must be finite and {rule}")))
+            Err(Error::option(format!("{name} = {}: it must be finite and {rule}", short(value))))
         };
         match self {
             Energy { s, .. } if !(s.is_finite() && *s >= 0.0) => fail("s", *s, "at least 0"),
@@ -159,56 +161,52 @@ impl Energy {
     }
 
     /// [`Energy::form`], if the options are in range for numbers of this kind.
-    pub(crate) fn checked_form(&self, dtype: DType) -> Result<PairEnergy, Error> {
+    pub(crate) fn checked_form(&self, dtype: DType, n: usize) -> Result<PairEnergy, Error> {
         self.check()?;
         let most = if dtype == DType::F64 { 200.0 } else { 20.0 };
         if self.s > most {
-            return Err(Error::option(format!("s = {}: in {dtype} it can be at most {most}", self.s)));
+            return Err(Error::option(format!("s = {}: in {dtype} it can be at most {most}", short(self.s))));
         }
-        Ok(self.form(dtype))
+        Ok(self.form(dtype, n))
     }
 
-    /// The pair function, up to the factor and the constant of [`Energy::finish`].
-    fn form(&self, dtype: DType) -> PairEnergy {
+    /// The pair function of N neurons, up to the factor and the constant of [`Energy::finish`].
+    fn form(&self, dtype: DType, n: usize) -> PairEnergy {
         let code = self.scale == Scale::Code && self.angular;
-        PairEnergy {
-            s: self.s,
-            angular: self.angular,
-            offset: if code { PI * CODE_OFFSET } else { 0.0 },
-            half_space: self.half_space,
-            floor: self.floor.max(self.least_floor(dtype)),
-        }
+        let offset = if code { PI * CODE_OFFSET } else { 0.0 };
+        // All pairs may coincide at once. Values may be as large as leaves room for a mean over projections and a
+        // weight; slopes are divided by lengths, too, and in f64 multiplied by another s / x at second order.
+        let (value, slope, least) = match dtype {
+            DType::F64 => (1e304, 1e280, f64::MIN_POSITIVE),
+            DType::F32 => (1e34, 1e34, f64::from(f32::MIN_POSITIVE)),
+        };
+        let share = 1.0 / (self.pairs(n).max(1) as f64 * self.factor().max(1.0));
+        // x^-power of the chord's square or t^-power of the angle, with slopes power / x^(power + 1) with respect to the
+        // cosine, about s / t^(s + 2) for the angle.
+        let (power, steps) = if self.angular { (self.s, 2.0) } else { (0.5 * self.s, 1.0) };
+        let finite = if self.s == 0.0 { 0.0 } else { (value * share).powf(-1.0 / power) - offset };
+        let floor = self.floor.max(finite).max(least);
+        let still = floor.max((self.s.max(1.0) / (slope * share)).powf(1.0 / (power + steps)));
+        PairEnergy { s: self.s, angular: self.angular, offset, half_space: self.half_space, floor, still }
     }
 
-    /// The floor below which the energy of a pair, x^(-s/2) or t^-s, or its slope with respect to the cosine,
-    /// s x^(-s/2 - 1) or about s t^(-s - 2), would be too large for sums of them.
-    fn least_floor(&self, dtype: DType) -> f64 {
-        let (largest, epsilon): (f64, f64) =
-            if dtype == DType::F64 { (1e250, f64::EPSILON) } else { (1e31, f64::from(f32::EPSILON)) };
-        // Chords below 8 epsilon are rounding and have no slope.
-        let (power, steps, nearest) = if self.angular {
-            (self.s, 2.0, 8.0 * epsilon)
-        } else {
-            (0.5 * self.s, 1.0, 64.0 * epsilon * epsilon)
-        };
-        let value = if self.s == 0.0 { 0.0 } else { largest.powf(-1.0 / power) };
-        let slope = (self.s.max(1.0) / largest).powf(1.0 / (power + steps));
-        if slope > nearest { value.max(slope) } else { value }
+    /// What the published code multiplies the pair function by.
+    fn factor(&self) -> f64 {
+        match (self.scale, self.angular, self.s == 0.0) {
+            (Scale::Code, false, true) => 2.0,
+            (Scale::Code, true, false) => CODE_WEIGHT * PI.powf(self.s),
+            _ => 1.0,
+        }
     }
 
     /// Sums of the pair function to energies: the constants of the published code, the mean.
     pub(crate) fn finish(&self, sums: Tensor, n: usize) -> Tensor {
-        let (factor, constant) = match (self.scale, self.angular, self.s == 0.0) {
-            (Scale::Paper, ..) => (1.0, 0.0),
-            (Scale::Code, false, true) => (2.0, 0.0),
-            (Scale::Code, false, false) => (1.0, 0.0),
-            // -log(t / pi) = -log t + log pi
-            (Scale::Code, true, true) => (1.0, PI.ln()),
-            (Scale::Code, true, false) => (CODE_WEIGHT * PI.powf(self.s), 0.0),
-        };
+        // -log(t / pi) = -log t + log pi
+        let code = self.scale == Scale::Code;
+        let constant = if code && self.angular && self.s == 0.0 { PI.ln() } else { 0.0 };
         let pairs = self.pairs(n) as f64;
         let count = if self.reduce == Reduce::Mean { pairs.max(1.0) } else { 1.0 };
-        let energy = sums * (factor / count);
+        let energy = sums * (self.factor() / count);
         if constant == 0.0 { energy } else { energy + constant * pairs / count }
     }
 
@@ -270,14 +268,23 @@ impl Energy {
 /// If the tensor has neither two axes nor four, a row has no elements, or an element is not finite.
 pub fn checked_rows(w: &Tensor) -> Result<Tensor, Error> {
     let rows = rows(w)?;
-    if !w.is_finite() {
-        let shape = *w.shape();
-        let values = w.to_vec::<f64>();
-        let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
-        let index = shape.iter().zip(shape.strides()).map(|(d, s)| at / s % d).collect();
-        return Err(Problem::NotFinite { index, value: values[at], projection: None }.into());
-    }
+    check_finite(w)?;
     Ok(rows)
+}
+
+/// Whether all elements of a tensor are finite.
+///
+/// # Errors
+/// If not: the message has the index of the first that is not.
+pub fn check_finite(t: &Tensor) -> Result<(), Error> {
+    if t.is_finite() {
+        return Ok(());
+    }
+    let shape = *t.shape();
+    let values = t.to_vec::<f64>();
+    let at = values.iter().position(|v| !v.is_finite()).unwrap_or(0);
+    let index = shape.iter().zip(shape.strides()).map(|(d, s)| at / s % d).collect();
+    Err(Problem::NotFinite { index, value: values[at], projection: None }.into())
 }
 
 /// [`checked_rows`], whatever the elements.

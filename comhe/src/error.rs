@@ -93,7 +93,10 @@ impl fmt::Display for Error {
             Problem::ZeroRow { row, projection } => {
                 let cure = if projection.is_some() { "take another projection" } else { "remove the neuron" };
                 let place = within(projection);
-                write!(f, "row {row}{place} is zero and has no direction; {cure} or take eps > 0")
+                write!(
+                    f,
+                    "row {row}{place} is zero or too short to divide by, and has no direction; {cure} or take eps > 0"
+                )
             }
             Problem::Unknown { what, name, known } => {
                 write!(f, "there is no {what} {name:?}")?;
@@ -107,6 +110,12 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// A number in a message: those that are far from 1 by their exponent, not by hundreds of digits.
+pub fn short(value: f64) -> String {
+    let near = value == 0.0 || (1e-4..1e9).contains(&value.abs());
+    if near { value.to_string() } else { format!("{value:e}") }
+}
 
 /// The known name with the fewest changed letters, if few enough for a slip.
 fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
@@ -131,6 +140,12 @@ mod tests {
         assert!(unknown("MHE").contains("did you mean \"mhe\"?"));
         assert!(!unknown("dropout").contains("did you mean"));
         assert!(unknown("dropout").contains("none, mhe, hs-mhe, rp"));
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let numbers = [0.0, -1.5, 200.0, 1e-4, 1e308, -1e-300, f64::NAN, f64::INFINITY].map(short);
+        assert_eq!(numbers, ["0", "-1.5", "200", "0.0001", "1e308", "-1e-300", "NaN", "inf"]);
     }
 
     #[test]

@@ -72,6 +72,14 @@ impl Groups {
         Ok(())
     }
 
+    /// How many groups a weight of the given shape can be put into at most, and what they are made of.
+    pub fn parts(&self, shape: &[usize]) -> (usize, &'static str) {
+        match self.kind {
+            Grouping::Channels => (shape[1], "input channels"),
+            _ => (shape[1..].iter().product(), "coordinates"),
+        }
+    }
+
     /// The coordinates of each group, for a weight of the given shape, \[N, d\] or \[C_out, C_in, kh, kw\]. Random
     /// groups follow from seed, layer and the number of the draw.
     ///
@@ -80,8 +88,7 @@ impl Groups {
     pub fn of(&self, shape: &[usize], layer: &str, draw: u64) -> Result<Vec<Vec<usize>>, Error> {
         self.check()?;
         let d: usize = shape[1..].iter().product();
-        let by_channel = self.kind == Grouping::Channels;
-        let (parts, what) = if by_channel { (shape[1], "input channels") } else { (d, "coordinates") };
+        let (parts, what) = self.parts(shape);
         let count = self.count;
         if count > parts {
             return Err(Error::option(format!(

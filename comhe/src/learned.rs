@@ -23,7 +23,7 @@ use std::fmt;
 use autograd::{DType, Key, Tensor};
 
 use crate::energy::{Energy, checked_rows};
-use crate::error::Error;
+use crate::error::{Error, short};
 use crate::regulariser::{LayerWeight, Regulariser, Step};
 
 pub(crate) use gram::Gram;
@@ -103,7 +103,7 @@ impl Learning {
     /// Whether all options are in range.
     ///
     /// # Errors
-    /// If k is 0 or above 2^20, or a rate or the decay is negative, NaN or infinite.
+    /// If k is 0 or above 2^20, or as [`InnerSteps::check`].
     pub fn check(&self) -> Result<(), Error> {
         if self.k < 1 {
             return Err(Error::option("k = 0: a projection needs k >= 1".into()));
@@ -113,7 +113,8 @@ impl Learning {
             return Err(Error::option(format!("k = {}: it can be at most {MOST}", self.k)));
         }
         let rate = if let Rate::Fixed(rate) = self.rate { rate } else { 0.0 };
-        InnerSteps { rate, decay: self.decay, ..InnerSteps::default() }.check()
+        let count = self.unrolled.max(self.plain.unwrap_or(0));
+        InnerSteps { count, rate, decay: self.decay, mode: self.mode }.check()
     }
 
     /// The P that a layer with neurons of dimension `d` starts from, k x d.
@@ -123,14 +124,23 @@ impl Learning {
 }
 
 impl InnerSteps {
-    /// Whether rate and decay are in range.
+    /// Whether all of them are in range.
     ///
     /// # Errors
-    /// If one is negative, NaN or infinite.
+    /// If rate or decay is negative, NaN or infinite, or there are more than 10,000 steps.
     pub fn check(&self) -> Result<(), Error> {
+        // Each is a gradient of the inner loss, and an unrolled one stays in memory: a slip rather than a wish.
+        const MOST: usize = 10_000;
+        if self.count > MOST {
+            let (count, why) = (self.count, "each costs a gradient of the inner loss");
+            return Err(Error::option(format!("inner steps = {count}: there can be at most {MOST}; {why}")));
+        }
         for (name, value) in [("inner rate", self.rate), ("inner decay", self.decay)] {
             if !(value.is_finite() && value >= 0.0) {
-                return Err(Error::option(format!("{name} = {value}: it must be finite and at least 0")));
+                return Err(Error::option(format!(
+                    "{name} = {}: it must be finite and at least 0",
+                    short(value)
+                )));
             }
         }
         Ok(())

@@ -109,7 +109,13 @@ impl LowRank {
         layer: &str,
         seed: u64,
     ) -> Result<LowRank, Error> {
-        let frame = Projections { k: r, c: 1, distribution: Distribution::Orthonormal, seed };
+        let frame = Projections {
+            k: r,
+            c: 1,
+            distribution: Distribution::Orthonormal,
+            seed,
+            ..Projections::default()
+        };
         let p1 = frame.draw(layer, 0, d, dtype)?.reshape([r, d]) * (r as f64 / d as f64).sqrt();
         // A row of W is a combination of r orthonormal rows: its square length is that of a column of Y1, 2.
         let key = Key::new(seed).stream("low rank").stream(layer);

@@ -29,7 +29,7 @@ impl Energy {
         if near.is_empty() {
             return self.of_projected(y);
         }
-        let form = self.checked_form(y.dtype())?;
+        let form = self.checked_form(y.dtype(), y.shape()[0])?;
         let lack = lacking(y, self.eps);
         let sum = near_pairs(&form, &u, &lack, &near) + far_pairs(&form, &u, &far);
         let sum = if self.half_space { sum * 4.0 + antipodes(&form, &lack) } else { sum * 2.0 };
@@ -95,17 +95,17 @@ fn antipodes(form: &PairEnergy, lack: &Tensor) -> Tensor {
     of_pairs(form, &(4.0 - 2.0 * &lack), &(2.0 * &lack)).sum(..) * 2.0
 }
 
-/// f of pairs with x = 2 - 2c and y = 2 + 2c. At the floor, and of angles that are pi, it is a constant.
+/// f of pairs with x = 2 - 2c and y = 2 + 2c. Up to `still`, and of angles that are pi, it is a constant.
 fn of_pairs(form: &PairEnergy, x: &Tensor, y: &Tensor) -> Tensor {
     if !form.angular {
-        let live = (x.detach() - form.floor).step();
-        let x = x * &live + form.floor * (1.0 - live);
+        let live = (x.detach() - form.still).step();
+        let x = x * &live + x.detach().clamp(form.floor, f64::INFINITY) * (1.0 - live);
         return if form.s == 0.0 { x.log() * -0.5 } else { x.powf(-0.5 * form.s) };
     }
     let angle = |x: &Tensor, y: &Tensor| x.sqrt().atan2(&y.sqrt()) * 2.0;
     let energy = |t: Tensor| if form.s == 0.0 { -t.log() } else { t.powf(-form.s) };
     let value = angle(&x.detach(), &y.detach());
-    let live = (&value - form.floor).step() * y.detach().step();
+    let live = (&value - form.still).step() * y.detach().step();
     // Constants have another place, where all derivatives are moderate.
     let elsewhere = 1.0 - &live;
     let moving = energy(angle(&(x * &live + &elsewhere), &(y * &live + &elsewhere)) + form.offset);

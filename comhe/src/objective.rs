@@ -49,7 +49,7 @@ pub struct Options {
     pub weight: f64,
     /// lambda_o, the weight of the classifier; `None`: see [`Options::classifier_weight`].
     pub head_weight: Option<f64>,
-    /// k (r of bilateral ones), C, distribution and seed of random projections.
+    /// k (r of bilateral ones), C, distribution, variance and seed of random projections.
     pub projections: Projections,
     /// Steps between draws of projections, and of random groups.
     pub redraw: u64,

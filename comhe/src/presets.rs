@@ -1,18 +1,18 @@
 //! Settings by the name of where they were published.
 //!
 //! Paper and code share k, C, the weights (1, and 10 for the classifier), s = 2 and half-space for projected layers. They
-//! differ in eps (0 and 1e-4), in the constants of angular and logarithmic energies (see `energy.rs`), and in AP's
-//! objective (angles and cosines). What the paper leaves open, its preset takes from the code.
+//! differ in eps (0 and 1e-4), in the constants of angular and logarithmic energies (see `energy.rs`), in the variance of
+//! random projections (1/k and 1), and in AP's objective (angles and cosines). What the paper leaves open, its preset takes
+//! from the code.
 //!
-//! Two details of the code are not followed. Its random projections have entries of variance 1, ours 1/k: beside projected
-//! neurons that are k times as long in square, its eps is k times as small. And it takes the first layer out of the
-//! projections for its three input channels, we any layer with d < k: on its networks the same one.
+//! One detail of the code is not followed. It takes the first layer out of the projections for its three input channels,
+//! we any layer with d < k: on its networks the same one.
 
 use crate::ap::Preserve;
 use crate::energy::{Energy, Scale};
 use crate::learned::Learning;
 use crate::objective::Options;
-use crate::projection::Projections;
+use crate::projection::{Distribution, Projections, Variance};
 
 /// A published setting.
 #[derive(Clone, Copy, Debug)]
@@ -97,9 +97,9 @@ pub static PRESETS: [Preset; 11] = [
     Preset {
         name: "rp-code",
         regulariser: "rp",
-        about: "k = 40, C = 20 Gaussian projections, drawn in every step, eps 1e-4; they have variance 1/k, there 1",
+        about: "k = 40, C = 20 Gaussian projections of variance 1, drawn in every step, eps 1e-4",
         source: "github.com/rmlin/CoMHE, random_projection/train.py",
-        options: || Options { projections: PUBLISHED, ..code() },
+        options: || Options { projections: Projections { variance: Variance::Unit, ..PUBLISHED }, ..code() },
     },
     Preset {
         name: "ap-code",
@@ -117,8 +117,13 @@ pub static PRESETS: [Preset; 11] = [
     },
 ];
 
-const PUBLISHED: Projections =
-    Projections { k: 40, c: 20, distribution: crate::projection::Distribution::Gaussian, seed: 0 };
+const PUBLISHED: Projections = Projections {
+    k: 40,
+    c: 20,
+    distribution: Distribution::Gaussian,
+    variance: Variance::Reciprocal,
+    seed: 0,
+};
 
 fn paper() -> Options {
     Options { energy: Energy { eps: 0.0, ..Energy::default() }, ..Options::default() }

@@ -1,8 +1,9 @@
-//! Random projections P in R^{k x d}: independent entries of mean 0 and variance 1/k, so that E |Px|^2 = |x|^2.
+//! Random projections P in R^{k x d}: independent entries of mean 0 and variance 1/k, so that E |Px|^2 = |x|^2, or 1.
 //!
 //! Source: Lin et al., CVPR 2020, section 3.1 (Gaussian, k = 40, C = 20, in paper and published code alike; both
-//! draw anew every step or every few). The other distributions are the sub-Gaussian family of its theorem 2, with
-//! Achlioptas' sparse one (Database-friendly random projections, 2003), and random frames.
+//! draw anew every step or every few; entries have variance 1/k in the paper, 1 in the code). The other distributions
+//! are the sub-Gaussian family of its theorem 2, with Achlioptas' sparse one (Database-friendly random projections,
+//! 2003), and random frames.
 
 use autograd::{DType, Key, Scalar, Tensor};
 
@@ -12,16 +13,16 @@ use crate::named::named;
 /// How the entries of P are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Distribution {
-    /// Normal with variance 1/k: the published choice.
+    /// Normal: the published choice.
     Gaussian,
-    /// Plus or minus 1/sqrt(k).
+    /// Plus or minus the standard deviation v.
     Rademacher,
-    /// Plus or minus sqrt(3/k), each with probability 1/6, else 0.
+    /// Plus or minus sqrt(3) v, each with probability 1/6, else 0.
     Sparse,
-    /// Uniform between minus and plus sqrt(3/k).
+    /// Uniform between minus and plus sqrt(3) v.
     Uniform,
-    /// sqrt(d/k) times k orthonormal rows in a uniformly random position: a random rotation, then truncation.
-    /// Entries have variance 1/k but are not independent; k must not exceed d.
+    /// sqrt(d) v times k orthonormal rows in a uniformly random position: a random rotation, then truncation.
+    /// Entries have variance v^2 but are not independent; k must not exceed d.
     Orthonormal,
 }
 
@@ -32,6 +33,22 @@ named! {
     Sparse = "sparse",
     Uniform = "uniform",
     Orthonormal = "orthonormal",
+}
+
+/// How large the entries of P are. Directions do not depend on it, but for eps: beside projected neurons that are k
+/// times as long in square, it is k times as small.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Variance {
+    /// 1/k, which keeps lengths in the mean: the paper's.
+    Reciprocal,
+    /// 1: the published code's.
+    Unit,
+}
+
+named! {
+    Variance, "variance":
+    Reciprocal = "reciprocal",
+    Unit = "unit",
 }
 
 /// A family of random projections: how many, to which dimension, how drawn.
@@ -47,14 +64,17 @@ pub struct Projections {
     pub c: usize,
     /// The distribution of the entries.
     pub distribution: Distribution,
+    /// The variance of the entries.
+    pub variance: Variance,
     /// The root of all draws.
     pub seed: u64,
 }
 
 impl Default for Projections {
-    /// The published setting: Gaussian, k = 40, C = 20.
+    /// The paper's setting: Gaussian, k = 40, C = 20, variance 1/k.
     fn default() -> Projections {
-        Projections { k: 40, c: 20, distribution: Distribution::Gaussian, seed: 0 }
+        let (distribution, variance) = (Distribution::Gaussian, Variance::Reciprocal);
+        Projections { k: 40, c: 20, distribution, variance, seed: 0 }
     }
 }
 
@@ -109,14 +129,14 @@ impl Projections {
     }
 
     fn fill<T: Scalar>(&self, key: Key, d: usize, out: &mut [T]) {
-        let k = self.k as f64;
+        let shrink = if self.variance == Variance::Unit { 1.0 } else { self.k as f64 };
         match self.distribution {
-            Distribution::Gaussian => key.fill_normal_with(T::from_f64(1.0 / k.sqrt()), out),
+            Distribution::Gaussian => key.fill_normal_with(T::from_f64(1.0 / shrink.sqrt()), out),
             Distribution::Orthonormal => {
                 let mut rows = vec![0.0; out.len()];
                 key.fill_normal(&mut rows);
                 orthonormalise(&mut rows, d);
-                out.iter_mut().zip(&rows).for_each(|(v, x)| *v = T::from_f64(x * (d as f64 / k).sqrt()));
+                out.iter_mut().zip(&rows).for_each(|(v, x)| *v = T::from_f64(x * (d as f64 / shrink).sqrt()));
             }
             // The others are functions of a uniform number on [0, 1), drawn in f64 whatever T is.
             _ => {
@@ -131,7 +151,7 @@ impl Projections {
                 };
                 let mut uniform = vec![0.0; out.len()];
                 key.fill_uniform(&mut uniform);
-                out.iter_mut().zip(&uniform).for_each(|(v, &u)| *v = T::from_f64(f(u) / k.sqrt()));
+                out.iter_mut().zip(&uniform).for_each(|(v, &u)| *v = T::from_f64(f(u) / shrink.sqrt()));
             }
         }
     }
@@ -202,7 +222,7 @@ mod tests {
     use super::*;
 
     fn projections(distribution: Distribution, k: usize, c: usize) -> Projections {
-        Projections { k, c, distribution, seed: 5 }
+        Projections { k, c, distribution, seed: 5, ..Projections::default() }
     }
 
     #[test]
@@ -225,6 +245,16 @@ mod tests {
                 Distribution::Orthonormal => 3.0 * 50.0 / 52.0,
             };
             assert!((fourth * k * k - kurtosis).abs() < 0.1, "{distribution}: kurtosis {}", fourth * k * k);
+        }
+    }
+
+    #[test]
+    fn unit_variance_is_that_of_one_over_k_scaled() {
+        for distribution in Distribution::ALL {
+            let p = projections(distribution, 9, 2);
+            let draw = |p: Projections| p.draw("layer", 0, 20, DType::F64).unwrap().to_vec::<f64>();
+            let unit = draw(Projections { variance: Variance::Unit, ..p });
+            assert!(unit.iter().zip(draw(p)).all(|(a, b)| (a - 3.0 * b).abs() < 1e-14), "{distribution}");
         }
     }
 

@@ -6,7 +6,8 @@
 //! neurons, since random projections keep angles, and is easier to reach in dimension k.
 //!
 //! Source: Lin et al., CVPR 2020, section 3.1. Paper and published code agree (Gaussian, k = 40, C = 20,
-//! half-space), except that the paper redraws every certain number of iterations, the code in each.
+//! half-space), except that the paper redraws every certain number of iterations, the code in each, and that entries of P
+//! have variance 1/k in the paper and 1 in the code.
 
 use std::collections::HashMap;
 
@@ -121,7 +122,13 @@ mod tests {
         let w = weight();
         let energy = Energy { eps: 0.0, ..Energy::default() };
         let want = energy.of(&w).unwrap().item();
-        let rotation = Projections { k: 12, c: 2, distribution: Distribution::Orthonormal, seed: 0 };
+        let rotation = Projections {
+            k: 12,
+            c: 2,
+            distribution: Distribution::Orthonormal,
+            seed: 0,
+            ..Projections::default()
+        };
         for p in [Tensor::eye(12, DType::F64), rotation.draw("w", 0, 12, DType::F64).unwrap()] {
             let got = projected_energy(&energy, &w, &p).unwrap().item();
             assert!((got / want - 1.0).abs() < 1e-13);

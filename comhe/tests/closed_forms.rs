@@ -142,14 +142,58 @@ fn no_finite_weight_gives_nan() {
         let rows =
             [[huge, huge], [huge, huge], [tiny, tiny], [-tiny, -tiny], [tiny, -huge], [1.0, 1.0 + 1e-6]];
         let w = Tensor::from(rows).to_dtype(dtype).requires_grad();
-        for s in [0.0, 1.0, 2.0, 3.0, 12.0] {
+        for s in [0.0, 1.0, 2.0, 3.0, 12.0, 20.0] {
             for (angular, half_space) in [(false, false), (false, true), (true, false), (true, true)] {
-                for eps in [0.0, 1e-4] {
-                    let energy = Energy { s, angular, half_space, eps, ..Energy::default() };
+                for (eps, floor) in [(0.0, 1e-12), (1e-4, 1e-12), (1e-4, 1e-300)] {
+                    let energy = Energy { s, angular, half_space, eps, floor, ..Energy::default() };
                     let e = energy.of(&w).unwrap();
                     assert!(e.item().is_finite(), "{energy:?} {dtype}");
                     let g = e.backward()[&w].to_vec::<f64>();
                     assert!(g.iter().all(|v| !v.is_nan()), "{energy:?} {dtype}: {g:?}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_floor_is_raised_only_where_sums_would_overflow() {
+    let equal = |dtype| Tensor::from([[2.0, 0.0]; 4]).to_dtype(dtype).requires_grad();
+    let energy = |s, floor| Energy { floor, ..exact(s) };
+    // f(floor) wherever twelve of them can be added.
+    for (s, floor, dtype, want) in [
+        (40.0, 1e-12, DType::F64, 1e240),
+        (2.0, 1e-300, DType::F64, 1e300),
+        (5.0, 1e-12, DType::F32, 1e30),
+        (0.0, 1e-300, DType::F64, 345.387_763_949_107),
+    ] {
+        let (w, energy) = (equal(dtype), energy(s, floor));
+        for e in [energy.of(&w).unwrap(), energy.definition(&w).unwrap()] {
+            assert!((e.item() / want - 1.0).abs() < 1e-5, "{:e}, not {want:e}", e.item());
+            assert!(e.backward()[&w].to_vec::<f64>().iter().all(|&g| g == 0.0));
+        }
+    }
+    // And beyond: everything stays finite, however near the rows are, with what they lack to length 1 as well.
+    for (dtype, most) in [(DType::F64, 200.0), (DType::F32, 20.0)] {
+        for nearness in [0, 2, 3, 5, 7, 10, 14] {
+            let a = 10f64.powi(-nearness);
+            let rows = [[1.0, 0.0, 0.0], [1.0, a, 0.0], [1.0, 0.0, a], [-1.0, a, a], [1e9, a, 0.0]];
+            let w = Tensor::from(rows).to_dtype(dtype).requires_grad();
+            for (s, scale) in
+                [(3.0, Scale::Paper), (0.2 * most, Scale::Code), (most, Scale::Paper), (most, Scale::Code)]
+            {
+                for (angular, half_space) in [(false, false), (false, true), (true, false), (true, true)] {
+                    for (eps, floor) in [(0.0, 1e-12), (1e-4, 1e-300)] {
+                        let reduce = Reduce::Sum;
+                        let energy = Energy { s, angular, half_space, reduce, eps, floor, scale };
+                        let e = energy.of(&w).unwrap();
+                        let g = e.recorded().grad(&[&w]).remove(0);
+                        let fast = e.grad(&[&w]).remove(0);
+                        assert!(
+                            e.item().is_finite() && g.is_finite() && fast.is_finite(),
+                            "{a} {energy:?} {dtype}"
+                        );
+                    }
                 }
             }
         }

@@ -38,7 +38,13 @@ fn close(a: f64, b: f64, tolerance: f64) {
 
 /// `rows` orthonormal rows of dimension d.
 fn frame(rows: usize, d: usize) -> Tensor {
-    let p = Projections { k: rows, c: 1, distribution: Distribution::Orthonormal, seed: 3 };
+    let p = Projections {
+        k: rows,
+        c: 1,
+        distribution: Distribution::Orthonormal,
+        seed: 3,
+        ..Projections::default()
+    };
     let scale = (rows as f64 / d as f64).sqrt();
     p.draw("frame", 0, d, DType::F64).unwrap().reshape([rows, d]) * scale
 }

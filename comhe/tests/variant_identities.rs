@@ -62,7 +62,13 @@ impl Case {
     /// A random orthogonal matrix, d x d.
     fn rotation(&self) -> Tensor {
         let d = self.d();
-        let frame = Projections { k: d, c: 1, distribution: Distribution::Orthonormal, seed: self.seed };
+        let frame = Projections {
+            k: d,
+            c: 1,
+            distribution: Distribution::Orthonormal,
+            seed: self.seed,
+            ..Projections::default()
+        };
         frame.draw("rotation", 0, d, self.dtype).unwrap().reshape([d, d])
     }
 

@@ -327,7 +327,8 @@ mod energy {
     /// The value and the gradient of N rows of d: a layer, projected neurons, many neurons.
     #[divan::bench(args = [[256, 2304], [256, 40], [4096, 64]])]
     fn half_space(bencher: Bencher, [n, d]: [usize; 2]) {
-        let energy = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
+        let energy =
+            PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
         let (w, mut u, mut norms) = (numbers::<f32>(n * d), numbers(n * d), vec![0.0; n]);
         kernels::norm::unit_rows_forward(&w, d, 0.0, &mut u, &mut norms);
         let mut du = numbers(n * d);

@@ -33,12 +33,12 @@ impl Tensor {
     ///
     /// // Two orthogonal rows are at distance sqrt 2: 1 / 2 each way.
     /// let u = Tensor::from([[[1.0, 0.0], [0.0, 1.0]]]);
-    /// let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12 };
+    /// let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12, still: 1e-12 };
     /// assert_eq!(u.pair_energy(form).to_vec::<f64>(), [1.0]);
     /// ```
     ///
     /// # Panics
-    /// If there are not three axes, s or the offset is negative or not finite, or the floor is not above 0.
+    /// If there are not three axes, s or the offset is negative or not finite, the floor is not above 0, or `still` is below it.
     #[track_caller]
     pub fn pair_energy(&self, form: PairEnergy) -> Tensor {
         self.pair_sums(form, None)
@@ -96,13 +96,14 @@ impl Tensor {
 #[track_caller]
 fn check(form: &PairEnergy, u: &Tensor) {
     assert!(u.rank() == 3, "pair_energy: expected directions of shape [B, N, d], found {}", u.shape());
-    let PairEnergy { s, offset, floor, .. } = *form;
+    let PairEnergy { s, offset, floor, still, .. } = *form;
     assert!(s >= 0.0 && s.is_finite(), "pair_energy: s = {s} must be finite and at least 0");
     assert!(
         offset >= 0.0 && offset.is_finite(),
         "pair_energy: offset = {offset} must be finite and at least 0"
     );
     assert!(floor > 0.0 && floor.is_finite(), "pair_energy: floor = {floor} must be finite and above 0");
+    assert!(still >= floor, "pair_energy: still = {still} must be at least the floor, {floor}");
 }
 
 #[derive(Debug)]
@@ -196,7 +197,7 @@ fn definition(form: &PairEnergy, u: &Tensor) -> Tensor {
     }
 }
 
-/// f of every cosine. At the floor and, for angles, at opposite points, f is constant: what decides is a mask
+/// f of every cosine. Up to `still` and, for angles, at opposite points, it is a constant: what decides is a mask
 /// outside the graph, and the masked elements are moved to c = 0, where all derivatives are moderate.
 fn pair(form: &PairEnergy, c: &Tensor) -> Tensor {
     let value = c.detach();
@@ -206,11 +207,11 @@ fn pair(form: &PairEnergy, c: &Tensor) -> Tensor {
         // A cosine that is 1 or -1 up to rounding is that: arccos would make half its digits of the difference.
         let inside = (sine2 - 16.0 * epsilon).step();
         let angle = (&value * &inside + value.sign() * (1.0 - &inside)).acos();
-        let live = (&angle - form.floor).step() * inside;
+        let live = (&angle - form.still).step() * inside;
         (live, power(form.s, &(angle.clamp(form.floor, f64::INFINITY) + form.offset)))
     } else {
         let square = 2.0 - 2.0 * &value;
-        let live = (&square - form.floor).step();
+        let live = (&square - form.still).step();
         (live, power(0.5 * form.s, &square.clamp(form.floor, f64::INFINITY)) * scale(form))
     };
     let c = c * &live;
@@ -238,7 +239,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         for angular in [false, true] {
             for half_space in [false, true] {
                 let offset = if angular { 0.1 } else { 0.0 };
-                let form = PairEnergy { s, angular, offset, half_space, floor: 1e-12 };
+                let form = PairEnergy { s, angular, offset, half_space, floor: 1e-12, still: 1e-12 };
                 let case = format!(
                     "s = {s}, {}, {}",
                     if angular { "angle" } else { "chord" },
@@ -253,7 +254,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     }
     // More rows than dimensions.
     for half_space in [false, true] {
-        let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space, floor: 1e-12 };
+        let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space, floor: 1e-12, still: 1e-12 };
         let case = if half_space { "5 rows in the plane, half-space" } else { "5 rows in the plane" };
         list.push(Sample::new("pair_energy", case, [Input::normal([2, 5, 2])], move |x| {
             x[0].reshape([10, 2]).normalize_rows(0.5).reshape([2, 5, 2]).pair_energy(form)
@@ -261,7 +262,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     }
     // Two rows of three nearly coincide, and what they lack is told.
     for (angular, half_space) in [(false, false), (false, true), (true, false), (true, true)] {
-        let form = PairEnergy { s: 1.0, angular, offset: 0.0, half_space, floor: 1e-12 };
+        let form = PairEnergy { s: 1.0, angular, offset: 0.0, half_space, floor: 1e-12, still: 1e-12 };
         let case = format!(
             "told what rows lack, {}, {}",
             if angular { "angle" } else { "chord" },
@@ -276,7 +277,8 @@ pub(crate) fn samples() -> Vec<Sample> {
             w.normalize_rows(eps).unsqueeze(0).pair_energy_lacking(form, &lack.unsqueeze(0))
         }));
     }
-    let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
+    let form =
+        PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
     for (case, dims) in [("no matrix", [0, 3, 2]), ("no row", [2, 0, 2]), ("one row", [2, 1, 3])] {
         list.push(Sample::new("pair_energy", case, [Input::normal(dims)], move |x| {
             let [b, n, d] = dims;
@@ -292,7 +294,8 @@ mod tests {
 
     #[test]
     fn coinciding_rows_have_the_energy_of_the_floor_and_no_gradient() {
-        let form = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4 };
+        let form =
+            PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
         let u = Tensor::from([[[0.6, 0.8], [0.6, 0.8]]]).requires_grad();
         let e = u.pair_energy(form).sum(..);
         assert!((e.item() - 2.0 * 100.0).abs() < 1e-9, "{}", e.item());
@@ -302,7 +305,8 @@ mod tests {
     #[test]
     #[should_panic(expected = "pair_energy: expected directions of shape [B, N, d], found [2, 3]")]
     fn directions_come_in_batches() {
-        let form = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4 };
+        let form =
+            PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
         Tensor::zeros([2, 3], DType::F64).pair_energy(form);
     }
 }

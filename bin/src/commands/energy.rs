@@ -38,7 +38,7 @@ pub struct EnergyOf {
     /// coordinates), bilateral (fewer dimensions + fewer neurons)
     #[arg(long, default_value = "mhe", value_name = "NAME")]
     variant: String,
-    /// Riesz exponent; 0 stands for the logarithm
+    /// Riesz exponent; 0 stands for the logarithm. At most 200, in f32 20: beyond, powers of ordinary distances overflow
     #[arg(long, default_value_t = 2.0, value_name = "S")]
     s: f64,
     /// Angles instead of chords
@@ -53,11 +53,12 @@ pub struct EnergyOf {
     /// Inside every norm: sqrt(sum of squares + EPS)
     #[arg(long, default_value = "1e-4", value_name = "EPS")]
     eps: f64,
-    /// On 2 - 2c, or on the angle
+    /// On 2 - 2c, or on the angle: at or below it a pair has the floor's energy and no gradient. Raised where that
+    /// energy, times the number of pairs, would overflow
     #[arg(long, default_value = "1e-12", value_name = "FLOOR")]
     floor: f64,
     /// rp, ap, adv, bilateral: explicit projections, k x d or (not ap, adv) C x k x d, instead of drawn ones
-    #[arg(long, value_name = "P.npy", conflicts_with_all = ["k", "c", "distribution", "seed"])]
+    #[arg(long, value_name = "P.npy", conflicts_with_all = ["k", "c", "distribution", "variance", "seed"])]
     projection: Option<PathBuf>,
     /// bilateral: the second projection, N x k or C x N x k
     #[arg(long, value_name = "P.npy", requires = "projection")]
@@ -71,6 +72,9 @@ pub struct EnergyOf {
     /// rp, bilateral: gaussian, rademacher, sparse, uniform, orthonormal [default: gaussian]
     #[arg(long, value_name = "NAME")]
     distribution: Option<String>,
+    /// rp, bilateral: of the projections' entries, reciprocal (1/k) or unit (1) [default: reciprocal]
+    #[arg(long, value_name = "NAME")]
+    variance: Option<String>,
     /// For drawn projections and random groups [default: 0]
     #[arg(long, value_name = "SEED")]
     seed: Option<u64>,
@@ -216,12 +220,13 @@ impl EnergyOf {
         // Groups draw only when they are random.
         let random =
             if self.group_kind.as_deref() == Some("random") { "group" } else { "group --group-kind random" };
-        let flags: [(&str, bool, &[&str]); 12] = [
+        let flags: [(&str, bool, &[&str]); 13] = [
             ("projection", self.projection.is_some(), &["rp", "ap", "adv", "bilateral"]),
             ("projection2", self.projection2.is_some(), &["bilateral"]),
             ("k", self.k.is_some(), &["rp", "ap", "adv", "bilateral"]),
             ("c", self.c.is_some(), &["rp", "bilateral"]),
             ("distribution", self.distribution.is_some(), &["rp", "bilateral"]),
+            ("variance", self.variance.is_some(), &["rp", "bilateral"]),
             ("objective", self.objective.is_some(), &["ap"]),
             ("inner-steps", self.inner_steps.is_some(), &["ap", "adv"]),
             ("inner-lr", self.inner_lr.is_some(), &["ap", "adv"]),
@@ -262,6 +267,7 @@ impl EnergyOf {
             k: self.k.unwrap_or(usual.k),
             c: self.c.unwrap_or(usual.c),
             distribution: parsed(&self.distribution, "gaussian").parse()?,
+            variance: parsed(&self.variance, "reciprocal").parse()?,
             seed,
         };
         projections.check()?;

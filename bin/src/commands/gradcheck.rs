@@ -16,9 +16,12 @@ use crate::output::{self, Table};
   comhe gradcheck                     everything, first and second order, f64 and f32
   comhe gradcheck --only conv         what has conv in its name
   comhe gradcheck --dtype f64 --json
+  comhe gradcheck --only regulariser --cases    each variant with each of its options
 
 Every gradient is compared with central differences, and with the gradient that is recorded to be differentiated
-again. The table has the largest relative error of all cases. Exit code 1 if one exceeds its tolerance.")]
+again. The table has the largest relative error of all cases, with --cases that of each. Exit code 1 if one exceeds its tolerance.
+
+Projections learned by alternating steps are constants for the gradient: what is checked of them are rp's cases.")]
 pub struct Gradcheck {
     /// Only samples whose name or group contains this
     #[arg(long, value_name = "PATTERN")]
@@ -26,6 +29,9 @@ pub struct Gradcheck {
     /// Only this arithmetic
     #[arg(long, value_enum)]
     dtype: Option<Precision>,
+    /// A line a case, named by its options, instead of a line for all of a name
+    #[arg(long)]
+    cases: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
@@ -34,10 +40,12 @@ pub struct Gradcheck {
 /// First and second derivatives.
 const ORDERS: usize = 2;
 
-/// A line of the result: the worst of all cases of a sample at an order in a dtype.
+/// A line of the result: a case, or the worst of all cases of a name, at an order in a dtype.
 #[derive(Serialize)]
 struct Row {
     name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    case: Option<String>,
     group: String,
     order: usize,
     dtype: String,
@@ -74,38 +82,22 @@ impl Gradcheck {
             Some(Precision::F64) => vec![DType::F64],
             Some(Precision::F32) => vec![DType::F32],
         };
-        let mut table = Table::new([
-            "name",
-            "group",
-            "order",
-            "dtype",
-            "cases",
-            "max_rel_err",
-            "tolerance",
-            "blind",
-            "pass",
-        ]);
+        let (first, last) = if self.cases { ("case", None) } else { ("group", Some("cases")) };
+        let head = ["name", first, "order", "dtype"].into_iter().chain(last);
+        let mut table = Table::new(head.chain(["max_rel_err", "tolerance", "blind", "pass"]));
         let (mut checks, mut failed) = (0, Vec::new());
-        for ((group, name), samples) in &names {
-            for &dtype in &dtypes {
-                for row in check(group, name, samples, dtype) {
+        for (key, samples) in &names {
+            let together = if self.cases { 1 } else { samples.len() };
+            for samples in samples.chunks(together) {
+                for row in dtypes.iter().flat_map(|&dtype| check(key, samples, dtype, self.cases)) {
                     checks += 1;
                     if !row.pass {
-                        failed.push(format!("{name} (order {}, {dtype})", row.order));
+                        failed.push(row.title());
                     }
                     if self.json {
                         output::json(&row)?;
                     }
-                    let Row { order, cases, max_rel_err, tolerance, blind, pass, .. } = &row;
-                    let pass = if *pass { "yes" } else { "NO" };
-                    let numbers = [
-                        format!("{max_rel_err:.1e}"),
-                        format!("{tolerance:.0e}"),
-                        format!("{blind:.1e}"),
-                        pass.into(),
-                    ];
-                    let counts = [order.to_string(), dtype.to_string(), cases.to_string()];
-                    table.row([name.clone(), group.clone()].into_iter().chain(counts).chain(numbers));
+                    table.row(row.cells());
                 }
             }
         }
@@ -124,8 +116,29 @@ impl Gradcheck {
     }
 }
 
-/// A row an order. Cases that fail are reported on standard error, with where.
-fn check(group: &str, name: &str, samples: &[&Sample], dtype: DType) -> Vec<Row> {
+impl Row {
+    /// What failed, in a message.
+    fn title(&self) -> String {
+        let Row { name, order, dtype, .. } = self;
+        let case = self.case.as_ref().map_or(String::new(), |case| format!("{case:?}, "));
+        format!("{name} ({case}order {order}, {dtype})")
+    }
+
+    /// The cells of the table.
+    fn cells(&self) -> Vec<String> {
+        let Row { name, group, order, dtype, cases, max_rel_err, tolerance, blind, pass, .. } = self;
+        let mut cells = vec![name.clone(), self.case.as_ref().unwrap_or(group).clone()];
+        cells.extend([order.to_string(), dtype.clone()]);
+        cells.extend(self.case.is_none().then(|| cases.to_string()));
+        cells.extend([format!("{max_rel_err:.1e}"), format!("{tolerance:.0e}"), format!("{blind:.1e}")]);
+        cells.push(if *pass { "yes" } else { "NO" }.into());
+        cells
+    }
+}
+
+/// A row an order, which names its case if it is to be of one. Cases that fail are reported on standard error, with
+/// where.
+fn check((group, name): &(String, String), samples: &[&Sample], dtype: DType, cases: bool) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
     for sample in samples {
         let report = sample.check(dtype, ORDERS);
@@ -144,6 +157,7 @@ fn check(group: &str, name: &str, samples: &[&Sample], dtype: DType) -> Vec<Row>
                 }
                 None => rows.push(Row {
                     name: name.to_string(),
+                    case: cases.then(|| sample.case.clone()),
                     group: group.to_string(),
                     order,
                     dtype: dtype.to_string(),

@@ -56,7 +56,10 @@ impl Config {
         ];
         if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
         {
-            return Err(Failure::usage(format_args!("--{name} is {value}; it must be {rule}")));
+            return Err(Failure::usage(format_args!(
+                "--{name} is {}; it must be {rule}",
+                comhe::short(*value)
+            )));
         }
         if self.inner_rate().is_none() {
             let found = &self.reg_inner_lr;

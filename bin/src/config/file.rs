@@ -51,8 +51,8 @@ pub fn wrong(text: &str, path: &Path, error: &toml::de::Error) -> Failure {
 /// What a reader of TOML says, without the types of Rust.
 pub fn plain(message: &str) -> String {
     let words = [
-        ("expected usize", "a whole number from 0 on is needed"),
-        ("expected u64", "a whole number from 0 on is needed"),
+        ("expected usize", "a natural number is needed"),
+        ("expected u64", "a natural number is needed"),
         ("expected f64", "a number is needed"),
         ("expected a boolean", "true or false is needed"),
         ("expected a string", "a text in quotation marks is needed"),

@@ -32,7 +32,7 @@ const ALL: &[&str] = &[
 ];
 const LEARNED: &[&str] = &["ap", "adv"];
 
-const PARTS: [Part; 23] = [
+const PARTS: [Part; 24] = [
     ("image-size", "dataset", &["images"]),
     ("grey", "dataset", &["images"]),
     ("points", "dataset", &["modelnet10", "clouds"]),
@@ -46,6 +46,7 @@ const PARTS: [Part; 23] = [
     ("reg-c", "reg", &["rp", "bilateral"]),
     ("reg-redraw", "reg", &["rp", "bilateral", "group/random"]),
     ("reg-distribution", "reg", &["rp", "bilateral"]),
+    ("reg-variance", "reg", &["rp", "bilateral"]),
     ("reg-objective", "reg", &["ap"]),
     ("reg-inner-steps", "reg", LEARNED),
     ("reg-inner-lr", "reg", LEARNED),

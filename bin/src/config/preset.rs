@@ -25,7 +25,7 @@ pub fn preset(name: &str) -> Result<toml::Table, String> {
     let k = if ["ap", "adv"].contains(&preset.regulariser) { learning.k } else { projections.k };
     let scale = if energy.scale == Scale::Code { "code" } else { "paper" };
     let mode = if learning.mode == Mode::Unrolled { "unrolled" } else { "alternating" };
-    let settings: [(&str, toml::Value); 15] = [
+    let settings: [(&str, toml::Value); 16] = [
         ("reg", preset.regulariser.into()),
         ("reg-weight", weight.into()),
         ("reg-head-weight", head_weight.into()),
@@ -37,6 +37,7 @@ pub fn preset(name: &str) -> Result<toml::Table, String> {
         ("reg-c", whole(projections.c)),
         ("reg-redraw", whole(redraw as usize)),
         ("reg-distribution", projections.distribution.name().into()),
+        ("reg-variance", projections.variance.name().into()),
         ("reg-objective", preserve.name().into()),
         ("reg-inner-decay", learning.decay.into()),
         ("reg-mode", mode.into()),

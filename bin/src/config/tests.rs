@@ -44,6 +44,8 @@ fn a_preset_is_below_flags_and_what_its_file_says() {
     let file = resolve("preset = \"hs-mhe-angular\"\nreg-s = 0.0", &[]).unwrap();
     assert_eq!((file.reg.as_str(), file.reg_angular, file.reg_s), ("hs-mhe", true, 0.0));
     assert_eq!(file.reg_scale, Constants::Code);
+    let variance = |name| resolve("", &["--preset", name]).unwrap().reg_variance;
+    assert_eq!((variance("paper-rp"), variance("rp-code")), ("reciprocal".into(), "unit".into()));
     let wrong = resolve("", &["--preset", "paper-rpp"]).unwrap_err();
     assert!(wrong.message().unwrap().contains("there is no preset \"paper-rpp\"; did you mean"), "{wrong:?}");
     for name in PRESETS.map(|preset| preset.name) {

@@ -11,7 +11,7 @@
 use autograd::{DType, Tensor};
 
 use super::directions;
-use crate::error::Error;
+use crate::error::{Error, short};
 
 /// What is added to the diagonal.
 const RIDGE: f64 = 1e-6;
@@ -32,6 +32,6 @@ pub fn mgd(w: &Tensor, gamma: f64, eps: f64) -> Result<Tensor, Error> {
 pub(super) fn check(gamma: f64) -> Result<(), Error> {
     match gamma.is_finite() && gamma > 0.0 {
         true => Ok(()),
-        false => Err(Error::option(format!("gamma = {gamma}: it must be finite and above 0"))),
+        false => Err(Error::option(format!("gamma = {}: it must be finite and above 0", short(gamma)))),
     }
 }

@@ -24,7 +24,7 @@ pub fn samples() -> Vec<Sample> {
         ("decay", decay),
     ];
     let shapes: [(&str, &[usize]); 5] = [
-        ("", &[4, 6]),
+        ("fewer neurons than dimensions", &[4, 6]),
         ("more neurons than dimensions", &[6, 3]),
         ("convolution kernel", &[3, 2, 3, 2]),
         ("one neuron", &[1, 4]),

@@ -5,7 +5,7 @@ mod variants;
 use autograd::{Group, Input, Sample, Tensor};
 
 use crate::energy::{Energy, Reduce, Scale};
-use crate::projection::{Distribution, Projections};
+use crate::projection::{Distribution, Projections, Variance};
 use crate::random::projected_energy;
 
 /// A function and inputs for each regulariser and option, at which `autograd::Sample::check` checks gradients.
@@ -17,10 +17,10 @@ pub fn samples() -> Vec<Sample> {
         };
     let rows = || vec![Input::normal([4, 6])];
     let own: fn(&[Tensor]) -> Tensor = |x| x[0].clone();
-    let gaussian = Some(Projections { k: 5, c: 2, distribution: Distribution::Gaussian, seed: 1 });
+    let gaussian = Some(Projections { k: 5, c: 2, seed: 1, ..Projections::default() });
     for (case, energy) in energies() {
         add("mhe", case.clone(), rows(), own, energy, None);
-        add("rp", case, rows(), own, energy, gaussian);
+        add("rp", format!("gaussian, {case}"), rows(), own, energy, gaussian);
     }
     let half = Energy { half_space: true, ..Energy::default() };
     for energy in [Energy::default(), half] {
@@ -44,8 +44,11 @@ pub fn samples() -> Vec<Sample> {
         add("mhe", format!("rows that depend on one another{space}"), two, dependent, energy, None);
     }
     for distribution in Distribution::ALL {
-        let p = Projections { k: 6, c: 3, distribution, seed: 3 };
-        add("rp", distribution.to_string(), vec![Input::normal([4, 8])], own, half, Some(p));
+        let p = Projections { k: 6, c: 3, distribution, seed: 3, ..Projections::default() };
+        for (p, variance) in [(p, ""), (Projections { variance: Variance::Unit, ..p }, ", unit variance")] {
+            let case = format!("{distribution}{variance}");
+            add("rp", case, vec![Input::normal([4, 8])], own, half, Some(p));
+        }
     }
     list.extend(variants::samples());
     list.extend(crate::peers::samples());

@@ -18,13 +18,14 @@ use crate::low_rank::LowRank;
 pub(super) fn samples() -> Vec<Sample> {
     let mut list = Vec::new();
     for (case, energy) in energies() {
-        let add = |name: &str, f: fn(&Energy, &[Tensor]) -> Result<Tensor, Error>| {
+        let add = |name: &str, own: &str, f: fn(&Energy, &[Tensor]) -> Result<Tensor, Error>| {
+            let case = format!("{own}, {case}");
             sample(name, &case, vec![Input::normal([4, 6])], move |x| f(&energy, x))
         };
-        list.push(add("ap", |energy, x| ap(energy, &x[0], Preserve::Cosine, 1)));
-        list.push(add("adv", |energy, x| adv(energy, &x[0], 1)));
-        list.push(add("group", |energy, x| group(energy, &x[0], 2, Grouping::Contiguous)));
-        list.push(add("bilateral", |energy, x| bilateral(energy, &x[0])));
+        list.push(add("ap", "cosine, 1 unrolled step", |energy, x| ap(energy, &x[0], Preserve::Cosine, 1)));
+        list.push(add("adv", "1 unrolled step", |energy, x| adv(energy, &x[0], 1)));
+        list.push(add("group", "contiguous", |energy, x| group(energy, &x[0], 2, Grouping::Contiguous)));
+        list.push(add("bilateral", "gaussian", |energy, x| bilateral(energy, &x[0])));
     }
     for half_space in [false, true] {
         for (angular, s) in [(false, 2.0), (true, 1.0)] {

@@ -46,7 +46,11 @@ pub(super) fn run(setting: Setting) -> Vec<Check> {
 /// A pair of dimension 16 under projections.
 fn draw(setting: Setting, distribution: Distribution, k: usize, rho: f64, samples: usize) -> Vec<Projected> {
     let both = pair(16, rho, setting.key(&format!("T3 {rho}")));
-    project(&both, Projections { k, c: 2000, distribution, seed: setting.seed }, samples)
+    project(
+        &both,
+        Projections { k, c: 2000, distribution, seed: setting.seed, ..Projections::default() },
+        samples,
+    )
 }
 
 fn inner_product(case: &str, found: &[Projected], rho: f64) -> Check {
@@ -97,7 +101,13 @@ mod tests {
         assert!(!Check::mean("T3", String::new(), mean, 0.6, 0.02).pass);
         // Signs alone, k = 1, on vectors along few axes: the angle is not kept.
         let both = [vec![1.0, 0.0, 0.0], vec![0.6, 0.8, 0.0]];
-        let signs = Projections { k: 1, c: 1000, distribution: Distribution::Rademacher, seed: 1 };
+        let signs = Projections {
+            k: 1,
+            c: 1000,
+            distribution: Distribution::Rademacher,
+            seed: 1,
+            ..Projections::default()
+        };
         let [product, angle, _] = of_gaussian(1, 0.6, &project(&both, signs, 50_000), 0.6);
         assert!(product.pass && !angle.pass);
     }

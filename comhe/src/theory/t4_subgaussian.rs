@@ -55,7 +55,11 @@ pub(super) fn run(setting: Setting) -> Vec<Check> {
 /// A pair of dimension 64 under projections.
 fn draw(setting: Setting, distribution: Distribution, k: usize, rho: f64, samples: usize) -> Vec<Projected> {
     let both = pair(64, rho, setting.key(&format!("T4 {rho}")));
-    project(&both, Projections { k, c: 100, distribution, seed: setting.seed }, samples)
+    project(
+        &both,
+        Projections { k, c: 100, distribution, seed: setting.seed, ..Projections::default() },
+        samples,
+    )
 }
 
 /// The share of the cosines that are inside the interval.

@@ -14,7 +14,7 @@
 
 use super::sample::{Mean, Projected, pair, project};
 use super::{Check, Relation, Setting};
-use crate::projection::{Distribution, Projections};
+use crate::projection::Projections;
 
 /// The bounds on the cosine.
 fn interval(rho: f64, e: f64) -> (f64, f64) {
@@ -47,7 +47,7 @@ pub(super) fn run(setting: Setting) -> Vec<Check> {
     let mut checks = Vec::new();
     for (k, e, rho) in grid {
         let both = pair(32, rho, setting.key(&format!("T5 {rho}")));
-        let gaussian = Projections { k, c: 100, distribution: Distribution::Gaussian, seed: setting.seed };
+        let gaussian = Projections { k, c: 100, seed: setting.seed, ..Projections::default() };
         checks.extend(of(k, e, rho, &project(&both, gaussian, samples), &interval));
     }
     for e in setting.pick(vec![0.1, 0.5], vec![0.01, 0.1, 0.3, 0.5, 0.9]) {

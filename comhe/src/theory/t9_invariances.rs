@@ -169,7 +169,13 @@ fn reorder(rows: &autograd::Index) -> Box<dyn Fn(&Tensor) -> Tensor> {
 fn rotation(d: usize, key: Key) -> Tensor {
     let mut seed = [0.0f64];
     key.stream("rotation").fill_uniform(&mut seed);
-    let frame = Projections { k: d, c: 1, distribution: Distribution::Orthonormal, seed: seed[0].to_bits() };
+    let frame = Projections {
+        k: d,
+        c: 1,
+        distribution: Distribution::Orthonormal,
+        seed: seed[0].to_bits(),
+        ..Projections::default()
+    };
     frame.draw("rotation", 0, d, DType::F64).expect("k = d").reshape([d, d])
 }
 

@@ -52,13 +52,13 @@ impl PairEnergy {
         let s = self.s;
         if self.angular {
             let angle = 2.0 * x.sqrt().atan2(y.sqrt());
-            let still = angle <= self.floor || y == 0.0;
+            let still = angle <= self.still || y == 0.0;
             let t = angle.max(self.floor) + self.offset;
             let f = if s == 0.0 { -t.ln() } else { t.powf(-s) };
             let df = if s == 0.0 { 1.0 / t } else { s * f / t };
             (f, if still { 0.0 } else { df / (0.5 * (x * y).sqrt()) })
         } else {
-            let still = x <= self.floor;
+            let still = x <= self.still;
             let x = x.max(self.floor);
             let f = match s {
                 0.0 => -0.5 * x.ln(),

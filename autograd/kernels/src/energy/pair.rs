@@ -14,9 +14,11 @@ pub struct PairEnergy {
     pub offset: f64,
     /// Whether the points are {u, -u} rather than {u}.
     pub half_space: bool,
-    /// Floor on r^2, or on the angle before `offset`: at and below it a pair has the energy of the floor and no
-    /// gradient.
+    /// Floor on r^2, or on the angle before `offset`: below it a pair has the energy of the floor.
     pub floor: f64,
+    /// At and below this r^2, or angle, a pair has no gradient. At least the floor; more where slopes above the
+    /// floor would be too large for sums of them.
+    pub still: f64,
 }
 
 /// The exponents with a formula of their own.
@@ -60,9 +62,13 @@ impl PairEnergy {
     }
 
     pub(super) fn check_fields(&self) {
-        let PairEnergy { s, offset, floor, angular, .. } = *self;
+        let PairEnergy { s, offset, floor, still, angular, .. } = *self;
         assert!(s >= 0.0 && s.is_finite(), "energy: the exponent s = {s} must be 0 or more");
         assert!(floor >= 0.0 && floor.is_finite(), "energy: the floor {floor} must be 0 or more");
+        assert!(
+            still >= floor,
+            "energy: pairs below the floor {floor} have no gradient, but still = {still}"
+        );
         assert!(
             offset >= 0.0 && (angular || offset == 0.0),
             "energy: an offset ({offset}) belongs to angles"
@@ -70,7 +76,7 @@ impl PairEnergy {
     }
 
     /// f(c) + f(-c) and its derivative if `HALF`, else f(c) and its derivative. With `far`, both points are known to
-    /// be above the floor.
+    /// be far enough for a gradient.
     #[inline(always)]
     pub(super) fn both<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(
         &self,
@@ -96,7 +102,7 @@ impl PairEnergy {
         &self,
         c: T,
     ) -> (T, T) {
-        let floor = T::from_f64(self.floor);
+        let (floor, still) = (T::from_f64(self.floor), T::from_f64(self.still));
         if ANGULAR {
             let c = Math::min::<A>(Math::max::<A>(c, -T::ONE), T::ONE);
             let angle = Math::acos::<A>(c);
@@ -105,14 +111,13 @@ impl PairEnergy {
                 self.s,
                 if angle <= floor { floor } else { angle } + T::from_f64(self.offset),
             );
-            let still = angle <= floor || (c < T::ZERO && sin2 <= T::from_f64(16.0 * epsilon::<T>()));
+            let still = angle <= still || (c < T::ZERO && sin2 <= T::from_f64(16.0 * epsilon::<T>()));
             (f, if still { T::ZERO } else { df / Math::sqrt::<A>(sin2) })
         } else {
             let two = T::from_f64(2.0);
             let x = two - two * c;
-            let still = x <= floor;
-            let (f, df) = half_power::<T, A, S>(self.s, if still { floor } else { x });
-            (f, if still { T::ZERO } else { df })
+            let (f, df) = half_power::<T, A, S>(self.s, if x <= floor { floor } else { x });
+            (f, if x <= still { T::ZERO } else { df })
         }
     }
 }

@@ -85,7 +85,7 @@ impl<T: Element> Stretch<'_, T> {
         // Opposite rows matter where their distance to the antipode, or the sine of the angle, is needed.
         let both = HALF || ANGULAR;
         let bound = T::from_f64(1.0 - near::<T>());
-        let far = self.energy.floor < 2.0 * near::<T>();
+        let far = self.energy.still < 2.0 * near::<T>();
         if largest(cosines, both) <= bound {
             return replace::<T, A, S, ANGULAR, HALF>(self.energy, far, cosines);
         }
@@ -123,7 +123,7 @@ fn largest<T: Element>(cosines: &[T], both: bool) -> T {
     most.into_iter().fold(T::ZERO, |m, c| if c > m { c } else { m })
 }
 
-/// Replaces cosines by slopes and returns the sum of the values. With `far`, all pairs are above the floor.
+/// Replaces cosines by slopes and returns the sum of the values. With `far`, all pairs are far enough for a gradient.
 #[inline(always)]
 fn replace<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(
     energy: &PairEnergy,

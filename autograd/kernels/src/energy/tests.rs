@@ -8,9 +8,9 @@ fn forms() -> Vec<PairEnergy> {
     let mut all = vec![];
     for s in [0.0, 1.0, 2.0, 0.7, 3.0] {
         for half_space in [false, true] {
-            all.push(PairEnergy { s, angular: false, offset: 0.0, half_space, floor: 1e-12 });
-            all.push(PairEnergy { s, angular: true, offset: 0.0, half_space, floor: 1e-12 });
-            all.push(PairEnergy { s, angular: true, offset: 3e-4, half_space, floor: 1e-12 });
+            all.push(PairEnergy { s, angular: false, offset: 0.0, half_space, floor: 1e-12, still: 1e-12 });
+            all.push(PairEnergy { s, angular: true, offset: 0.0, half_space, floor: 1e-12, still: 1e-12 });
+            all.push(PairEnergy { s, angular: true, offset: 3e-4, half_space, floor: 1e-12, still: 1e-12 });
         }
     }
     all
@@ -169,13 +169,13 @@ fn optima_have_their_known_energy() {
     let mut u = vec![0.0; n * n];
     (0..n).for_each(|i| u[i * n + i] = 1.0);
     for s in [1.0, 2.0] {
-        let e = PairEnergy { s, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
+        let e = PairEnergy { s, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
         let n = n as f64;
         let want = 2.0 * (n * 2f64.powf(-s) + (n * (2.0 * n - 1.0) - n) * 2f64.powf(-s / 2.0));
         assert!((e.forward(Points::new(&u, 7, 7)) - want).abs() < 1e-12 * want);
     }
     // The regular simplex: all cosines -1 / (N - 1); here N = 3 in the plane.
-    let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12 };
+    let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12, still: 1e-12 };
     let h = 3f64.sqrt() / 2.0;
     assert!((e.forward(Points::new(&[1.0, 0.0, -0.5, h, -0.5, -h], 3, 2)) - 6.0 / 3.0).abs() < 1e-14);
 }
@@ -185,7 +185,7 @@ fn blocks_agree_with_one_piece_for_any_number_of_threads() {
     let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let (n, d) = (COLS + ROWS + 37, 3);
     let u = directions(n, d, 4);
-    let e = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
+    let e = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
     let mut slopes = vec![0.0; n * n];
     let want = e.forward_with_slopes(Points::new(&u, n, d), &mut slopes);
     let mut want_du = vec![0.0; n * d];
@@ -206,7 +206,7 @@ fn blocks_agree_with_one_piece_for_any_number_of_threads() {
 #[test]
 fn a_batch_is_one_matrix_after_the_other() {
     let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
-    let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12 };
+    let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
     // Small matrices are shared out whole, large ones each among all threads.
     for (batch, n, d) in [(0, 3, 2), (3, 0, 2), (5, 7, 3), (2, 260, 250)] {
         let u = directions(batch * n, d, 5);
@@ -241,7 +241,7 @@ fn a_batch_is_one_matrix_after_the_other() {
 #[test]
 fn kept_slopes_are_symmetric_whatever_their_number() {
     let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
-    let e = PairEnergy { s: 0.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12 };
+    let e = PairEnergy { s: 0.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12, still: 1e-12 };
     for n in [1, 15, 16, 17, 600] {
         let u = directions(n, 2, 6);
         let mut slopes = vec![f64::NAN; n * n];
@@ -265,7 +265,8 @@ fn near_rows_told_what_they_lack_keep_their_digits() {
         let points = Points { u: &u, lack: Some(&lack), n: 3, d: 3 };
         // Closed forms: 2 - 2c = 2 - 2 cos(a) / (1 + eps) for the pair, 2 for the others.
         let x = (4.0 * (0.5 * angle).sin().powi(2) + 2.0 * eps) / (1.0 + eps);
-        let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30 };
+        let form =
+            PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30, still: 1e-30 };
         let want = 2.0 / x + 2.0;
         let got = form.forward(points);
         assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
@@ -275,7 +276,8 @@ fn near_rows_told_what_they_lack_keep_their_digits() {
         let want = 4.0 / (x * x) * u[3];
         assert!((du[0] - want).abs() < 1e-12 * want, "{angle} {eps}: {} for {want}", du[0]);
         // The angle between the shortened rows: tan(t / 2) = sqrt(x / y).
-        let form = PairEnergy { s: 1.0, angular: true, offset: 0.0, half_space: true, floor: 1e-30 };
+        let form =
+            PairEnergy { s: 1.0, angular: true, offset: 0.0, half_space: true, floor: 1e-30, still: 1e-30 };
         let t = 2.0 * (x / (4.0 - x)).sqrt().atan();
         let antipodes = if eps == 0.0 { 0.0 } else { 2.0 * (eps / (1.0 + eps)).sqrt().asin() };
         let quarter = std::f64::consts::FRAC_PI_2;
@@ -286,7 +288,8 @@ fn near_rows_told_what_they_lack_keep_their_digits() {
     }
     // Single precision knows them as well as the rows do: to e / a.
     let (u, lack) = near_rows::<f32>(1e-3, 1e-4);
-    let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30 };
+    let form =
+        PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30, still: 1e-30 };
     let x = (4.0 * 5e-4f64.sin().powi(2) + 2e-4) / (1.0 + 1e-4);
     let got = form.forward(Points { u: &u, lack: Some(&lack), n: 3, d: 3 });
     assert!((got - 2.0 / x - 2.0).abs() < 1e-6 * got, "{got} for {}", 2.0 / x + 2.0);

@@ -119,7 +119,12 @@ impl Compare {
     fn compared(&self, plan: &Plan, path: &Path) -> Result<(), Failure> {
         let dataset = data::load(&plan.settings)?;
         // Whatever is wrong with the settings shows before the first run.
-        Setup::on(dataset.clone(), setup::objective(&plan.settings)?, &plan.settings)?;
+        let model =
+            Setup::on(dataset.clone(), setup::objective(&plan.settings)?, &plan.settings)?.trainer.model;
+        for reg in &plan.regs {
+            let config = Config { reg: reg.clone(), ..plan.settings.clone() };
+            setup::check_groups(&config, &model)?;
+        }
         if !plan.tune.is_empty() {
             dataset.hold_out(plan.validation, 0)?;
         }

@@ -48,7 +48,7 @@ pub struct Inspect {
 }
 
 /// The settings that play a part.
-pub const USED: [&str; 40] = [
+pub const USED: [&str; 41] = [
     "path",
     "graph",
     "input",
@@ -79,6 +79,7 @@ pub const USED: [&str; 40] = [
     "reg-c",
     "reg-redraw",
     "reg-distribution",
+    "reg-variance",
     "reg-objective",
     "reg-inner-steps",
     "reg-inner-lr",

@@ -94,13 +94,15 @@ fn means(layers: &[LayerReport]) -> [f64; 3] {
     [mean(|l| l.full), mean(|l| l.half_space), angle]
 }
 
-/// Says so if no layer is large enough to be projected or grouped.
+/// Says so if no layer is large enough to be projected: k above d is allowed, and has nothing to do.
 fn told_if_too_small(reg: &str, layers: &[LayerReport], progress: &mut Progress) {
-    let fewer = ["rp", "ap", "adv", "group", "bilateral"].contains(&reg);
+    let fewer = ["rp", "ap", "adv", "bilateral"].contains(&reg);
     if fewer && layers.iter().all(|layer| layer.regulariser != Some(reg)) {
+        let instead = layers.iter().filter(|layer| layer.regulariser == Some("hs-mhe"));
+        let most = instead.map(|layer| layer.d).max().unwrap_or(0);
         progress.say(&format!(
-            "no hidden layer has dimensions enough for {reg}, so that all get half-space energy as it is; take a smaller {}",
-            if reg == "group" { "--reg-groups" } else { "--reg-k" }
+            "no hidden layer has dimensions enough for {reg}, so that all get half-space energy as it is; take a --reg-k of \
+             {most} or less"
         ));
     }
 }
