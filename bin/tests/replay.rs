@@ -107,10 +107,14 @@ fn files_are_found_again_and_must_be_the_same() {
     let line = refuses(&here.join("a"), "train --resume run --steps 9");
     assert!(line.contains("data.npz: has changed since the run began"), "{line}");
 
-    // A resumed run does not read its initial weights again, and a replay does.
+    // From another folder, a resume finds the data where the run began, and a replay after it does.
     data("first");
+    succeeds(&here.join("b"), "train --resume ../a/run --steps 5");
+    assert_eq!(json(&here.join("a/run/manifest.json"))["inputs"]["data"][0]["sha256"], hash);
+    assert!(succeeds(&here.join("b"), "replay ../a/run --out once-more").out.starts_with("equal: "));
+    // It does not read the initial weights again, and a replay does.
     fs::remove_file(here.join("a/first/final.safetensors")).unwrap();
-    succeeds(&here.join("a"), "train --resume run --steps 5");
+    succeeds(&here.join("a"), "train --resume run --steps 6");
     assert!(refuses(&here.join("a"), "replay run").contains("first/final.safetensors: cannot be read"));
 }
 

@@ -43,7 +43,8 @@ fn blocks<const LANES: usize>(key: [u32; 8], stream: u64, first: u64, out: &mut 
     for _ in 0..4 {
         let turned = words;
         let (front, back) = turned.as_flattened().split_at(8 * LANES);
-        for (to, (x, y)) in words.as_flattened_mut().as_chunks_mut().0.iter_mut().zip(front.iter().zip(back)) {
+        for (to, (x, y)) in words.as_flattened_mut().as_chunks_mut().0.iter_mut().zip(front.iter().zip(back))
+        {
             *to = [*x, *y];
         }
     }
@@ -57,7 +58,12 @@ fn block(key: [u32; 8], stream: u64, counter: u64) -> [u32; 16] {
     // "expand 32-byte k"
     start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]);
     start[4..12].copy_from_slice(&key);
-    start[12..].copy_from_slice(&[counter as u32, (counter >> 32) as u32, stream as u32, (stream >> 32) as u32]);
+    start[12..].copy_from_slice(&[
+        counter as u32,
+        (counter >> 32) as u32,
+        stream as u32,
+        (stream >> 32) as u32,
+    ]);
     let mut x = start;
     // Eight rounds, without a loop: one in here would keep that over the lanes from becoming vectors.
     double_round(&mut x);
