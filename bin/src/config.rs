@@ -308,6 +308,15 @@ pub fn keys() -> Vec<String> {
 
 /// The settings as TOML values, whose whole numbers are signed.
 pub fn table(config: &Config) -> Result<toml::Table, Failure> {
+    let paths = [("data-dir", &config.data_dir), ("init", &config.init)];
+    let as_text = |path: &Option<PathBuf>| path.as_ref().is_none_or(|path| path.to_str().is_some());
+    if let Some((key, path)) = paths.into_iter().find(|(_, path)| !as_text(path)) {
+        let path = path.clone().unwrap_or_default();
+        return Err(Failure::place(
+            &path,
+            format_args!("--{key} takes a path in UTF-8, and this is none; rename it"),
+        ));
+    }
     toml::Table::try_from(config)
         .map_err(|_| Failure::usage(format_args!("a number is too large; it can be at most {}", i64::MAX)))
 }

@@ -332,3 +332,30 @@ fn energies_have_a_period_of_their_own() {
     succeeds(here.path(), "train --resume begun --steps 15 --energy-every 5");
     assert_eq!(at(&read(here.path().join("begun/metrics.jsonl")), "layers"), [0, 4, 6, 10, 15]);
 }
+
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_are_no_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let here = tempfile::tempdir().unwrap();
+    let odd = here.path().join(OsStr::from_bytes(b"odd\xff"));
+    for class in ["a", "b"] {
+        fs::create_dir_all(odd.join("photos").join(class)).unwrap();
+        for name in [&b"1.pgm"[..], b"2\xff.pgm"] {
+            fs::write(odd.join("photos").join(class).join(OsStr::from_bytes(name)), "P2\n2 2\n9\n1 2 3 4\n")
+                .unwrap();
+        }
+    }
+    // What is read by its place in a list may have any name, and so may the working directory.
+    let run = "train --dataset images:photos --image-size 8 --model mlp --steps 1 --threads 1 --out run";
+    succeeds(&odd, run);
+    assert!(succeeds(&odd, "replay run --out again --json").out.contains("\"equal\":true"));
+    // A setting is text.
+    let [train, out, never, init] = ["train", "--out", "never", "--init"].map(OsStr::new);
+    let ran = comhe_in(here.path(), &[train, out, never, init, odd.as_os_str()]);
+    assert_eq!((ran.code, ran.err.lines().count()), (2, 1), "{ran:?}");
+    assert!(ran.err.contains(": --init takes a path in UTF-8, and this is none"), "{ran:?}");
+    assert!(!here.path().join("never").exists());
+}

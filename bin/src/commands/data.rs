@@ -148,7 +148,7 @@ fn info(known: &Known, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
         let file = |file: &File| {
             let versions: Vec<_> =
                 file.versions.iter().map(|(bytes, sum)| json!({"bytes": bytes, "sha256": sum})).collect();
-            json!({"name": file.name, "versions": versions, "url": file.url, "path": place(known, file, dir)})
+            json!({"name": file.name, "versions": versions, "url": file.url, "path": place(known, file, dir).map(|path| path.display().to_string())})
         };
         return output::json(&json!({"name": known.name, "about": known.about, "shape": known.shape,
             "examples": known.examples, "licence": known.licence, "source": known.source, "state": state(known, dir),
@@ -191,7 +191,7 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
             let verdict = if right { "whole" } else { "DAMAGED, or another version" };
             if json {
                 output::json(
-                    &json!({"name": known.name, "path": path, "bytes": bytes, "sha256": sum, "pass": right}),
+                    &json!({"name": known.name, "path": path.to_string_lossy(), "bytes": bytes, "sha256": sum, "pass": right}),
                 )?;
             }
             table.row([known.name, &path.display().to_string(), &bytes.to_string(), verdict]);
@@ -261,7 +261,9 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>, json: bool) -
                 ));
             }
             match json {
-                true => output::json(&json!({"path": path, "bytes": length, "sha256": found, "new": false}))?,
+                true => output::json(
+                    &json!({"path": path.to_string_lossy(), "bytes": length, "sha256": found, "new": false}),
+                )?,
                 false => output::line(&format!("{}: already there", path.display()))?,
             }
             continue;
@@ -272,7 +274,9 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>, json: bool) -
         eprintln!("{url}: {bytes} bytes");
         fetch(&url, &path, bytes, sum)?;
         match json {
-            true => output::json(&json!({"path": path, "bytes": bytes, "sha256": sum, "new": true}))?,
+            true => output::json(
+                &json!({"path": path.to_string_lossy(), "bytes": bytes, "sha256": sum, "new": true}),
+            )?,
             false => output::line(&format!("{}: {bytes} bytes, SHA-256 as it should be", path.display()))?,
         }
     }
