@@ -115,6 +115,11 @@ fn servers_that_have_something_else() {
     let (address, _) = server(vec![7; 18_165_136], vec![Manner::Whole]);
     let ran = download(folder.path(), &address);
     assert!(ran.err.contains("sends more than the 18165135 bytes"), "{}", ran.err);
+    // A set whose address is not known, from one that the user knows.
+    let (address, _) = server(vec![7; 100], vec![Manner::Missing]);
+    let ran =
+        comhe_in(folder.path(), &["data", "download", "modelnet10", "--data-dir", ".", "--from", &address]);
+    assert!(ran.err.contains("/vox30_train_bits.npy: HTTP 404 Not Found"), "{}", ran.err);
 }
 
 #[test]
@@ -134,6 +139,9 @@ fn damaged_files_are_found() {
     assert!(succeeds(root, "data info cifar10").out.contains("c4a38c50a1bc5f3a"));
     assert!(refuses(root, "data info cifr10").contains("did you mean cifar10?"));
     assert!(refuses(root, "data download digits").contains("needs no download: built in"));
-    assert!(refuses(root, "data download modelnet10 --data-dir .").contains("no address is known"));
+    assert!(
+        refuses(root, "data download modelnet10 --data-dir .")
+            .contains("no address is known of modelnet10; give one by")
+    );
     assert!(refuses(root, "data download mnist").contains("there is no data folder"));
 }

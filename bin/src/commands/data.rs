@@ -7,7 +7,7 @@ use datasets::catalogue::{CATALOGUE, File, Known, Origin};
 use serde_json::json;
 
 use crate::download::{fetch, sha256};
-use crate::failure::{Failure, unknown};
+use crate::failure::{Failure, one_of, unknown};
 use crate::output::{self, Table};
 use crate::stop;
 
@@ -230,11 +230,20 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
 }
 
 fn download(known: &Known, dir: Option<&Path>, from: Option<&str>, json: bool) -> Result<(), Failure> {
-    let wanted: Vec<(&File, &str)> = known.files.iter().filter_map(|file| Some((file, file.url?))).collect();
+    // Files without an address are others in another form, or are all there is: a mirror may have them.
+    let addressed = known.files.iter().any(|file| file.url.is_some());
+    let wanted: Vec<&File> = known
+        .files
+        .iter()
+        .filter(|file| if addressed { file.url.is_some() } else { from.is_some() })
+        .collect();
     if wanted.is_empty() {
         return Err(Failure::usage(match known.origin {
             Origin::Files => {
-                format!("no address is known of {}; see comhe data info {}", known.name, known.name)
+                format!(
+                    "no address is known of {}; give one by --from, and see comhe data info {}",
+                    known.name, known.name
+                )
             }
             _ => format!("{} needs no download: {}", known.name, state(known, dir)),
         }));
@@ -250,8 +259,7 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>, json: bool) -
         ));
     };
     stop::on_signals()?;
-    for (file, url) in wanted {
-        let (bytes, sum) = file.versions[0];
+    for file in wanted {
         if let Some(path) = place(known, file, Some(dir)) {
             let (found, length) = sha256(&path)?;
             if !file.versions.contains(&(length, &found)) {
@@ -268,11 +276,14 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>, json: bool) -
             }
             continue;
         }
-        let url =
-            from.map_or(url.to_string(), |base| format!("{}/{}", base.trim_end_matches('/'), file.name));
+        let mirrored = from.map(|base| format!("{}/{}", base.trim_end_matches('/'), file.name));
+        let url = mirrored.or(file.url.map(str::to_string)).unwrap_or_default();
         let path = dir.join(known.folders[0]).join(file.name);
-        eprintln!("{url}: {bytes} bytes");
-        fetch(&url, &path, bytes, sum)?;
+        eprintln!(
+            "{url}: {} bytes",
+            one_of(&file.versions.iter().map(|v| v.0.to_string()).collect::<Vec<_>>())
+        );
+        let (bytes, sum) = fetch(&url, &path, file.versions)?;
         match json {
             true => output::json(
                 &json!({"path": path.to_string_lossy(), "bytes": bytes, "sha256": sum, "new": true}),
