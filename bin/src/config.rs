@@ -215,7 +215,7 @@ pub struct Config {
     #[arg(long, value_name = "STEPS", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<u64>,
-    /// Steps between two measurements of energies and angles [default: with each evaluation]
+    /// Steps between two measurements of energies and angles [default: with evaluations, at least 100 steps apart]
     #[arg(long, value_name = "STEPS", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_every: Option<u64>,

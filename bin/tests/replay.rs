@@ -202,7 +202,10 @@ fn fields(mut message: &[u8]) -> Vec<(u64, u64, Vec<u8>)> {
 fn tensorboards_events_hold_what_the_log_does() {
     assert_eq!(crc32c(b"123456789"), 0xe306_9283, "the catalogue's check value");
     let here = tempfile::tempdir().unwrap();
-    succeeds(here.path(), &format!("{TINY} --steps 4 --eval-every 2 --tensorboard --out run"));
+    succeeds(
+        here.path(),
+        &format!("{TINY} --steps 4 --eval-every 2 --energy-every 2 --tensorboard --out run"),
+    );
     // It goes on, though nobody asks again; the new file voids what would be made again.
     succeeds(here.path(), "train --resume run --steps 6");
     let folder = here.path().join("run");

@@ -60,11 +60,11 @@ fn the_run_folder_has_everything() {
     assert_eq!(manifest["steps"], 15);
     assert!(read(folder.join("loss.svg")).contains("<polyline"));
 
-    // Energies came with each evaluation, and what they took is said.
-    assert_eq!(log.lines().filter(|line| line.contains("\"layers\"")).count(), 4);
-    assert_eq!(manifest["sessions"][0]["energies"]["measurements"], 4);
+    // Energies came before and after, and what they took is said.
+    assert_eq!(log.lines().filter(|line| line.contains("\"layers\"")).count(), 2);
+    assert_eq!(manifest["sessions"][0]["energies"]["measurements"], 2);
     assert!(manifest["sessions"][0]["energies"]["ms_each"].as_f64().unwrap() > 0.0);
-    assert!(ran.err.contains("energies: measured 4 times"), "{}", ran.err);
+    assert!(ran.err.contains("energies: measured 2 times"), "{}", ran.err);
 
     // The weights are what the last line of the log says.
     let json = succeeds(here.path(), "eval runs/digits-mlp-rp-1 --json").out;
@@ -95,7 +95,7 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_byte() {
     let kinds = [("sgd", rp), ("adamw", rp), ("sgd", "--reg ap --reg-k 3 --low-rank 4 --lr 0.01")];
     for (i, (optimizer, kind)) in kinds.iter().enumerate() {
         let settings = format!(
-            "{TINY} --optimizer {optimizer} {kind} --augment crop-flip --eval-every 2 --checkpoint-every 3"
+            "{TINY} --optimizer {optimizer} {kind} --augment crop-flip --eval-every 2 --energy-every 2 --checkpoint-every 3"
         );
         let (whole, parts) = (format!("whole{i}"), format!("parts{i}"));
         succeeds(here.path(), &format!("{settings} --steps 8 --out {whole}"));
@@ -321,6 +321,8 @@ fn energies_have_a_period_of_their_own() {
     assert_eq!(at(&log, "test_acc"), [0, 6, 12, 15]);
     let rare = run("--steps 15 --energy-every 100", "rare");
     assert_eq!((at(&rare, "layers"), at(&rare, "test_acc")), (vec![0, 15], vec![0, 6, 12, 15]));
+    // Unless told, with an evaluation, 100 steps or more apart: so they stay below a hundredth of the time.
+    assert_eq!(at(&run("--steps 110", "default"), "layers"), [0, 102, 110]);
     let svg = read(here.path().join("own/energy.svg"));
     // Three layers under three titles, the regulariser's own value among them.
     assert!(svg.contains("Penalty of each layer before its weight: mhe"));

@@ -16,7 +16,7 @@ impl Config {
             ("reg-groups", self.reg_groups as u64, "coordinates are put into them"),
             ("threads", self.threads.unwrap_or(1) as u64, "one thread does the work"),
             ("eval-every", self.eval_every.unwrap_or(1), "leave it out for one evaluation an epoch"),
-            ("energy-every", self.energy_every.unwrap_or(1), "leave it out for one with each evaluation"),
+            ("energy-every", self.energy_every.unwrap_or(1), "leave it out for some with evaluations"),
             ("watch-every", self.watch_every.unwrap_or(1), "leave it out for every tenth step"),
             ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
             ("steps", self.steps.unwrap_or(1), "a run has a step"),
