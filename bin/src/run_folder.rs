@@ -12,7 +12,7 @@ mod views;
 
 pub use checkpoints::{CHECKPOINT, last_good, latest, load};
 pub use lines::{Judged, LayerLine};
-pub use place::{fresh, lock, made, prepare, writable};
+pub use place::{fresh, lock, made, prepare, unless_empty, writable};
 pub use trained::{Trained, not_as_written, settings};
 
 use std::fmt::Display;

@@ -30,15 +30,10 @@ impl Begun {
     pub fn fresh(config: Config, path: &Path) -> Result<Begun, Failure> {
         // What needs no data comes first: a wrong name should not leave a folder behind.
         setup::objective(&config)?;
-        let made: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
-        run_folder::prepare(path)?;
-        let begun = Setup::new(&config)
-            .and_then(|setup| Ok((setup, Inputs::of(&config)?, RunFolder::create(path, &config)?)));
-        if begun.is_err() {
-            // Only succeeds on empty folders, which is all that was asked.
-            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
-        }
-        let (mut setup, inputs, folder) = begun?;
+        let (mut setup, inputs, folder) = run_folder::unless_empty(path, || {
+            run_folder::prepare(path)?;
+            Ok((Setup::new(&config)?, Inputs::of(&config)?, RunFolder::create(path, &config)?))
+        })?;
         let watch = Watch::new(&config, &mut setup.trainer);
         let origin = origin::entries(&origin::here(), &config);
         Ok(Begun { setup, folder, config, inputs, watch, origin })
