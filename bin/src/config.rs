@@ -288,6 +288,12 @@ impl Config {
         }
     }
 
+    /// The settings that are paths, as far as they are given.
+    fn paths(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let all = [("data-dir", &self.data_dir), ("init", &self.init)];
+        all.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)))
+    }
+
     /// The settings as a file.
     pub fn to_toml(&self) -> Result<String, Failure> {
         Ok(toml::to_string(&table(self)?).expect("a table of plain values"))
@@ -308,14 +314,13 @@ pub fn keys() -> Vec<String> {
 
 /// The settings as TOML values, whose whole numbers are signed.
 pub fn table(config: &Config) -> Result<toml::Table, Failure> {
-    let paths = [("data-dir", &config.data_dir), ("init", &config.init)];
-    let as_text = |path: &Option<PathBuf>| path.as_ref().is_none_or(|path| path.to_str().is_some());
-    if let Some((key, path)) = paths.into_iter().find(|(_, path)| !as_text(path)) {
-        let path = path.clone().unwrap_or_default();
-        return Err(Failure::place(
-            &path,
-            format_args!("--{key} takes a path in UTF-8, and this is none; rename it"),
-        ));
+    for (key, path) in config.paths() {
+        if path.to_str().is_none() {
+            return Err(Failure::place(
+                path,
+                format_args!("--{key} takes a path in UTF-8, and this is none; rename it"),
+            ));
+        }
     }
     toml::Table::try_from(config)
         .map_err(|_| Failure::usage(format_args!("a number is too large; it can be at most {}", i64::MAX)))

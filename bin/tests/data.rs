@@ -134,6 +134,11 @@ fn damaged_files_are_found() {
     let ran = comhe_in(root, &["data", "check", "cifar10", "--data-dir", "."]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("cifar10 is not there"), "{ran:?}");
+    std::fs::create_dir(root.join("nothing")).unwrap();
+    let ran = comhe_in(root, &["data", "check", "--data-dir", "nothing"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("no data set that is known has a file in nothing"), "{ran:?}");
+    assert!(refuses(root, "data check --data-dir nowhere").contains("nowhere: is not a folder"));
     succeeds(root, "data check digits");
     succeeds(root, "data list --json");
     assert!(succeeds(root, "data info cifar10").out.contains("c4a38c50a1bc5f3a"));

@@ -261,6 +261,8 @@ fn folders_that_cannot_go_on_say_why() {
         with("manifest.json", &format("\"format\": 9,"))
             .contains("a newer version of comhe (folder format 9")
     );
+    let text = with("manifest.json", &format("\"format\": \"x\","));
+    assert!(text.contains("manifest.json: is no manifest of a run: its format is \"x\""), "{text}");
     assert!(with("manifest.json", &|_| Some(b"{".to_vec())).contains("is no manifest of a run"));
     assert!(
         with("manifest.json", &|_| None)

@@ -61,7 +61,9 @@ impl Data {
     pub fn run(self) -> Result<(), Failure> {
         let from_environment = || std::env::var_os(datasets::DATA_VARIABLE).filter(|v| !v.is_empty());
         let dir = self.data_dir.or_else(|| from_environment().map(PathBuf::from));
-        if let Some(dir) = dir.as_ref().filter(|dir| dir.exists() && !dir.is_dir()) {
+        // Only a download makes it.
+        let made = matches!(self.action, Action::Download { .. });
+        if let Some(dir) = dir.as_ref().filter(|dir| !dir.is_dir() && (!made || dir.exists())) {
             return Err(Failure::place(
                 dir,
                 "is not a folder; --data-dir names the folder that holds data sets",
@@ -207,13 +209,15 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
                 output::line(&format!("{}: {}; there are no files to check", known.name, state(known, dir)))
             }
         },
-        Some(known) if checked == 0 => Err(Failure::unfinished(format_args!(
-            "{} is not there: none of its files is in {}",
-            known.name,
-            dir.map_or("a data folder (give --data-dir DIR, or set COMHE_DATA)".into(), |d| d
-                .display()
-                .to_string())
-        ))),
+        _ if checked == 0 => {
+            let place = dir.map_or("a data folder (give --data-dir DIR, or set COMHE_DATA)".into(), |dir| {
+                dir.display().to_string()
+            });
+            Err(Failure::unfinished(match named {
+                Some(known) => format!("{} is not there: none of its files is in {place}", known.name),
+                None => format!("no data set that is known has a file in {place}; see comhe data list"),
+            }))
+        }
         _ if !damaged.is_empty() => Err(Failure::unfinished(format_args!(
             "{} of {checked} files are damaged, or of a version that is not known: {}; remove them and get them anew",
             damaged.len(),

@@ -1,7 +1,10 @@
 //! What a setting may be, as far as that does not depend on files.
 
+use comhe::Energy;
+
 use super::{Config, MOST_THREADS, Schedule};
 use crate::failure::Failure;
+use crate::setup;
 
 impl Config {
     /// Checks what does not depend on files.
@@ -32,6 +35,9 @@ impl Config {
         if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
             return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
         }
+        if let Some((key, _)) = self.paths().find(|(_, path)| path.as_os_str().is_empty()) {
+            return Err(Failure::usage(format_args!("--{key} is empty; it takes a path, or is left out")));
+        }
         nn::models::known(&self.model)?;
         if self.watch_every.is_some() && self.watch.is_empty() {
             return Err(Failure::usage("--watch-every plays no part without --watch"));
@@ -56,7 +62,13 @@ impl Config {
         ];
         if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
         {
-            return Err(Failure::usage(format_args!("--{name} is {value}; it must be {rule}")));
+            return Err(Failure::usage(format_args!("--{name} is {}; it must be {rule}", short(*value))));
+        }
+        let dtype = setup::dtype(self);
+        let most = Energy::largest_s(dtype);
+        if self.reg_s > most {
+            let s = short(self.reg_s);
+            return Err(Failure::usage(format_args!("--reg-s is {s}; in {dtype} it can be at most {most}")));
         }
         if self.inner_rate().is_none() {
             let found = &self.reg_inner_lr;
@@ -78,4 +90,10 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// A number without three hundred digits.
+fn short(value: f64) -> String {
+    let text = format!("{value:?}");
+    text.strip_suffix(".0").map(str::to_string).unwrap_or(text)
 }
