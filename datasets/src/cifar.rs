@@ -128,6 +128,9 @@ pub(crate) fn load(name: &str, data_dir: Option<&Path>) -> Result<Dataset, Error
     })
 }
 
+/// Files by name, to be read.
+type Files = BTreeMap<String, Box<dyn Read>>;
+
 impl Variant {
     /// Every file name that is read.
     fn names(&self) -> impl Iterator<Item = &'static str> {
@@ -135,13 +138,13 @@ impl Variant {
     }
 
     /// The folder or archive, and its files by name, to be read.
-    fn find(&self, data_dir: Option<&Path>) -> Result<(PathBuf, BTreeMap<String, Box<dyn Read>>), Error> {
+    fn find(&self, data_dir: Option<&Path>) -> Result<(PathBuf, Files), Error> {
         let (place, paths) = self.places(data_dir)?;
         if place == paths[0] {
             let found = self.unpack(&place)?;
             return Ok((place, found));
         }
-        let mut found = BTreeMap::new();
+        let mut found = Files::new();
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
             found.insert(name, files::open(&path)?);
@@ -177,11 +180,11 @@ impl Variant {
     }
 
     /// The files of a .tar.gz, by name without folder.
-    fn unpack(&self, archive: &Path) -> Result<BTreeMap<String, Box<dyn Read>>, Error> {
+    fn unpack(&self, archive: &Path) -> Result<Files, Error> {
         let broken = |e: std::io::Error| Error::unusable(archive, format_args!("not a whole .tar.gz: {e}"));
         let file = File::open(archive).map_err(|e| Error::io(archive, "open", &e))?;
         let mut tar = tar::Archive::new(files::unpack(BufReader::new(file)).map_err(broken)?);
-        let mut found: BTreeMap<String, Box<dyn Read>> = BTreeMap::new();
+        let mut found = Files::new();
         for entry in tar.entries().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
             let path = entry.path().map_err(broken)?.into_owned();

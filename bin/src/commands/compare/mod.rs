@@ -62,8 +62,9 @@ With --tune, each regulariser first trains with each of the factors on both of i
 training examples of which a share is held out to judge it (another share each time); the best
 factor then serves for the result, on all training examples.
 
-The folder, whose path is printed last, gets compare.json, compare.md, the curves over the steps
-(energy.svg, accuracy.svg), and while it is made plan.json and runs.jsonl, a line a finished run."
+The folder, whose path is printed last, gets compare.json, compare.md, report.html, the curves over
+the steps (energy.svg, accuracy.svg), and while it is made plan.json and runs.jsonl, a line a
+finished run."
 )]
 pub struct Compare {
     /// The regularisers, the baseline first
