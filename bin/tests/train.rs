@@ -354,6 +354,12 @@ fn names_that_are_no_text() {
     let run = "train --dataset images:photos --image-size 8 --model mlp --steps 1 --threads 1 --out run";
     succeeds(&odd, run);
     assert!(succeeds(&odd, "replay run --out again --json").out.contains("\"equal\":true"));
+    let json = comhe_in(&odd, &["eval".as_ref(), odd.join("run").as_os_str(), "--json".as_ref()]);
+    assert_eq!(json.code, 0, "{json:?}");
+    // What becomes a command is text.
+    fs::write(odd.join("sweep.toml"), "[base]\ndataset = \"digits\"\n").unwrap();
+    assert!(refuses(&odd, "sweep sweep.toml").contains("is no path in UTF-8, as the commands of runs need"));
+    assert!(!odd.join("runs").exists());
     // A setting is text.
     let [train, out, never, init] = ["train", "--out", "never", "--init"].map(OsStr::new);
     let ran = comhe_in(here.path(), &[train, out, never, init, odd.as_os_str()]);

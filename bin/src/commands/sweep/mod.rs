@@ -119,6 +119,11 @@ impl Sweep {
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let place =
             Place(self.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("sweep-{stem}"))));
+        // Runs are commands with these paths, some of them in scripts.
+        let whole = std::path::absolute(place.root()).unwrap_or_default();
+        if let Some(path) = self.data_dir.iter().chain([&whole]).find(|path| path.to_str().is_none()) {
+            return Err(Failure::place(path, "is no path in UTF-8, as the commands of runs need; rename it"));
+        }
         for folder in ["runs", "configs", "logs", "test"] {
             let path = place.root().join(folder);
             fs::create_dir_all(&path)
