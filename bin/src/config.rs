@@ -220,7 +220,7 @@ pub struct Config {
     #[arg(long, value_name = "STEPS", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<u64>,
-    /// Steps between two measurements of energies and angles [default: with each evaluation]
+    /// Steps between two measurements of energies and angles [default: with evaluations, at least 100 steps apart]
     #[arg(long, value_name = "STEPS", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_every: Option<u64>,
@@ -293,6 +293,12 @@ impl Config {
         }
     }
 
+    /// The settings that are paths, as far as they are given.
+    fn paths(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
+        let all = [("data-dir", &self.data_dir), ("init", &self.init)];
+        all.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)))
+    }
+
     /// The settings as a file.
     pub fn to_toml(&self) -> Result<String, Failure> {
         Ok(toml::to_string(&table(self)?).expect("a table of plain values"))
@@ -313,6 +319,14 @@ pub fn keys() -> Vec<String> {
 
 /// The settings as TOML values, whose whole numbers are signed.
 pub fn table(config: &Config) -> Result<toml::Table, Failure> {
+    for (key, path) in config.paths() {
+        if path.to_str().is_none() {
+            return Err(Failure::place(
+                path,
+                format_args!("--{key} takes a path in UTF-8, and this is none; rename it"),
+            ));
+        }
+    }
     toml::Table::try_from(config)
         .map_err(|_| Failure::usage(format_args!("a number is too large; it can be at most {}", i64::MAX)))
 }

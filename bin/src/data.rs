@@ -28,7 +28,11 @@ pub fn options(config: &Config) -> Options {
 /// Loads the data that a run is about.
 pub fn load(config: &Config) -> Result<Dataset, Failure> {
     let dataset = datasets::load(&config.dataset, &options(config))?;
-    Ok(if config.hold_out > 0.0 { dataset.hold_out(config.hold_out, config.data_seed)? } else { dataset })
+    if config.hold_out == 0.0 {
+        return Ok(dataset);
+    }
+    let held = dataset.hold_out(config.hold_out, config.data_seed);
+    held.map_err(|e| Failure::usage(format_args!("--hold-out: {e}")))
 }
 
 /// The loader of a run's training images.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, one_of};
 use crate::hash::sha256_of_file;
 use crate::stop;
 
-/// Attempts without a byte that are one after another.
+/// Attempts one after another that bring nothing.
 const ATTEMPTS: u32 = 4;
 /// Seconds after which a request is given up; what came is kept.
 const TIMEOUT: u64 = 120;
@@ -20,51 +20,57 @@ pub fn sha256(path: &Path) -> Result<(String, u64), Failure> {
     sha256_of_file(path).map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))
 }
 
-/// Brings `url` to `path`, `bytes` long and with this SHA-256. Until it is whole and checked it is `path`.part, from
-/// whose end an interrupted transfer goes on.
-pub fn fetch(url: &str, path: &Path, bytes: u64, sum: &str) -> Result<(), Failure> {
+/// Bytes and SHA-256 of a file.
+type Version = (u64, &'static str);
+
+/// Brings `url` to `path`, and says which of the known versions it is. Until it is whole and checked it is `path`.part,
+/// from whose end an interrupted transfer goes on.
+pub fn fetch(url: &str, path: &Path, versions: &[Version]) -> Result<Version, Failure> {
     let part = PathBuf::from(format!("{}.part", path.display()));
     let cannot = |e: std::io::Error| Failure::place(&part, format_args!("cannot be written: {e}"));
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)
             .map_err(|e| Failure::place(folder, format_args!("cannot be made: {e}")))?;
     }
-    let mut fruitless = 0;
+    let length = || fs::metadata(&part).map_or(0, |m| m.len());
+    let bytes = versions.iter().map(|(bytes, _)| *bytes).max().unwrap_or(0);
+    if length() > bytes {
+        fs::remove_file(&part).map_err(cannot)?;
+    }
+    // A server that gives the same beginning again and again, or less than a thousandth at a time, brings nothing.
+    let (mut furthest, mut fruitless, mut ended) = (0, 0, None);
     loop {
-        let mut have = fs::metadata(&part).map_or(0, |m| m.len());
-        if have > bytes {
-            fs::remove_file(&part).map_err(cannot)?;
-            have = 0;
+        let have = length();
+        if versions.iter().any(|(bytes, _)| *bytes == have) {
+            let (found, _) = sha256(&part)?;
+            if let Some(version) = versions.iter().find(|version| **version == (have, &found)) {
+                return fs::rename(&part, path).map_err(cannot).map(|()| *version);
+            }
+            if have == bytes {
+                fs::remove_file(&part).map_err(cannot)?;
+                let sums = versions.iter().map(|(_, sum)| *sum).collect::<Vec<_>>();
+                return Err(Failure::unfinished(format_args!(
+                    "{url}: the SHA-256 is {found}, not {}: another file, or damaged on the way; it was thrown away",
+                    one_of(&sums)
+                )));
+            }
         }
-        if have == bytes {
-            break;
-        }
-        let ended = if url.starts_with("https://") {
-            curl(url, path, &part, bytes)?
-        } else {
-            http(url, &part, have, bytes)?
-        };
-        let now = fs::metadata(&part).map_or(0, |m| m.len());
-        fruitless = if now > have { 0 } else { fruitless + 1 };
-        if stop::wanted() || (now < bytes && fruitless == ATTEMPTS) {
-            let why = if stop::wanted() { "stopped".into() } else { ended };
-            return Err(Failure::unfinished(format_args!(
-                "{url}: {why}, after {now} of {bytes} bytes; the same command goes on from there"
-            )));
-        }
-        if now < bytes {
-            eprintln!("{url}: {ended}, after {now} of {bytes} bytes; going on");
+        if let Some(why) = ended {
+            let told = format!("{url}: {why}, after {have} of {bytes} bytes");
+            if stop::wanted() || fruitless == ATTEMPTS {
+                return Err(Failure::unfinished(format_args!("{told}; the same command goes on from there")));
+            }
+            eprintln!("{told}; going on");
             std::thread::sleep(Duration::from_millis(100 << fruitless.min(5)));
         }
+        ended = Some(match url.starts_with("https://") {
+            true => curl(url, path, &part, versions)?,
+            false => http(url, &part, have, bytes)?,
+        });
+        let now = length();
+        fruitless = if now > furthest + bytes / 1000 { 0 } else { fruitless + 1 };
+        furthest = furthest.max(now);
     }
-    let (found, _) = sha256(&part)?;
-    if found != sum {
-        fs::remove_file(&part).map_err(cannot)?;
-        return Err(Failure::unfinished(format_args!(
-            "{url}: the SHA-256 is {found}, not {sum}: another file, or damaged on the way; it was thrown away"
-        )));
-    }
-    fs::rename(&part, path).map_err(cannot)
 }
 
 /// One request for what is missing. How it ended, if that may be mended by another; an error if not.
@@ -142,7 +148,7 @@ fn http(url: &str, part: &Path, have: u64, bytes: u64) -> Result<String, Failure
 
 /// The same by curl, which speaks TLS. What it keeps apart: a server's file that is whole and of another length, and a
 /// certificate that curl does not trust, which no other request mends.
-fn curl(url: &str, path: &Path, part: &Path, bytes: u64) -> Result<String, Failure> {
+fn curl(url: &str, path: &Path, part: &Path, versions: &[Version]) -> Result<String, Failure> {
     let missing = |_| {
         Failure::unfinished(format_args!(
             "{url} needs TLS, which is left to curl, and curl is not installed; bring the file to {} by other means, or \
@@ -184,12 +190,13 @@ fn curl(url: &str, path: &Path, part: &Path, bytes: u64) -> Result<String, Failu
         };
     }
     let length = fs::metadata(part).map_or(0, |m| m.len());
-    if length == bytes {
+    if versions.iter().any(|(bytes, _)| *bytes == length) {
         return Ok("curl ended".into());
     }
     let _ = fs::remove_file(part);
     Err(Failure::unfinished(format_args!(
-        "{url}: has {length} bytes, not the {bytes} that are expected: another file; it was thrown away"
+        "{url}: has {length} bytes, not the {} that are expected: another file; it was thrown away",
+        one_of(&versions.iter().map(|(bytes, _)| bytes.to_string()).collect::<Vec<_>>())
     )))
 }
 
@@ -199,17 +206,21 @@ mod tests {
     use std::io::{BufRead, BufReader};
     use std::net::TcpListener;
 
-    #[test]
-    fn a_file_arrives_in_parts_and_is_checked() {
-        let data: Vec<u8> = (0..100_000_u32).map(|i| ((i * i) >> 3) as u8).collect();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/data.bin");
+    fn data() -> Vec<u8> {
+        (0..100_000_u32).map(|i| ((i * i) >> 3) as u8).collect()
+    }
+
+    /// A hash for as long as the tests run.
+    fn sum(data: &[u8]) -> &'static str {
+        crate::hash::sha256(data).leak()
+    }
+
+    /// The address of a server of a file, whose answers break off after so many bytes each.
+    fn server(served: Vec<u8>, breaks: Vec<usize>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/data.bin", listener.local_addr().unwrap());
-        let served = data.clone();
-        let server = std::thread::spawn(move || {
-            // The first answer breaks off; the second is asked for the rest.
-            for most in [30_000, usize::MAX] {
+        std::thread::spawn(move || {
+            for most in breaks {
                 let (mut stream, _) = listener.accept().unwrap();
                 let lines = BufReader::new(stream.try_clone().unwrap()).lines().map(Result::unwrap);
                 let from = lines
@@ -218,14 +229,17 @@ mod tests {
                         line.to_lowercase().strip_prefix("range: bytes=")?.trim_end_matches('-').parse().ok()
                     })
                     .last();
-                let rest = &served[from.unwrap_or(0)..];
-                let status = from.map_or("200 OK".to_string(), |from| {
-                    format!(
+                let from: Option<usize> = from;
+                let rest = served.get(from.unwrap_or(0)..).unwrap_or_default();
+                let status = match from {
+                    None => "200 OK".to_string(),
+                    Some(_) if rest.is_empty() => "416 Range Not Satisfiable".into(),
+                    Some(from) => format!(
                         "206 Partial Content\r\nContent-Range: bytes {from}-{}/{}",
                         served.len() - 1,
                         served.len()
-                    )
-                });
+                    ),
+                };
                 let head = format!(
                     "HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
                     rest.len()
@@ -234,10 +248,44 @@ mod tests {
                 stream.write_all(&rest[..most.min(rest.len())]).unwrap();
             }
         });
-        let sum = crate::hash::sha256(&data);
-        fetch(&url, &path, data.len() as u64, &sum).unwrap();
-        server.join().unwrap();
-        assert_eq!(fs::read(&path).unwrap(), data);
+        url
+    }
+
+    #[test]
+    fn a_file_arrives_in_parts_and_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("new/data.bin");
+        // The first answer breaks off; the second is asked for the rest.
+        let url = server(data(), vec![30_000, usize::MAX]);
+        let version = (100_000, sum(&data()));
+        assert_eq!(fetch(&url, &path, &[version]).unwrap(), version);
+        assert_eq!(fs::read(&path).unwrap(), data());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "no part is left");
+    }
+
+    #[test]
+    fn any_known_version_will_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.bin");
+        let short = &data()[..90_000];
+        let versions = [(100_000, sum(&data())), (90_000, sum(short))];
+        let url = server(short.to_vec(), vec![40_000, usize::MAX]);
+        assert_eq!(fetch(&url, &path, &versions).unwrap(), versions[1]);
+        assert_eq!(fs::read(&path).unwrap(), short);
+    }
+
+    #[test]
+    fn a_server_that_brings_nothing_new_is_given_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.bin");
+        let versions = [(100_000, sum(&data())), (90_000, sum(&data()[..90_000]))];
+        // Zeros of a known length, then no such range, then the same from the beginning; and a trickle.
+        for (served, most) in [(vec![0; 90_000], usize::MAX), (data(), 50)] {
+            let url = server(served, vec![most; 20]);
+            let failure = fetch(&url, &path, &versions).unwrap_err();
+            let line = failure.message().unwrap();
+            assert!(line.contains("of 100000 bytes; the same command goes on from there"), "{line}");
+            assert_eq!(failure.code(), 1);
+        }
     }
 }

@@ -15,6 +15,24 @@ pub fn check(model: &Model, width: usize, images: usize, dtype: DType) -> Result
     system::check_memory(dtype.bytes() as f64 * numbers, &what, "take a smaller --batch-size or --width")
 }
 
+/// Whether a network of some width fits into memory at all, before it is built: while it is, its weights are there about
+/// four times. Their number grows as a w^2 + b w, as narrow networks show.
+pub fn check_weights(
+    width: usize,
+    dtype: DType,
+    of_width: impl Fn(usize) -> Result<Model, nn::Error>,
+) -> Result<(), Failure> {
+    if width <= 2 {
+        return Ok(());
+    }
+    let narrow = of_width(1)?;
+    let (one, two, w) = (weights(&narrow), weights(&of_width(2)?), width as f64);
+    let square = 0.5 * two - one;
+    let numbers = (square * w + one - square) * w;
+    let what = format!("{} of width {width}", narrow.name);
+    system::check_memory(4.0 * dtype.bytes() as f64 * numbers, &what, "take a smaller --width")
+}
+
 /// What convolutions work in, in bytes: the values of two million numbers that a weight's gradient takes at a time.
 const KERNELS: f64 = (8 << 20) as f64;
 

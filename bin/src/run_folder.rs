@@ -1,16 +1,18 @@
 //! The folder of a run: settings, log, checkpoints, best and final weights, manifest, plots.
 
 mod checkpoints;
+pub mod identity;
 pub mod inputs;
 mod lines;
 pub mod manifest;
+pub mod origin;
 mod place;
 mod trained;
 mod views;
 
 pub use checkpoints::{CHECKPOINT, last_good, latest, load};
 pub use lines::{Judged, LayerLine};
-pub use place::{fresh, lock, made, prepare, writable};
+pub use place::{fresh, lock, made, prepare, unless_empty, writable};
 pub use trained::{Trained, not_as_written, settings};
 
 use std::fmt::Display;
@@ -52,6 +54,8 @@ pub struct RunFolder {
     views: Views,
     best: Option<Best>,
     judged: Judged,
+    /// What makes the run this one, for its checkpoints.
+    identity: String,
     /// Held as long as the folder is written to.
     _lock: Option<File>,
 }
@@ -66,7 +70,8 @@ impl RunFolder {
         let metrics = File::create(&file).map_err(|e| unwritten(&file, &e))?;
         let views = Views::new(path, &[], config.tensorboard)?;
         let (path, metrics) = (path.to_path_buf(), BufWriter::new(metrics));
-        Ok(RunFolder { path, metrics, logged: 0, views, best: None, judged: Judged::of(config), _lock: lock })
+        let (judged, identity) = (Judged::of(config), identity::of(config)?.to_string());
+        Ok(RunFolder { path, metrics, logged: 0, views, best: None, judged, identity, _lock: lock })
     }
 
     /// Goes on with a run from a checkpoint, the file `name`: the log is cut back to what it was there, and lines that
@@ -116,7 +121,8 @@ impl RunFolder {
         let views = Views::new(path, &lines, config.tensorboard)?;
         let (logged, best) = (kept.len() as u64, Best::of(&lines, Judged::of(config)));
         let (path, metrics) = (path.to_path_buf(), BufWriter::new(metrics));
-        Ok(RunFolder { path, metrics, logged, views, best, judged: Judged::of(config), _lock: lock })
+        let (judged, identity) = (Judged::of(config), identity::of(config)?.to_string());
+        Ok(RunFolder { path, metrics, logged, views, best, judged, identity, _lock: lock })
     }
 
     /// The folder.
@@ -187,6 +193,7 @@ impl RunFolder {
             write_atomic(&self.path.join(BEST), &checkpoints::sealed(weights)?)?;
         }
         archive.metadata.insert(LOGGED.into(), self.logged.to_string());
+        archive.metadata.insert(identity::SETTINGS.into(), self.identity.clone());
         checkpoints::write(&self.path, archive)
     }
 

@@ -110,7 +110,9 @@ pub fn model(dataset: &Dataset, config: &Config) -> Result<Model, Failure> {
 /// The network of the settings for images of a shape, with drawn weights.
 pub fn model_of(shape: [usize; 3], classes: usize, config: &Config) -> Result<Model, Failure> {
     let key = Key::new(config.seed).stream("weights");
-    let model = nn::models::build(&config.model, shape, classes, config.width, key, dtype(config))?;
+    let of_width = |width: usize| nn::models::build(&config.model, shape, classes, width, key, dtype(config));
+    memory::check_weights(config.width, dtype(config), of_width)?;
+    let model = of_width(config.width)?;
     match config.low_rank {
         Some(r) => low_rank::factored(model, r, config.seed),
         None => Ok(model),

@@ -1,6 +1,6 @@
 //! Tensors in files of other programs: .npy, .npz and .safetensors.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use autograd::{DType, Tensor};
 use datasets::npy::{Array, Values};
@@ -57,6 +57,33 @@ pub fn check_name(path: &Path) -> Result<(), Failure> {
             "is of no kind that is written here: its name must end in .npz or .safetensors",
         )),
     }
+}
+
+/// Makes sure that no file that is written, each with the flag that names it, is one of those that are read, or another one
+/// that is written.
+pub fn check_apart(
+    read: &[(&str, Option<&PathBuf>)],
+    written: &[(&str, Option<&PathBuf>)],
+) -> Result<(), Failure> {
+    // A file that does not exist yet is known by its folder.
+    let whole = |path: &Path| {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let inside = || Some(folder.canonicalize().ok()?.join(path.file_name()?));
+        path.canonicalize().ok().or_else(inside).unwrap_or_else(|| path.to_path_buf())
+    };
+    let mut taken: Vec<(&str, PathBuf)> = Vec::new();
+    for (i, (flag, path)) in read.iter().chain(written).enumerate() {
+        let Some(path) = path else { continue };
+        let file = whole(path);
+        if let Some((other, _)) = taken.iter().find(|(_, known)| i >= read.len() && *known == file) {
+            return Err(Failure::place(
+                path,
+                format_args!("is both {other} and {flag}; what is written needs a file of its own"),
+            ));
+        }
+        taken.push((flag, file));
+    }
+    Ok(())
 }
 
 /// Writes named tensors as .npz or .safetensors, by the ending of the name; whole or not at all.

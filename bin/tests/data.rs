@@ -115,6 +115,11 @@ fn servers_that_have_something_else() {
     let (address, _) = server(vec![7; 18_165_136], vec![Manner::Whole]);
     let ran = download(folder.path(), &address);
     assert!(ran.err.contains("sends more than the 18165135 bytes"), "{}", ran.err);
+    // A set whose address is not known, from one that the user knows.
+    let (address, _) = server(vec![7; 100], vec![Manner::Missing]);
+    let ran =
+        comhe_in(folder.path(), &["data", "download", "modelnet10", "--data-dir", ".", "--from", &address]);
+    assert!(ran.err.contains("/vox30_train_bits.npy: HTTP 404 Not Found"), "{}", ran.err);
 }
 
 #[test]
@@ -129,11 +134,19 @@ fn damaged_files_are_found() {
     let ran = comhe_in(root, &["data", "check", "cifar10", "--data-dir", "."]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("cifar10 is not there"), "{ran:?}");
+    std::fs::create_dir(root.join("nothing")).unwrap();
+    let ran = comhe_in(root, &["data", "check", "--data-dir", "nothing"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("no data set that is known has a file in nothing"), "{ran:?}");
+    assert!(refuses(root, "data check --data-dir nowhere").contains("nowhere: is not a folder"));
     succeeds(root, "data check digits");
     succeeds(root, "data list --json");
     assert!(succeeds(root, "data info cifar10").out.contains("c4a38c50a1bc5f3a"));
     assert!(refuses(root, "data info cifr10").contains("did you mean cifar10?"));
     assert!(refuses(root, "data download digits").contains("needs no download: built in"));
-    assert!(refuses(root, "data download modelnet10 --data-dir .").contains("no address is known"));
+    assert!(
+        refuses(root, "data download modelnet10 --data-dir .")
+            .contains("no address is known of modelnet10; give one by")
+    );
     assert!(refuses(root, "data download mnist").contains("there is no data folder"));
 }

@@ -79,7 +79,7 @@ fn faults_of_run_folders_are_named_with_a_remedy() {
         (
             "other",
             &["train --resume other"],
-            "checkpoint.safetensors: is not of the run that config.toml describes:",
+            "other/config.toml: has changed since the run began: width was 1, and is 2",
         ),
         (
             "damaged",

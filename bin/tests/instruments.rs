@@ -28,10 +28,11 @@ fn without_watch(folder: &Path) -> String {
 fn watching_changes_no_byte_and_goes_on_after_a_resume() {
     let here = tempfile::tempdir().unwrap();
     let at = |name: &str| here.path().join(name);
-    // Evaluations at every step: where a part ends is none of its own.
-    let regs = ["--reg ap --reg-k 3 --lr 0.01 --eval-every 1", "--reg rp --reg-k 8 --reg-c 2 --eval-every 1"];
+    let regs = ["--reg ap --reg-k 3 --lr 0.01", "--reg rp --reg-k 8 --reg-c 2"];
     let all = ALL.replace("sharpness-layers", "sharpness");
     for (i, reg) in regs.iter().enumerate() {
+        // Evaluations and energies at every step: where a part ends is none of its own.
+        let reg = format!("{reg} --eval-every 1 --energy-every 1");
         let [plain, whole, parts] = ["plain", "whole", "parts"].map(|name| format!("{name}{i}"));
         succeeds(here.path(), &format!("{TINY} {reg} --steps 8 --out {plain}"));
         let ran = succeeds(here.path(), &format!("{TINY} {reg} --steps 8 --out {whole} {all}"));

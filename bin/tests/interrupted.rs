@@ -261,6 +261,8 @@ fn folders_that_cannot_go_on_say_why() {
         with("manifest.json", &format("\"format\": 9,"))
             .contains("a newer version of comhe (folder format 9")
     );
+    let text = with("manifest.json", &format("\"format\": \"x\","));
+    assert!(text.contains("manifest.json: is no manifest of a run: its format is \"x\""), "{text}");
     assert!(with("manifest.json", &|_| Some(b"{".to_vec())).contains("is no manifest of a run"));
     assert!(
         with("manifest.json", &|_| None)
@@ -281,6 +283,42 @@ fn folders_that_cannot_go_on_say_why() {
         ),
         "{line}"
     );
+
+    // Settings that are not those of the beginning, by hand or by damage.
+    let changed = |from: &'static str, to: &'static str| {
+        with("config.toml", &|bytes| {
+            let text = String::from_utf8(bytes.to_vec()).unwrap();
+            assert!(text.contains(from));
+            Some(text.replace(from, to).into_bytes())
+        })
+    };
+    for (from, to, said) in [
+        ("\nlr = 0.001\n", "\nlr = 0.1\n", "lr was 0.001, and is 0.1 (manifest.json has all of them)"),
+        ("seed = 0\n", "seed = 1\n", "seed was 0, and is 1"),
+        ("\"mlp\"", "\"lenet\"", "model was \"mlp\", and is \"lenet\""),
+    ] {
+        let line = changed(from, to);
+        assert!(
+            line.contains("run/config.toml: has changed since the run began: ") && line.contains(said),
+            "{line}"
+        );
+    }
+    assert!(with("config.toml", &|_| Some(Vec::new())).contains("has changed since the run began"));
+    // The same network, and the checkpoint of another run.
+    succeeds(here, &RUN.replace("--steps 24", "--steps 2 --seed 3 --out seed3"));
+    let another = fs::read(here.join("seed3/checkpoint.safetensors")).unwrap();
+    let line = with("checkpoint.safetensors", &|_| Some(another.clone()));
+    assert!(line.contains("is not of the run that config.toml describes: seed was 3, and is 0"), "{line}");
+    // A run only grows longer.
+    let line = refuses(here, "train --resume run --steps 1");
+    assert!(line.contains("run: has made 2 steps, which cannot become 1; give --steps 2 or more"), "{line}");
+    let file = here.join("run/checkpoint.safetensors");
+    fs::rename(&file, here.join("kept")).unwrap();
+    fs::create_dir(&file).unwrap();
+    assert!(refused().contains("run/checkpoint.safetensors: is a folder, where the run keeps a file"));
+    fs::remove_dir(&file).unwrap();
+    fs::rename(here.join("kept"), &file).unwrap();
+    succeeds(here, "train --resume run --steps 4 --eval-every 3");
 
     // Two at once.
     let mut child = command()

@@ -107,10 +107,14 @@ fn files_are_found_again_and_must_be_the_same() {
     let line = refuses(&here.join("a"), "train --resume run --steps 9");
     assert!(line.contains("data.npz: has changed since the run began"), "{line}");
 
-    // A resumed run does not read its initial weights again, and a replay does.
+    // From another folder, a resume finds the data where the run began, and a replay after it does.
     data("first");
+    succeeds(&here.join("b"), "train --resume ../a/run --steps 5");
+    assert_eq!(json(&here.join("a/run/manifest.json"))["inputs"]["data"][0]["sha256"], hash);
+    assert!(succeeds(&here.join("b"), "replay ../a/run --out once-more").out.starts_with("equal: "));
+    // It does not read the initial weights again, and a replay does.
     fs::remove_file(here.join("a/first/final.safetensors")).unwrap();
-    succeeds(&here.join("a"), "train --resume run --steps 5");
+    succeeds(&here.join("a"), "train --resume run --steps 6");
     assert!(refuses(&here.join("a"), "replay run").contains("first/final.safetensors: cannot be read"));
 }
 
@@ -198,7 +202,10 @@ fn fields(mut message: &[u8]) -> Vec<(u64, u64, Vec<u8>)> {
 fn tensorboards_events_hold_what_the_log_does() {
     assert_eq!(crc32c(b"123456789"), 0xe306_9283, "the catalogue's check value");
     let here = tempfile::tempdir().unwrap();
-    succeeds(here.path(), &format!("{TINY} --steps 4 --eval-every 2 --tensorboard --out run"));
+    succeeds(
+        here.path(),
+        &format!("{TINY} --steps 4 --eval-every 2 --energy-every 2 --tensorboard --out run"),
+    );
     // It goes on, though nobody asks again; the new file voids what would be made again.
     succeeds(here.path(), "train --resume run --steps 6");
     let folder = here.path().join("run");

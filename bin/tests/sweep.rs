@@ -176,6 +176,20 @@ fn mistakes_in_the_file_are_one_line() {
         ("[random]\nsamples = 2\n[random.of]\nlr = { log-uniform = [0, 1] }\n", "0 < low < high"),
         ("[base]\nhold-out = 0.0\n[halving]\nstart = 1\n", "it needs held-out examples"),
         ("[grid]\nreg = [\"mheee\"]\n", "mheee"),
+        ("[grid]\nlr = [0.1, \"a\"]\n", "x.toml: lr = \"a\": invalid type: string \"a\", a number is needed"),
+        (
+            "select = \"bset\"\n",
+            "line 1: there is no word \"bset\"; did you mean best? (there are last, best)",
+        ),
+        (
+            "[random]\nsamples = 2\n[random.of]\nlr = { unifrm = [0, 1] }\n",
+            "line 4: there is no word \"unifrm\"; did you mean uniform?",
+        ),
+        (
+            "[base]\nreg = \"mhe\"\n[grid]\nreg-s = [2.0, 30.0]\n",
+            "--reg-s is 30; in f32 it can be at most 20",
+        ),
+        ("[base]\nhold-out = 0.99999\n", "--hold-out: a validation share of 0.99999 is 2000 of the 2000"),
     ] {
         fs::write(here.path().join("x.toml"), text).unwrap();
         let line = refuses(here.path(), "sweep x.toml");

@@ -61,6 +61,8 @@ fn a_comparison_is_paired_and_says_what_it_compared() {
         }
     }
     assert!(std::fs::read_to_string(here.path().join("cmp/compare.md")).unwrap().contains("| hs-mhe"));
+    let page = std::fs::read_to_string(here.path().join("cmp/report.html")).unwrap();
+    assert!(page.contains("mlp on digits") && page.contains("<svg") && page.contains("hs-mhe"));
     assert!(
         refuses(here.path(), &format!("{tiny} --seeds 3 --out cmp")).contains("holds a comparison already")
     );

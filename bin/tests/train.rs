@@ -60,11 +60,11 @@ fn the_run_folder_has_everything() {
     assert_eq!(manifest["steps"], 15);
     assert!(read(folder.join("loss.svg")).contains("<polyline"));
 
-    // Energies came with each evaluation, and what they took is said.
-    assert_eq!(log.lines().filter(|line| line.contains("\"layers\"")).count(), 4);
-    assert_eq!(manifest["sessions"][0]["energies"]["measurements"], 4);
+    // Energies came before and after, and what they took is said.
+    assert_eq!(log.lines().filter(|line| line.contains("\"layers\"")).count(), 2);
+    assert_eq!(manifest["sessions"][0]["energies"]["measurements"], 2);
     assert!(manifest["sessions"][0]["energies"]["ms_each"].as_f64().unwrap() > 0.0);
-    assert!(ran.err.contains("energies: measured 4 times"), "{}", ran.err);
+    assert!(ran.err.contains("energies: measured 2 times"), "{}", ran.err);
 
     // The weights are what the last line of the log says.
     let json = succeeds(here.path(), "eval runs/digits-mlp-rp-1 --json").out;
@@ -95,7 +95,7 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_byte() {
     let kinds = [("sgd", rp), ("adamw", rp), ("sgd", "--reg ap --reg-k 3 --low-rank 4 --lr 0.01")];
     for (i, (optimizer, kind)) in kinds.iter().enumerate() {
         let settings = format!(
-            "{TINY} --optimizer {optimizer} {kind} --augment crop-flip --eval-every 2 --checkpoint-every 3"
+            "{TINY} --optimizer {optimizer} {kind} --augment crop-flip --eval-every 2 --energy-every 2 --checkpoint-every 3"
         );
         let (whole, parts) = (format!("whole{i}"), format!("parts{i}"));
         succeeds(here.path(), &format!("{settings} --steps 8 --out {whole}"));
@@ -373,6 +373,8 @@ fn energies_have_a_period_of_their_own() {
     assert_eq!(at(&log, "test_acc"), [0, 6, 12, 15]);
     let rare = run("--steps 15 --energy-every 100", "rare");
     assert_eq!((at(&rare, "layers"), at(&rare, "test_acc")), (vec![0, 15], vec![0, 6, 12, 15]));
+    // Unless told, with an evaluation, 100 steps or more apart: so they stay below a hundredth of the time.
+    assert_eq!(at(&run("--steps 110", "default"), "layers"), [0, 102, 110]);
     let svg = read(here.path().join("own/energy.svg"));
     // Three layers under three titles, the regulariser's own value among them.
     assert!(svg.contains("Penalty of each layer before its weight: mhe"));
@@ -383,4 +385,37 @@ fn energies_have_a_period_of_their_own() {
     assert_eq!(at(&begun, "layers"), [0, 4, 6]);
     succeeds(here.path(), "train --resume begun --steps 15 --energy-every 5");
     assert_eq!(at(&read(here.path().join("begun/metrics.jsonl")), "layers"), [0, 4, 6, 10, 15]);
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn names_that_are_no_text() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    let here = tempfile::tempdir().unwrap();
+    let odd = here.path().join(OsStr::from_bytes(b"odd\xff"));
+    for class in ["a", "b"] {
+        fs::create_dir_all(odd.join("photos").join(class)).unwrap();
+        for name in [&b"1.pgm"[..], b"2\xff.pgm"] {
+            fs::write(odd.join("photos").join(class).join(OsStr::from_bytes(name)), "P2\n2 2\n9\n1 2 3 4\n")
+                .unwrap();
+        }
+    }
+    // What is read by its place in a list may have any name, and so may the working directory.
+    let run = "train --dataset images:photos --image-size 8 --model mlp --steps 1 --threads 1 --out run";
+    succeeds(&odd, run);
+    assert!(succeeds(&odd, "replay run --out again --json").out.contains("\"equal\":true"));
+    let json = comhe_in(&odd, &["eval".as_ref(), odd.join("run").as_os_str(), "--json".as_ref()]);
+    assert_eq!(json.code, 0, "{json:?}");
+    // What becomes a command is text.
+    fs::write(odd.join("sweep.toml"), "[base]\ndataset = \"digits\"\n").unwrap();
+    assert!(refuses(&odd, "sweep sweep.toml").contains("is no path in UTF-8, as the commands of runs need"));
+    assert!(!odd.join("runs").exists());
+    // A setting is text.
+    let [train, out, never, init] = ["train", "--out", "never", "--init"].map(OsStr::new);
+    let ran = comhe_in(here.path(), &[train, out, never, init, odd.as_os_str()]);
+    assert_eq!((ran.code, ran.err.lines().count()), (2, 1), "{ran:?}");
+    assert!(ran.err.contains(": --init takes a path in UTF-8, and this is none"), "{ran:?}");
+    assert!(!here.path().join("never").exists());
 }

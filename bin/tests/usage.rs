@@ -98,6 +98,11 @@ fn impossible_values() {
         ("bench step --dtype f64 --conv f2", "--conv plays no part with --dtype f64"),
         ("inspect --input 3x32x32 --classes 99999999999", "at most 1.1e9 are possible"),
         ("inspect --input 3x99999999x99999999 --model cnn9", "at most 1.1e9 are possible"),
+        ("inspect --model resnet110 --width 64 --input 3x32x32", "resnet110 of width 64 needs about 10"),
+        ("train --model resnet110 --width 64", "GiB are free; take a smaller --width"),
+        ("train --reg mhe --reg-s 30", "--reg-s is 30; in f32 it can be at most 20"),
+        ("train --reg-s 1e300 --dry --dtype f64", "--reg-s is 1e300; in f64 it can be at most 200"),
+        ("grad --batch b.npz --out g.npz --hold-out 0.1", "--hold-out plays no part in comhe grad"),
         ("thomson --points 99999999999 --dim 3", "GiB of memory"),
         ("compare --seeds 99999999999999999", "more than 100000 runs"),
         ("compare --tune 1 --validation nan", "--validation is NaN; it must be in 0..1"),
@@ -118,6 +123,8 @@ fn files_that_cannot_be_used() {
     let at = here.path();
     fs::write(at.join("bad.toml"), "lr = 0.1\nbatchsize = 3\n").unwrap();
     fs::write(at.join("worse.toml"), "lr = 0.1\nwidth = \"two\"\n").unwrap();
+    fs::write(at.join("long.toml"), "steps = 99999999999999999999\n").unwrap();
+    fs::write(at.join("empty.toml"), "data-dir = \"\"\n").unwrap();
     fs::write(at.join("junk.npy"), "junk").unwrap();
     fs::write(at.join("junk.npz"), "junk").unwrap();
     fs::write(at.join("junk.safetensors"), "junk").unwrap();
@@ -130,6 +137,13 @@ fn files_that_cannot_be_used() {
         ("train --config bad.toml", "bad.toml: line 2: unknown key \"batchsize\"; did you mean batch-size?"),
         ("train --config worse.toml", "worse.toml: line 2: invalid type"),
         ("train --config none.toml", "none.toml: cannot be read"),
+        (
+            "train --config long.toml",
+            "long.toml: line 1: invalid type: integer `99999999999999999999` is too large",
+        ),
+        ("train --config empty.toml", "--data-dir is empty; it takes a path, or is left out"),
+        ("train --set init=", "--init is empty"),
+        ("train --set optimizer=adm", "there is no word \"adm\"; did you mean adam?"),
         ("train --init junk.safetensors", "junk.safetensors: not a safetensors file"),
         ("train --dataset file:junk.npz", "junk.npz"),
         ("train --dataset images:none", "none"),
@@ -152,10 +166,19 @@ fn files_that_cannot_be_used() {
         ("energy good.npy --tensor goood", "did you mean good?"),
         ("energy good.npy --variant rp --projection line.npy", "expected a projection of shape [k, 2]"),
         ("energy good.npy --grad none/g.npy", "none/g.npy: cannot be written"),
+        ("energy good.npy --grad ./good.npy", "./good.npy: is both the file that is read and --grad"),
+        ("grad --batch junk.npz --out ../junk.npz", "junk.npz: not a zip file"),
+        (
+            "grad --batch junk.npz --out junk.npz",
+            "junk.npz: is both --batch and --out; what is written needs",
+        ),
+        ("grad --batch junk.npz --out g.npz --weights ./g.npz", "g.npz: is both --weights and --out"),
+        ("landscape junk.safetensors --out new/place", "junk.safetensors: not a safetensors file"),
     ] {
         let line = refuses(at, arguments);
         assert!(line.contains(said), "{arguments}: {line}");
     }
+    assert!(!at.join("new").exists(), "no empty folder is left");
 }
 
 #[test]

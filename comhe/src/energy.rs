@@ -163,11 +163,16 @@ impl Energy {
     /// [`Energy::form`], if the options are in range for numbers of this kind.
     pub(crate) fn checked_form(&self, dtype: DType, n: usize) -> Result<PairEnergy, Error> {
         self.check()?;
-        let most = if dtype == DType::F64 { 200.0 } else { 20.0 };
+        let most = Energy::largest_s(dtype);
         if self.s > most {
             return Err(Error::option(format!("s = {}: in {dtype} it can be at most {most}", short(self.s))));
         }
         Ok(self.form(dtype, n))
+    }
+
+    /// The largest exponent for numbers of this kind: with a larger one, the energy of near neurons is beyond them.
+    pub fn largest_s(dtype: DType) -> f64 {
+        if dtype == DType::F64 { 200.0 } else { 20.0 }
     }
 
     /// The pair function of N neurons, up to the factor and the constant of [`Energy::finish`].

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::{BufReader, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -79,7 +79,7 @@ pub(crate) fn sources(name: &str, data_dir: Option<&Path>) -> Result<Vec<PathBuf
 /// `cifar10`, `cifar100` or `cifar100-coarse`, standardised to (x - 127.5) / 128.
 pub(crate) fn load(name: &str, data_dir: Option<&Path>) -> Result<Dataset, Error> {
     let variant = variant(name);
-    let (place, files) = variant.find(data_dir)?;
+    let (place, mut files) = variant.find(data_dir)?;
     let mut notes = vec![format!("read from {}", place.display())];
     let mut splits = Vec::new();
     for (part, names) in [variant.train, variant.test].into_iter().enumerate() {
@@ -96,7 +96,10 @@ pub(crate) fn load(name: &str, data_dir: Option<&Path>) -> Result<Dataset, Error
         }
         let (mut pixels, mut labels) = (Vec::new(), Vec::new());
         for file in &used {
-            variant.decode(&files[*file], &place.join(file), &mut pixels, &mut labels)?;
+            // One at a time is in memory beside the pixels.
+            let (reader, path) = (files.remove(*file).expect("it is present"), place.join(file));
+            let bytes = files::read_up_to(reader, u64::MAX, &path)?;
+            variant.decode(&bytes, &path, &mut pixels, &mut labels)?;
         }
         if labels.len() != WHOLE[part] {
             notes.push(format!(
@@ -125,23 +128,26 @@ pub(crate) fn load(name: &str, data_dir: Option<&Path>) -> Result<Dataset, Error
     })
 }
 
+/// Files by name, to be read.
+type Files = BTreeMap<String, Box<dyn Read>>;
+
 impl Variant {
     /// Every file name that is read.
     fn names(&self) -> impl Iterator<Item = &'static str> {
         self.train.iter().chain(self.test).chain(self.heads).copied()
     }
 
-    /// The contents of the files, and the folder or archive they are from.
-    fn find(&self, data_dir: Option<&Path>) -> Result<(PathBuf, BTreeMap<String, Vec<u8>>), Error> {
+    /// The folder or archive, and its files by name, to be read.
+    fn find(&self, data_dir: Option<&Path>) -> Result<(PathBuf, Files), Error> {
         let (place, paths) = self.places(data_dir)?;
         if place == paths[0] {
             let found = self.unpack(&place)?;
             return Ok((place, found));
         }
-        let mut found = BTreeMap::new();
+        let mut found = Files::new();
         for path in paths {
             let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            found.insert(name, files::read_up_to(files::open(&path)?, u64::MAX, &path)?);
+            found.insert(name, files::open(&path)?);
         }
         Ok((place, found))
     }
@@ -174,11 +180,11 @@ impl Variant {
     }
 
     /// The files of a .tar.gz, by name without folder.
-    fn unpack(&self, archive: &Path) -> Result<BTreeMap<String, Vec<u8>>, Error> {
+    fn unpack(&self, archive: &Path) -> Result<Files, Error> {
         let broken = |e: std::io::Error| Error::unusable(archive, format_args!("not a whole .tar.gz: {e}"));
         let file = File::open(archive).map_err(|e| Error::io(archive, "open", &e))?;
         let mut tar = tar::Archive::new(files::unpack(BufReader::new(file)).map_err(broken)?);
-        let mut found = BTreeMap::new();
+        let mut found = Files::new();
         for entry in tar.entries().map_err(broken)? {
             let mut entry = entry.map_err(broken)?;
             let path = entry.path().map_err(broken)?.into_owned();
@@ -186,7 +192,7 @@ impl Variant {
             if self.names().any(|n| n == name) {
                 let mut bytes = Vec::new();
                 entry.read_to_end(&mut bytes).map_err(broken)?;
-                found.insert(name, bytes);
+                found.insert(name, Box::new(Cursor::new(bytes)));
             }
         }
         Ok(found)

@@ -7,7 +7,7 @@ use datasets::catalogue::{CATALOGUE, File, Known, Origin};
 use serde_json::json;
 
 use crate::download::{fetch, sha256};
-use crate::failure::{Failure, unknown};
+use crate::failure::{Failure, one_of, unknown};
 use crate::output::{self, Table};
 use crate::stop;
 
@@ -61,7 +61,9 @@ impl Data {
     pub fn run(self) -> Result<(), Failure> {
         let from_environment = || std::env::var_os(datasets::DATA_VARIABLE).filter(|v| !v.is_empty());
         let dir = self.data_dir.or_else(|| from_environment().map(PathBuf::from));
-        if let Some(dir) = dir.as_ref().filter(|dir| dir.exists() && !dir.is_dir()) {
+        // Only a download makes it.
+        let made = matches!(self.action, Action::Download { .. });
+        if let Some(dir) = dir.as_ref().filter(|dir| !dir.is_dir() && (!made || dir.exists())) {
             return Err(Failure::place(
                 dir,
                 "is not a folder; --data-dir names the folder that holds data sets",
@@ -148,7 +150,7 @@ fn info(known: &Known, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
         let file = |file: &File| {
             let versions: Vec<_> =
                 file.versions.iter().map(|(bytes, sum)| json!({"bytes": bytes, "sha256": sum})).collect();
-            json!({"name": file.name, "versions": versions, "url": file.url, "path": place(known, file, dir)})
+            json!({"name": file.name, "versions": versions, "url": file.url, "path": place(known, file, dir).map(|path| path.display().to_string())})
         };
         return output::json(&json!({"name": known.name, "about": known.about, "shape": known.shape,
             "examples": known.examples, "licence": known.licence, "source": known.source, "state": state(known, dir),
@@ -191,7 +193,7 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
             let verdict = if right { "whole" } else { "DAMAGED, or another version" };
             if json {
                 output::json(
-                    &json!({"name": known.name, "path": path, "bytes": bytes, "sha256": sum, "pass": right}),
+                    &json!({"name": known.name, "path": path.to_string_lossy(), "bytes": bytes, "sha256": sum, "pass": right}),
                 )?;
             }
             table.row([known.name, &path.display().to_string(), &bytes.to_string(), verdict]);
@@ -207,13 +209,15 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
                 output::line(&format!("{}: {}; there are no files to check", known.name, state(known, dir)))
             }
         },
-        Some(known) if checked == 0 => Err(Failure::unfinished(format_args!(
-            "{} is not there: none of its files is in {}",
-            known.name,
-            dir.map_or("a data folder (give --data-dir DIR, or set COMHE_DATA)".into(), |d| d
-                .display()
-                .to_string())
-        ))),
+        _ if checked == 0 => {
+            let place = dir.map_or("a data folder (give --data-dir DIR, or set COMHE_DATA)".into(), |dir| {
+                dir.display().to_string()
+            });
+            Err(Failure::unfinished(match named {
+                Some(known) => format!("{} is not there: none of its files is in {place}", known.name),
+                None => format!("no data set that is known has a file in {place}; see comhe data list"),
+            }))
+        }
         _ if !damaged.is_empty() => Err(Failure::unfinished(format_args!(
             "{} of {checked} files are damaged, or of a version that is not known: {}; remove them and get them anew",
             damaged.len(),
@@ -230,11 +234,20 @@ fn check(named: Option<&'static Known>, dir: Option<&Path>, json: bool) -> Resul
 }
 
 fn download(known: &Known, dir: Option<&Path>, from: Option<&str>, json: bool) -> Result<(), Failure> {
-    let wanted: Vec<(&File, &str)> = known.files.iter().filter_map(|file| Some((file, file.url?))).collect();
+    // Files without an address are others in another form, or are all there is: a mirror may have them.
+    let addressed = known.files.iter().any(|file| file.url.is_some());
+    let wanted: Vec<&File> = known
+        .files
+        .iter()
+        .filter(|file| if addressed { file.url.is_some() } else { from.is_some() })
+        .collect();
     if wanted.is_empty() {
         return Err(Failure::usage(match known.origin {
             Origin::Files => {
-                format!("no address is known of {}; see comhe data info {}", known.name, known.name)
+                format!(
+                    "no address is known of {}; give one by --from, and see comhe data info {}",
+                    known.name, known.name
+                )
             }
             _ => format!("{} needs no download: {}", known.name, state(known, dir)),
         }));
@@ -250,8 +263,7 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>, json: bool) -
         ));
     };
     stop::on_signals()?;
-    for (file, url) in wanted {
-        let (bytes, sum) = file.versions[0];
+    for file in wanted {
         if let Some(path) = place(known, file, Some(dir)) {
             let (found, length) = sha256(&path)?;
             if !file.versions.contains(&(length, &found)) {
@@ -261,18 +273,25 @@ fn download(known: &Known, dir: Option<&Path>, from: Option<&str>, json: bool) -
                 ));
             }
             match json {
-                true => output::json(&json!({"path": path, "bytes": length, "sha256": found, "new": false}))?,
+                true => output::json(
+                    &json!({"path": path.to_string_lossy(), "bytes": length, "sha256": found, "new": false}),
+                )?,
                 false => output::line(&format!("{}: already there", path.display()))?,
             }
             continue;
         }
-        let url =
-            from.map_or(url.to_string(), |base| format!("{}/{}", base.trim_end_matches('/'), file.name));
+        let mirrored = from.map(|base| format!("{}/{}", base.trim_end_matches('/'), file.name));
+        let url = mirrored.or(file.url.map(str::to_string)).unwrap_or_default();
         let path = dir.join(known.folders[0]).join(file.name);
-        eprintln!("{url}: {bytes} bytes");
-        fetch(&url, &path, bytes, sum)?;
+        eprintln!(
+            "{url}: {} bytes",
+            one_of(&file.versions.iter().map(|v| v.0.to_string()).collect::<Vec<_>>())
+        );
+        let (bytes, sum) = fetch(&url, &path, file.versions)?;
         match json {
-            true => output::json(&json!({"path": path, "bytes": bytes, "sha256": sum, "new": true}))?,
+            true => output::json(
+                &json!({"path": path.to_string_lossy(), "bytes": bytes, "sha256": sum, "new": true}),
+            )?,
             false => output::line(&format!("{}: {bytes} bytes, SHA-256 as it should be", path.display()))?,
         }
     }

@@ -147,6 +147,12 @@ impl EnergyOf {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
         self.check_flags()?;
+        let read = [
+            ("the file that is read", Some(&self.file)),
+            ("--projection", self.projection.as_ref()),
+            ("--projection2", self.projection2.as_ref()),
+        ];
+        tensor_file::check_apart(&read, &[("--grad", self.grad.as_ref())])?;
         let settings = self.settings()?;
         let (tensors, skipped) = self.chosen()?;
         if self.grad.is_some() && tensors.len() != 1 {

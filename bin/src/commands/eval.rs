@@ -81,7 +81,7 @@ fn json(file: &Path, dataset: &str, result: Evaluation, layers: Vec<LayerReport>
     let row = |label: usize| (0..matrix.classes()).map(|p| matrix.count(label, p)).collect::<Vec<_>>();
     let confusion: Vec<Vec<u64>> = (0..matrix.classes()).map(row).collect();
     output::json(&json!({
-        "file": file,
+        "file": file.to_string_lossy(),
         "dataset": dataset,
         "images": result.images,
         "loss": result.loss,

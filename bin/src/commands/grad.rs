@@ -44,11 +44,12 @@ pub struct Grad {
 }
 
 /// Settings that play no part: data, the optimiser, the length of a run.
-pub const UNUSED: [&str; 24] = [
+pub const UNUSED: [&str; 28] = [
     "dataset",
     "data_dir",
     "train_size",
     "label_noise",
+    "hold_out",
     "data_seed",
     "image_size",
     "grey",
@@ -67,9 +68,15 @@ pub const UNUSED: [&str; 24] = [
     "batch_size",
     "eval_every",
     "energy_every",
+    "watch",
+    "watch_every",
     "checkpoint_every",
+    "tensorboard",
     "low_rank",
 ];
+
+/// Labels are below this.
+const MOST_CLASSES: f64 = 65_536.0;
 
 impl Grad {
     /// Runs the command.
@@ -81,16 +88,16 @@ impl Grad {
                 name.replace('_', "-")
             )));
         }
-        [Some(&self.out), self.weights.as_ref()]
-            .into_iter()
-            .flatten()
-            .try_for_each(|p| tensor_file::check_name(p))?;
+        let read = [("--batch", Some(&self.batch)), ("--init", self.settings.init.as_ref())];
+        let written = [("--weights", self.weights.as_ref()), ("--out", Some(&self.out))];
+        written.iter().filter_map(|(_, path)| *path).try_for_each(|path| tensor_file::check_name(path))?;
+        tensor_file::check_apart(&read, &written)?;
         let config = Config::default().with_flags(&self.settings, matches)?;
         config.check()?;
         setup::apply(&config);
         let dtype = setup::dtype(&config);
         let batch = self.batch(dtype)?;
-        let mut model = self.model(&config, &batch, dtype)?;
+        let mut model = self.model(&config, &batch)?;
         if let Some(label) = batch.labels.iter().find(|&&label| label as usize >= model.classes) {
             let classes = model.classes;
             return Err(Failure::place(
@@ -164,27 +171,21 @@ impl Grad {
         if y.shape()[..] != [n] {
             return Err(bad(format!("y has shape {}; [{n}] is needed, a class for each x", y.shape())));
         }
-        let class = |v: &f64| (v.fract() == 0.0 && (0.0..65_536.0).contains(v)).then_some(*v as u32);
+        let class = |v: f64| v.fract() == 0.0 && (0.0..MOST_CLASSES).contains(&v);
         let values = y.to_vec::<f64>();
-        let labels: Option<Vec<u32>> = values.iter().map(class).collect();
-        let labels = labels.ok_or_else(|| bad("y must hold classes: whole numbers from 0 on".into()))?;
+        if let Some(v) = values.iter().find(|v| !class(**v)) {
+            return Err(bad(format!(
+                "y has {v:?}; classes are whole numbers from 0 on, below {MOST_CLASSES}"
+            )));
+        }
+        let labels = values.into_iter().map(|v| v as u32).collect();
         Ok(Batch { images: x.to_dtype(dtype), labels, epoch: 0 })
     }
 
     /// The network for the batch.
-    fn model(&self, config: &Config, batch: &Batch, dtype: DType) -> Result<Model, Failure> {
+    fn model(&self, config: &Config, batch: &Batch) -> Result<Model, Failure> {
         let shape = batch.images.shape();
-        let build = |classes: usize| {
-            let key = Key::new(config.seed).stream("weights");
-            nn::models::build(
-                &config.model,
-                [shape[1], shape[2], shape[3]],
-                classes,
-                config.width,
-                key,
-                dtype,
-            )
-        };
+        let build = |classes: usize| setup::model_of([shape[1], shape[2], shape[3]], classes, config);
         let needed = batch.labels.iter().max().map_or(1, |&most| most as usize + 1).max(2);
         let classes = match (&self.classes, &self.init_file()) {
             (Some(classes), _) => *classes,
@@ -201,7 +202,7 @@ impl Grad {
                 name.as_ref().and_then(of).unwrap_or(needed)
             }
         };
-        Ok(build(classes)?)
+        build(classes)
     }
 
     fn write(&self, gradient: Gradient, logits: Tensor, dtype: DType) -> Result<(), Failure> {
@@ -217,7 +218,7 @@ impl Grad {
         tensor_file::write(&self.out, &tensors)?;
         if self.json {
             return output::json(&json!({"loss": loss, "fit": fit, "reg": reg, "accuracy": accuracy,
-                "gradient_norm": length, "parameters": count, "out": self.out}));
+                "gradient_norm": length, "parameters": count, "out": self.out.to_string_lossy()}));
         }
         output::line(&format!(
             "loss {loss:.9} (fit {fit:.9}, reg {reg:.9}), accuracy {accuracy:.3}, gradient of {count} parameters, length {length:.6}\n{}",

@@ -12,7 +12,7 @@ use super::train;
 use crate::config::{Config, Schedule};
 use crate::failure::Failure;
 use crate::hash::sha256;
-use crate::run_folder::{self, FINAL, METRICS, inputs::Inputs, manifest, not_as_written, unread};
+use crate::run_folder::{self, FINAL, METRICS, inputs::Inputs, manifest, not_as_written, origin, unread};
 use crate::{output, stop, system};
 
 /// Make a finished run again, in a new folder, and compare the final weights byte by byte
@@ -74,7 +74,9 @@ impl Replay {
         }
 
         let then = manifest::inputs(&manifest, path)?;
-        let mut config = self.settings(config, &manifest, !then.data.is_empty());
+        let data_dir = self.data_dir.as_deref().map(origin::named_now).or(config.data_dir.clone());
+        let threads = self.threads.or(config.threads);
+        let mut config = origin::right_here(&Config { data_dir, threads, ..config }, &manifest);
         config.check()?;
         // The replay's log is the run's, at least.
         config.tensorboard = false;
@@ -92,7 +94,7 @@ impl Replay {
         let step = if equal { None } else { first_difference(path, &out) };
         if self.json {
             output::json(&json!({
-                "run": path, "replay": out, "equal": equal,
+                "run": path.to_string_lossy(), "replay": out.to_string_lossy(), "equal": equal,
                 "sha256": sha256(&was), "replay_sha256": sha256(&now),
                 "tensors": verdict.tensors, "differing": verdict.differing,
                 "first": verdict.first.as_ref().map(|(name, _)| name), "first_step": step,
@@ -114,33 +116,6 @@ impl Replay {
             output::line(&out.display().to_string())?;
         }
         if equal { Ok(()) } else { Err(Failure::unfinished(reasons(path, &manifest, step))) }
-    }
-
-    /// The settings of the run with paths that are right here.
-    fn settings(&self, config: Config, manifest: &Value, files: bool) -> Config {
-        let began = manifest["directory"].as_str().map(PathBuf::from).unwrap_or_default();
-        let here = std::env::current_dir().ok();
-        let found = |path: &Path| -> PathBuf {
-            let there = began.join(path);
-            if path.is_relative() && Some(&began) != here.as_ref() && there.exists() {
-                there
-            } else {
-                path.into()
-            }
-        };
-        let dataset = match config.dataset.split_once(':') {
-            Some((kind, path)) => format!("{kind}:{}", found(Path::new(path)).display()),
-            None => config.dataset.clone(),
-        };
-        let mut data_dir = self.data_dir.clone().or(config.data_dir.as_deref().map(found));
-        if data_dir.is_none() && files {
-            let named = std::env::var_os(datasets::DATA_VARIABLE).is_some_and(|v| !v.is_empty());
-            let then = manifest["data_dir"].as_str().filter(|_| !named);
-            data_dir = then.map(|path| found(Path::new(path)));
-        }
-        let init = config.init.as_deref().map(found);
-        let threads = self.threads.or(config.threads);
-        Config { dataset, data_dir, init, threads, ..config }
     }
 }
 

@@ -57,8 +57,8 @@ fn dry(config: &Config) -> Result<(), Failure> {
         setup.epoch,
         setup.steps
     ))?;
-    // Data, weights and the program itself are there already.
-    let before = system::memory();
+    // Data, weights and the program itself are there already; reading the data may have taken more for a while.
+    let before = system::memory().zip(system::peak_memory());
     let estimate = memory::step(&setup.trainer.model, images, config, setup.dtype) / MIB;
     for batch in &batches {
         let m = setup.trainer.step(batch).map_err(|e| Failure::from(e).mid_run())?;
@@ -71,9 +71,10 @@ fn dry(config: &Config) -> Result<(), Failure> {
         }
     }
     match (before, system::peak_memory()) {
-        (Some(before), Some(peak)) => output::line(&format!(
-            "Memory: about {:.0} MiB expected ({before:.0} before the step, {estimate:.0} for it), {peak:.0} MiB measured at the peak",
-            before + estimate
+        (Some((before, reading)), Some(peak)) => output::line(&format!(
+            "Memory: about {:.0} MiB expected ({reading:.0} while data were read, {before:.0} before the step and {estimate:.0} for \
+             it), {peak:.0} MiB measured at the peak",
+            reading.max(before + estimate)
         )),
         _ => output::line(&format!("Memory of a step: about {estimate:.0} MiB")),
     }

@@ -1,7 +1,10 @@
 //! What a setting may be, as far as that does not depend on files.
 
+use comhe::{Energy, short};
+
 use super::{Config, MOST_THREADS, Schedule};
 use crate::failure::Failure;
+use crate::setup;
 
 impl Config {
     /// Checks what does not depend on files.
@@ -16,7 +19,7 @@ impl Config {
             ("reg-groups", self.reg_groups as u64, "coordinates are put into them"),
             ("threads", self.threads.unwrap_or(1) as u64, "one thread does the work"),
             ("eval-every", self.eval_every.unwrap_or(1), "leave it out for one evaluation an epoch"),
-            ("energy-every", self.energy_every.unwrap_or(1), "leave it out for one with each evaluation"),
+            ("energy-every", self.energy_every.unwrap_or(1), "leave it out for some with evaluations"),
             ("watch-every", self.watch_every.unwrap_or(1), "leave it out for every tenth step"),
             ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
             ("steps", self.steps.unwrap_or(1), "a run has a step"),
@@ -31,6 +34,9 @@ impl Config {
         ];
         if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
             return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
+        }
+        if let Some((key, _)) = self.paths().find(|(_, path)| path.as_os_str().is_empty()) {
+            return Err(Failure::usage(format_args!("--{key} is empty; it takes a path, or is left out")));
         }
         nn::models::known(&self.model)?;
         if self.watch_every.is_some() && self.watch.is_empty() {
@@ -56,10 +62,13 @@ impl Config {
         ];
         if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
         {
-            return Err(Failure::usage(format_args!(
-                "--{name} is {}; it must be {rule}",
-                comhe::short(*value)
-            )));
+            return Err(Failure::usage(format_args!("--{name} is {}; it must be {rule}", short(*value))));
+        }
+        let dtype = setup::dtype(self);
+        let most = Energy::largest_s(dtype);
+        if self.reg_s > most {
+            let s = short(self.reg_s);
+            return Err(Failure::usage(format_args!("--reg-s is {s}; in {dtype} it can be at most {most}")));
         }
         if self.inner_rate().is_none() {
             let found = &self.reg_inner_lr;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::{Config, keys, preset};
-use crate::failure::Failure;
+use crate::failure::{Failure, unknown};
 
 impl Config {
     /// The settings of a file, with the defaults for what it does not set.
@@ -37,8 +37,19 @@ impl Config {
             None => toml::Table::new(),
         };
         settings.extend(table);
-        settings.try_into().map_err(|e: toml::de::Error| plain(e.message()))
+        let named = |(key, value, what)| format!("{key} = {value}: {what}");
+        let read = settings.clone().try_into();
+        read.map_err(|e: toml::de::Error| wrong_value(&settings).map_or_else(|| plain(e.message()), named))
     }
+}
+
+/// The first value of a table that its key cannot have, and why.
+pub fn wrong_value(table: &toml::Table) -> Option<(&String, &toml::Value, String)> {
+    table.iter().find_map(|(key, value)| {
+        let alone: toml::Table = [(key.clone(), value.clone())].into_iter().collect();
+        let error = alone.try_into::<Config>().err()?;
+        Some((key, value, plain(error.message())))
+    })
 }
 
 /// A mistake that the reader of a file found, with its line.
@@ -48,9 +59,14 @@ pub fn wrong(text: &str, path: &Path, error: &toml::de::Error) -> Failure {
     Failure::place(path, format_args!("{place}{}", plain(error.message())))
 }
 
-/// What a reader of TOML says, without the types of Rust.
+/// What a reader of TOML says, without the types of Rust, and with the word that was probably meant.
 pub fn plain(message: &str) -> String {
+    if message.starts_with("unknown variant") {
+        let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+        return unknown("word", words[0], &words[1..]);
+    }
     let words = [
+        (" as i128, expected any valid TOML value", " is too large"),
         ("expected usize", "a natural number is needed"),
         ("expected u64", "a natural number is needed"),
         ("expected f64", "a number is needed"),

@@ -72,16 +72,10 @@ impl Layers {
             }
         }
         // A single wrong value should name its assignment.
-        for (key, value) in &table {
-            let alone: Table = [(key.clone(), value.clone())].into_iter().collect();
-            if let Err(e) = alone.try_into::<Config>() {
-                return Err(Failure::usage(format_args!(
-                    "--set {key}={value}: {}",
-                    file::plain(e.message())
-                )));
-            }
+        match file::wrong_value(&table) {
+            Some((key, value, what)) => Err(Failure::usage(format_args!("--set {key}={value}: {what}"))),
+            None => Ok(table),
         }
-        Ok(table)
     }
 
     /// The settings of the file, if there is one, with assignments and flags above it.

@@ -89,6 +89,9 @@ pub fn latest(folder: &Path) -> Result<Option<(Archive, &'static str)>, Failure>
         if !path.exists() {
             continue;
         }
+        if path.is_dir() {
+            return Err(Failure::place(&path, "is a folder, where the run keeps a file; move it away"));
+        }
         match load(&path) {
             Ok(archive) if archive.metadata.contains_key(SUM) => {
                 if !damaged.is_empty() {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::config::Config;
 use crate::data;
@@ -16,7 +16,8 @@ const EACH: usize = 1000;
 /// A file, or the files of a folder together.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Input {
-    /// As the run found it.
+    /// As the run found it, for the reader: a name that is no UTF-8 is only nearly right.
+    #[serde(serialize_with = "lossy")]
     pub path: PathBuf,
     /// Its length.
     pub bytes: u64,
@@ -68,6 +69,10 @@ impl Inputs {
         }
         Ok(())
     }
+}
+
+fn lossy<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
 }
 
 fn file(path: &Path) -> Result<Input, Failure> {

@@ -52,6 +52,9 @@ pub fn load(folder: &Path) -> Result<Option<Value>, Failure> {
     let text = fs::read_to_string(&path).map_err(|e| unread(&path, &e))?;
     let manifest: Value = serde_json::from_str(&text)
         .map_err(|e| Failure::place(&path, format_args!("is no manifest of a run: {e}")))?;
+    if let Some(format) = manifest.get("format").filter(|format| !format.is_u64()) {
+        return Err(Failure::place(&path, format_args!("is no manifest of a run: its format is {format}")));
+    }
     match age(&manifest) {
         None => Ok(Some(manifest)),
         Some(age) => Err(Failure::place(

@@ -22,6 +22,17 @@ pub fn prepare(path: &Path) -> Result<(), Failure> {
     made(path)
 }
 
+/// Does what a folder is made for, and leaves none behind that is empty if that fails.
+pub fn unless_empty<T>(path: &Path, work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    let made: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
+    let result = work();
+    if result.is_err() {
+        // Only succeeds on empty folders, which is all that was asked.
+        made.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+    }
+    result
+}
+
 /// Makes a folder, if it is not there, and makes sure that files can be written to it.
 pub fn made(path: &Path) -> Result<(), Failure> {
     fs::create_dir_all(path).map_err(|e| Failure::place(path, format_args!("cannot be made: {e}")))?;

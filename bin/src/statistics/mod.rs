@@ -18,15 +18,24 @@ pub struct Summary {
     pub sd: f64,
 }
 
-/// A mean with the ends of its 95 % confidence interval.
+/// A mean with the ends of its 95 % confidence interval, if the values vary: equal ones say nothing of how sure it is.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
     /// The mean.
     pub mean: f64,
     /// The lower end.
-    pub low: f64,
+    pub low: Option<f64>,
     /// The upper end.
-    pub high: f64,
+    pub high: Option<f64>,
+}
+
+impl Interval {
+    /// As tables have it, every number times `scale`: "+0.24 [-0.50, +0.98]".
+    pub fn text(&self, scale: f64) -> String {
+        let ends =
+            self.low.zip(self.high).map(|(low, high)| format!("{:+.2}, {:+.2}", scale * low, scale * high));
+        format!("{:+.2} [{}]", scale * self.mean, ends.as_deref().unwrap_or("-"))
+    }
 }
 
 /// Size, mean and standard deviation of some values.

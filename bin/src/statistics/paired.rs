@@ -29,7 +29,17 @@ impl Paired {
     pub fn student(&self) -> Interval {
         let Summary { n, mean, sd } = self.of;
         let half = student(n - 1).inverse_cdf(0.975) * sd / (n as f64).sqrt();
-        Interval { mean, low: mean - half, high: mean + half }
+        self.interval(mean - half, mean + half)
+    }
+
+    fn interval(&self, low: f64, high: f64) -> Interval {
+        let varied = |end: f64| self.varied().then_some(end);
+        Interval { mean: self.of.mean, low: varied(low), high: varied(high) }
+    }
+
+    /// Whether the differences are not all the same but for rounding.
+    fn varied(&self) -> bool {
+        self.of.sd > 1e-9 * self.of.mean.abs()
     }
 
     /// The mean difference with its 95 % percentile bootstrap interval (Efron 1979): assumes no distribution, but is too
@@ -45,14 +55,14 @@ impl Paired {
         let mut means: Vec<f64> = (0..SAMPLES).map(drawn).collect();
         means.sort_by(f64::total_cmp);
         let at = |share: f64| means[(share * (SAMPLES - 1) as f64).round() as usize];
-        Interval { mean: self.of.mean, low: at(0.025), high: at(0.975) }
+        self.interval(at(0.025), at(0.975))
     }
 
-    /// The two-sided p of Student's paired t test that the mean difference is 0.
-    pub fn p(&self) -> f64 {
+    /// The two-sided p of Student's paired t test that the mean difference is 0; None where differences do not vary.
+    pub fn p(&self) -> Option<f64> {
         let Summary { n, mean, sd } = self.of;
         let error = sd / (n as f64).sqrt();
-        if mean == 0.0 { 1.0 } else { 2.0 * student(n - 1).sf(mean.abs() / error) }
+        self.varied().then(|| 2.0 * student(n - 1).sf(mean.abs() / error))
     }
 }
 
@@ -96,11 +106,24 @@ mod tests {
     #[test]
     fn the_test_is_that_of_scipy() {
         // scipy.stats.ttest_rel: 0.0741799 for differences 1, 2, 3.
-        let p = |a: &[f64], b: &[f64]| Paired::new(a, b).map(|pairs| pairs.p());
+        let p = |a: &[f64], b: &[f64]| Paired::new(a, b).and_then(|pairs| pairs.p());
         let found = p(&[1.0, 2.0, 3.0], &[0.0; 3]).unwrap();
         assert!((found - 0.0741799).abs() < 1e-6, "{found}");
-        assert_eq!((p(&[1.0, 2.0], &[1.0, 2.0]), p(&[1.0], &[0.0])), (Some(1.0), None));
-        assert_eq!(p(&[1.0, 2.0], &[0.0, 1.0]), Some(0.0));
+        assert_eq!((p(&[2.0, 1.0], &[1.0, 2.0]), p(&[1.0], &[0.0])), (Some(1.0), None));
+    }
+
+    #[test]
+    fn differences_that_do_not_vary_have_neither_p_nor_interval() {
+        // Equal, and equal but for rounding.
+        for (a, b, text) in [([1.0, 2.0], [1.0, 2.0], "+0.00 [-]"), ([0.3, 0.8], [0.2, 0.7], "+10.00 [-]")] {
+            let pairs = Paired::new(&a, &b).unwrap();
+            assert_eq!(pairs.p(), None);
+            assert_eq!([pairs.student(), pairs.bootstrap()].map(|i| i.text(100.0)), [text; 2]);
+        }
+        assert_eq!(
+            Interval { mean: 0.01, low: Some(-0.005), high: Some(0.02) }.text(100.0),
+            "+1.00 [-0.50, +2.00]"
+        );
     }
 
     #[test]
@@ -109,7 +132,7 @@ mod tests {
         // Differences 1, 2, 3: mean 2, standard error 1 / sqrt 3, t of 2 degrees of freedom.
         let half = 4.302653 / 3f64.sqrt();
         assert!(
-            (interval.mean - 2.0).abs() < 1e-12 && (interval.high - 2.0 - half).abs() < 1e-6,
+            (interval.mean - 2.0).abs() < 1e-12 && (interval.high.unwrap() - 2.0 - half).abs() < 1e-6,
             "{interval:?}"
         );
     }
@@ -121,7 +144,7 @@ mod tests {
         let half = 1.96 * summary(&values).sd / 20.0;
         for found in [pairs.bootstrap(), pairs.student()] {
             assert!((found.mean - 9.5).abs() < 1e-12);
-            let ends = [found.high - 9.5, 9.5 - found.low];
+            let ends = [found.high.unwrap() - 9.5, 9.5 - found.low.unwrap()];
             assert!(ends.iter().all(|end| (end - half).abs() < 0.03), "{found:?}");
         }
     }

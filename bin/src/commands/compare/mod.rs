@@ -12,6 +12,7 @@ use datasets::Dataset;
 use nn::write_atomic;
 use serde_json::json;
 
+use super::report;
 use crate::config::{Config, given};
 use crate::failure::Failure;
 use crate::figures::{self, Group};
@@ -61,8 +62,9 @@ With --tune, each regulariser first trains with each of the factors on both of i
 training examples of which a share is held out to judge it (another share each time); the best
 factor then serves for the result, on all training examples.
 
-The folder, whose path is printed last, gets compare.json, compare.md, the curves over the steps
-(energy.svg, accuracy.svg), and while it is made plan.json and runs.jsonl, a line a finished run."
+The folder, whose path is printed last, gets compare.json, compare.md, report.html, the curves over
+the steps (energy.svg, accuracy.svg), and while it is made plan.json and runs.jsonl, a line a
+finished run."
 )]
 pub struct Compare {
     /// The regularisers, the baseline first
@@ -106,14 +108,10 @@ impl Compare {
         }
         let plan = self.planned(matches)?;
         let path = self.out.clone().unwrap_or_else(|| run_folder::fresh("compare"));
-        let made: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
-        prepare(&path)?;
-        let result = self.compared(&plan, &path);
-        if result.is_err() {
-            // Only succeeds on empty folders, which is all that was asked.
-            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
-        }
-        result
+        run_folder::unless_empty(&path, || {
+            prepare(&path)?;
+            self.compared(&plan, &path)
+        })
     }
 
     fn compared(&self, plan: &Plan, path: &Path) -> Result<(), Failure> {
@@ -182,6 +180,7 @@ impl Compare {
         }
         let groups: Vec<Group> = regs.iter().map(|reg| table::group(reg, &runs)).collect();
         run_folder::pictures(path, figures::of_comparison(&groups)).map_err(Failure::mid_run)?;
+        report::write_page(path).map_err(Failure::mid_run)?;
         if self.json {
             eprintln!("written to {}", path.display());
             output::json(&result)?;

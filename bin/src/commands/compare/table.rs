@@ -174,8 +174,6 @@ pub fn result(rows: &[Row], baseline: &str) -> Table {
     for row in rows {
         let Summary { n, mean, sd } = row.test_acc;
         let percent = |v: f64| format!("{:.2}", 100.0 * v);
-        let signed = |v: f64| format!("{:+.2}", 100.0 * v);
-        let interval = |i: Interval| format!("{} [{}, {}]", signed(i.mean), signed(i.low), signed(i.high));
         let change = |what: fn(&Energies) -> f64| {
             format!("{:.3} -> {:.3}", what(&row.energy_before), what(&row.energy_after))
         };
@@ -185,7 +183,7 @@ pub fn result(rows: &[Row], baseline: &str) -> Table {
             percent(mean),
             if n > 1 { percent(sd) } else { "-".into() },
             n.to_string(),
-            row.difference.map_or("-".into(), interval),
+            row.difference.map_or("-".into(), |difference| difference.text(100.0)),
             change(|e| e.full),
             change(|e| e.half_space),
             format!("{:.1}", row.step_ms),

@@ -107,10 +107,23 @@ impl Landscape {
         }
         let steps = self.steps()?;
         let trained = Trained::find(&self.path)?;
-        let base = trained.settings()?;
-        if let Some(out) = &self.out {
+        let out = self.out.clone().unwrap_or_else(|| trained.folder.clone());
+        let out = if out.as_os_str().is_empty() { Path::new(".") } else { &out };
+        run_folder::unless_empty(out, || {
             run_folder::made(out)?;
-        }
+            self.drawn(&steps, &trained, out, matches)
+        })
+    }
+
+    /// Evaluates the network at every step, and writes what was found.
+    fn drawn(
+        &self,
+        steps: &[f64],
+        trained: &Trained,
+        out: &Path,
+        matches: &ArgMatches,
+    ) -> Result<(), Failure> {
+        let base = trained.settings()?;
         let seed = if given(matches).contains(&"seed".to_string()) { self.settings.seed } else { 0 };
         let config = Config { label_noise: 0.0, ..base.with_flags(&self.settings, matches)? };
         config.check()?;
@@ -121,7 +134,7 @@ impl Landscape {
         let key = Key::new(seed).stream("landscape");
         let images = self.chosen(split, setup::dtype(&config));
         let directions = ["first", "second"].map(|name| filter_normalised(&model, key.stream(name)));
-        let across: &[f64] = if self.dim == 2 { &steps } else { &[0.0] };
+        let across = if self.dim == 2 { steps } else { &[0.0] };
         eprintln!(
             "{} losses of {} images",
             steps.len() * across.len(),
@@ -130,7 +143,7 @@ impl Landscape {
         stop::on_signals()?;
         let mut samples = Vec::new();
         for &b in across {
-            for &a in &steps {
+            for &a in steps {
                 if stop::wanted() {
                     return Err(Failure::unfinished("stopped; nothing was written"));
                 }
@@ -139,8 +152,7 @@ impl Landscape {
                 samples.push(Sample { at: [a, b], loss: found.loss, accuracy: found.accuracy });
             }
         }
-        let out = self.out.clone().unwrap_or(trained.folder);
-        self.write(if out.as_os_str().is_empty() { Path::new(".") } else { &out }, &samples, steps.len())
+        self.write(out, &samples, steps.len())
     }
 
     /// From -range to range, with an exact 0.

@@ -18,6 +18,7 @@ use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::picture::Picture;
 use crate::{run_folder, setup, system};
+use collect::Run;
 use curves::Band;
 use groups::Group;
 use network::Section;
@@ -63,6 +64,21 @@ pub struct Report {
 
 const PAGE: &str = "report.html";
 
+/// A report before it is written.
+struct Made {
+    page: String,
+    markdown: String,
+    tables: Vec<(&'static str, Table)>,
+    pictures: Vec<(String, Picture)>,
+}
+
+/// Writes the page alone of what a folder holds into that folder.
+pub fn write_page(folder: &Path) -> Result<(), Failure> {
+    let report =
+        Report { runs: vec![folder.into()], out: None, band: Band::default(), data_dir: None, threads: None };
+    Ok(write_atomic(&folder.join(PAGE), report.made(collect::all(&report.runs)?).page.as_bytes())?)
+}
+
 impl Report {
     /// Runs the command.
     pub fn run(&self) -> Result<(), Failure> {
@@ -70,92 +86,64 @@ impl Report {
             return Err(Failure::usage("--threads must be from 1 to 1024"));
         }
         let runs = collect::all(&self.runs)?;
-        let (count, groups) = (runs.len(), groups::of_runs(runs));
         let folder = self.out.clone().unwrap_or_else(|| run_folder::fresh("report"));
         run_folder::made(&folder)?;
         autograd::set_threads(self.threads.unwrap_or_else(setup::cores));
-
-        let page = self.written(&folder, count, &groups)?;
-        output::line(&page.display().to_string())
+        self.made(runs).write(&folder)?;
+        output::line(&folder.join(PAGE).display().to_string())
     }
 
-    /// Writes all files; the page's path.
-    fn written(&self, folder: &Path, count: usize, groups: &[Group]) -> Result<PathBuf, Failure> {
-        let (angles, filters) = network::weights(groups);
-        let confusions = network::confusions(groups, self.data_dir.as_ref());
-        let curves = curves::pictures(groups, self.band);
-        let layers = layers::pictures(groups);
+    /// Everything that is written.
+    fn made(&self, runs: Vec<Run>) -> Made {
+        let (count, groups) = (runs.len(), groups::of_runs(runs));
+        let (angles, filters) = network::weights(&groups);
+        let confusions = network::confusions(&groups, self.data_dir.as_ref());
         let named = |list: Vec<(&'static str, Picture)>| -> Vec<(String, Picture)> {
             list.into_iter().map(|(name, picture)| (name.to_string(), picture)).collect()
         };
-        let (curves, layers) = (named(curves), named(layers));
-
+        let curves = named(curves::pictures(&groups, self.band));
+        let layers = named(layers::pictures(&groups));
         let tables = [
-            ("results", Some(results::results(groups))),
-            ("runs", Some(results::runs(groups))),
-            ("differences", results::differences(groups)),
-            ("settings", Some(results::shared(groups))),
+            ("results", Some(results::results(&groups))),
+            ("runs", Some(results::runs(&groups))),
+            ("differences", results::differences(&groups)),
+            ("settings", Some(results::shared(&groups))),
         ];
         let of = |names: &[&str]| -> Vec<String> {
             let named = tables.iter().filter(|(name, _)| names.contains(name));
             named.filter_map(|(_, table)| table.as_ref()).map(formats::html).collect()
         };
-        for (name, table) in tables.iter().filter_map(|(name, table)| Some((name, table.as_ref()?))) {
-            let file = |end: &str, text: String| {
-                write_atomic(&folder.join(format!("{name}.{end}")), text.as_bytes())
-            };
-            file("csv", formats::csv(table))?;
-            file("md", formats::markdown(table))?;
-            file("tex", formats::latex(table))?;
-        }
-        for (name, picture) in curves
-            .iter()
-            .chain(&layers)
-            .chain(&angles.pictures)
-            .chain(&filters.pictures)
-            .chain(&confusions.pictures)
-        {
-            picture.write(folder, name)?;
-        }
-
-        let words = self.words(groups, count);
+        let words = self.words(&groups, count);
         let markdown = words.markdown(&tables, &curves, &layers, [&angles, &filters, &confusions]);
-        let shown =
-            |pictures: Vec<(String, Picture)>| pictures.into_iter().map(|(_, p)| p).collect::<Vec<_>>();
-        let part = |heading, words: &[String], pictures, remarks: &[String], tables: Vec<String>| Part {
-            heading,
-            words: words.to_vec(),
-            remarks: remarks.to_vec(),
-            pictures,
-            tables,
+        let shown = |pictures: &[(String, Picture)]| pictures.iter().map(|(_, p)| p.inline()).collect();
+        let part =
+            |heading, words: &[String], pictures: &[(String, Picture)], remarks: &[String], tables| Part {
+                heading,
+                words: words.to_vec(),
+                remarks: remarks.to_vec(),
+                pictures: shown(pictures),
+                tables,
+            };
+        let section = |heading, words: &[String], s: &Section| {
+            part(heading, words, &s.pictures, &s.remarks, Vec::new())
         };
         let parts = [
-            part("Results", &words.results, Vec::new(), &words.runs, of(&["results"])),
-            part("Curves", &words.curves, shown(curves), &[], Vec::new()),
-            part("Layers", &words.layers, shown(layers), &[], Vec::new()),
-            part("Angles", &words.angles, shown(angles.pictures), &angles.remarks, Vec::new()),
-            part(
-                "First-layer filters",
-                &words.filters,
-                shown(filters.pictures),
-                &filters.remarks,
-                Vec::new(),
-            ),
-            part(
-                "Confusions",
-                &words.confusions,
-                shown(confusions.pictures),
-                &confusions.remarks,
-                Vec::new(),
-            ),
-            part("Configuration", &words.settings, Vec::new(), &[], of(&["differences", "settings"])),
-            part("Runs", &[], Vec::new(), &[], of(&["runs"])),
+            part("Results", &words.results, &[], &words.runs, of(&["results"])),
+            part("Curves", &words.curves, &curves, &[], Vec::new()),
+            part("Layers", &words.layers, &layers, &[], Vec::new()),
+            section("Angles", &words.angles, &angles),
+            section("First-layer filters", &words.filters, &filters),
+            section("Confusions", &words.confusions, &confusions),
+            part("Configuration", &words.settings, &[], &[], of(&["differences", "settings"])),
+            part("Runs", &[], &[], &[], of(&["runs"])),
         ];
         let footer = format!("comhe {} ({}), {}", env!("CARGO_PKG_VERSION"), system::COMMIT, system::now());
-        let page = folder.join(PAGE);
-        write_atomic(&page, page::html(&words.title, &words.lead, &parts, &footer).as_bytes())?;
-        write_atomic(&folder.join("report.md"), markdown.as_bytes())?;
-        Ok(page)
+        Made {
+            page: page::html(&words.title, &words.lead, &parts, &footer),
+            markdown,
+            tables: tables.into_iter().filter_map(|(name, table)| Some((name, table?))).collect(),
+            pictures: [curves, layers, angles.pictures, filters.pictures, confusions.pictures].concat(),
+        }
     }
 
     /// What is said beside pictures and tables.
@@ -224,6 +212,21 @@ impl Report {
             ),
             settings: line("What differs between the groups, and what they share."),
         }
+    }
+}
+
+impl Made {
+    /// Writes all files.
+    fn write(&self, folder: &Path) -> Result<(), Failure> {
+        let file = |name: &str, text: &str| write_atomic(&folder.join(name), text.as_bytes());
+        for (name, table) in &self.tables {
+            file(&format!("{name}.csv"), &formats::csv(table))?;
+            file(&format!("{name}.md"), &formats::markdown(table))?;
+            file(&format!("{name}.tex"), &formats::latex(table))?;
+        }
+        self.pictures.iter().try_for_each(|(name, picture)| picture.write(folder, name))?;
+        file(PAGE, &self.page)?;
+        Ok(file("report.md", &self.markdown)?)
     }
 }
 

@@ -1,14 +1,14 @@
 //! One page without anything from elsewhere: its style, its pictures and its tables are in it.
 
-use crate::picture::{Picture, escaped};
+use crate::picture::escaped;
 
 /// A part of the page: a heading, words below it, and what it shows.
 pub struct Part {
     pub heading: &'static str,
     pub words: Vec<String>,
     pub remarks: Vec<String>,
-    /// Pictures side by side where there is room; wide ones alone.
-    pub pictures: Vec<Picture>,
+    /// Pictures as SVG, side by side where there is room; wide ones alone.
+    pub pictures: Vec<String>,
     /// Tables as HTML.
     pub tables: Vec<String>,
 }
@@ -66,8 +66,7 @@ fn part(i: usize, part: &Part) -> String {
     let lines = |class: &str, lines: &[String]| -> String {
         lines.iter().map(|line| format!("<p{class}>{}</p>\n", escaped(line))).collect()
     };
-    let figures: String =
-        part.pictures.iter().map(|picture| format!("<figure>\n{}</figure>\n", picture.inline())).collect();
+    let figures: String = part.pictures.iter().map(|svg| format!("<figure>\n{svg}</figure>\n")).collect();
     let figures =
         if figures.is_empty() { figures } else { format!("<div class=\"pictures\">\n{figures}</div>\n") };
     format!(

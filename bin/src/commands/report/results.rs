@@ -55,9 +55,7 @@ pub fn results(groups: &[Group]) -> Table {
             acc.len().to_string(),
             mean(&acc, 2),
             if acc.len() > 1 { format!("{:.2}", summary(&acc).sd) } else { "-".into() },
-            difference(group, groups).map_or("-".into(), |(i, n)| {
-                format!("{:+.2} [{:+.2}, {:+.2}], {n} pairs", i.mean, i.low, i.high)
-            }),
+            difference(group, groups).map_or("-".into(), |(i, n)| format!("{}, {n} pairs", i.text(1.0))),
             mean(&last(|t| t.loss), 4),
             ends(&spread(|s| s.full), 4),
             ends(&spread(|s| s.half_space), 4),

@@ -119,6 +119,11 @@ impl Sweep {
         let stem = self.file.file_stem().unwrap_or_default().to_string_lossy();
         let place =
             Place(self.out.clone().unwrap_or_else(|| Path::new("runs").join(format!("sweep-{stem}"))));
+        // Runs are commands with these paths, some of them in scripts.
+        let whole = std::path::absolute(place.root()).unwrap_or_default();
+        if let Some(path) = self.data_dir.iter().chain([&whole]).find(|path| path.to_str().is_none()) {
+            return Err(Failure::place(path, "is no path in UTF-8, as the commands of runs need; rename it"));
+        }
         for folder in ["runs", "configs", "logs", "test"] {
             let path = place.root().join(folder);
             fs::create_dir_all(&path)
@@ -162,22 +167,24 @@ impl Sweep {
         Ok(pool::shares(threads, jobs))
     }
 
-    /// Makes sure that the runs find their data, and say so before the first of them if not.
+    /// Makes sure that the runs find their data, and enough of them, and says so before the first of them if not.
     fn has_data(&self, points: &[Point]) -> Result<(), Failure> {
-        let mut known: Vec<&Config> = Vec::new();
+        let mut known = Vec::new();
         for point in points {
-            let config = &point.config;
-            if known.iter().any(|c| (&c.dataset, &c.data_dir) == (&config.dataset, &config.data_dir)) {
+            let data_dir = self.data_dir.clone().or_else(|| point.config.data_dir.clone());
+            let config = Config { data_dir, ..point.config.clone() };
+            let options = data::options(&config);
+            let data = (config.dataset.clone(), options.clone(), config.hold_out);
+            if known.contains(&data) {
                 continue;
             }
-            known.push(config);
-            let data_dir = self.data_dir.clone().or_else(|| config.data_dir.clone());
-            let here = data::options(&Config { data_dir, ..config.clone() });
+            known.push(data);
             if let Some(missing) =
-                datasets::sources(&config.dataset, &here)?.iter().find(|file| !file.exists())
+                datasets::sources(&config.dataset, &options)?.iter().find(|file| !file.exists())
             {
                 return Err(Failure::place(missing, "does not exist; [base] dataset needs it"));
             }
+            data::load(&config)?;
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ pub struct Row {
     pub last: Summary,
     /// Mean difference with a 95 % bootstrap interval.
     pub difference: Option<Interval>,
-    /// Student's paired t test.
+    /// Student's paired t test, if the differences vary.
     pub p: Option<f64>,
     pub p_holm: Option<f64>,
 }
@@ -90,7 +90,8 @@ fn compared(own: &BTreeMap<u64, f64>, other: Option<&BTreeMap<u64, f64>>) -> (Op
     let Some(other) = other else { return (None, None) };
     let (a, b): (Vec<f64>, Vec<f64>) =
         own.iter().filter_map(|(seed, value)| Some((*value, *other.get(seed)?))).unzip();
-    Paired::new(&a, &b).map(|pairs| (pairs.bootstrap(), pairs.p())).unzip()
+    let pairs = Paired::new(&a, &b);
+    (pairs.as_ref().map(Paired::bootstrap), pairs.and_then(|pairs| pairs.p()))
 }
 
 fn corrected(mut rows: Vec<Row>) -> Vec<Row> {
@@ -143,14 +144,12 @@ pub fn table(rows: &[Row], on: &str, select: Select) -> Table {
     head.extend([difference.as_str(), "p", "p (Holm)"]);
     let mut table = Table::new(head);
     let percent = |v: f64| format!("{:.2}", 100.0 * v);
-    let signed = |v: f64| format!("{:+.2}", 100.0 * v);
     let sd = |s: &Summary| if s.n > 1 { percent(s.sd) } else { "-".into() };
     for row in rows {
         let mut cells =
             vec![row.label.clone(), row.last.n.to_string(), percent(row.last.mean), sd(&row.last)];
         cells.extend(row.best.iter().flat_map(|best| [percent(best.mean), sd(best)]));
-        let interval = |i: Interval| format!("{} [{}, {}]", signed(i.mean), signed(i.low), signed(i.high));
-        cells.push(row.difference.map_or("-".into(), interval));
+        cells.push(row.difference.map_or("-".into(), |difference| difference.text(100.0)));
         cells.extend([row.p, row.p_holm].map(|p| p.map_or("-".into(), |p| format!("{p:.4}"))));
         table.row(cells);
     }
@@ -168,8 +167,8 @@ pub fn csv(rows: &[Row], on: &str) -> String {
             best.map(|b| b.mean),
             best.map(|b| b.sd),
             difference.map(|d| d.mean),
-            difference.map(|d| d.low),
-            difference.map(|d| d.high),
+            difference.and_then(|d| d.low),
+            difference.and_then(|d| d.high),
             *p,
             *p_holm,
         ];

@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use clap::ArgMatches;
+use serde_json::Value;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::low_rank;
+use crate::run_folder::identity::{self, CHANGEABLE, SETTINGS};
 use crate::run_folder::inputs::Inputs;
-use crate::run_folder::{self, RunFolder, manifest};
+use crate::run_folder::{self, CONFIG, RunFolder, manifest, origin};
 use crate::setup::{self, Setup};
 use crate::watch::Watch;
 
@@ -19,38 +21,22 @@ pub struct Begun {
     pub config: Config,
     pub inputs: Inputs,
     pub watch: Watch,
+    /// The manifest's entries of where it began.
+    pub origin: [(&'static str, Value); 2],
 }
-
-/// What may change when a run goes on: nothing that the steps depend on, but how many there are.
-const CHANGEABLE: [&str; 10] = [
-    "threads",
-    "steps",
-    "epochs",
-    "eval-every",
-    "energy-every",
-    "watch",
-    "watch-every",
-    "checkpoint-every",
-    "data-dir",
-    "tensorboard",
-];
 
 impl Begun {
     /// In a new folder. The settings have been checked and settled.
     pub fn fresh(config: Config, path: &Path) -> Result<Begun, Failure> {
         // What needs no data comes first: a wrong name should not leave a folder behind.
         setup::objective(&config)?;
-        let made: Vec<&Path> = path.ancestors().take_while(|folder| !folder.exists()).collect();
-        run_folder::prepare(path)?;
-        let begun = Setup::new(&config)
-            .and_then(|setup| Ok((setup, Inputs::of(&config)?, RunFolder::create(path, &config)?)));
-        if begun.is_err() {
-            // Only succeeds on empty folders, which is all that was asked.
-            made.iter().for_each(|folder| drop(std::fs::remove_dir(folder)));
-        }
-        let (mut setup, inputs, folder) = begun?;
+        let (mut setup, inputs, folder) = run_folder::unless_empty(path, || {
+            run_folder::prepare(path)?;
+            Ok((Setup::new(&config)?, Inputs::of(&config)?, RunFolder::create(path, &config)?))
+        })?;
         let watch = Watch::new(&config, &mut setup.trainer);
-        Ok(Begun { setup, folder, config, inputs, watch })
+        let origin = origin::entries(&origin::here(), &config);
+        Ok(Begun { setup, folder, config, inputs, watch, origin })
     }
 
     /// From the last checkpoint of a run folder.
@@ -64,15 +50,24 @@ impl Begun {
             )));
         }
         let manifest = manifest::load(path)?;
-        let config = run_folder::settings(path)?.with_flags(flags, matches)?;
+        let mut config = run_folder::settings(path)?.with_flags(flags, matches)?;
+        if given.iter().any(|key| key == "data-dir") {
+            config.data_dir = config.data_dir.as_deref().map(origin::named_now);
+        }
         config.check()?;
         let config = config.settled();
+        if let Some(then) = manifest.as_ref().and_then(|manifest| manifest.get(SETTINGS)) {
+            unchanged(then, &config, path)?;
+        }
         run_folder::writable(path)?;
         let lock = run_folder::lock(path)?;
         let checkpoint = run_folder::latest(path)?;
-        // The checkpoint has the weights by now.
-        let read =
-            if checkpoint.is_some() { Config { init: None, ..config.clone() } } else { config.clone() };
+        let mut read = manifest.as_ref().map_or(config.clone(), |then| origin::right_here(&config, then));
+        if checkpoint.is_some() {
+            // It has the weights by now.
+            read.init = None;
+        }
+        let origin = origin::entries(&manifest.as_ref().map_or_else(origin::here, origin::of), &read);
         let mut inputs = Inputs::of(&read)?;
         if let Some(manifest) = manifest {
             let then = manifest::inputs(&manifest, path)?;
@@ -91,13 +86,28 @@ impl Begun {
                 RunFolder::create(path, &config)?
             }
             Some((archive, name)) => {
-                setup.trainer.restore(archive).map_err(|e| {
-                    Failure::place(
-                        &path.join(name),
-                        format_args!("is not of the run that {} describes: {e}", run_folder::CONFIG),
-                    )
-                })?;
+                let another = |what: &str| {
+                    let text = format_args!("is not of the run that {CONFIG} describes: {what}");
+                    Failure::place(&path.join(name), text)
+                };
+                setup.trainer.restore(archive).map_err(|e| another(&e.to_string()))?;
+                if let Some(then) = archive.metadata.get(SETTINGS)
+                    && let then = serde_json::from_str(then).unwrap_or_default()
+                    && let Some(what) = identity::difference(&then, &config)?
+                {
+                    return Err(another(&what));
+                }
                 low_rank::check(&setup.trainer.model)?;
+                let (made, steps) = (setup.trainer.step_count(), setup.steps);
+                if made > steps {
+                    return Err(Failure::place(
+                        path,
+                        format_args!(
+                            "has made {made} steps, which cannot become {steps}; give --steps {made} or more, or begin a run \
+                             of {steps} with another --out"
+                        ),
+                    ));
+                }
                 let folder = RunFolder::reopen(path, &config, archive, name, lock)?;
                 if setup.trainer.step_count() < setup.steps {
                     folder.not_final()?;
@@ -109,6 +119,19 @@ impl Begun {
         if let Some((archive, _)) = &checkpoint {
             watch.resume(archive);
         }
-        Ok(Begun { setup, folder, config, inputs, watch })
+        Ok(Begun { setup, folder, config, inputs, watch, origin })
     }
+}
+
+/// Makes sure that the settings of a run are those that it began with.
+fn unchanged(then: &Value, now: &Config, path: &Path) -> Result<(), Failure> {
+    let Some(what) = identity::difference(then, now)? else { return Ok(()) };
+    let file = path.join(CONFIG);
+    let text = format_args!(
+        "has changed since the run began: {what} ({} has all of them); set it back, or begin another run with: comhe train \
+         --config {}",
+        run_folder::MANIFEST,
+        file.display()
+    );
+    Err(Failure::place(&file, text))
 }

@@ -11,9 +11,9 @@ use super::name;
 use super::steps::Cost;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::run_folder::{self, manifest};
+use crate::run_folder::{self, identity, manifest};
 use crate::setup::{self, Setup};
-use crate::{data, system};
+use crate::system;
 
 /// When a session began, and at which step.
 struct Session {
@@ -60,7 +60,7 @@ impl Begun {
     fn session(mut self, live: bool) -> Result<(), Failure> {
         let dataset = &self.setup.dataset;
         dataset.notes.iter().for_each(|note| eprintln!("{}: {note}", dataset.name));
-        let mut manifest = description(&self);
+        let mut manifest = description(&self)?;
         let (from, steps) = (self.setup.trainer.step_count(), self.setup.steps);
         let session = Session { start: Instant::now(), started: system::now(), from, steps };
         self.folder.manifest(&manifest, &session.record(from, "running", 0.0, &Cost::default()), true)?;
@@ -115,14 +115,13 @@ impl Begun {
 }
 
 /// What the manifest says about the run as a whole.
-fn description(begun: &Begun) -> Value {
+fn description(begun: &Begun) -> Result<Value, Failure> {
     let Begun { setup: Setup { dataset, trainer, steps, epoch, .. }, config, inputs, .. } = begun;
     let standard = dataset.standardisation();
-    json!({
+    let mut manifest = json!({
         "format": manifest::FORMAT,
-        "directory": std::env::current_dir().ok(),
         "seeds": { "run": config.seed, "data": config.data_seed },
-        "data_dir": data::options(config).folder().ok().flatten(),
+        identity::SETTINGS: identity::of(config)?,
         "inputs": inputs,
         "data": {
             "name": dataset.name,
@@ -141,7 +140,9 @@ fn description(begun: &Begun) -> Value {
         },
         "steps": steps,
         "steps_an_epoch": epoch,
-    })
+    });
+    begun.origin.iter().for_each(|(key, value)| manifest[*key] = value.clone());
+    Ok(manifest)
 }
 
 /// A failure of a run, with where it can go on from.

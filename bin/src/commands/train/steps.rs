@@ -12,6 +12,10 @@ use crate::run_folder::{Judged, RunFolder};
 use crate::setup::Setup;
 use crate::{data, low_rank, penalty, stop};
 
+/// Steps between two measurements of energies, at least, unless told: one costs up to half a step, which is so less than a
+/// hundredth of the run.
+const APART: u64 = 100;
+
 /// What measuring energies and angles took.
 #[derive(Default)]
 pub struct Cost {
@@ -34,7 +38,7 @@ impl Begun {
         let Begun { setup, folder, config, watch, .. } = self;
         let Setup { dataset, loader, trainer, objective, dtype, steps, epoch } = setup;
         let every = config.eval_every.unwrap_or(*epoch);
-        let energy_every = config.energy_every.unwrap_or(every);
+        let energy_every = config.energy_every.unwrap_or(APART.max(every).next_multiple_of(every));
         let on = Judged::of(config).name();
         // The first and the last step have both.
         let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;

@@ -1,0 +1,66 @@
+//! What makes a run that run and no other: the settings that its weights depend on. Manifest and checkpoints carry them, so
+//! that settings which were edited or damaged, or a checkpoint of another run, are not gone on with.
+
+use serde_json::{Value, json};
+
+use crate::config::{self, Config};
+use crate::failure::Failure;
+
+/// Where manifest and checkpoint have them.
+pub const SETTINGS: &str = "settings";
+
+/// What may change when a run goes on: nothing that the steps depend on, but how many there are.
+pub const CHANGEABLE: [&str; 10] = [
+    "threads",
+    "steps",
+    "epochs",
+    "eval-every",
+    "energy-every",
+    "watch",
+    "watch-every",
+    "checkpoint-every",
+    "data-dir",
+    "tensorboard",
+];
+
+/// The settings that may not.
+pub fn of(config: &Config) -> Result<Value, Failure> {
+    Ok(json!(fixed(config)?))
+}
+
+fn fixed(config: &Config) -> Result<toml::Table, Failure> {
+    let mut settings = config::table(config)?;
+    settings.retain(|key, _| !CHANGEABLE.contains(&key));
+    Ok(settings)
+}
+
+/// The first setting that is another one now, in words; a setting that was not known `then` had its default.
+pub fn difference(then: &Value, now: &Config) -> Result<Option<String>, Failure> {
+    let then: Config = match serde_json::from_value(then.clone()) {
+        Ok(then) => then,
+        Err(e) => return Ok(Some(format!("its {SETTINGS} cannot be read: {e}"))),
+    };
+    let (then, now) = (fixed(&then)?, fixed(now)?);
+    let told = |value: Option<&toml::Value>| value.map_or("not set".to_string(), toml::Value::to_string);
+    let changed = then.keys().chain(now.keys()).find(|key| then.get(*key) != now.get(*key));
+    Ok(changed.map(|key| format!("{key} was {}, and is {}", told(then.get(key)), told(now.get(key)))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_setting_that_weights_depend_on_is_named_and_others_may_change() {
+        let run = Config { lr: Some(0.1), reg: "rp".into(), ..Config::default() };
+        let then = of(&run).unwrap();
+        let change = |now: Config| difference(&then, &now).unwrap().unwrap_or_default();
+        assert_eq!(change(Config { steps: Some(3), threads: Some(1), ..run.clone() }), "");
+        assert_eq!(change(Config { lr: Some(0.2), ..run.clone() }), "lr was 0.1, and is 0.2");
+        assert_eq!(change(Config { lr: None, ..run.clone() }), "lr was 0.1, and is not set");
+        assert_eq!(change(Config { low_rank: Some(2), ..run.clone() }), "low-rank was not set, and is 2");
+        let unknown = difference(&json!({"new": 1}), &run).unwrap().unwrap();
+        assert!(unknown.starts_with("its settings cannot be read: unknown field `new`"), "{unknown}");
+        assert_eq!(difference(&json!({"lr": 0.1, "reg": "rp"}), &run).unwrap(), None);
+    }
+}
