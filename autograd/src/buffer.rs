@@ -262,8 +262,11 @@ impl Shelves {
         row.buffers.push(storage);
         let mut surplus = Vec::new();
         while self.bytes > limit {
-            let filled = self.short.iter_mut().chain(self.rows.values_mut()).filter(|row| !row.buffers.is_empty());
-            let Some(storage) = filled.min_by_key(|row| row.used).and_then(|row| row.buffers.pop()) else { break };
+            let filled =
+                self.short.iter_mut().chain(self.rows.values_mut()).filter(|row| !row.buffers.is_empty());
+            let Some(storage) = filled.min_by_key(|row| row.used).and_then(|row| row.buffers.pop()) else {
+                break;
+            };
             self.bytes -= storage.bytes();
             surplus.push(storage);
         }

@@ -73,7 +73,12 @@ fn block(key: [u32; 8], stream: u64, counter: u64) -> [u32; 16] {
     // "expand 32-byte k"
     start[..4].copy_from_slice(&[0x6170_7865, 0x3320_646e, 0x7962_2d32, 0x6b20_6574]);
     start[4..12].copy_from_slice(&key);
-    start[12..].copy_from_slice(&[counter as u32, (counter >> 32) as u32, stream as u32, (stream >> 32) as u32]);
+    start[12..].copy_from_slice(&[
+        counter as u32,
+        (counter >> 32) as u32,
+        stream as u32,
+        (stream >> 32) as u32,
+    ]);
     let mut x = start;
     // Eight rounds, without a loop: one in here would keep that over the lanes from becoming vectors.
     double_round(&mut x);
