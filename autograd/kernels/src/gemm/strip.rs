@@ -78,8 +78,11 @@ impl<T: Element> Strip<T> {
                 // SAFETY: the start of the memory.
                 job(What::Pack, panels, unsafe { shared.at(0) }, std::ptr::null_mut());
             });
-            par::run(long.div_ceil(count), |i| {
+            let pieces = long.div_ceil(count);
+            par::run(pieces, |i| {
                 scratch::with(count * wide * depth, |own: &mut [T]| {
+                    // The last columns first: where tiles are left out, they have the most.
+                    let i = pieces - 1 - i;
                     let panels = i * count..long.min((i + 1) * count);
                     // SAFETY: as above.
                     job(What::Multiply, panels, unsafe { shared.at(0) }, own.as_mut_ptr());
