@@ -4,6 +4,9 @@
 //! stored generator state, do not depend on threads, and a run resumes at any step exactly as it would have
 //! gone on.
 
+// Plain loops become vectors; what iterators become depends on how much is compiled together.
+#![allow(clippy::needless_range_loop)]
+
 mod chacha;
 
 use rand::{Rng, SeedableRng};
