@@ -1,6 +1,6 @@
 //! ReLUs that never fire.
 
-use autograd::Tensor;
+use autograd::{DType, Scalar, Tensor};
 
 /// How many units of a layer are dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,16 +22,20 @@ pub fn dead_units(output: &Tensor) -> Dead {
     assert!(shape.rank() >= 2, "dead_units: the output has shape {shape}; [N, units, ..] is needed");
     let units = shape[1];
     let inner: usize = shape[2..].iter().product();
-    let mut fires = vec![false; units];
-    // Not through a sum: numbers below the smallest normal one would vanish there.
-    let see = |fires: &mut [bool], i: usize, zero: bool| fires[i / inner % units] |= !zero;
-    match output.dtype() {
-        autograd::DType::F32 => {
-            output.data::<f32>().iter().enumerate().for_each(|(i, v)| see(&mut fires, i, *v == 0.0));
-        }
-        autograd::DType::F64 => {
-            output.data::<f64>().iter().enumerate().for_each(|(i, v)| see(&mut fires, i, *v == 0.0));
-        }
-    }
+    let fires = match output.dtype() {
+        DType::F32 => fires::<f32>(output, units, inner),
+        DType::F64 => fires::<f64>(output, units, inner),
+    };
     Dead { dead: fires.iter().filter(|fires| !**fires).count(), units }
+}
+
+/// Whether each unit is other than 0 anywhere. Not by a sum: numbers below the smallest normal one would vanish there.
+fn fires<T: Scalar>(output: &Tensor, units: usize, inner: usize) -> Vec<bool> {
+    let mut fires = vec![false; units];
+    for (plane, values) in output.data::<T>().chunks_exact(inner.max(1)).enumerate() {
+        // Most units fire for the first image already.
+        let fires = &mut fires[plane % units];
+        *fires = *fires || values.iter().any(|v| *v != T::ZERO);
+    }
+    fires
 }
