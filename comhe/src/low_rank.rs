@@ -15,7 +15,7 @@ use autograd::{DType, Key, Tensor};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
-use crate::projection::{Distribution, Projections, explicit};
+use crate::projection::{Projections, explicit};
 
 /// A weight W (N x d) of rank r, given by Y1 and Y2.
 ///
@@ -109,13 +109,7 @@ impl LowRank {
         layer: &str,
         seed: u64,
     ) -> Result<LowRank, Error> {
-        let frame = Projections {
-            k: r,
-            c: 1,
-            distribution: Distribution::Orthonormal,
-            seed,
-            ..Projections::default()
-        };
+        let frame = Projections::frame(r, seed);
         let p1 = frame.draw(layer, 0, d, dtype)?.reshape([r, d]) * (r as f64 / d as f64).sqrt();
         // A row of W is a combination of r orthonormal rows: its square length is that of a column of Y1, 2.
         let key = Key::new(seed).stream("low rank").stream(layer);

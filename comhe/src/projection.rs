@@ -79,6 +79,11 @@ impl Default for Projections {
 }
 
 impl Projections {
+    /// A single one, of k orthonormal rows, sqrt(d / k) long, in a uniformly random position.
+    pub fn frame(k: usize, seed: u64) -> Projections {
+        Projections { k, c: 1, distribution: Distribution::Orthonormal, seed, ..Projections::default() }
+    }
+
     /// Whether k and C are in range.
     ///
     /// # Errors

@@ -93,7 +93,6 @@ impl Regulariser for RandomProjection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::projection::Distribution;
     use crate::regulariser::Role;
     use autograd::{DType, Key};
 
@@ -122,13 +121,7 @@ mod tests {
         let w = weight();
         let energy = Energy { eps: 0.0, ..Energy::default() };
         let want = energy.of(&w).unwrap().item();
-        let rotation = Projections {
-            k: 12,
-            c: 2,
-            distribution: Distribution::Orthonormal,
-            seed: 0,
-            ..Projections::default()
-        };
+        let rotation = Projections { c: 2, ..Projections::frame(12, 0) };
         for p in [Tensor::eye(12, DType::F64), rotation.draw("w", 0, 12, DType::F64).unwrap()] {
             let got = projected_energy(&energy, &w, &p).unwrap().item();
             assert!((got / want - 1.0).abs() < 1e-13);

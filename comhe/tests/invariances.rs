@@ -2,7 +2,7 @@
 //! in half-space their signs; and what follows: no force along a neuron, no torque on all of them.
 
 use autograd::{DType, Key, Tensor};
-use comhe::{Distribution, Energy, Projections};
+use comhe::{Energy, Projections};
 use proptest::prelude::*;
 
 /// A weight, and which energy.
@@ -101,7 +101,7 @@ proptest! {
     #[test]
     fn rotations_turn_the_gradient_along(case in cases()) {
         let d = case.d;
-        let frame = Projections { k: d, c: 1, distribution: Distribution::Orthonormal, seed: case.seed, ..Projections::default() };
+        let frame = Projections::frame(d, case.seed);
         let q = frame.draw("rotation", 0, d, case.dtype).unwrap().reshape([d, d]);
         let (e, g) = value_and_gradient(&case.energy, &case.w);
         let turned = Tensor::new(&g, [case.n, d]).matmul(&q.to_dtype(DType::F64)).to_vec::<f64>();

@@ -5,7 +5,7 @@ use std::fs;
 
 use autograd::{DType, Key, Tensor};
 use comhe::peers::{self, NAMES, PeerOptions, peer};
-use comhe::{Distribution, Error, LayerWeight, Objective, Options, Problem, Projections, Role, Step};
+use comhe::{Error, LayerWeight, Objective, Options, Problem, Projections, Role, Step};
 use safetensors::SafeTensors;
 
 const START: Step = Step { index: 0, lr: 0.1 };
@@ -38,13 +38,7 @@ fn close(a: f64, b: f64, tolerance: f64) {
 
 /// `rows` orthonormal rows of dimension d.
 fn frame(rows: usize, d: usize) -> Tensor {
-    let p = Projections {
-        k: rows,
-        c: 1,
-        distribution: Distribution::Orthonormal,
-        seed: 3,
-        ..Projections::default()
-    };
+    let p = Projections::frame(rows, 3);
     let scale = (rows as f64 / d as f64).sqrt();
     p.draw("frame", 0, d, DType::F64).unwrap().reshape([rows, d]) * scale
 }

@@ -3,8 +3,8 @@
 
 use autograd::{DType, Key, Tensor};
 use comhe::{
-    Distribution, Energy, Error, Grouping, Groups, InnerSteps, Mode, Preserve, Projections,
-    adversarial_energy, angle_preserving_energy, bilateral_energy, group_energy, projected_energy,
+    Energy, Error, Grouping, Groups, InnerSteps, Mode, Preserve, Projections, adversarial_energy,
+    angle_preserving_energy, bilateral_energy, group_energy, projected_energy,
 };
 use proptest::prelude::*;
 
@@ -62,13 +62,7 @@ impl Case {
     /// A random orthogonal matrix, d x d.
     fn rotation(&self) -> Tensor {
         let d = self.d();
-        let frame = Projections {
-            k: d,
-            c: 1,
-            distribution: Distribution::Orthonormal,
-            seed: self.seed,
-            ..Projections::default()
-        };
+        let frame = Projections::frame(d, self.seed);
         frame.draw("rotation", 0, d, self.dtype).unwrap().reshape([d, d])
     }
 

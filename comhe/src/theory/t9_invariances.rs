@@ -20,7 +20,7 @@ use crate::energy::Energy;
 use crate::error::Error;
 use crate::group::{Groups, group_energy};
 use crate::learned::{InnerSteps, Mode};
-use crate::projection::{Distribution, Projections};
+use crate::projection::Projections;
 use crate::random::projected_energy;
 use crate::thomson::least_energy;
 
@@ -169,13 +169,7 @@ fn reorder(rows: &autograd::Index) -> Box<dyn Fn(&Tensor) -> Tensor> {
 fn rotation(d: usize, key: Key) -> Tensor {
     let mut seed = [0.0f64];
     key.stream("rotation").fill_uniform(&mut seed);
-    let frame = Projections {
-        k: d,
-        c: 1,
-        distribution: Distribution::Orthonormal,
-        seed: seed[0].to_bits(),
-        ..Projections::default()
-    };
+    let frame = Projections::frame(d, seed[0].to_bits());
     frame.draw("rotation", 0, d, DType::F64).expect("k = d").reshape([d, d])
 }
 

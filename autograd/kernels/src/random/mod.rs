@@ -120,7 +120,8 @@ impl<T: Element, D: Draw<T>> Kernel for Drawn<'_, T, D> {
     fn run<A: Arithmetic>(self) {
         let wide = size_of::<T>() / size_of::<u32>();
         for (words, out) in self.words.chunks_exact(wide * GROUP).zip(self.out.chunks_mut(GROUP)) {
-            let group = self.draw.group::<A>(words);
+            // Of known length, so that no number needs a test of its own.
+            let group = self.draw.group::<A>(&words[..wide * GROUP]);
             match <&mut [T; GROUP]>::try_from(&mut *out) {
                 Ok(out) => *out = group,
                 Err(_) => out.copy_from_slice(&group[..out.len()]),
@@ -172,7 +173,6 @@ impl<T: Element> Draw<T> for Uniform {
         // As many bits as the mantissa holds, so that rounding cannot give 1.
         let held = if narrow::<T>() { 24 } else { 53 };
         let scale = f64::powi(0.5, held);
-        let words = &words[..if narrow::<T>() { GROUP } else { 2 * GROUP }];
         let mut group = [T::ZERO; GROUP];
         for i in 0..GROUP {
             let top = bits::<T>(words, i) >> (64 - held);
@@ -193,7 +193,6 @@ impl<T: Element> Draw<T> for Normal<T> {
     #[inline(always)]
     fn group<A: Arithmetic>(self, words: &[u32]) -> [T; GROUP] {
         const HALF: usize = GROUP / 2;
-        let words = &words[..if narrow::<T>() { GROUP } else { 2 * GROUP }];
         // Short loops, one thing each: so they become vectors however the whole is compiled.
         let mut radii = [T::ZERO; HALF];
         for l in 0..HALF {
