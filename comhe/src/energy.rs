@@ -113,9 +113,10 @@ impl Energy {
     pub fn definition(&self, w: &Tensor) -> Result<Tensor, Error> {
         self.check()?;
         let rows = checked_rows(w)?.unsqueeze(0);
-        let u = self.directions(&rows, false)?;
-        let form = self.form(w.dtype(), u.shape()[1]);
-        Ok(self.finish(u.pair_energy_definition(form), u.shape()[1]).reshape([]))
+        self.check_batch(&rows, false)?;
+        let n = rows.shape()[1];
+        let form = self.form(w.dtype(), n);
+        Ok(self.finish(rows.pair_energy_definition(form, self.eps), n).reshape([]))
     }
 
     /// The energy of projected neurons, \[N, k\].
@@ -126,16 +127,9 @@ impl Energy {
     /// The energies of a batch of matrices, \[B, N, d\] to \[B\].
     pub(crate) fn of_batch(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
         let form = self.checked_form(y.dtype(), y.shape()[1])?;
-        let (u, lengths) = self.directions_and_lengths(y, projected)?;
-        let sums = if u.shape()[1] == 0 {
-            u.sum([1, 2])
-        } else if self.eps == 0.0 {
-            u.pair_energy(form)
-        } else {
-            // What a row lacks to length 1, 1 - |u|^2, is below its own rounding where |w| is large.
-            u.pair_energy_lacking(form, &(self.eps / (&lengths * &lengths)))
-        };
-        Ok(self.finish(sums, u.shape()[1]))
+        let (sums, lengths) = y.pair_energy_with_lengths(form, self.eps);
+        self.check_lengths(&lengths, y, projected)?;
+        Ok(self.finish(sums, y.shape()[1]))
     }
 
     /// How many ordered pairs N neurons make.
@@ -217,19 +211,15 @@ impl Energy {
 
     /// The rows of a batch of matrices divided by n = sqrt(|w|^2 + eps), whatever their size.
     pub(crate) fn directions(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
-        Ok(self.directions_and_lengths(y, projected)?.0)
+        let (u, lengths) = y.normalize_rows_with_lengths(self.eps);
+        self.check_lengths(&lengths, y, projected)?;
+        Ok(u)
     }
 
-    /// [`Energy::directions`], and the lengths n, constants, \[B, N\].
-    fn directions_and_lengths(&self, y: &Tensor, projected: bool) -> Result<(Tensor, Tensor), Error> {
-        // Every row by itself: the batch is as good as more rows.
-        let [batch, n, d] = [y.shape()[0], y.shape()[1], y.shape()[2]];
-        let (u, lengths) = y.reshape([batch * n, d]).normalize_rows_with_lengths(self.eps);
-        // The length of a row with an element that is not finite is not finite either.
-        if self.eps == 0.0 || !lengths.is_finite() {
-            self.check_batch(y, projected)?;
-        }
-        Ok((u.reshape([batch, n, d]), lengths.reshape([batch, n])))
+    /// [`Energy::check_batch`], told the lengths of the rows: that of one with an element that is not finite is not
+    /// finite either.
+    fn check_lengths(&self, lengths: &Tensor, y: &Tensor, projected: bool) -> Result<(), Error> {
+        if self.eps == 0.0 || !lengths.is_finite() { self.check_batch(y, projected) } else { Ok(()) }
     }
 
     /// Whether all elements are finite (a projection may overflow) and, with eps = 0, every row has a direction.

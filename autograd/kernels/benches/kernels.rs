@@ -322,20 +322,18 @@ mod pooling {
 
 mod energy {
     use super::*;
-    use kernels::energy::{PairEnergy, Points};
+    use kernels::energy::{Neurons, PairEnergy};
 
     /// The value and the gradient of N rows of d: a layer, projected neurons, many neurons.
     #[divan::bench(args = [[256, 2304], [256, 40], [4096, 64]])]
     fn half_space(bencher: Bencher, [n, d]: [usize; 2]) {
         let energy =
             PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
-        let (w, mut u, mut norms) = (numbers::<f32>(n * d), numbers(n * d), vec![0.0; n]);
-        kernels::norm::unit_rows_forward(&w, d, 0.0, &mut u, &mut norms);
-        let mut du = numbers(n * d);
+        let (w, mut dw, mut lengths) = (numbers::<f32>(n * d), numbers(n * d), vec![0.0; n]);
         bencher.counter(ItemsCount::new(n * (n - 1) / 2)).bench_local(|| {
-            let points = Points::new(black_box(&u[..]), n, d);
-            let value = energy.forward(points);
-            energy.backward(points, 1.0, &mut du);
+            let neurons = Neurons { w: black_box(&w[..]), eps: 0.0, n, d };
+            let value = energy.forward(neurons, &mut lengths);
+            energy.backward(neurons, &lengths, 1.0, &mut dw);
             value
         });
     }

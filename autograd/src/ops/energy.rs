@@ -1,6 +1,7 @@
 //! The sum over pairs: the one operation behind every energy.
 //!
-//! For directions u_1..u_N (rows) and a function f of the cosine c_ij = u_i . u_j:
+//! For the directions u = w / sqrt(|w|^2 + eps) of neurons w_1..w_N (rows) and a function f of the cosine
+//! c_ij = u_i . u_j:
 //!
 //!   full space   E = sum over ordered i != j of f(c_ij)
 //!   half-space   E = sum over ordered i != j of 2 (f(c_ij) + f(-c_ij))  +  2 sum over i of f(-|u_i|^2)
@@ -8,23 +9,28 @@
 //! with f(c) = (2 - 2c)^(-s/2), or (arccos c + offset)^-s, or minus their logarithms for s = 0. The half-space
 //! form is the full form of the 2N points {u_i, -u_i}, from N x N cosines.
 //!
+//! From neurons to energy it is one operation, because its gradient is then a single product with the neurons (see
+//! [`kernels::energy`]), and directions need no memory.
+//!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
-use kernels::energy::{PairEnergy, Points};
+use kernels::energy::{Neurons, PairEnergy};
 
 use crate::check::{Input, Sample};
-use crate::dtype::{DType, Scalar};
-use crate::kinds::fused::{Fused, fused};
+use crate::dtype::{DType, Scalar, dispatch};
+use crate::kinds::fused::{Fused, fused_keeping};
 use crate::tensor::Tensor;
 
-/// Up to this many rows the reverse pass starts from the N x N slopes of the forward pass; beyond, they are computed again by blocks.
+/// Up to this many rows the reverse pass starts from the N x N coefficients of the forward pass; beyond, they are
+/// computed again by blocks.
 const KEPT: usize = 1024;
 
 /// # Hyperspherical energy
 impl Tensor {
-    /// The sum over ordered pairs of rows of the energy of their cosine (see [`PairEnergy`]), one for each matrix
-    /// of a batch of directions: \[B, N, d\] to \[B\]. In half-space the points are {u, -u}. Rows are taken to
-    /// have length 1 (or a little less, if they were normalised with an epsilon).
+    /// The sum over ordered pairs of neurons of the energy of their cosine (see [`PairEnergy`]), one for each matrix of
+    /// a batch: \[B, N, d\] to \[B\]. Only the neurons' directions w / sqrt(|w|^2 + eps) count; in half-space the
+    /// points are {u, -u}. Nearly coinciding neurons keep all their digits. A neuron of zeros with `eps` = 0 counts as
+    /// orthogonal to all, and has no gradient.
     ///
     /// Memory is O(B N^2) up to 1,024 rows, and O(N) times a block beyond.
     ///
@@ -32,50 +38,37 @@ impl Tensor {
     /// use autograd::{PairEnergy, Tensor};
     ///
     /// // Two orthogonal rows are at distance sqrt 2: 1 / 2 each way.
-    /// let u = Tensor::from([[[1.0, 0.0], [0.0, 1.0]]]);
+    /// let w = Tensor::from([[[3.0, 0.0], [0.0, 0.1]]]);
     /// let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12, still: 1e-12 };
-    /// assert_eq!(u.pair_energy(form).to_vec::<f64>(), [1.0]);
+    /// assert_eq!(w.pair_energy(form, 0.0).to_vec::<f64>(), [1.0]);
     /// ```
     ///
     /// # Panics
-    /// If there are not three axes, s or the offset is negative or not finite, the floor is not above 0, or `still` is below it.
+    /// If there are not three axes, s, the offset or `eps` is negative or not finite, the floor is not above 0, or
+    /// `still` is below it.
     #[track_caller]
-    pub fn pair_energy(&self, form: PairEnergy) -> Tensor {
-        self.pair_sums(form, None)
+    pub fn pair_energy(&self, form: PairEnergy, eps: f64) -> Tensor {
+        self.pair_energy_with_lengths(form, eps).0
     }
 
-    /// [`Tensor::pair_energy`] of rows u = w / sqrt(|w|^2 + eps), told what each lacks to length 1: the constants
-    /// `lack` = 1 - |u|^2 = eps / (|w|^2 + eps), \[B, N\]. Nearly coinciding rows keep all their digits then,
-    /// however little it is.
+    /// [`Tensor::pair_energy`], and the lengths sqrt(|w|^2 + eps), constants in f64, \[B, N\]: that of a neuron with an
+    /// element that is not finite is not finite either.
     ///
     /// # Panics
-    /// As [`Tensor::pair_energy`], and if `lack` has another shape or type.
+    /// As [`Tensor::pair_energy`].
     #[track_caller]
-    pub fn pair_energy_lacking(&self, form: PairEnergy, lack: &Tensor) -> Tensor {
-        check(&form, self);
-        assert!(
-            **lack.shape() == self.shape()[..2] && lack.dtype() == self.dtype(),
-            "pair_energy: expected what the {} rows of {} lack, found {} of {}",
-            self.shape(),
-            self.dtype(),
-            lack.shape(),
-            lack.dtype()
-        );
-        self.pair_sums(form, Some(lack.detach()))
-    }
-
-    #[track_caller]
-    fn pair_sums(&self, form: PairEnergy, lack: Option<Tensor>) -> Tensor {
-        check(&form, self);
+    pub fn pair_energy_with_lengths(&self, form: PairEnergy, eps: f64) -> (Tensor, Tensor) {
+        check(&form, eps, self);
         let [n, d] = [self.shape()[1], self.shape()[2]];
         let keep = if !self.is_tracked() || n > KEPT {
             Keep::Nothing
         } else if d < n {
             Keep::Gradient
         } else {
-            Keep::Slopes
+            Keep::Coefficients
         };
-        fused(PairSums { form, lack, keep }, &[self])
+        let (sums, kept) = fused_keeping(PairSums { form, eps, keep }, &[self]);
+        (sums, kept.0.clone())
     }
 
     /// [`Tensor::pair_energy`] in plain operations, with its N x N matrices: what the gradients of its gradients
@@ -87,21 +80,25 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::pair_energy`].
     #[track_caller]
-    pub fn pair_energy_definition(&self, form: PairEnergy) -> Tensor {
-        check(&form, self);
-        definition(&form, self)
+    pub fn pair_energy_definition(&self, form: PairEnergy, eps: f64) -> Tensor {
+        check(&form, eps, self);
+        definition(&form, eps, self)
     }
 }
 
 #[track_caller]
-fn check(form: &PairEnergy, u: &Tensor) {
-    assert!(u.rank() == 3, "pair_energy: expected directions of shape [B, N, d], found {}", u.shape());
+fn check(form: &PairEnergy, eps: f64, w: &Tensor) {
+    assert!(w.rank() == 3, "pair_energy: expected neurons of shape [B, N, d], found {}", w.shape());
     let PairEnergy { s, offset, floor, still, .. } = *form;
-    assert!(s >= 0.0 && s.is_finite(), "pair_energy: s = {s} must be finite and at least 0");
-    assert!(
-        offset >= 0.0 && offset.is_finite(),
-        "pair_energy: offset = {offset} must be finite and at least 0"
-    );
+    let check = |name: &str, value: f64| {
+        assert!(
+            value >= 0.0 && value.is_finite(),
+            "pair_energy: {name} = {value} must be finite and at least 0"
+        );
+    };
+    check("s", s);
+    check("offset", offset);
+    check("eps", eps);
     assert!(floor > 0.0 && floor.is_finite(), "pair_energy: floor = {floor} must be finite and above 0");
     assert!(still >= floor, "pair_energy: still = {still} must be at least the floor, {floor}");
 }
@@ -109,85 +106,79 @@ fn check(form: &PairEnergy, u: &Tensor) {
 #[derive(Debug)]
 struct PairSums {
     form: PairEnergy,
-    /// What rows lack to length 1, \[B, N\].
-    lack: Option<Tensor>,
+    eps: f64,
     keep: Keep,
 }
 
-/// What the reverse pass finds. The slopes f'(c_ij) are n x n, the gradient that follows from them n x d: the smaller
+/// What the reverse pass finds. The coefficients of the gradient are n x n, the gradient itself is n x d: the smaller
 /// one is kept.
 #[derive(Clone, Copy, Debug)]
 enum Keep {
     Nothing,
-    Slopes,
+    Coefficients,
     Gradient,
 }
 
 impl Fused for PairSums {
-    /// The slopes f'(c_ij), \[B, N, N\], or the gradients, \[B, N, d\].
-    type Kept = Option<Tensor>;
+    /// The lengths, \[B, N\]; the coefficients, \[B, N, N\], or the gradients, \[B, N, d\].
+    type Kept = (Tensor, Option<Tensor>);
     const NAME: &'static str = "pair_energy";
 
     fn definition(&self, x: &[Tensor]) -> Tensor {
-        definition(&self.form, &x[0])
+        definition(&self.form, self.eps, &x[0])
     }
 
-    fn forward(&self, x: &[Tensor]) -> (Tensor, Option<Tensor>) {
-        match x[0].dtype() {
-            DType::F32 => self.forward_as::<f32>(&x[0]),
-            DType::F64 => self.forward_as::<f64>(&x[0]),
-        }
+    fn forward(&self, x: &[Tensor]) -> (Tensor, Self::Kept) {
+        dispatch!(x[0].dtype(), T => self.forward_as::<T>(&x[0]))
     }
 
-    fn backward(&self, x: &[Tensor], kept: &Option<Tensor>, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
-        vec![Some(match g.dtype() {
-            DType::F32 => self.backward_as::<f32>(&x[0], kept.as_ref(), g),
-            DType::F64 => self.backward_as::<f64>(&x[0], kept.as_ref(), g),
-        })]
+    fn backward(&self, x: &[Tensor], kept: &Self::Kept, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
+        vec![Some(dispatch!(g.dtype(), T => self.backward_as::<T>(&x[0], kept, g)))]
     }
 }
 
 impl PairSums {
-    fn points<'a, T: Scalar>(&'a self, u: &'a Tensor) -> Points<'a, T> {
-        let lack = self.lack.as_ref().map(Tensor::slice::<T>);
-        Points { u: u.slice::<T>(), lack, n: u.shape()[1], d: u.shape()[2] }
+    fn neurons<'a, T: Scalar>(&self, w: &'a Tensor) -> Neurons<'a, T> {
+        Neurons { w: w.slice::<T>(), eps: self.eps, n: w.shape()[1], d: w.shape()[2] }
     }
 
-    fn forward_as<T: Scalar>(&self, u: &Tensor) -> (Tensor, Option<Tensor>) {
-        let points = self.points::<T>(u);
-        let (batch, n) = (u.shape()[0], points.n);
-        let mut sums = vec![0.0; batch];
+    fn forward_as<T: Scalar>(&self, w: &Tensor) -> (Tensor, (Tensor, Option<Tensor>)) {
+        let neurons = self.neurons::<T>(w);
+        let (batch, n) = (w.shape()[0], neurons.n);
+        let (mut sums, mut lengths) = (vec![0.0; batch], vec![0.0; batch * n]);
         let kept = match self.keep {
             Keep::Nothing => {
-                self.form.forward_batch(points, None, &mut sums);
+                self.form.forward_batch(neurons, None, &mut lengths, &mut sums);
                 None
             }
-            Keep::Slopes => Some(Tensor::build([batch, n, n].into(), |slopes| {
-                self.form.forward_batch(points, Some(slopes), &mut sums);
+            Keep::Coefficients => Some(Tensor::build([batch, n, n].into(), |k| {
+                self.form.forward_batch(neurons, Some(k), &mut lengths, &mut sums);
             })),
-            Keep::Gradient => Some(Tensor::build(*u.shape(), |du| {
-                self.form.forward_batch_with_gradients(points, du, &mut sums);
+            Keep::Gradient => Some(Tensor::build(*w.shape(), |dw| {
+                self.form.forward_batch_with_gradients(neurons, dw, &mut lengths, &mut sums);
             })),
         };
-        (Tensor::from_fn([batch], T::DTYPE, |b| sums[b]), kept)
+        let sums = Tensor::from_fn([batch], T::DTYPE, |b| sums[b]);
+        (sums, (Tensor::new(&lengths, [batch, n]), kept))
     }
 
-    fn backward_as<T: Scalar>(&self, u: &Tensor, kept: Option<&Tensor>, g: &Tensor) -> Tensor {
-        if let (Keep::Gradient, Some(du)) = (self.keep, kept) {
-            return du * g.reshape([u.shape()[0], 1, 1]);
+    fn backward_as<T: Scalar>(&self, w: &Tensor, kept: &(Tensor, Option<Tensor>), g: &Tensor) -> Tensor {
+        let (lengths, kept) = kept;
+        if let (Keep::Gradient, Some(dw)) = (self.keep, kept) {
+            return dw * g.reshape([w.shape()[0], 1, 1]);
         }
-        let slopes = kept.map(Tensor::slice::<T>);
-        Tensor::build(*u.shape(), |du| {
-            self.form.backward_batch(slopes, self.points::<T>(u), g.slice::<T>(), du);
+        let (k, lengths) = (kept.as_ref().map(Tensor::slice::<T>), lengths.slice::<f64>());
+        Tensor::build(*w.shape(), |dw| {
+            self.form.backward_batch(k, self.neurons::<T>(w), lengths, g.slice::<T>(), dw);
         })
     }
 }
 
-fn definition(form: &PairEnergy, u: &Tensor) -> Tensor {
-    let n = u.shape()[1];
+fn definition(form: &PairEnergy, eps: f64, w: &Tensor) -> Tensor {
+    let (u, n) = (w.normalize_rows(eps), w.shape()[1]);
     let own = Tensor::eye(n, u.dtype());
     let other = 1.0 - &own;
-    let c = u.matmul_nt(u);
+    let c = u.matmul_nt(&u);
     if form.half_space {
         let negative = -&c;
         let antipodes = pair(form, &negative);
@@ -246,9 +237,8 @@ pub(crate) fn samples() -> Vec<Sample> {
                     if half_space { "half-space" } else { "full space" }
                 );
                 // Rows a little shorter than 1, so that the angle to the antipode has a derivative.
-                list.push(Sample::new("pair_energy", case, [Input::normal([2, 3, 4])], move |x| {
-                    x[0].reshape([6, 4]).normalize_rows(0.1).reshape([2, 3, 4]).pair_energy(form)
-                }));
+                let sample = move |x: &[Tensor]| x[0].pair_energy(form, 0.1);
+                list.push(Sample::new("pair_energy", case, [Input::normal([2, 3, 4])], sample));
             }
         }
     }
@@ -256,34 +246,34 @@ pub(crate) fn samples() -> Vec<Sample> {
     for half_space in [false, true] {
         let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space, floor: 1e-12, still: 1e-12 };
         let case = if half_space { "5 rows in the plane, half-space" } else { "5 rows in the plane" };
-        list.push(Sample::new("pair_energy", case, [Input::normal([2, 5, 2])], move |x| {
-            x[0].reshape([10, 2]).normalize_rows(0.5).reshape([2, 5, 2]).pair_energy(form)
-        }));
+        let sample = move |x: &[Tensor]| x[0].pair_energy(form, 0.5);
+        list.push(Sample::new("pair_energy", case, [Input::normal([2, 5, 2])], sample));
     }
-    // Two rows of three nearly coincide, and what they lack is told.
+    // Two rows of three nearly coincide.
     for (angular, half_space) in [(false, false), (false, true), (true, false), (true, true)] {
         let form = PairEnergy { s: 1.0, angular, offset: 0.0, half_space, floor: 1e-12, still: 1e-12 };
         let case = format!(
-            "told what rows lack, {}, {}",
+            "near neurons, {}, {}",
             if angular { "angle" } else { "chord" },
             if half_space { "half-space" } else { "full space" }
         );
         list.push(Sample::new("pair_energy", case, [Input::normal([3, 4])], move |x| {
-            let eps = 1e-2;
             let near = Tensor::from([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.1]]);
             let w = near.to_dtype(x[0].dtype()).matmul(&x[0]);
-            let norm = w.detach().norm(1);
-            let lack = eps / (&norm * &norm + eps);
-            w.normalize_rows(eps).unsqueeze(0).pair_energy_lacking(form, &lack.unsqueeze(0))
+            w.unsqueeze(0).pair_energy(form, 1e-2)
         }));
     }
     let form =
         PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
-    for (case, dims) in [("no matrix", [0, 3, 2]), ("no row", [2, 0, 2]), ("one row", [2, 1, 3])] {
-        list.push(Sample::new("pair_energy", case, [Input::normal(dims)], move |x| {
-            let [b, n, d] = dims;
-            x[0].reshape([b * n, d]).normalize_rows(0.1).reshape(dims).pair_energy(form)
+    // Far from length 1, copies of the neurons stand for their points.
+    for (case, size) in [("tiny neurons", 1e-12), ("huge neurons", 1e12)] {
+        list.push(Sample::new("pair_energy", case, [Input::normal([1, 3, 4])], move |x| {
+            (&x[0] * size).pair_energy(form, 0.0)
         }));
+    }
+    for (case, dims) in [("no matrix", [0, 3, 2]), ("no row", [2, 0, 2]), ("one row", [2, 1, 3])] {
+        let sample = move |x: &[Tensor]| x[0].pair_energy(form, 0.1);
+        list.push(Sample::new("pair_energy", case, [Input::normal(dims)], sample));
     }
     list
 }
@@ -297,16 +287,16 @@ mod tests {
         let form =
             PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
         let u = Tensor::from([[[0.6, 0.8], [0.6, 0.8]]]).requires_grad();
-        let e = u.pair_energy(form).sum(..);
+        let e = u.pair_energy(form, 0.0).sum(..);
         assert!((e.item() - 2.0 * 100.0).abs() < 1e-9, "{}", e.item());
         assert_eq!(e.backward()[&u].to_vec::<f64>(), [0.0; 4]);
     }
 
     #[test]
-    #[should_panic(expected = "pair_energy: expected directions of shape [B, N, d], found [2, 3]")]
-    fn directions_come_in_batches() {
+    #[should_panic(expected = "pair_energy: expected neurons of shape [B, N, d], found [2, 3]")]
+    fn neurons_come_in_batches() {
         let form =
             PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
-        Tensor::zeros([2, 3], DType::F64).pair_energy(form);
+        Tensor::zeros([2, 3], DType::F64).pair_energy(form, 0.0);
     }
 }

@@ -1,9 +1,16 @@
-//! Pairwise hyperspherical energy of the rows of a matrix, block by block.
+//! Pairwise hyperspherical energy of neurons, and its gradient.
 //!
-//! The energy is a sum over ordered pairs i != j of a function f of the cosines c_ij = u_i . u_j, so with the
-//! symmetric matrix S of slopes f'(c_ij) the gradient is a product: dE/du = 2 S u. Half-space energy counts the
-//! points -u_i as well: every pair contributes f(c) and f(-c), twice each, and every row its antipodal pair, of
-//! cosine -|u_i|^2, which is not quite -1 if rows were normalised with an epsilon.
+//! The energy is a sum over ordered pairs i != j of a function f of the cosines c_ij = u_i . u_j of the directions
+//! u = w / n, n = sqrt(|w|^2 + eps), so with the symmetric matrix S of slopes f'(c_ij) its gradient is dE/du = 2 S u, of
+//! which the part across u counts: dE/dw = (2 S u - u (u . 2 S u)) / n. Because u_i . (S u)_i = r_i is the sum over j
+//! of f'(c_ij) c_ij, numbers that are at hand, all of it is a single product,
+//!
+//!   dE/dW = 2 K W,   K = D^-1 (S - diag r) D^-1,   D = diag n,
+//!
+//! and the directions themselves are never formed: c_ij = w_i . w_j / (n_i n_j).
+//!
+//! Half-space energy counts the points -u_i as well: every pair contributes f(c) and f(-c), twice each, and every
+//! row its antipodal pair, of cosine -|u_i|^2, which is not quite -1 if eps is not 0.
 //!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
@@ -15,7 +22,7 @@ mod rows;
 mod tests;
 
 pub use pair::PairEnergy;
-pub use points::Points;
+pub use points::Neurons;
 
 use std::ops::Range;
 
@@ -24,6 +31,7 @@ use crate::gram::Mirror;
 use crate::par::{self, Shared};
 use crate::real::Element;
 use crate::simd;
+use points::Points;
 use rows::Rows;
 
 /// Rows and columns of the cosines held at a time.
@@ -34,100 +42,97 @@ const GRAIN: usize = 1 << 13;
 /// Matrices of a batch whose products take fewer multiply-adds than this are shared out whole among the threads.
 const WHOLE: usize = 1 << 24;
 
+/// # One matrix
 impl PairEnergy {
-    /// The sum of f over ordered pairs of the rows of a matrix, in half-space of the 2n points {u, -u}.
+    /// The sum of f over ordered pairs of the neurons of a matrix, in half-space of the 2n points {u, -u}, and the
+    /// neurons' lengths sqrt(|w|^2 + eps).
     ///
     /// # Panics
-    /// If there are not n d elements of u or n of `lack`, or a field of `self` is out of its range.
-    pub fn forward<T: Element>(&self, points: Points<T>) -> f64 {
-        self.check(points, 1);
-        let n = points.n;
+    /// If there are not n d weights or n lengths, or a field of `self` is out of its range.
+    pub fn forward<T: Element>(&self, neurons: Neurons<T>, lengths: &mut [f64]) -> f64 {
+        self.check(neurons, 1, lengths);
+        neurons.measure(lengths);
+        let n = neurons.n;
         let mut sum = 0.0;
-        for i in (0..n).step_by(ROWS) {
-            for j in (i..n).step_by(COLS) {
-                let (rows, cols) = (i..n.min(i + ROWS), j..n.min(j + COLS));
-                sum +=
-                    scratch::with(rows.len() * cols.len(), |tile| self.tile(points, rows, cols, tile, false));
-            }
-        }
-        self.multiplicity() * sum
-    }
-
-    /// As [`PairEnergy::forward`], and keeps the matrix of slopes (n x n), from which
-    /// [`PairEnergy::backward_from_slopes`] is a single product. For n up to about a thousand.
-    ///
-    /// # Panics
-    /// As [`PairEnergy::forward`], and if `slopes` does not have n n elements.
-    pub fn forward_with_slopes<T: Element>(&self, points: Points<T>, slopes: &mut [T]) -> f64 {
-        self.check(points, 1);
-        let Points { u, n, d, .. } = points;
-        gram_upper(n, d, u, slopes);
-        let rows = (GRAIN / n.max(1)).max(1).next_multiple_of(Mirror::<()>::SIDE);
-        let sum = scratch::with(n, |sums: &mut [f64]| {
-            let (all, out) = (Shared::new(slopes), Shared::new(sums));
-            par::run(n.div_ceil(rows), |piece| {
-                let range = piece * rows..n.min((piece + 1) * rows);
-                // SAFETY: a piece has its own rows from the diagonal on, and below it their mirror images; and
-                // their sums.
-                unsafe {
-                    for i in range.clone() {
-                        let (cosines, sums) = (all.slice(i * n + i, n - i), out.slice(i, 1));
-                        let at = (i, i, n - i);
-                        simd::dispatch(Rows { energy: self, points, at, cosines, slopes: true, sums });
+        neurons.with_points(lengths, self.ordinary::<T>(lengths), |points| {
+            scratch::with(n, |along: &mut [f64]| {
+                for i in (0..n).step_by(ROWS) {
+                    for j in (i..n).step_by(COLS) {
+                        let (rows, cols) = (i..n.min(i + ROWS), j..n.min(j + COLS));
+                        scratch::with(rows.len() * cols.len(), |tile| {
+                            sum += self.tile(points, rows.clone(), cols, tile, false, &mut along[rows]);
+                        });
                     }
-                    simd::dispatch(Mirror { n, rows: range, all });
                 }
             });
-            sums.iter().sum::<f64>()
         });
         self.multiplicity() * sum
     }
 
-    /// Writes `scale` dE/du, given the slopes that [`PairEnergy::forward_with_slopes`] kept.
+    /// As [`PairEnergy::forward`], and keeps the matrix K of the gradient's coefficients (n x n), from which
+    /// [`PairEnergy::backward_from`] is a single product. For n up to about a thousand.
     ///
     /// # Panics
-    /// If a slice does not have its size.
-    pub fn backward_from_slopes<T: Element>(&self, slopes: &[T], points: Points<T>, scale: T, du: &mut [T]) {
-        let Points { u, n, d, .. } = points;
-        let scale = scale * T::from_f64(self.multiplicity());
-        gemm(n, d, n, scale, slopes, false, u, false, T::ZERO, du);
-    }
-
-    /// As [`PairEnergy::forward_with_slopes`], and writes dE/du (n x d) instead of the slopes: less to keep where d is
-    /// below n, and the slopes never leave the cache.
-    ///
-    /// # Panics
-    /// As [`PairEnergy::forward`], and if `du` does not have n d elements.
-    pub fn forward_with_gradient<T: Element>(&self, points: Points<T>, du: &mut [T]) -> f64 {
-        scratch::with(points.n * points.n, |slopes: &mut [T]| {
-            let sum = self.forward_with_slopes(points, slopes);
-            self.backward_from_slopes(slopes, points, T::ONE, du);
-            sum
+    /// As [`PairEnergy::forward`], and if there are not n n coefficients.
+    pub fn forward_with_coefficients<T: Element>(
+        &self,
+        neurons: Neurons<T>,
+        lengths: &mut [f64],
+        coefficients: &mut [T],
+    ) -> f64 {
+        self.check(neurons, 1, lengths);
+        neurons.measure(lengths);
+        neurons.with_points(lengths, self.ordinary::<T>(lengths), |points| {
+            self.coefficients(points, coefficients)
         })
     }
 
-    /// Writes `scale` dE/du (n x d). Cosines are computed again, a block at a time.
+    /// Writes `scale` dE/dW, given the coefficients that [`PairEnergy::forward_with_coefficients`] kept, and the lengths.
     ///
     /// # Panics
-    /// As [`PairEnergy::forward`], and if `du` does not have n d elements.
-    pub fn backward<T: Element>(&self, points: Points<T>, scale: T, du: &mut [T]) {
-        self.check(points, 1);
-        let Points { n, d, .. } = points;
-        assert_eq!(du.len(), n * d, "energy: a gradient of {n} x {d}");
-        let scale = scale * T::from_f64(self.multiplicity());
-        for i in (0..n).step_by(ROWS) {
-            let rows = i..n.min(i + ROWS);
-            let du = &mut du[i * d..rows.end * d];
-            for j in (0..n).step_by(COLS) {
-                let cols = j..n.min(j + COLS);
-                scratch::with(rows.len() * cols.len(), |tile| {
-                    self.tile(points, rows.clone(), cols.clone(), tile, true);
-                    let beta = if j == 0 { T::ZERO } else { T::ONE };
-                    let (m, k) = (rows.len(), cols.len());
-                    gemm(m, d, k, scale, tile, false, points.rows(cols), false, beta, du);
-                });
-            }
-        }
+    /// If a slice does not have its size.
+    pub fn backward_from<T: Element>(
+        &self,
+        coefficients: &[T],
+        neurons: Neurons<T>,
+        lengths: &[f64],
+        scale: T,
+        dw: &mut [T],
+    ) {
+        self.check(neurons, 1, lengths);
+        self.gradient(neurons, lengths, dw, |points, dw| self.product(coefficients, points, scale, dw));
+    }
+
+    /// As [`PairEnergy::forward_with_coefficients`], and writes dE/dW (n x d) instead of the coefficients: less to keep
+    /// where d is below n, and the coefficients never leave the cache.
+    ///
+    /// # Panics
+    /// As [`PairEnergy::forward`], and if `dw` does not have n d elements.
+    pub fn forward_with_gradient<T: Element>(
+        &self,
+        neurons: Neurons<T>,
+        lengths: &mut [f64],
+        dw: &mut [T],
+    ) -> f64 {
+        self.check(neurons, 1, lengths);
+        neurons.measure(lengths);
+        let mut sum = 0.0;
+        self.gradient(neurons, lengths, dw, |points, dw| {
+            scratch::with(points.n * points.n, |coefficients: &mut [T]| {
+                sum = self.coefficients(points, coefficients);
+                self.product(coefficients, points, T::ONE, dw);
+            });
+        });
+        sum
+    }
+
+    /// Writes `scale` dE/dW (n x d), given the neurons' lengths. Cosines are computed again, a block at a time.
+    ///
+    /// # Panics
+    /// As [`PairEnergy::forward`], and if `dw` does not have n d elements.
+    pub fn backward<T: Element>(&self, neurons: Neurons<T>, lengths: &[f64], scale: T, dw: &mut [T]) {
+        self.check(neurons, 1, lengths);
+        self.gradient(neurons, lengths, dw, |points, dw| self.gradient_by_blocks(points, scale, dw));
     }
 
     /// How often each i < j counts: in both orders, and in half-space with both signs of the first point.
@@ -135,32 +140,145 @@ impl PairEnergy {
         if self.half_space { 4.0 } else { 2.0 }
     }
 
-    fn check<T: Element>(&self, points: Points<T>, batch: usize) {
+    fn check<T: Element>(&self, neurons: Neurons<T>, batch: usize, lengths: &[f64]) {
         self.check_fields();
-        points.check(batch);
+        neurons.check(batch, lengths);
     }
 
-    /// The sum over the pairs i < j of two ranges of rows. With `slopes`, `tile` is left with their slopes.
+    /// Has `f` write the gradient with respect to rows that stand for the neurons, and makes it that of the neurons.
+    fn gradient<T: Element>(
+        &self,
+        neurons: Neurons<T>,
+        lengths: &[f64],
+        dw: &mut [T],
+        f: impl FnOnce(Points<T>, &mut [T]),
+    ) {
+        let Neurons { n, d, .. } = neurons;
+        assert_eq!(dw.len(), n * d, "energy: a gradient of {n} x {d}");
+        let ordinary = self.ordinary::<T>(lengths);
+        neurons.with_points(lengths, ordinary, |points| f(points, dw));
+        if !ordinary {
+            for (row, &length) in dw.chunks_exact_mut(d.max(1)).zip(lengths) {
+                // A neuron without a direction has no gradient.
+                let by = T::from_f64(length);
+                row.iter_mut().for_each(|v| *v = if by > T::ZERO { *v / by } else { T::ZERO });
+            }
+        }
+    }
+
+    /// Writes K and returns the sum over pairs.
+    fn coefficients<T: Element>(&self, points: Points<T>, k: &mut [T]) -> f64 {
+        let n = points.n;
+        gram_upper(n, points.d, points.rows, k);
+        let together = (GRAIN / n.max(1)).max(1).next_multiple_of(Mirror::<()>::SIDE);
+        scratch::with(2 * n, |sums| {
+            scratch::with(n.div_ceil(together) * n, |columns| {
+                self.replace_products(points, together, k, sums.split_at_mut(n), columns)
+            })
+        })
+    }
+
+    /// Turns the upper triangle of W W' into all of K, `together` rows a piece. `sums` and `along` have a number for each
+    /// row, and `columns` one for each column and piece.
+    fn replace_products<T: Element>(
+        &self,
+        points: Points<T>,
+        together: usize,
+        k: &mut [T],
+        (sums, along): (&mut [f64], &mut [f64]),
+        columns: &mut [T],
+    ) -> f64 {
+        let Points { n, inverse, .. } = points;
+        along.fill(0.0);
+        let (all, columns_of) = (Shared::new(k), Shared::new(columns));
+        let (sums_of, along_of) = (Shared::new(sums), Shared::new(along));
+        par::run(n.div_ceil(together), |piece| {
+            let rows = piece * together..n.min((piece + 1) * together);
+            // SAFETY: a piece has its own rows from the diagonal on, and below it their mirror images; and their
+            // sums, and columns of its own.
+            unsafe {
+                let columns = columns_of.slice(piece * n, n);
+                columns.fill(T::ZERO);
+                for i in rows.clone() {
+                    simd::dispatch(Rows {
+                        energy: self,
+                        points,
+                        at: (i, i, n - i),
+                        products: all.slice(i * n + i, n - i),
+                        both: false,
+                        sums: sums_of.slice(i, 1),
+                        along: along_of.slice(i, 1),
+                        columns: &mut columns[i..],
+                    });
+                }
+                simd::dispatch(Mirror { n, rows, all });
+            }
+        });
+        for columns in columns.chunks_exact(n.max(1)) {
+            along.iter_mut().zip(columns).for_each(|(r, c)| *r += c.to_f64());
+        }
+        for (i, &r) in along.iter().enumerate() {
+            k[i * n + i] = k[i * n + i] - T::from_f64(r * inverse[i] * inverse[i]);
+        }
+        self.multiplicity() * sums.iter().sum::<f64>()
+    }
+
+    /// `scale` K W
+    fn product<T: Element>(&self, coefficients: &[T], points: Points<T>, scale: T, dw: &mut [T]) {
+        let Points { rows, n, d, .. } = points;
+        let scale = scale * T::from_f64(self.multiplicity());
+        gemm(n, d, n, scale, coefficients, false, rows, false, T::ZERO, dw);
+    }
+
+    /// `scale` K W without K as a whole.
+    fn gradient_by_blocks<T: Element>(&self, points: Points<T>, scale: T, dw: &mut [T]) {
+        let Points { n, d, inverse, .. } = points;
+        let scale = scale * T::from_f64(self.multiplicity());
+        let mut along = vec![0.0; n];
+        for i in (0..n).step_by(ROWS) {
+            let rows = i..n.min(i + ROWS);
+            let dw = &mut dw[i * d..rows.end * d];
+            for j in (0..n).step_by(COLS) {
+                let cols = j..n.min(j + COLS);
+                scratch::with(rows.len() * cols.len(), |tile| {
+                    self.tile(points, rows.clone(), cols.clone(), tile, true, &mut along[rows.clone()]);
+                    let beta = if j == 0 { T::ZERO } else { T::ONE };
+                    let (m, k) = (rows.len(), cols.len());
+                    gemm(m, d, k, scale, tile, false, points.rows(cols), false, beta, dw);
+                });
+            }
+            for (i, dw) in rows.zip(dw.chunks_exact_mut(d.max(1))) {
+                let r = scale * T::from_f64(along[i] * inverse[i] * inverse[i]);
+                dw.iter_mut().zip(points.rows(i..i + 1)).for_each(|(dw, &w)| *dw = *dw - r * w);
+            }
+        }
+    }
+
+    /// The sum over the pairs i < j of two ranges of rows. With `both`, `tile` is left with all their coefficients, but
+    /// for what `along` takes off the diagonal.
     fn tile<T: Element>(
         &self,
         points: Points<T>,
         rows: Range<usize>,
         cols: Range<usize>,
         tile: &mut [T],
-        slopes: bool,
+        both: bool,
+        along: &mut [f64],
     ) -> f64 {
         let (m, n) = (rows.len(), cols.len());
         let (a, b) = (points.rows(rows.clone()), points.rows(cols.clone()));
         gemm(m, n, points.d, T::ONE, a, false, b, true, T::ZERO, tile);
         scratch::with(m, |sums: &mut [f64]| {
-            let out = Shared::new(sums);
+            let (out, along) = (Shared::new(sums), Shared::new(along));
             let together = (GRAIN / n).max(1);
-            par::chunks(tile, together * n, |piece, cosines| {
-                let first = piece * together;
-                // SAFETY: one sum a row of the tile, cut as the tile is.
-                let sums = unsafe { out.slice(first, cosines.len() / n) };
+            par::chunks(tile, together * n, |piece, products| {
+                let (first, count) = (piece * together, products.len() / n);
+                // SAFETY: two sums a row of the tile, cut as the tile is.
+                let (sums, along) = unsafe { (out.slice(first, count), along.slice(first, count)) };
                 let at = (rows.start + first, cols.start, n);
-                simd::dispatch(Rows { energy: self, points, at, cosines, slopes, sums });
+                scratch::with(n, |columns: &mut [T]| {
+                    simd::dispatch(Rows { energy: self, points, at, products, both, sums, along, columns });
+                });
             });
             sums.iter().sum()
         })
@@ -169,28 +287,34 @@ impl PairEnergy {
 
 /// # A batch of matrices
 impl PairEnergy {
-    /// [`PairEnergy::forward`] of each of `sums.len()` matrices; with `slopes` (a matrix each, or none at all)
-    /// [`PairEnergy::forward_with_slopes`].
+    /// [`PairEnergy::forward`] of each of `sums.len()` matrices; with `coefficients` (a matrix each, or none at all)
+    /// [`PairEnergy::forward_with_coefficients`].
     ///
     /// # Panics
     /// As these.
-    pub fn forward_batch<T: Element>(&self, points: Points<T>, slopes: Option<&mut [T]>, sums: &mut [f64]) {
-        let (batch, n) = (sums.len(), points.n);
-        self.check(points, batch);
-        let slopes = slopes.map(|slopes| {
-            assert_eq!(slopes.len(), batch * n * n, "energy: {batch} times {n} x {n} slopes");
-            Shared::new(slopes)
+    pub fn forward_batch<T: Element>(
+        &self,
+        neurons: Neurons<T>,
+        coefficients: Option<&mut [T]>,
+        lengths: &mut [f64],
+        sums: &mut [f64],
+    ) {
+        let (batch, Neurons { n, d, .. }) = (sums.len(), neurons);
+        self.check(neurons, batch, lengths);
+        let coefficients = coefficients.map(|coefficients| {
+            assert_eq!(coefficients.len(), batch * n * n, "energy: {batch} times {n} x {n} coefficients");
+            Shared::new(coefficients)
         });
-        let out = Shared::new(sums);
-        each(batch, n * n * points.d, |b| {
-            let own = points.matrix(b);
-            let sum = match slopes {
-                None => self.forward(own),
-                // SAFETY: matrix b is this piece's alone.
-                Some(slopes) => self.forward_with_slopes(own, unsafe { slopes.slice(b * n * n, n * n) }),
-            };
-            // SAFETY: as is number b.
-            unsafe { *out.at(b) = sum };
+        let (lengths, out) = (Shared::new(lengths), Shared::new(sums));
+        each(batch, n * n * d, |b| {
+            // SAFETY: matrix b, its lengths and its sum are this piece's alone.
+            unsafe {
+                let (own, lengths) = (neurons.matrix(b), lengths.slice(b * n, n));
+                *out.at(b) = match coefficients {
+                    None => self.forward(own, lengths),
+                    Some(all) => self.forward_with_coefficients(own, lengths, all.slice(b * n * n, n * n)),
+                };
+            }
         });
     }
 
@@ -200,43 +324,47 @@ impl PairEnergy {
     /// As this.
     pub fn forward_batch_with_gradients<T: Element>(
         &self,
-        points: Points<T>,
-        du: &mut [T],
+        neurons: Neurons<T>,
+        dw: &mut [T],
+        lengths: &mut [f64],
         sums: &mut [f64],
     ) {
-        let Points { n, d, .. } = points;
-        self.check(points, sums.len());
-        assert_eq!(du.len(), points.u.len(), "energy: gradients of {n} x {d}");
-        let (batch, du, out) = (sums.len(), Shared::new(du), Shared::new(sums));
+        let (batch, Neurons { n, d, .. }) = (sums.len(), neurons);
+        self.check(neurons, batch, lengths);
+        assert_eq!(dw.len(), batch * n * d, "energy: {batch} gradients of {n} x {d}");
+        let (dw, lengths, out) = (Shared::new(dw), Shared::new(lengths), Shared::new(sums));
         each(batch, n * n * d, |b| {
-            // SAFETY: matrix b and number b are this piece's alone.
-            unsafe { *out.at(b) = self.forward_with_gradient(points.matrix(b), du.slice(b * n * d, n * d)) };
+            // SAFETY: matrix b, its lengths and its sum are this piece's alone.
+            unsafe {
+                let (own, lengths) = (neurons.matrix(b), lengths.slice(b * n, n));
+                *out.at(b) = self.forward_with_gradient(own, lengths, dw.slice(b * n * d, n * d));
+            }
         });
     }
 
-    /// [`PairEnergy::backward`] of each of `scales.len()` matrices; with `slopes`
-    /// [`PairEnergy::backward_from_slopes`].
+    /// [`PairEnergy::backward`] of each of `scales.len()` matrices; with `coefficients` [`PairEnergy::backward_from`].
     ///
     /// # Panics
     /// As these.
     pub fn backward_batch<T: Element>(
         &self,
-        slopes: Option<&[T]>,
-        points: Points<T>,
+        coefficients: Option<&[T]>,
+        neurons: Neurons<T>,
+        lengths: &[f64],
         scales: &[T],
-        du: &mut [T],
+        dw: &mut [T],
     ) {
-        let Points { n, d, .. } = points;
-        self.check(points, scales.len());
-        assert_eq!(du.len(), points.u.len(), "energy: gradients of {n} x {d}");
-        let du = Shared::new(du);
-        each(scales.len(), n * n * d, |b| {
-            let (own, scale) = (points.matrix(b), scales[b]);
+        let (batch, Neurons { n, d, .. }) = (scales.len(), neurons);
+        self.check(neurons, batch, lengths);
+        assert_eq!(dw.len(), batch * n * d, "energy: {batch} gradients of {n} x {d}");
+        let dw = Shared::new(dw);
+        each(batch, n * n * d, |b| {
+            let (own, lengths, scale) = (neurons.matrix(b), &lengths[b * n..][..n], scales[b]);
             // SAFETY: matrix b is this piece's alone.
-            let du = unsafe { du.slice(b * n * d, n * d) };
-            match slopes {
-                None => self.backward(own, scale, du),
-                Some(slopes) => self.backward_from_slopes(&slopes[b * n * n..][..n * n], own, scale, du),
+            let dw = unsafe { dw.slice(b * n * d, n * d) };
+            match coefficients {
+                None => self.backward(own, lengths, scale, dw),
+                Some(all) => self.backward_from(&all[b * n * n..][..n * n], own, lengths, scale, dw),
             }
         });
     }

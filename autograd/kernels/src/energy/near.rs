@@ -3,8 +3,9 @@
 //! At angle a, 2 - 2c = a^2 is a difference of numbers near 2: at a = 1e-4 eight digits are left in f64, in f32
 //! none. The chord itself has them all, |u - v|^2, to which rows a little shorter than 1 (normalised with an
 //! epsilon) add what they lack: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). Rows rounded to a relative e leave
-//! the chord, and with it the root of 2 - 2c, with a relative error of e / a: as much as rounding W itself does. Such
-//! pairs are few, so they are found among the cosines, row by row, and computed one by one.
+//! the chord, and with it the root of 2 - 2c, with a relative error of e / a: as much as rounding W itself does. Their
+//! lengths are taken in f64: an error of theirs is in the chord, too. Such pairs are few, so they are found among the
+//! cosines, row by row, and computed one by one.
 
 use super::pair::{PairEnergy, epsilon};
 use super::points::Points;
@@ -16,11 +17,12 @@ pub(super) fn near<T>() -> f64 {
 }
 
 impl PairEnergy {
-    /// The energy of rows i and j and its slope with respect to their cosine, from their chords.
-    pub(super) fn exact<T: Element>(&self, points: Points<T>, i: usize, j: usize) -> (f64, f64) {
+    /// The energy of points i and j, its slope with respect to their cosine, and that cosine, from their chords.
+    pub(super) fn exact<T: Element>(&self, points: Points<T>, i: usize, j: usize) -> [f64; 3] {
+        let ((u, p), (v, q)) = (points.point(i), points.point(j));
         let (mut minus, mut plus) = (0.0, 0.0);
-        for (u, v) in points.row(i).iter().zip(points.row(j)) {
-            let (u, v) = (u.to_f64(), v.to_f64());
+        for (u, v) in u.iter().zip(v) {
+            let (u, v) = (p * u.to_f64(), q * v.to_f64());
             minus += (u - v) * (u - v);
             plus += (u + v) * (u + v);
         }
@@ -29,16 +31,17 @@ impl PairEnergy {
         let lost = 64.0 * epsilon::<T>() * epsilon::<T>();
         let square = |chord: f64| if chord <= lost { lack } else { chord + lack };
         let (x, y) = (square(minus), square(plus));
+        let cosine = if x < y { 1.0 - 0.5 * x } else { 0.5 * y - 1.0 };
         let (f, df) = self.at_chords(x, y);
         if self.half_space {
             let (g, dg) = self.at_chords(y, x);
-            (f + g, df - dg)
+            [f + g, df - dg, cosine]
         } else {
-            (f, df)
+            [f, df, cosine]
         }
     }
 
-    /// The energy of row i and its antipode, and its slope with respect to their cosine, -|u|^2. Where the direction
+    /// The energy of point i and its antipode, and its slope with respect to their cosine, -|u|^2. Where the direction
     /// from one to the other is lost in rounding, the angle has no slope.
     pub(super) fn antipodes<T: Element>(&self, points: Points<T>, i: usize) -> (f64, f64) {
         let lack = points.lack(i);

@@ -61,6 +61,19 @@ impl PairEnergy {
         }
     }
 
+    /// A bound on the slopes: where a pair is as near as one with a gradient can be, or, at angles, as near to opposite.
+    pub(super) fn steepest(&self) -> f64 {
+        let s = self.s.max(1.0);
+        let near = if self.angular {
+            s * (self.still + self.offset).powf(-self.s - 1.0) / self.still.min(1.0).sin()
+        } else {
+            s * self.still.powf(-0.5 * self.s - 1.0)
+        };
+        // 1 / sin at the last angle before pi that is not rounding alone, in f64.
+        let opposite = if self.angular { s / (4.0 * f64::EPSILON.sqrt()) } else { 0.0 };
+        near.max(opposite)
+    }
+
     pub(super) fn check_fields(&self) {
         let PairEnergy { s, offset, floor, still, angular, .. } = *self;
         assert!(s >= 0.0 && s.is_finite(), "energy: the exponent s = {s} must be 0 or more");

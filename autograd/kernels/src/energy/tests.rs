@@ -16,20 +16,28 @@ fn forms() -> Vec<PairEnergy> {
     all
 }
 
-/// Random rows of length a little below 1, as an epsilon in the norm leaves them.
-fn directions(n: usize, d: usize, seed: u64) -> Vec<f64> {
-    let mut u = vec![0.0; n * d];
-    Key::new(seed).fill_normal(&mut u);
-    for row in u.chunks_mut(d) {
-        let norm = (row.iter().map(|v| v * v).sum::<f64>() * 1.01).sqrt();
-        row.iter_mut().for_each(|v| *v /= norm);
+/// Random neurons of all sorts of lengths.
+fn random(n: usize, d: usize, seed: u64) -> Vec<f64> {
+    let mut w = vec![0.0; n * d];
+    Key::new(seed).fill_normal(&mut w);
+    for (i, row) in w.chunks_mut(d).enumerate() {
+        row.iter_mut().for_each(|v| *v *= 0.3 + (i % 5) as f64);
     }
-    u
+    w
+}
+
+/// The points u = w / sqrt(|w|^2 + eps).
+fn points(w: &[f64], eps: f64, d: usize) -> Vec<Vec<f64>> {
+    let unit = |row: &[f64]| {
+        let norm = (row.iter().map(|v| v * v).sum::<f64>() + eps).sqrt();
+        row.iter().map(|v| v / norm).collect()
+    };
+    w.chunks(d).map(unit).collect()
 }
 
 /// The energy by its definition: all ordered pairs of all points.
-fn definition(e: &PairEnergy, u: &[f64], d: usize) -> f64 {
-    let mut points: Vec<Vec<f64>> = u.chunks(d).map(<[f64]>::to_vec).collect();
+fn definition(e: &PairEnergy, w: &[f64], eps: f64, d: usize) -> f64 {
+    let mut points = points(w, eps, d);
     if e.half_space {
         let negative: Vec<_> = points.iter().map(|p| p.iter().map(|v| -v).collect()).collect();
         points.extend::<Vec<_>>(negative);
@@ -51,6 +59,32 @@ fn definition(e: &PairEnergy, u: &[f64], d: usize) -> f64 {
     sum
 }
 
+/// The value alone, by blocks.
+fn value<T: Element>(e: &PairEnergy, neurons: Neurons<T>) -> f64 {
+    e.forward(neurons, &mut vec![0.0; neurons.n])
+}
+
+/// Value and gradient by every way there is: by blocks, from coefficients, at once.
+fn gradients<T: Element>(e: &PairEnergy, neurons: Neurons<T>) -> [(f64, Vec<T>); 3] {
+    let Neurons { n, d, .. } = neurons;
+    let mut lengths = vec![0.0; n];
+    [0, 1, 2].map(|way| {
+        let mut dw = vec![T::from_f64(f64::NAN); n * d];
+        let mut k = vec![T::from_f64(f64::NAN); n * n];
+        let f = match way {
+            0 => e.forward(neurons, &mut lengths),
+            1 => e.forward_with_coefficients(neurons, &mut lengths, &mut k),
+            _ => e.forward_with_gradient(neurons, &mut lengths, &mut dw),
+        };
+        match way {
+            0 => e.backward(neurons, &lengths, T::ONE, &mut dw),
+            1 => e.backward_from(&k, neurons, &lengths, T::ONE, &mut dw),
+            _ => {}
+        }
+        (f, dw)
+    })
+}
+
 fn to_f32(x: &[f64]) -> Vec<f32> {
     x.iter().map(|&v| v as f32).collect()
 }
@@ -58,17 +92,15 @@ fn to_f32(x: &[f64]) -> Vec<f32> {
 #[test]
 fn the_sum_is_that_of_its_definition() {
     for (n, d) in [(0, 3), (1, 3), (2, 2), (5, 40), (19, 3), (70, 27)] {
-        let u = directions(n, d, 1);
+        let w = random(n, d, 1);
         for e in forms() {
-            let want = definition(&e, &u, d);
+            let eps = 0.01;
+            let want = definition(&e, &w, eps, d);
             let tolerance = 1e-12 * (1.0 + want.abs());
-            let mut slopes = vec![f64::NAN; n * n];
-            assert!((e.forward(Points::new(&u, n, d)) - want).abs() < tolerance, "{e:?} {n}");
-            assert!(
-                (e.forward_with_slopes(Points::new(&u, n, d), &mut slopes) - want).abs() < tolerance,
-                "{e:?} {n}"
-            );
-            let narrow = e.forward(Points::new(&to_f32(&u), n, d));
+            for (got, _) in gradients(&e, Neurons { w: &w, eps, n, d }) {
+                assert!((got - want).abs() < tolerance, "{e:?} {n}: {got}, not {want}");
+            }
+            let narrow = value(&e, Neurons { w: &to_f32(&w), eps, n, d });
             assert!((narrow - want).abs() < 1e-4 * (1.0 + want.abs()), "{e:?} {n}: {narrow}, not {want}");
         }
     }
@@ -76,26 +108,59 @@ fn the_sum_is_that_of_its_definition() {
 
 #[test]
 fn gradients_agree_with_differences() {
-    let (n, d) = (23, 5);
-    let u = directions(n, d, 2);
-    let v = directions(n, d, 3);
+    let (n, d, eps) = (23, 5, 0.02);
+    let w = random(n, d, 2);
+    let v = random(n, d, 3);
     for e in forms() {
         let h = 1e-6;
         let at = |t: f64| {
-            let moved: Vec<f64> = u.iter().zip(&v).map(|(u, v)| u + t * v).collect();
-            definition(&e, &moved, d)
+            let moved: Vec<f64> = w.iter().zip(&v).map(|(w, v)| w + t * v).collect();
+            definition(&e, &moved, eps, d)
         };
         // Richardson's extrapolation of central differences.
         let central = |h: f64| (at(h) - at(-h)) / (2.0 * h);
         let want = (4.0 * central(h) - central(2.0 * h)) / 3.0;
-        let (mut du, mut kept) = (vec![f64::NAN; n * d], vec![f64::NAN; n * d]);
-        e.backward(Points::new(&u, n, d), 0.5, &mut du);
-        let mut slopes = vec![f64::NAN; n * n];
-        e.forward_with_slopes(Points::new(&u, n, d), &mut slopes);
-        e.backward_from_slopes(&slopes, Points::new(&u, n, d), 0.5, &mut kept);
-        for du in [du, kept] {
-            let got = 2.0 * du.iter().zip(&v).map(|(g, v)| g * v).sum::<f64>();
+        for (_, dw) in gradients(&e, Neurons { w: &w, eps, n, d }) {
+            let got = dw.iter().zip(&v).map(|(g, v)| g * v).sum::<f64>();
             assert!((got - want).abs() < 1e-6 * (1.0 + want.abs()), "{e:?}: {got}, not {want}");
+        }
+    }
+}
+
+#[test]
+fn lengths_do_not_matter_however_extreme() {
+    // Whether neurons stand for their points or copies do, and in single precision too.
+    let (n, d) = (9, 4);
+    let w = random(n, d, 7);
+    for e in forms() {
+        let [(f, want), ..] = gradients(&e, Neurons { w: &w, eps: 0.0, n, d });
+        let size = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        for scale in [1e-250, 1e-70, 1e-5, 1e40, 1e100, 1e250] {
+            let scaled: Vec<f64> = w.iter().map(|w| w * scale).collect();
+            for (g, dw) in gradients(&e, Neurons { w: &scaled, eps: 0.0, n, d }) {
+                assert!((g - f).abs() < 1e-12 * f.abs(), "{e:?} at {scale}: {g}, not {f}");
+                let same = dw.iter().zip(&want).all(|(a, b)| (a * scale - b).abs() < 1e-11 * size);
+                assert!(same, "{e:?} at {scale}: {dw:?}");
+            }
+        }
+        for scale in [1e-30f32, 1e-12, 1e-3, 1e12, 1e30] {
+            let scaled: Vec<f32> = w.iter().map(|&w| w as f32 * scale).collect();
+            for (g, dw) in gradients(&e, Neurons { w: &scaled, eps: 0.0, n, d }) {
+                assert!((g - f).abs() < 1e-4 * f.abs(), "{e:?} at {scale}: {g}, not {f}");
+                let mut wide = dw.iter().map(|&v| f64::from(v) * f64::from(scale)).zip(&want);
+                assert!(wide.all(|(a, b)| (a - b).abs() < 1e-3 * size), "{e:?} at {scale}: {dw:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_neuron_without_length_is_at_rest() {
+    let w = [1.0, 0.0, 0.0, 0.0, 0.6, 0.8];
+    for e in forms() {
+        for (f, dw) in gradients(&e, Neurons { w: &w, eps: 0.0, n: 3, d: 2 }) {
+            assert!(f.is_finite() && dw.iter().all(|v| v.is_finite()), "{e:?}: {f} {dw:?}");
+            assert_eq!(dw[2..4], [0.0; 2], "{e:?}");
         }
     }
 }
@@ -108,7 +173,8 @@ fn small_and_large_angles_keep_their_digits() {
         for e in forms() {
             let turn: f64 = 0.3;
             let (x, y) = (turn + a, turn);
-            let u = [x.cos(), x.sin(), y.cos(), y.sin()];
+            // Of other lengths than 1, which divide the forces.
+            let w = [2.0 * x.cos(), 2.0 * x.sin(), 0.5 * y.cos(), 0.5 * y.sin()];
             let slope = |a: f64| {
                 let (r, dr) =
                     if e.angular { (a + e.offset, 1.0) } else { (2.0 * (a / 2.0).sin(), (a / 2.0).cos()) };
@@ -116,16 +182,18 @@ fn small_and_large_angles_keep_their_digits() {
             };
             let pi = std::f64::consts::PI;
             let want = if e.half_space { 4.0 * (slope(a) - slope(pi - a)) } else { 2.0 * slope(a) };
-            let mut du = [f64::NAN; 4];
-            e.backward(Points::new(&u, 2, 2), 1.0, &mut du);
-            let got = -x.sin() * du[0] + x.cos() * du[1];
-            assert!((got / want - 1.0).abs() < 1e-10, "{e:?} at {a}: {got}, not {want}");
+            let found = gradients(&e, Neurons { w: &w, eps: 0.0, n: 2, d: 2 });
+            for (_, dw) in &found {
+                let got = 2.0 * (-x.sin() * dw[0] + x.cos() * dw[1]);
+                assert!((got / want - 1.0).abs() < 1e-10, "{e:?} at {a}: {got}, not {want}");
+            }
             let energy = |t: f64| if e.s == 0.0 { -t.ln() } else { t.powf(-e.s) };
             let distance = |a: f64| if e.angular { a + e.offset } else { 2.0 * (a / 2.0).sin() };
             let f = |a: f64| energy(distance(a));
             let want = if e.half_space { 4.0 * (f(a) + f(pi - a) + f(pi)) } else { 2.0 * f(a) };
-            let got = e.forward(Points::new(&u, 2, 2));
-            assert!((got / want - 1.0).abs() < 1e-11, "{e:?} at {a}: {got}, not {want}");
+            for (got, _) in found {
+                assert!((got / want - 1.0).abs() < 1e-11, "{e:?} at {a}: {got}, not {want}");
+            }
         }
     }
 }
@@ -152,13 +220,15 @@ fn coinciding_points_are_finite_and_at_rest() {
         assert!(e.pair(-1.0 - 1e-15).0.is_finite() && e.pair(-1.0 - 1e-15).1.is_finite());
         assert!(e.pair(f64::NAN).0.is_nan());
         // Equal and opposite rows, in both types.
-        let u = [1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.6, 0.8];
-        let (mut wide, mut narrow) = ([f64::NAN; 8], [f32::NAN; 8]);
-        e.backward(Points::new(&u, 4, 2), 1.0, &mut wide);
-        e.backward(Points::new(&to_f32(&u), 4, 2), 1.0, &mut narrow);
-        assert!(wide.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {wide:?}");
-        assert!(narrow.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {narrow:?}");
-        assert!(e.forward(Points::new(&u, 4, 2)).is_finite());
+        let w: [f64; 8] = [1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.6, 0.8];
+        for (f, wide) in gradients(&e, Neurons { w: &w, eps: 0.0, n: 4, d: 2 }) {
+            assert!(f.is_finite(), "{e:?}");
+            assert!(wide.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {wide:?}");
+        }
+        for (f, narrow) in gradients(&e, Neurons { w: &to_f32(&w), eps: 0.0, n: 4, d: 2 }) {
+            assert!(f.is_finite(), "{e:?}");
+            assert!(narrow.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {narrow:?}");
+        }
     }
 }
 
@@ -166,41 +236,40 @@ fn coinciding_points_are_finite_and_at_rest() {
 fn optima_have_their_known_energy() {
     // The orthonormal frame: N pairs at distance 2, the others at sqrt 2.
     let n = 7;
-    let mut u = vec![0.0; n * n];
-    (0..n).for_each(|i| u[i * n + i] = 1.0);
+    let mut w = vec![0.0; n * n];
+    (0..n).for_each(|i| w[i * n + i] = 1.0 + i as f64);
     for s in [1.0, 2.0] {
         let e = PairEnergy { s, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
         let n = n as f64;
         let want = 2.0 * (n * 2f64.powf(-s) + (n * (2.0 * n - 1.0) - n) * 2f64.powf(-s / 2.0));
-        assert!((e.forward(Points::new(&u, 7, 7)) - want).abs() < 1e-12 * want);
+        assert!((value(&e, Neurons { w: &w, eps: 0.0, n: 7, d: 7 }) - want).abs() < 1e-12 * want);
     }
     // The regular simplex: all cosines -1 / (N - 1); here N = 3 in the plane.
     let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12, still: 1e-12 };
     let h = 3f64.sqrt() / 2.0;
-    assert!((e.forward(Points::new(&[1.0, 0.0, -0.5, h, -0.5, -h], 3, 2)) - 6.0 / 3.0).abs() < 1e-14);
+    let simplex = Neurons { w: &[1.0, 0.0, -0.5, h, -0.5, -h], eps: 0.0, n: 3, d: 2 };
+    assert!((value(&e, simplex) - 6.0 / 3.0).abs() < 1e-14);
 }
 
 #[test]
 fn blocks_agree_with_one_piece_for_any_number_of_threads() {
     let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let (n, d) = (COLS + ROWS + 37, 3);
-    let u = directions(n, d, 4);
+    let w = random(n, d, 4);
+    let neurons = Neurons { w: &w, eps: 0.1, n, d };
     let e = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
-    let mut slopes = vec![0.0; n * n];
-    let want = e.forward_with_slopes(Points::new(&u, n, d), &mut slopes);
-    let mut want_du = vec![0.0; n * d];
-    e.backward_from_slopes(&slopes, Points::new(&u, n, d), 1.0, &mut want_du);
-    let run = |threads| {
+    let mut want: Option<[(f64, Vec<f64>); 3]> = None;
+    for threads in [1, 2, 7] {
         par::set_threads(threads);
-        let mut du = vec![f64::NAN; n * d];
-        e.backward(Points::new(&u, n, d), 1.0, &mut du);
-        (e.forward(Points::new(&u, n, d)), du)
-    };
-    let one = run(1);
-    assert!((one.0 / want - 1.0).abs() < 1e-13);
-    let largest = want_du.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
-    assert!(one.1.iter().zip(&want_du).all(|(a, b)| (a - b).abs() < 1e-11 * largest));
-    assert!(one == run(2) && one == run(7));
+        let found = gradients(&e, neurons);
+        assert!(want.get_or_insert_with(|| found.clone()) == &found, "{threads} threads");
+    }
+    par::set_threads(2);
+    let [(f, dw), whole, at_once] = want.unwrap();
+    assert_eq!(whole, at_once);
+    assert!((f / whole.0 - 1.0).abs() < 1e-13);
+    let largest = dw.iter().fold(0.0, |m: f64, v| m.max(v.abs()));
+    assert!(dw.iter().zip(&whole.1).all(|(a, b)| (a - b).abs() < 1e-11 * largest));
 }
 
 #[test]
@@ -209,72 +278,72 @@ fn a_batch_is_one_matrix_after_the_other() {
     let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
     // Small matrices are shared out whole, large ones each among all threads.
     for (batch, n, d) in [(0, 3, 2), (3, 0, 2), (5, 7, 3), (2, 260, 250)] {
-        let u = directions(batch * n, d, 5);
+        let (w, eps) = (random(batch * n, d, 5), 0.01);
+        let all = Neurons { w: &w, eps, n, d };
         let scales: Vec<f64> = (0..batch).map(|b| 1.0 + b as f64).collect();
-        let (mut kept, mut sums) =
-            (vec![f64::NAN; batch * n * n], [vec![f64::NAN; batch], vec![f64::NAN; batch]]);
-        e.forward_batch(Points::new(&u, n, d), Some(&mut kept), &mut sums[0]);
-        e.forward_batch(Points::new(&u, n, d), None, &mut sums[1]);
-        let mut du = [vec![f64::NAN; u.len()], vec![f64::NAN; u.len()]];
-        e.backward_batch(Some(&kept), Points::new(&u, n, d), &scales, &mut du[0]);
-        e.backward_batch(None, Points::new(&u, n, d), &scales, &mut du[1]);
-        let (mut gradients, mut own_sums) = (vec![f64::NAN; u.len()], vec![f64::NAN; batch]);
-        e.forward_batch_with_gradients(Points::new(&u, n, d), &mut gradients, &mut own_sums);
-        assert_eq!(own_sums, sums[0]);
+        let nan = |len: usize| vec![f64::NAN; len];
+        let (mut kept, mut lengths) = (nan(batch * n * n), nan(batch * n));
+        let mut sums = [nan(batch), nan(batch), nan(batch)];
+        let mut dw = [nan(w.len()), nan(w.len()), nan(w.len())];
+        e.forward_batch(all, Some(&mut kept), &mut lengths, &mut sums[0]);
+        e.backward_batch(Some(&kept), all, &lengths, &scales, &mut dw[0]);
+        e.forward_batch(all, None, &mut lengths, &mut sums[1]);
+        e.backward_batch(None, all, &lengths, &scales, &mut dw[1]);
+        e.forward_batch_with_gradients(all, &mut dw[2], &mut lengths, &mut sums[2]);
         for b in 0..batch {
-            let own = &u[b * n * d..][..n * d];
-            let (mut slopes, mut want) = (vec![f64::NAN; n * n], vec![f64::NAN; n * d]);
-            assert_eq!(sums[0][b], e.forward_with_slopes(Points::new(own, n, d), &mut slopes));
-            assert_eq!(sums[1][b], e.forward(Points::new(own, n, d)));
-            assert!(kept[b * n * n..][..n * n] == slopes);
+            let own = Neurons { w: &w[b * n * d..][..n * d], eps, n, d };
+            let (mut k, mut lengths, mut want) = (nan(n * n), nan(n), nan(n * d));
+            let here = b * n * d..(b + 1) * n * d;
+            assert_eq!(sums[0][b], e.forward_with_coefficients(own, &mut lengths, &mut k));
+            assert!(kept[b * n * n..][..n * n] == k);
             // A scale is applied to the finished sums: the same numbers, up to its own rounding.
-            e.backward_from_slopes(&slopes, Points::new(own, n, d), 1.0, &mut want);
-            assert!(gradients[b * n * d..][..n * d] == want);
-            e.backward_from_slopes(&slopes, Points::new(own, n, d), scales[b], &mut want);
-            assert!(du[0][b * n * d..][..n * d] == want);
-            e.backward(Points::new(own, n, d), scales[b], &mut want);
-            assert!(du[1][b * n * d..][..n * d] == want);
+            e.backward_from(&k, own, &lengths, scales[b], &mut want);
+            assert!(dw[0][here.clone()] == want);
+            assert_eq!(sums[1][b], e.forward(own, &mut lengths));
+            e.backward(own, &lengths, scales[b], &mut want);
+            assert!(dw[1][here.clone()] == want);
+            assert_eq!(sums[2][b], e.forward_with_gradient(own, &mut lengths, &mut want));
+            assert!(dw[2][here] == want);
         }
     }
 }
 
 #[test]
-fn kept_slopes_are_symmetric_whatever_their_number() {
+fn coefficients_are_symmetric_whatever_their_number() {
     let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let e = PairEnergy { s: 0.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12, still: 1e-12 };
     for n in [1, 15, 16, 17, 600] {
-        let u = directions(n, 2, 6);
-        let mut slopes = vec![f64::NAN; n * n];
-        let sum = e.forward_with_slopes(Points::new(&u, n, 2), &mut slopes);
-        assert!((sum - e.forward(Points::new(&u, n, 2))).abs() <= 1e-10 * sum.abs(), "{n}");
-        assert!((0..n * n).all(|at| slopes[at] == slopes[at % n * n + at / n]), "{n}");
+        let w = random(n, 2, 6);
+        let neurons = Neurons { w: &w, eps: 0.0, n, d: 2 };
+        let (mut k, mut lengths) = (vec![f64::NAN; n * n], vec![f64::NAN; n]);
+        let sum = e.forward_with_coefficients(neurons, &mut lengths, &mut k);
+        assert!((sum - e.forward(neurons, &mut lengths)).abs() <= 1e-10 * sum.abs(), "{n}");
+        assert!((0..n * n).all(|at| k[at] == k[at % n * n + at / n]), "{n}");
     }
 }
 
-/// Two rows at a small angle and a third across, all w / sqrt(1 + eps) of rows of length 1: the rows, what they lack.
-fn near_rows<T: Element>(angle: f64, eps: f64) -> (Vec<T>, Vec<T>) {
+/// Two neurons at a small angle and a third across, of length 1.
+fn near_rows<T: Element>(angle: f64) -> Vec<T> {
     let w = [[1.0, 0.0, 0.0], [angle.cos(), angle.sin(), 0.0], [0.0, 0.0, 1.0]];
-    let u = w.as_flattened().iter().map(|v| T::from_f64(v / (1.0 + eps).sqrt()));
-    (u.collect(), vec![T::from_f64(eps / (1.0 + eps)); 3])
+    w.as_flattened().iter().map(|&v| T::from_f64(v)).collect()
 }
 
 #[test]
-fn near_rows_told_what_they_lack_keep_their_digits() {
+fn near_neurons_keep_their_digits() {
     for (angle, eps) in [(1e-6f64, 0.0f64), (1e-6, 1e-12), (1e-9, 1e-17), (1e-9, 1e-20), (1e-9, 0.0)] {
-        let (u, lack) = near_rows::<f64>(angle, eps);
-        let points = Points { u: &u, lack: Some(&lack), n: 3, d: 3 };
+        let w = near_rows::<f64>(angle);
+        let neurons = Neurons { w: &w, eps, n: 3, d: 3 };
         // Closed forms: 2 - 2c = 2 - 2 cos(a) / (1 + eps) for the pair, 2 for the others.
         let x = (4.0 * (0.5 * angle).sin().powi(2) + 2.0 * eps) / (1.0 + eps);
         let form =
             PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30, still: 1e-30 };
         let want = 2.0 / x + 2.0;
-        let got = form.forward(points);
-        assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
-        // dE/du_1 = 2 sum over j of f'(c) u_j, with f' = 2 / x^2.
-        let mut du = [0.0; 9];
-        form.backward(points, 1.0, &mut du);
-        let want = 4.0 / (x * x) * u[3];
-        assert!((du[0] - want).abs() < 1e-12 * want, "{angle} {eps}: {} for {want}", du[0]);
+        // Across w_1, dE/dw_1 = 2 f'(c) u_2 / n, with f' = 2 / x^2.
+        let slope = 4.0 / (x * x) * angle.sin() / (1.0 + eps);
+        for (got, dw) in gradients(&form, neurons) {
+            assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
+            assert!((dw[1] - slope).abs() < 1e-12 * slope, "{angle} {eps}: {} for {slope}", dw[1]);
+        }
         // The angle between the shortened rows: tan(t / 2) = sqrt(x / y).
         let form =
             PairEnergy { s: 1.0, angular: true, offset: 0.0, half_space: true, floor: 1e-30, still: 1e-30 };
@@ -283,53 +352,54 @@ fn near_rows_told_what_they_lack_keep_their_digits() {
         let quarter = std::f64::consts::FRAC_PI_2;
         let pi = 2.0 * quarter;
         let want = 4.0 * (1.0 / t + 1.0 / (pi - t) + 4.0 / quarter) + 6.0 / (pi - antipodes);
-        let got = form.forward(points);
-        assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
+        for (got, _) in gradients(&form, neurons) {
+            assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
+        }
     }
     // Single precision knows them as well as the rows do: to e / a.
-    let (u, lack) = near_rows::<f32>(1e-3, 1e-4);
+    let w = near_rows::<f32>(1e-3);
     let form =
         PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30, still: 1e-30 };
     let x = (4.0 * 5e-4f64.sin().powi(2) + 2e-4) / (1.0 + 1e-4);
-    let got = form.forward(Points { u: &u, lack: Some(&lack), n: 3, d: 3 });
-    assert!((got - 2.0 / x - 2.0).abs() < 1e-6 * got, "{got} for {}", 2.0 / x + 2.0);
+    for (got, _) in gradients(&form, Neurons { w: &w, eps: 1e-4, n: 3, d: 3 }) {
+        assert!((got - 2.0 / x - 2.0).abs() < 1e-6 * got, "{got} for {}", 2.0 / x + 2.0);
+    }
 }
 
 #[test]
-fn what_rows_lack_belongs_to_their_matrix_for_any_number_of_threads() {
+fn near_neurons_of_a_batch_for_any_number_of_threads() {
     let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
-    let (n, d, batch) = (70, 5, 3);
-    let mut u = directions(batch * n, d, 9);
+    let (n, d, batch, eps) = (70, 5, 3, 1e-3);
+    let mut w = random(batch * n, d, 9);
     for b in 0..batch {
-        // In each matrix two rows nearly coincide.
+        // In each matrix two neurons nearly coincide.
         let first = b * n * d;
-        u.copy_within(first..first + d, first + 7 * d);
-        u[first + 7 * d] += 1e-6;
+        w.copy_within(first..first + d, first + 7 * d);
+        w[first + 7 * d] += 1e-6;
     }
-    let lack: Vec<f64> = (0..batch * n).map(|i| 1e-3 / (1.0 + i as f64)).collect();
-    let all = Points { u: &u, lack: Some(&lack), n, d };
+    let all = Neurons { w: &w, eps, n, d };
     for form in forms() {
         let mut want: Option<(Vec<f64>, Vec<f64>, Vec<f64>)> = None;
         for threads in [1, 2, 7] {
             crate::par::set_threads(threads);
-            let (mut sums, mut kept) = (vec![0.0; batch], vec![0.0; batch]);
-            let (mut slopes, mut du) = (vec![0.0; batch * n * n], vec![0.0; u.len()]);
-            form.forward_batch(all, None, &mut sums);
-            form.forward_batch(all, Some(&mut slopes), &mut kept);
-            form.backward_batch(None, all, &[1.0; 3], &mut du);
-            let mut from_slopes = vec![0.0; u.len()];
-            form.backward_batch(Some(&slopes), all, &[1.0; 3], &mut from_slopes);
+            let (mut sums, mut kept, mut lengths) =
+                (vec![0.0; batch], vec![0.0; batch], vec![0.0; batch * n]);
+            let (mut k, mut dw) = (vec![0.0; batch * n * n], vec![0.0; w.len()]);
+            form.forward_batch(all, None, &mut lengths, &mut sums);
+            form.forward_batch(all, Some(&mut k), &mut lengths, &mut kept);
+            form.backward_batch(None, all, &lengths, &[1.0; 3], &mut dw);
+            let mut from_k = vec![0.0; w.len()];
+            form.backward_batch(Some(&k), all, &lengths, &[1.0; 3], &mut from_k);
             for b in 0..batch {
-                let (u, lack) = (&u[b * n * d..(b + 1) * n * d], &lack[b * n..(b + 1) * n]);
-                let alone = form.forward(Points { u, lack: Some(lack), n, d });
+                let alone = value(&form, Neurons { w: &w[b * n * d..(b + 1) * n * d], eps, n, d });
                 assert_eq!(sums[b], alone);
                 assert!((kept[b] - alone).abs() <= 1e-12 * alone.abs());
             }
-            let size = du.iter().fold(0.0f64, |m, v| m.max(v.abs()));
-            for (a, b) in du.iter().zip(&from_slopes) {
+            let size = dw.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+            for (a, b) in dw.iter().zip(&from_k) {
                 assert!((a - b).abs() <= 1e-10 * size, "{form:?}: {a} {b}");
             }
-            let found = (sums, slopes, du);
+            let found = (sums, k, dw);
             assert!(want.get_or_insert_with(|| found.clone()) == &found, "{form:?} on {threads} threads");
         }
     }

@@ -13,7 +13,7 @@ pub use batch::{Affine, Statistics, Then, batch_norm_forward, batch_norm_train, 
 pub use channels::Channels;
 pub use row::{row_norm_backward, row_norm_forward};
 pub use second::batch_norm_second;
-pub use unit::{unit_rows_backward, unit_rows_forward};
+pub use unit::{row_lengths, unit_rows_backward, unit_rows_forward};
 
 #[cfg(test)]
 mod tests;

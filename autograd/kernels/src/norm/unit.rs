@@ -28,6 +28,42 @@ pub fn unit_rows_forward<T: Element>(w: &[T], len: usize, eps: f64, u: &mut [T],
     });
 }
 
+/// n = sqrt(|w|^2 + eps) for each row of w, which is (rows, len), without the rows themselves.
+///
+/// # Panics
+/// If a slice has the wrong length.
+pub fn row_lengths<T: Element>(w: &[T], len: usize, eps: f64, n: &mut [f64]) {
+    assert!(w.len() == n.len() * len, "row_lengths: w is (rows, len)");
+    let together = (GRAIN / len.max(1)).max(1);
+    par::chunks(n, together, |i, n| {
+        let w = &w[i * together * len..][..n.len() * len];
+        simd::dispatch(Lengths { w, len, eps, n });
+    });
+}
+
+struct Lengths<'a, T> {
+    w: &'a [T],
+    len: usize,
+    eps: f64,
+    n: &'a mut [f64],
+}
+
+impl<T: Element> Kernel for Lengths<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(self) {
+        for (i, n) in self.n.iter_mut().enumerate() {
+            *n = length::<T, A>(&self.w[i * self.len..][..self.len], self.eps);
+        }
+    }
+}
+
+/// sqrt(|w|^2 + eps)
+#[inline(always)]
+fn length<T: Element, A: Arithmetic>(w: &[T], eps: f64) -> f64 {
+    row_norm::<T, A>(w).to_f64().hypot(eps.sqrt())
+}
+
 struct Forward<'a, T> {
     w: &'a [T],
     len: usize,
@@ -42,7 +78,7 @@ impl<T: Element> Kernel for Forward<'_, T> {
     fn run<A: Arithmetic>(self) {
         let rows = self.w.chunks_exact(self.len).zip(self.u.chunks_exact_mut(self.len));
         for ((w, u), n) in rows.zip(self.n) {
-            *n = T::from_f64(row_norm::<T, A>(w).to_f64().hypot(self.eps.sqrt()));
+            *n = T::from_f64(length::<T, A>(w, self.eps));
             let by = divisor(*n);
             for (u, &w) in u.iter_mut().zip(w) {
                 *u = w / by;
