@@ -14,7 +14,7 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::atomic::{AtomicIsize, AtomicUsize, Ordering, Ordering::Relaxed, fence};
 use std::sync::{Arc, LazyLock, Mutex};
 
-use kernels::aligned::{Aligned, Zeroable};
+use kernels::aligned::{Aligned, BLOCK, Zeroable};
 
 use crate::dtype::{DType, Stored};
 
@@ -64,7 +64,7 @@ impl Buffer {
             Some(mut storage) => {
                 if cfg!(any(debug_assertions, feature = "poison")) {
                     let unique = Arc::get_mut(&mut storage).expect("pooled buffers have one owner");
-                    T::slice_mut(unique).fill(T::POISON);
+                    T::memory_mut(unique).fill(T::POISON);
                 }
                 storage
             }
@@ -80,7 +80,15 @@ impl Buffer {
     #[inline]
     pub fn build<T: Stored + Zeroable>(len: usize, write: impl FnOnce(&mut [T])) -> Buffer {
         let mut buffer = Buffer::uninit::<T>(len);
-        write(buffer.fresh_mut());
+        write(buffer.unique_mut().expect("new buffers have one owner"));
+        buffer
+    }
+
+    /// As [`Buffer::build`], in whole blocks: what is written after the elements is of no use.
+    #[inline]
+    pub fn build_blocks<T: Stored + Zeroable>(len: usize, write: impl FnOnce(&mut [[T; BLOCK]])) -> Buffer {
+        let mut buffer = Buffer::uninit::<T>(len);
+        write(buffer.unique_blocks_mut().expect("new buffers have one owner"));
         buffer
     }
 
@@ -95,18 +103,25 @@ impl Buffer {
 
     #[inline]
     pub fn as_slice<T: Stored>(&self) -> &[T] {
-        T::slice(self.storage())
+        T::memory(self.storage())
+    }
+
+    /// The memory in whole blocks, for elementwise loops.
+    #[inline]
+    pub fn blocks<T: Stored>(&self) -> &[[T; BLOCK]] {
+        T::memory(self.storage()).blocks()
     }
 
     /// The elements for writing, if nobody else holds this buffer.
     #[inline]
     pub fn unique_mut<T: Stored>(&mut self) -> Option<&mut [T]> {
-        Arc::get_mut(self.0.as_mut().expect("alive")).map(T::slice_mut)
+        Arc::get_mut(self.0.as_mut().expect("alive")).map(|storage| &mut **T::memory_mut(storage))
     }
 
-    /// The elements of a new buffer.
-    fn fresh_mut<T: Stored>(&mut self) -> &mut [T] {
-        self.unique_mut().expect("new buffers have one owner")
+    /// The memory in whole blocks for writing, if nobody else holds this buffer.
+    #[inline]
+    pub fn unique_blocks_mut<T: Stored>(&mut self) -> Option<&mut [[T; BLOCK]]> {
+        Arc::get_mut(self.0.as_mut().expect("alive")).map(|storage| T::memory_mut(storage).blocks_mut())
     }
 
     /// The elements for writing: in place if nobody else holds this buffer, in a copy otherwise.

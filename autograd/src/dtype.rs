@@ -39,8 +39,8 @@ pub(crate) trait Stored: Copy + Send + Sync + 'static {
     /// What recycled memory is filled with in checked builds, so that an element left unwritten shows.
     const POISON: Self;
     fn wrap(data: Aligned<Self>) -> Storage;
-    fn slice(storage: &Storage) -> &[Self];
-    fn slice_mut(storage: &mut Storage) -> &mut [Self];
+    fn memory(storage: &Storage) -> &Aligned<Self>;
+    fn memory_mut(storage: &mut Storage) -> &mut Aligned<Self>;
 }
 
 /// A floating-point element of a tensor: f32 or f64.
@@ -65,14 +65,14 @@ macro_rules! stored {
                 Storage::$variant(data)
             }
             #[inline]
-            fn slice(storage: &Storage) -> &[Self] {
+            fn memory(storage: &Storage) -> &Aligned<Self> {
                 match storage {
                     Storage::$variant(v) => v,
                     other => panic!("expected {} data, found {}", stringify!($t), other.name()),
                 }
             }
             #[inline]
-            fn slice_mut(storage: &mut Storage) -> &mut [Self] {
+            fn memory_mut(storage: &mut Storage) -> &mut Aligned<Self> {
                 match storage {
                     Storage::$variant(v) => v,
                     other => panic!("expected {} data, found {}", stringify!($t), other.name()),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kernels::aligned::BLOCK;
 use kernels::random::Key;
 
 use crate::buffer::Buffer;
@@ -104,6 +105,12 @@ impl Tensor {
         Tensor::from_buffer(Buffer::build(shape.numel(), write), shape)
     }
 
+    /// As [`Tensor::build`], in whole blocks, for elementwise loops.
+    #[inline]
+    pub(crate) fn build_blocks<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [[T; BLOCK]])) -> Tensor {
+        Tensor::from_buffer(Buffer::build_blocks(shape.numel(), write), shape)
+    }
+
     pub(crate) fn from_buffer(data: Buffer, shape: Shape) -> Tensor {
         debug_assert_eq!(data.len(), shape.numel());
         Tensor { data, shape, node: None }
@@ -191,6 +198,12 @@ impl Tensor {
     #[inline]
     pub(crate) fn slice<T: Scalar>(&self) -> &[T] {
         self.data.as_slice()
+    }
+
+    /// As [`Tensor::slice`], in whole blocks, for elementwise loops.
+    #[inline]
+    pub(crate) fn blocks<T: Scalar>(&self) -> &[[T; BLOCK]] {
+        self.data.blocks()
     }
 }
 
@@ -284,6 +297,12 @@ impl Tensor {
     #[inline]
     pub(crate) fn unique_mut<T: Scalar>(&mut self) -> Option<&mut [T]> {
         if self.node.is_some() { None } else { self.data.unique_mut() }
+    }
+
+    /// The memory in whole blocks for writing, if this tensor is outside every graph and alone in holding it.
+    #[inline]
+    pub(crate) fn unique_blocks_mut<T: Scalar>(&mut self) -> Option<&mut [[T; BLOCK]]> {
+        if self.node.is_some() { None } else { self.data.unique_blocks_mut() }
     }
 }
 

@@ -181,11 +181,11 @@ mod elementwise {
                     }
                 }
                 // 4096 numbers in 0.001..4.1, which one thread does in the first-level cache.
-                let x: Vec<T> = (1..=4096).map(|i| T::from_f64(f64::from(i) * 1e-3)).collect();
-                let mut out = x.clone();
+                let (mut x, mut out) = (numbers::<T>(4096), numbers::<T>(4096));
+                x.iter_mut().enumerate().for_each(|(i, x)| *x = T::from_f64((i + 1) as f64 * 1e-3));
                 bencher
                     .counter(ItemsCount::new(x.len()))
-                    .bench_local(|| flat(&Function, [Some(black_box(&x))], &mut out));
+                    .bench_local(|| flat(&Function, [Some(black_box(x.blocks()))], out.blocks_mut()));
             }
         )*};
     }
@@ -214,7 +214,7 @@ mod elementwise {
         let (a, b, mut out) = (numbers::<f32>(n), numbers(n), numbers(n));
         bencher
             .counter(bytes::<f32>(3 * n))
-            .bench_local(|| flat(&Add, black_box([Some(&a[..]), Some(&b)]), &mut out));
+            .bench_local(|| flat(&Add, black_box([Some(a.blocks()), Some(b.blocks())]), out.blocks_mut()));
     }
 
     /// What is added to a tensor of three axes.
@@ -231,10 +231,12 @@ mod elementwise {
         let strided = |steps: [usize; 3]| {
             let mut strides = [0; MAX_RANK];
             strides[..3].copy_from_slice(&steps);
-            Strided { data: &a[..], strides }
+            Strided { data: a.blocks(), strides }
         };
         let x = [strided([dims[1] * dims[2], dims[2], 1]), strided(steps)];
-        bencher.counter(bytes::<f32>(2 * n)).bench_local(|| broadcast(&Add, black_box(x), &dims, &mut out));
+        bencher
+            .counter(bytes::<f32>(2 * n))
+            .bench_local(|| broadcast(&Add, black_box(x), &dims, out.blocks_mut()));
     }
 }
 

@@ -7,7 +7,7 @@ use std::ptr::NonNull;
 /// A heap slice of numbers aligned to 64 bytes, zero at birth.
 ///
 /// A plain `Vec` starts 16 bytes into a page when it is large, so that every 64-byte load would straddle
-/// two cache lines.
+/// two cache lines. The memory is whole blocks of numbers: a loop over them has no remainder.
 pub struct Aligned<T: Copy> {
     ptr: NonNull<T>,
     len: usize,
@@ -15,6 +15,8 @@ pub struct Aligned<T: Copy> {
 
 /// The boundary, in bytes.
 pub const ALIGN: usize = 64;
+/// Numbers of a block: enough for every register width.
+pub const BLOCK: usize = 16;
 
 impl<T: Copy> Aligned<T> {
     /// `len` zeros (all bits clear). Only used with types for which that is a value: numbers.
@@ -32,8 +34,24 @@ impl<T: Copy> Aligned<T> {
         Aligned { ptr, len }
     }
 
+    /// The memory in whole blocks: after the elements, the rest of the last block holds anything.
+    #[inline]
+    pub fn blocks(&self) -> &[[T; BLOCK]] {
+        // SAFETY: the layout has room for whole blocks, all of them initialised.
+        unsafe { std::slice::from_raw_parts(self.ptr.as_ptr().cast(), self.len.div_ceil(BLOCK)) }
+    }
+
+    /// As [`Aligned::blocks`], for writing, the rest included.
+    #[inline]
+    pub fn blocks_mut(&mut self) -> &mut [[T; BLOCK]] {
+        // SAFETY: as in blocks, and we have exclusive access.
+        unsafe { std::slice::from_raw_parts_mut(self.ptr.as_ptr().cast(), self.len.div_ceil(BLOCK)) }
+    }
+
     fn layout(len: usize) -> Layout {
-        let bytes = len.checked_mul(size_of::<T>()).expect("allocation larger than the address space");
+        let whole = len.checked_next_multiple_of(BLOCK);
+        let bytes = whole.and_then(|len| len.checked_mul(size_of::<T>()));
+        let bytes = bytes.expect("allocation larger than the address space");
         Layout::from_size_align(bytes, ALIGN).expect("allocation larger than the address space")
     }
 }

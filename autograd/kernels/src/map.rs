@@ -1,5 +1,11 @@
-//! Elementwise loops: one function of N numbers over N slices, broadcasting by strides, vectorised.
+//! Elementwise loops: one function of N numbers over N tensors' memory, broadcasting by strides, vectorised.
+//!
+//! Memory is in blocks, the last one with anything after the elements: the function is computed there, too, and what
+//! comes out is of no use.
 
+use std::hint::black_box;
+
+use crate::aligned::BLOCK;
 use crate::arrays::{each, numbered};
 use crate::real::{Arithmetic, Element, Num, Real};
 use crate::simd::{self, Kernel};
@@ -11,18 +17,19 @@ pub trait Map<const N: usize>: Sync {
     fn call<R: Real>(&self, x: [R; N]) -> R;
 }
 
-/// Elements that one thread computes at a time.
-const GRAIN: usize = 1 << 14;
-/// Elements that are loaded, computed and stored together: enough for every register width, and constant, so
-/// that the compiler needs no remainder loop and no alias checks.
-const LANES: usize = 16;
+/// Blocks that one thread computes at a time.
+const GRAIN: usize = 1 << 10;
 
 /// `out[i] = f(x[0][i], …, x[N-1][i])`. An input that is `None` is `out` itself, as it was.
 ///
 /// # Panics
-/// If a slice is not as long as `out`.
-pub fn flat<T: Element, const N: usize>(f: &impl Map<N>, x: [Option<&[T]>; N], out: &mut [T]) {
-    check(&x, out.len());
+/// If an input does not have as many blocks as `out`.
+pub fn flat<T: Element, const N: usize>(
+    f: &impl Map<N>,
+    x: [Option<&[[T; BLOCK]]>; N],
+    out: &mut [[T; BLOCK]],
+) {
+    assert!(x.iter().flatten().all(|x| x.len() == out.len()), "map: inputs as long as the output");
     if out.len() <= GRAIN {
         return simd::dispatch(Flat { f, x, out });
     }
@@ -33,14 +40,10 @@ pub fn flat<T: Element, const N: usize>(f: &impl Map<N>, x: [Option<&[T]>; N], o
     });
 }
 
-fn check<T>(x: &[Option<&[T]>], len: usize) {
-    assert!(x.iter().flatten().all(|x| x.len() == len), "map: inputs as long as the output");
-}
-
 struct Flat<'a, T, F, const N: usize> {
     f: &'a F,
-    x: [Option<&'a [T]>; N],
-    out: &'a mut [T],
+    x: [Option<&'a [[T; BLOCK]]>; N],
+    out: &'a mut [[T; BLOCK]],
 }
 
 impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
@@ -48,35 +51,11 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
         let Flat { f, x, out } = self;
-        let (blocks, tail) = out.as_chunks_mut::<LANES>();
-        let start = blocks.len() * LANES;
-        let mut done = 0;
-        // The last, shorter block is padded with ones, so that there is one copy of the function's code.
-        let mut padded = [T::ONE; LANES];
-        padded[..tail.len()].copy_from_slice(tail);
-        loop {
-            let last = done == start;
-            if last && tail.is_empty() {
-                return;
-            }
-            let mut copies = [[T::ONE; LANES]; N];
-            if last {
-                for (copy, x) in copies.iter_mut().zip(&x) {
-                    copy[..tail.len()].copy_from_slice(x.map_or(&padded[..tail.len()], |x| &x[start..]));
-                }
-            }
-            let lanes: [&[T; LANES]; N] = numbered(|n| match x[n] {
-                _ if last => &copies[n],
-                Some(x) => x[done..].first_chunk().expect("as long as out"),
-                None => &blocks[done / LANES],
-            });
-            let y = block::<T, F, A, N>(f, lanes);
-            if last {
-                tail.copy_from_slice(&y[..tail.len()]);
-                return;
-            }
-            blocks[done / LANES] = y;
-            done += LANES;
+        for i in 0..out.len() {
+            // One block at a time: left to itself, the compiler gathers the same lane of many.
+            let i = black_box(i);
+            let blocks: [&[T; BLOCK]; N] = numbered(|n| x[n].map_or(&out[i], |x| &x[i]));
+            out[i] = block::<T, F, A, N>(f, blocks);
         }
     }
 }
@@ -84,26 +63,26 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
 /// The values for one block, read in place and kept in registers until all are there, so that the output may
 /// be one of the inputs.
 #[inline(always)]
-fn block<T: Element, F: Map<N>, A: Arithmetic, const N: usize>(f: &F, x: [&[T; LANES]; N]) -> [T; LANES] {
-    let mut y = [T::ZERO; LANES];
-    for l in 0..LANES {
+fn block<T: Element, F: Map<N>, A: Arithmetic, const N: usize>(f: &F, x: [&[T; BLOCK]; N]) -> [T; BLOCK] {
+    let mut y = [T::ZERO; BLOCK];
+    for l in 0..BLOCK {
         y[l] = f.call(each(x, |x| Num::<T, A>::new(x[l]))).0;
     }
     y
 }
 
-/// An input of [`broadcast`]: a slice and, for each axis of the output, how far one step moves in it (0 where
+/// An input of [`broadcast`]: its memory and, for each axis of the output, how far one step moves in it (0 where
 /// the input is repeated).
 #[derive(Clone, Copy)]
 pub struct Strided<'a, T> {
-    /// The elements.
-    pub data: &'a [T],
+    /// The elements, in blocks.
+    pub data: &'a [[T; BLOCK]],
     /// One stride an axis of the output.
     pub strides: [usize; MAX_RANK],
 }
 
-/// Elements that [`broadcast`] spreads out before it computes on them: a part of the first-level cache.
-const SPREAD: usize = 1024;
+/// Blocks that [`broadcast`] spreads out before it computes on them: a part of the first-level cache.
+const SPREAD: usize = 64;
 
 /// `out[i] = f(x[0][i], …)` over an output of shape `dims`, each input read by its strides.
 ///
@@ -111,30 +90,33 @@ const SPREAD: usize = 1024;
 /// for contiguous inputs only.
 ///
 /// # Panics
-/// If `out` does not have the product of `dims` elements, or a stride leads outside its slice.
+/// If `out` does not have the blocks of `dims`, or a stride leads outside its input.
 pub fn broadcast<T: Element, const N: usize>(
     f: &impl Map<N>,
     x: [Strided<'_, T>; N],
     dims: &[usize],
-    out: &mut [T],
+    out: &mut [[T; BLOCK]],
 ) {
-    assert_eq!(out.len(), dims.iter().product::<usize>(), "map: output of the given shape");
+    let len: usize = dims.iter().product();
+    assert_eq!(out.len(), len.div_ceil(BLOCK), "map: output of the given shape");
     if out.is_empty() {
         return;
     }
     let inputs = each(x, |x| Walk::new(x, dims));
     par::chunks(out, GRAIN, |piece, out| {
-        let mut copies = [[T::ZERO; SPREAD]; N];
+        let mut copies = [[[T::ZERO; BLOCK]; SPREAD]; N];
         for (i, out) in out.chunks_mut(SPREAD).enumerate() {
-            let start = piece * GRAIN + i * SPREAD;
+            let first = piece * GRAIN + i * SPREAD;
+            let start = first * BLOCK;
             for (input, copy) in inputs.iter().zip(&mut copies) {
                 // What repeats one element is spread once.
                 if !(input.is_contiguous() || input.axes == 0 && i > 0) {
-                    input.spread(start, &mut copy[..out.len()]);
+                    let count = (out.len() * BLOCK).min(len - start);
+                    input.spread(start, &mut copy.as_flattened_mut()[..count]);
                 }
             }
             let x = numbered(|n| match inputs[n].is_contiguous() {
-                true => Some(&inputs[n].data[start..start + out.len()]),
+                true => Some(&x[n].data[first..first + out.len()]),
                 false => Some(&copies[n][..out.len()]),
             });
             simd::dispatch(Flat { f, x, out });
@@ -154,7 +136,8 @@ struct Walk<'a, T> {
 impl<'a, T: Copy> Walk<'a, T> {
     fn new(x: Strided<'a, T>, shape: &[usize]) -> Self {
         let last: usize = shape.iter().zip(x.strides).map(|(d, s)| (d - 1) * s).sum();
-        assert!(last < x.data.len(), "map: strides stay inside their slice");
+        let data = x.data.as_flattened();
+        assert!(last < data.len(), "map: strides stay inside their input");
         let (mut axes, mut dims, mut strides) = (0, [1; MAX_RANK], [0; MAX_RANK]);
         for axis in (0..shape.len()).rev().filter(|&a| shape[a] != 1) {
             if axes > 0 && x.strides[axis] == strides[axes - 1] * dims[axes - 1] {
@@ -167,7 +150,7 @@ impl<'a, T: Copy> Walk<'a, T> {
         if axes == 1 && strides[0] == 0 {
             axes = 0; // one element, everywhere
         }
-        Walk { data: x.data, axes, dims, strides }
+        Walk { data, axes, dims, strides }
     }
 
     fn is_contiguous(&self) -> bool {
@@ -217,6 +200,7 @@ impl<'a, T: Copy> Walk<'a, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aligned::Aligned;
 
     struct MulAdd;
     impl Map<3> for MulAdd {
@@ -226,30 +210,34 @@ mod tests {
         }
     }
 
+    fn numbers<T: Element>(len: usize, f: impl Fn(usize) -> f64) -> Aligned<T> {
+        let mut x = Aligned::zeroed(len);
+        x.iter_mut().enumerate().for_each(|(i, x)| *x = T::from_f64(f(i)));
+        x
+    }
+
     #[test]
     fn flat_reads_its_own_output_where_an_input_is_none() {
-        let n = GRAIN + 37;
-        let a: Vec<f64> = (0..n).map(|i| i as f64).collect();
-        let mut out = vec![2.0; n];
-        flat(&MulAdd, [Some(&a), None, Some(&a)], &mut out);
-        assert!(out.iter().enumerate().all(|(i, &v)| v == 3.0 * i as f64));
+        for n in [0, 1, 15, 16, 17, GRAIN * BLOCK + 37] {
+            let a = numbers::<f64>(n, |i| i as f64);
+            let mut out = numbers::<f64>(n, |_| 2.0);
+            flat(&MulAdd, [Some(a.blocks()), None, Some(a.blocks())], out.blocks_mut());
+            assert!(out.iter().enumerate().all(|(i, &v)| v == 3.0 * i as f64));
+        }
     }
 
     #[test]
     fn broadcast_agrees_with_plain_indexing() {
         // shapes [3, 1, 70], [5, 1], [1] into [3, 5, 70]
         let dims = [3, 5, 70];
-        let a: Vec<f32> = (0..210).map(|i| i as f32).collect();
-        let b: Vec<f32> = (0..5).map(|i| i as f32 + 0.5).collect();
-        let c = [7.0f32];
-        let mut out = vec![0.0; 3 * 5 * 70];
+        let a = numbers::<f32>(210, |i| i as f64);
+        let b = numbers::<f32>(5, |i| i as f64 + 0.5);
+        let c = numbers::<f32>(1, |_| 7.0);
+        let mut out = numbers::<f32>(3 * 5 * 70, |_| 0.0);
         let strided = |data, s: [usize; 3]| Strided { data, strides: [s[0], s[1], s[2], 0, 0, 0] };
-        broadcast(
-            &MulAdd,
-            [strided(&a, [70, 0, 1]), strided(&b, [0, 1, 0]), strided(&c, [0, 0, 0])],
-            &dims,
-            &mut out,
-        );
+        let x =
+            [strided(a.blocks(), [70, 0, 1]), strided(b.blocks(), [0, 1, 0]), strided(c.blocks(), [0, 0, 0])];
+        broadcast(&MulAdd, x, &dims, out.blocks_mut());
         for i in 0..3 {
             for j in 0..5 {
                 for k in 0..70 {
@@ -261,14 +249,15 @@ mod tests {
 
     #[test]
     fn every_length_and_stride_agrees_with_plain_indexing() {
-        let data: Vec<f64> = (0..40_000).map(|i| f64::from(i * 7919 % 10_007)).collect();
+        let data = numbers::<f64>(40_000, |i| (i * 7919 % 10_007) as f64);
         for inner in [0, 1, 2, 31, 32, 33, 100] {
             for (middle, outer) in [(1, 1), (3, 2), (0, 4), (2, 150)] {
                 let dims = [outer, middle, inner];
                 let strides = [[middle * inner, inner, 1], [0, 1, 2], [1, 0, 0]];
-                let x = strides.map(|s| Strided { data: &data[..], strides: [s[0], s[1], s[2], 0, 0, 0] });
-                let mut out = vec![f64::NAN; dims.iter().product()];
-                broadcast(&MulAdd, x, &dims, &mut out);
+                let x =
+                    strides.map(|s| Strided { data: data.blocks(), strides: [s[0], s[1], s[2], 0, 0, 0] });
+                let mut out = numbers::<f64>(dims.iter().product(), |_| f64::NAN);
+                broadcast(&MulAdd, x, &dims, out.blocks_mut());
                 for (i, v) in out.iter().enumerate() {
                     let place = [i / (middle * inner), i / inner % middle, i % inner];
                     let at = |s: [usize; 3]| data[place.iter().zip(s).map(|(p, s)| p * s).sum::<usize>()];
@@ -276,9 +265,6 @@ mod tests {
                     assert_eq!(*v, a * b + c, "{dims:?} at {place:?}");
                 }
             }
-            let mut out = data[..inner].to_vec();
-            flat(&MulAdd, [None, Some(&data[1..=inner]), None], &mut out);
-            assert!((0..inner).all(|i| out[i] == data[i] * data[i + 1] + data[i]));
         }
     }
 }

@@ -2,10 +2,9 @@
 //!
 //! The order of operations is PyTorch's, and nothing is fused, so every instruction set gives the same bits.
 
-use crate::map::{self, Map};
 use crate::math::Math;
 use crate::par::{self, Shared};
-use crate::real::{Arithmetic, Element, Real};
+use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
 
 /// Elements that one thread updates at a time.
@@ -170,36 +169,6 @@ fn in_pieces<T: Element, const N: usize>(
     });
 }
 
-/// y += alpha x.
-///
-/// # Panics
-/// If the slices differ in length.
-pub fn axpy<T: Element>(alpha: T, x: &[T], y: &mut [T]) {
-    map::flat(&Axpy(alpha.to_f64()), [Some(x), None], y);
-}
-
-/// x *= alpha.
-pub fn scale<T: Element>(alpha: T, x: &mut [T]) {
-    map::flat(&Scale(alpha.to_f64()), [None], x);
-}
-
-struct Axpy(f64);
-impl Map<2> for Axpy {
-    #[inline(always)]
-    fn call<R: Real>(&self, [x, y]: [R; 2]) -> R {
-        let alpha = x.c(self.0);
-        y + alpha * x
-    }
-}
-
-struct Scale(f64);
-impl Map<1> for Scale {
-    #[inline(always)]
-    fn call<R: Real>(&self, [x]: [R; 1]) -> R {
-        x.c(self.0) * x
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -312,18 +281,6 @@ mod tests {
         let (mut p, mut m, mut v) = ([0.0f64; 2], [0.0; 2], [0.0; 2]);
         adam.step(&mut p, &[3.0, -70.0], &mut m, &mut v, 1);
         assert!((p[0] + 0.1).abs() < 1e-9 && (p[1] - 0.1).abs() < 1e-9);
-    }
-
-    #[test]
-    fn axpy_and_scale() {
-        for n in [0, 1, 100] {
-            let x: Vec<f64> = random(n, 1);
-            let mut y: Vec<f64> = random(n, 2);
-            let want: Vec<f64> = x.iter().zip(&y).map(|(x, y)| 3.0 * (y + 0.5 * x)).collect();
-            axpy(0.5, &x, &mut y);
-            scale(3.0, &mut y);
-            assert_close(&y, &want, "axpy");
-        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::fmt::Debug;
 
 use kernels::Real;
+use kernels::aligned::BLOCK;
 use kernels::map::{self, Map, Strided};
 
 use crate::buffer::Buffer;
@@ -111,7 +112,7 @@ impl<F: Unary> Map<3> for Chain<'_, F> {
 #[track_caller]
 pub(crate) fn unary<F: Unary>(f: F, mut x: Tensor) -> Tensor {
     let value = dispatch!(x.dtype(), T => {
-        let reused = match x.unique_mut::<T>() {
+        let reused = match x.unique_blocks_mut::<T>() {
             Some(data) => {
                 map::flat(&Value(&f), [None], data);
                 true
@@ -121,7 +122,7 @@ pub(crate) fn unary<F: Unary>(f: F, mut x: Tensor) -> Tensor {
         if reused {
             return node::record(F::NAME, x, &[], |_| -> UnaryRule<F> { unreachable!("no inputs") });
         }
-        Tensor::build::<T>(*x.shape(), |out| map::flat(&Value(&f), [Some(x.slice())], out))
+        Tensor::build_blocks::<T>(*x.shape(), |out| map::flat(&Value(&f), [Some(x.blocks())], out))
     });
     node::record(F::NAME, value, &[&x], |y| {
         let uses = f.d(Probe::new(Uses::A), Probe::new(Uses::Y)).uses();
@@ -157,14 +158,14 @@ impl<F: Unary> Rule for UnaryRule<F> {
         }
         let mut g = cx.take_g();
         dispatch!(g.dtype(), T => {
-            let x = self.x.as_ref().map(|b| b.as_slice::<T>());
-            let y = self.y.as_ref().map(|b| b.as_slice::<T>());
-            match g.unique_mut::<T>() {
+            let x = self.x.as_ref().map(|b| b.blocks::<T>());
+            let y = self.y.as_ref().map(|b| b.blocks::<T>());
+            match g.unique_blocks_mut::<T>() {
                 Some(out) => map::flat(&Chain(&self.f), [None, x, y], out),
                 None => {
-                    let given = g.slice::<T>();
+                    let given = g.blocks::<T>();
                     let inputs = [Some(given), x.or(Some(given)), y.or(Some(given))];
-                    g = Tensor::build::<T>(shape, |out| map::flat(&Chain(&self.f), inputs, out));
+                    g = Tensor::build_blocks::<T>(shape, |out| map::flat(&Chain(&self.f), inputs, out));
                 }
             }
         });
@@ -200,17 +201,17 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Cow<'_, Tensor>, mut b: Cow<'_, Ten
     let value = dispatch!(a.dtype(), T => {
         if a.shape() == b.shape() {
             // An operand that nobody else holds gives its memory to the result.
-            if b.node().is_none() && let Some(out) = unique_mut::<T>(&mut a) {
-                map::flat(&Value(&f), [None, Some(b.slice())], out);
+            if b.node().is_none() && let Some(out) = unique_blocks_mut::<T>(&mut a) {
+                map::flat(&Value(&f), [None, Some(b.blocks())], out);
                 let value = a.into_owned();
                 return node::record(F::NAME, value, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
-            if a.node().is_none() && let Some(out) = unique_mut::<T>(&mut b) {
-                map::flat(&Value(&f), [Some(a.slice()), None], out);
+            if a.node().is_none() && let Some(out) = unique_blocks_mut::<T>(&mut b) {
+                map::flat(&Value(&f), [Some(a.blocks()), None], out);
                 let value = b.into_owned();
                 return node::record(F::NAME, value, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
-            Tensor::build::<T>(shape, |out| map::flat(&Value(&f), [Some(a.slice()), Some(b.slice())], out))
+            Tensor::build_blocks::<T>(shape, |out| map::flat(&Value(&f), [Some(a.blocks()), Some(b.blocks())], out))
         } else {
             broadcast::<T, 2>(&Value(&f), [&*a, &*b], &shape)
         }
@@ -233,9 +234,9 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Cow<'_, Tensor>, mut b: Cow<'_, Ten
 }
 
 /// The elements of an operand that was handed over and that nobody else holds.
-fn unique_mut<'a, T: Scalar>(x: &'a mut Cow<'_, Tensor>) -> Option<&'a mut [T]> {
+fn unique_blocks_mut<'a, T: Scalar>(x: &'a mut Cow<'_, Tensor>) -> Option<&'a mut [[T; BLOCK]]> {
     match x {
-        Cow::Owned(x) => x.unique_mut(),
+        Cow::Owned(x) => x.unique_blocks_mut(),
         Cow::Borrowed(_) => None,
     }
 }
@@ -267,8 +268,8 @@ pub(crate) fn broadcast<T: Scalar, const N: usize>(
     x: [&Tensor; N],
     shape: &Shape,
 ) -> Tensor {
-    let strided = x.map(|x| Strided { data: x.slice::<T>(), strides: x.shape().strides_in(shape) });
-    Tensor::build::<T>(*shape, |out| map::broadcast(f, strided, shape, out))
+    let strided = x.map(|x| Strided { data: x.blocks::<T>(), strides: x.shape().strides_in(shape) });
+    Tensor::build_blocks::<T>(*shape, |out| map::broadcast(f, strided, shape, out))
 }
 
 /// An operand, and its shape if it was broadcast: nodes are small where nothing is.
@@ -355,18 +356,18 @@ impl<F: Binary> BinaryRule<F> {
                     false => broadcast::<T, 4>(&ChainB(&self.f), x, &shape),
                 };
             }
-            let [a, b] = [&self.a, &self.b].map(|v| v.as_ref().map(|v| v.0.as_slice::<T>()));
-            let y = self.y.as_ref().map(|y| y.as_slice::<T>());
-            let compute = |x, out: &mut [T]| match first {
+            let [a, b] = [&self.a, &self.b].map(|v| v.as_ref().map(|v| v.0.blocks::<T>()));
+            let y = self.y.as_ref().map(|y| y.blocks::<T>());
+            let compute = |x, out: &mut [[T; BLOCK]]| match first {
                 true => map::flat(&ChainA(&self.f), x, out),
                 false => map::flat(&ChainB(&self.f), x, out),
             };
-            if let Some(out) = g.unique_mut::<T>() {
+            if let Some(out) = g.unique_blocks_mut::<T>() {
                 compute([None, a, b, y], out);
                 return g;
             }
-            let given = Some(g.slice::<T>());
-            Tensor::build::<T>(shape, |out| compute([given, a.or(given), b.or(given), y.or(given)], out))
+            let given = Some(g.blocks::<T>());
+            Tensor::build_blocks::<T>(shape, |out| compute([given, a.or(given), b.or(given), y.or(given)], out))
         })
     }
 

@@ -192,9 +192,9 @@ impl Map<2> for Sum {
 #[track_caller]
 pub(crate) fn add_into(sum: &mut Tensor, g: Tensor) {
     if g.node().is_none() {
-        let done = dispatch!(sum.dtype(), T => match sum.unique_mut::<T>() {
+        let done = dispatch!(sum.dtype(), T => match sum.unique_blocks_mut::<T>() {
             Some(out) => {
-                map::flat(&Sum, [None, Some(g.slice())], out);
+                map::flat(&Sum, [None, Some(g.blocks())], out);
                 true
             }
             None => false,

@@ -1,13 +1,14 @@
 //! Elementary functions of one lane, branch-free where speed matters so that loops over them vectorise.
 //!
-//! [`single`] holds the polynomials for f32, [`double`] those for f64; both state their largest errors, in
-//! units in the last place (ulp) of the true value, and their tests assert them. Where a function is missing
-//! from them it is the standard library's or libm's, a call for each lane.
+//! [`single`] holds the polynomials for f32 (`turn` its sine and cosine), [`double`] those for f64; all state their
+//! largest errors, in units in the last place (ulp) of the true value, and their tests assert them. Where a function is
+//! missing from them it is the standard library's or libm's, a call for each lane.
 
 use crate::real::{Arithmetic, Element};
 
 pub mod double;
 pub mod single;
+mod turn;
 
 /// The elementary functions of an element type, given the arithmetic of the instruction set.
 ///

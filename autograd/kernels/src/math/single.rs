@@ -1,5 +1,6 @@
 //! Polynomials for f32: one rounding more or less from the true value, and no branches.
 
+pub use super::turn::{cos, sin};
 use super::{double, polynomial};
 use crate::real::Arithmetic;
 
@@ -140,18 +141,6 @@ pub fn erf<A: Arithmetic>(x: f32) -> f32 {
     let large = 1.0 - exp::<A>(q);
     let y = if size < 0.92 { small } else { large };
     y.copysign(x)
-}
-
-/// Sine: the standard library's, whose reduction by multiples of pi/2 is right at every magnitude.
-#[inline(always)]
-pub fn sin<A: Arithmetic>(x: f32) -> f32 {
-    x.sin()
-}
-
-/// Cosine: the standard library's.
-#[inline(always)]
-pub fn cos<A: Arithmetic>(x: f32) -> f32 {
-    x.cos()
 }
 
 /// x^p within 0.51 ulp: e^(p ln x) in f64, whose 29 further bits absorb the error of the logarithm.
