@@ -116,6 +116,16 @@ fn what_a_file_cannot_give_is_said() {
     succeeds(here.path(), "energy huge.npy");
     let message = refuses(here.path(), "energy huge.npy --dtype f32");
     assert!(message.contains("tensor huge has elements beyond f32; take --dtype f64"), "{message}");
+    // Finite numbers whose energy or gradient is not: no NaN, no infinity, nothing written.
+    npy(&here.path().join("tiny.npy"), &[3, 2], &[1e-30, 0.0, 1e-30, 1e-33, 0.0, 1e-30]);
+    for variant in ["mhe", "rp --k 2 --c 2"] {
+        let options = format!("energy tiny.npy --eps 0 --variant {variant} --grad tiny-g.npy");
+        let message = refuses(here.path(), &format!("{options} --dtype f32"));
+        assert!(message.contains("tensor tiny: the gradient is beyond f32; take --dtype f64"), "{message}");
+        assert!(!here.path().join("tiny-g.npy").exists(), "{variant}");
+        succeeds(here.path(), &options);
+        std::fs::remove_file(here.path().join("tiny-g.npy")).unwrap();
+    }
     npy(&here.path().join("empty.npy"), &[0, 3], &[]);
     for variant in ["mhe", "rp", "ap", "adv", "group --groups 2", "bilateral"] {
         let ran = succeeds(here.path(), &format!("energy empty.npy --variant {variant} --grad g.npy"));

@@ -216,10 +216,25 @@ impl Energy {
         Ok(u)
     }
 
-    /// [`Energy::check_batch`], told the lengths of the rows: that of one with an element that is not finite is not
-    /// finite either.
+    /// Whether the rows with these lengths sqrt(|w|^2 + eps) have directions.
     fn check_lengths(&self, lengths: &Tensor, y: &Tensor, projected: bool) -> Result<(), Error> {
-        if self.eps == 0.0 || !lengths.is_finite() { self.check_batch(y, projected) } else { Ok(()) }
+        // The gradient is of size 1 / |w|: a row shorter than this has none.
+        let (shortest, longest) = match y.dtype() {
+            DType::F32 => (1e-37, f64::from(f32::MAX)),
+            DType::F64 => (1e-306, f64::MAX),
+        };
+        let lengths = lengths.to_vec::<f64>();
+        let Some(i) = lengths.iter().position(|length| !(shortest..=longest).contains(length)) else {
+            return Ok(());
+        };
+        // An element that is not finite makes its row's length so.
+        self.check_batch(y, projected)?;
+        let (n, projection) = (y.shape()[1], projected.then_some(i / y.shape()[1]));
+        let row = i % n;
+        Err(match lengths[i] < shortest {
+            true => Problem::ZeroRow { row, projection }.into(),
+            false => Problem::LongRow { row, projection, dtype: y.dtype() }.into(),
+        })
     }
 
     /// Whether all elements are finite (a projection may overflow) and, with eps = 0, every row has a direction.

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use autograd::DType;
+
 /// A problem, and the layer it was found in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Error {
@@ -25,12 +27,21 @@ pub enum Problem {
         /// The projection it was met in, if not the weight itself.
         projection: Option<usize>,
     },
-    /// A neuron is zero (or too short to divide by), so that with eps = 0 it has no direction.
+    /// A neuron is zero (or too short to divide by), so that with eps = 0, or next to it, it has no direction.
     ZeroRow {
         /// The neuron.
         row: usize,
         /// The projection it was met in, if not the weight itself.
         projection: Option<usize>,
+    },
+    /// The length of a neuron is beyond the type of its elements.
+    LongRow {
+        /// The neuron.
+        row: usize,
+        /// The projection it was met in, if not the weight itself.
+        projection: Option<usize>,
+        /// That type.
+        dtype: DType,
     },
     /// An option has a value that it cannot have.
     Option(String),
@@ -53,8 +64,9 @@ impl Error {
 
     /// The same problem, where `count` other projections come before those it was found in.
     pub(crate) fn after_projections(mut self, count: usize) -> Error {
-        if let Problem::NotFinite { projection: Some(c), .. } | Problem::ZeroRow { projection: Some(c), .. } =
-            &mut self.problem
+        if let Problem::NotFinite { projection: Some(c), .. }
+        | Problem::ZeroRow { projection: Some(c), .. }
+        | Problem::LongRow { projection: Some(c), .. } = &mut self.problem
         {
             *c += count;
         }
@@ -95,8 +107,14 @@ impl fmt::Display for Error {
                 let place = within(projection);
                 write!(
                     f,
-                    "row {row}{place} is zero or too short to divide by, and has no direction; {cure} or take eps > 0"
+                    "row {row}{place} is zero or too short to divide by, and has no direction; {cure} or take a larger eps"
                 )
+            }
+            Problem::LongRow { row, projection, dtype } => {
+                let place = within(projection);
+                let cure =
+                    if *dtype == DType::F32 { "scale the weight or take f64" } else { "scale the weight" };
+                write!(f, "row {row}{place} has a length beyond {dtype}; {cure}")
             }
             Problem::Unknown { what, name, known } => {
                 write!(f, "there is no {what} {name:?}")?;

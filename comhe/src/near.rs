@@ -89,8 +89,8 @@ fn both_signs(form: &PairEnergy, x: &Tensor, y: &Tensor) -> Tensor {
 
 /// The energies of neurons and their antipodes, in both orders, for which 2 + 2c = 2 (1 - |u|^2).
 fn antipodes(form: &PairEnergy, lack: &Tensor) -> Tensor {
-    // Where the direction from one to the other is lost in rounding, the angle has no slope.
-    let known = (lack.detach() - 8.0 * f64::EPSILON).step();
+    // Of a point that lacks nothing, the angle is pi and has no slope.
+    let known = lack.detach().step();
     let lack = if form.angular { lack * &known + lack.detach() * (1.0 - known) } else { lack.clone() };
     of_pairs(form, &(4.0 - 2.0 * &lack), &(2.0 * &lack)).sum(..) * 2.0
 }

@@ -209,3 +209,21 @@ fn no_finite_weight_gives_nan() {
         }
     }
 }
+
+#[test]
+fn lengths_beyond_the_type() {
+    // Every element is a number, the length of the row is not: its direction would be 0, silently.
+    let long = Tensor::from([[1.0f32, 0.0], [3e38, 3e38]]);
+    for eps in [0.0, 1e-4] {
+        let energy = Energy { eps, ..EXACT };
+        let said = message(energy.of(&long));
+        assert_eq!(said, "row 1 has a length beyond f32; scale the weight or take f64");
+        assert!(energy.of(&long.to_dtype(DType::F64)).is_ok());
+        let said = message(energy.of(&Tensor::from([[1.5e308, 1.5e308], [1.0, 0.0]])));
+        assert_eq!(said, "row 0 has a length beyond f64; scale the weight");
+    }
+    // An eps below what can be divided by is none.
+    let short = Tensor::from([[0.0f32, 0.0], [1.0, 0.0]]);
+    let said = message(Energy { eps: 1e-90, ..EXACT }.of(&short));
+    assert!(said.starts_with("row 0 is zero or too short") && said.ends_with("take a larger eps"), "{said}");
+}

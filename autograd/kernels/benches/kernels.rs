@@ -324,7 +324,7 @@ mod pooling {
 
 mod energy {
     use super::*;
-    use kernels::energy::{Neurons, PairEnergy};
+    use kernels::energy::{Kept, Neurons, PairEnergy};
 
     /// The value and the gradient of N rows of d: a layer, projected neurons, many neurons.
     #[divan::bench(args = [[256, 2304], [256, 40], [4096, 64]])]
@@ -335,7 +335,7 @@ mod energy {
         bencher.counter(ItemsCount::new(n * (n - 1) / 2)).bench_local(|| {
             let neurons = Neurons { w: black_box(&w[..]), eps: 0.0, n, d };
             let value = energy.forward(neurons, &mut lengths);
-            energy.backward(neurons, &lengths, 1.0, &mut dw);
+            energy.backward(Kept::Nothing, neurons, &lengths, 1.0, &mut dw);
             value
         });
     }

@@ -10,11 +10,11 @@
 //! form is the full form of the 2N points {u_i, -u_i}, from N x N cosines.
 //!
 //! From neurons to energy it is one operation, because its gradient is then a single product with the neurons (see
-//! [`kernels::energy`]), and directions need no memory.
+//! [`kernels::energy`]), and directions are not kept.
 //!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
-use kernels::energy::{Neurons, PairEnergy};
+use kernels::energy::{Kept, Neurons, PairEnergy};
 
 use crate::check::{Input, Sample};
 use crate::dtype::{DType, Scalar, dispatch};
@@ -164,12 +164,14 @@ impl PairSums {
 
     fn backward_as<T: Scalar>(&self, w: &Tensor, kept: &(Tensor, Option<Tensor>), g: &Tensor) -> Tensor {
         let (lengths, kept) = kept;
-        if let (Keep::Gradient, Some(dw)) = (self.keep, kept) {
-            return dw * g.reshape([w.shape()[0], 1, 1]);
-        }
-        let (k, lengths) = (kept.as_ref().map(Tensor::slice::<T>), lengths.slice::<f64>());
+        let kept = match (self.keep, kept) {
+            (Keep::Coefficients, Some(k)) => Kept::Coefficients(k.slice::<T>()),
+            (Keep::Gradient, Some(gradient)) => Kept::Gradient(gradient.slice::<T>()),
+            _ => Kept::Nothing,
+        };
         Tensor::build(*w.shape(), |dw| {
-            self.form.backward_batch(k, self.neurons::<T>(w), lengths, g.slice::<T>(), dw);
+            let neurons = self.neurons::<T>(w);
+            self.form.backward_batch(kept, neurons, lengths.slice::<f64>(), g.slice::<T>(), dw);
         })
     }
 }

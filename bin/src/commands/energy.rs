@@ -181,8 +181,20 @@ impl EnergyOf {
             let place =
                 |e: comhe::Error| Failure::place(&self.file, format_args!("tensor {name}: {e}{beside}"));
             let value = self.energy(&settings, name, &w).map_err(place)?;
+            let beyond = |what: &str| {
+                let cure = if settings.dtype == DType::F32 { "take --dtype f64" } else { "scale the weight" };
+                let problem = format_args!("tensor {name}: the {what} is beyond {}; {cure}", settings.dtype);
+                Failure::place(&self.file, problem)
+            };
+            if !value.is_finite() {
+                return Err(beyond("energy"));
+            }
             if let Some(path) = &self.grad {
-                tensor_file::write_npy(path, &value.grad(&[&w]).remove(0))?;
+                let gradient = value.grad(&[&w]).remove(0);
+                if !gradient.is_finite() {
+                    return Err(beyond("gradient"));
+                }
+                tensor_file::write_npy(path, &gradient)?;
             }
             let (n, d) = (w.shape()[0], w.shape()[1..].iter().product());
             // The empty sum is -0.

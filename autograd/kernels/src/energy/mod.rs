@@ -7,10 +7,12 @@
 //!
 //!   dE/dW = 2 K W,   K = D^-1 (S - diag r) D^-1,   D = diag n,
 //!
-//! and the directions themselves are never formed: c_ij = w_i . w_j / (n_i n_j).
+//! and the directions themselves are not formed, c_ij = w_i . w_j / (n_i n_j), unless lengths are too small or too large
+//! for such products.
 //!
 //! Half-space energy counts the points -u_i as well: every pair contributes f(c) and f(-c), twice each, and every
-//! row its antipodal pair, of cosine -|u_i|^2, which is not quite -1 if eps is not 0.
+//! row its antipodal pair, of cosine -|u_i|^2, which is not quite -1 if eps is not 0. Its slope f' is on the diagonal of
+//! S with a minus, and takes part in r_i with |u_i|^2 times that: together, -f' (1 - |u_i|^2).
 //!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
@@ -42,6 +44,17 @@ const GRAIN: usize = 1 << 13;
 /// Matrices of a batch whose products take fewer multiply-adds than this are shared out whole among the threads.
 const WHOLE: usize = 1 << 24;
 
+/// What a forward pass kept for the gradient.
+#[derive(Clone, Copy, Debug)]
+pub enum Kept<'a, T> {
+    /// Nothing.
+    Nothing,
+    /// K, n x n.
+    Coefficients(&'a [T]),
+    /// The gradient, n x d, not scaled yet.
+    Gradient(&'a [T]),
+}
+
 /// # One matrix
 impl PairEnergy {
     /// The sum of f over ordered pairs of the neurons of a matrix, in half-space of the 2n points {u, -u}, and the
@@ -70,7 +83,7 @@ impl PairEnergy {
     }
 
     /// As [`PairEnergy::forward`], and keeps the matrix K of the gradient's coefficients (n x n), from which
-    /// [`PairEnergy::backward_from`] is a single product. For n up to about a thousand.
+    /// [`PairEnergy::backward`] is a single product. For n up to about a thousand.
     ///
     /// # Panics
     /// As [`PairEnergy::forward`], and if there are not n n coefficients.
@@ -87,52 +100,61 @@ impl PairEnergy {
         })
     }
 
-    /// Writes `scale` dE/dW, given the coefficients that [`PairEnergy::forward_with_coefficients`] kept, and the lengths.
+    /// As [`PairEnergy::forward_with_coefficients`], and writes the gradient (n x d) instead of the coefficients: less to
+    /// keep where d is below n, and the coefficients never leave the cache. [`PairEnergy::backward`] divides it by
+    /// lengths where that may take it out of range before it is scaled.
+    ///
+    /// # Panics
+    /// As [`PairEnergy::forward`], and if `gradient` does not have n d elements.
+    pub fn forward_with_gradient<T: Element>(
+        &self,
+        neurons: Neurons<T>,
+        lengths: &mut [f64],
+        gradient: &mut [T],
+    ) -> f64 {
+        self.check(neurons, 1, lengths);
+        neurons.measure(lengths);
+        neurons.with_points(lengths, self.ordinary::<T>(lengths), |points| {
+            scratch::with(points.n * points.n, |coefficients: &mut [T]| {
+                let sum = self.coefficients(points, coefficients);
+                self.product(coefficients, points, T::ONE, gradient);
+                sum
+            })
+        })
+    }
+
+    /// Writes `scale` dE/dW (n x d), given the neurons' lengths and what the forward pass kept. If that is nothing,
+    /// cosines are computed again, a block at a time.
     ///
     /// # Panics
     /// If a slice does not have its size.
-    pub fn backward_from<T: Element>(
+    pub fn backward<T: Element>(
         &self,
-        coefficients: &[T],
+        kept: Kept<'_, T>,
         neurons: Neurons<T>,
         lengths: &[f64],
         scale: T,
         dw: &mut [T],
     ) {
+        let Neurons { n, d, .. } = neurons;
         self.check(neurons, 1, lengths);
-        self.gradient(neurons, lengths, dw, |points, dw| self.product(coefficients, points, scale, dw));
-    }
-
-    /// As [`PairEnergy::forward_with_coefficients`], and writes dE/dW (n x d) instead of the coefficients: less to keep
-    /// where d is below n, and the coefficients never leave the cache.
-    ///
-    /// # Panics
-    /// As [`PairEnergy::forward`], and if `dw` does not have n d elements.
-    pub fn forward_with_gradient<T: Element>(
-        &self,
-        neurons: Neurons<T>,
-        lengths: &mut [f64],
-        dw: &mut [T],
-    ) -> f64 {
-        self.check(neurons, 1, lengths);
-        neurons.measure(lengths);
-        let mut sum = 0.0;
-        self.gradient(neurons, lengths, dw, |points, dw| {
-            scratch::with(points.n * points.n, |coefficients: &mut [T]| {
-                sum = self.coefficients(points, coefficients);
-                self.product(coefficients, points, T::ONE, dw);
+        assert_eq!(dw.len(), n * d, "energy: a gradient of {n} x {d}");
+        let ordinary = self.ordinary::<T>(lengths);
+        if let Kept::Gradient(gradient) = kept {
+            dw.iter_mut().zip(gradient).for_each(|(dw, &g)| *dw = scale * g);
+        } else {
+            neurons.with_points(lengths, ordinary, |points| match kept {
+                Kept::Coefficients(k) => self.product(k, points, scale, dw),
+                _ => self.gradient_by_blocks(points, scale, dw),
             });
-        });
-        sum
-    }
-
-    /// Writes `scale` dE/dW (n x d), given the neurons' lengths. Cosines are computed again, a block at a time.
-    ///
-    /// # Panics
-    /// As [`PairEnergy::forward`], and if `dw` does not have n d elements.
-    pub fn backward<T: Element>(&self, neurons: Neurons<T>, lengths: &[f64], scale: T, dw: &mut [T]) {
-        self.check(neurons, 1, lengths);
-        self.gradient(neurons, lengths, dw, |points, dw| self.gradient_by_blocks(points, scale, dw));
+        }
+        if !ordinary {
+            // So far it is the gradient with respect to copies of length 1.
+            for (row, &length) in dw.chunks_exact_mut(d.max(1)).zip(lengths) {
+                let by = T::from_f64(length);
+                row.iter_mut().for_each(|v| *v = if by > T::ZERO { *v / by } else { T::ZERO });
+            }
+        }
     }
 
     /// How often each i < j counts: in both orders, and in half-space with both signs of the first point.
@@ -143,27 +165,6 @@ impl PairEnergy {
     fn check<T: Element>(&self, neurons: Neurons<T>, batch: usize, lengths: &[f64]) {
         self.check_fields();
         neurons.check(batch, lengths);
-    }
-
-    /// Has `f` write the gradient with respect to rows that stand for the neurons, and makes it that of the neurons.
-    fn gradient<T: Element>(
-        &self,
-        neurons: Neurons<T>,
-        lengths: &[f64],
-        dw: &mut [T],
-        f: impl FnOnce(Points<T>, &mut [T]),
-    ) {
-        let Neurons { n, d, .. } = neurons;
-        assert_eq!(dw.len(), n * d, "energy: a gradient of {n} x {d}");
-        let ordinary = self.ordinary::<T>(lengths);
-        neurons.with_points(lengths, ordinary, |points| f(points, dw));
-        if !ordinary {
-            for (row, &length) in dw.chunks_exact_mut(d.max(1)).zip(lengths) {
-                // A neuron without a direction has no gradient.
-                let by = T::from_f64(length);
-                row.iter_mut().for_each(|v| *v = if by > T::ZERO { *v / by } else { T::ZERO });
-            }
-        }
     }
 
     /// Writes K and returns the sum over pairs.
@@ -255,7 +256,7 @@ impl PairEnergy {
     }
 
     /// The sum over the pairs i < j of two ranges of rows. With `both`, `tile` is left with all their coefficients, but
-    /// for what `along` takes off the diagonal.
+    /// for what `along` takes off the diagonal; without, `tile` and `along` are left with numbers of no use.
     fn tile<T: Element>(
         &self,
         points: Points<T>,
@@ -273,7 +274,7 @@ impl PairEnergy {
             let together = (GRAIN / n).max(1);
             par::chunks(tile, together * n, |piece, products| {
                 let (first, count) = (piece * together, products.len() / n);
-                // SAFETY: two sums a row of the tile, cut as the tile is.
+                // SAFETY: a number of each for a row of the tile, cut as the tile is.
                 let (sums, along) = unsafe { (out.slice(first, count), along.slice(first, count)) };
                 let at = (rows.start + first, cols.start, n);
                 scratch::with(n, |columns: &mut [T]| {
@@ -325,30 +326,30 @@ impl PairEnergy {
     pub fn forward_batch_with_gradients<T: Element>(
         &self,
         neurons: Neurons<T>,
-        dw: &mut [T],
+        gradients: &mut [T],
         lengths: &mut [f64],
         sums: &mut [f64],
     ) {
         let (batch, Neurons { n, d, .. }) = (sums.len(), neurons);
         self.check(neurons, batch, lengths);
-        assert_eq!(dw.len(), batch * n * d, "energy: {batch} gradients of {n} x {d}");
-        let (dw, lengths, out) = (Shared::new(dw), Shared::new(lengths), Shared::new(sums));
+        assert_eq!(gradients.len(), batch * n * d, "energy: {batch} gradients of {n} x {d}");
+        let (gradients, lengths, out) = (Shared::new(gradients), Shared::new(lengths), Shared::new(sums));
         each(batch, n * n * d, |b| {
             // SAFETY: matrix b, its lengths and its sum are this piece's alone.
             unsafe {
                 let (own, lengths) = (neurons.matrix(b), lengths.slice(b * n, n));
-                *out.at(b) = self.forward_with_gradient(own, lengths, dw.slice(b * n * d, n * d));
+                *out.at(b) = self.forward_with_gradient(own, lengths, gradients.slice(b * n * d, n * d));
             }
         });
     }
 
-    /// [`PairEnergy::backward`] of each of `scales.len()` matrices; with `coefficients` [`PairEnergy::backward_from`].
+    /// [`PairEnergy::backward`] of each of `scales.len()` matrices, for each of which `kept` has its part.
     ///
     /// # Panics
-    /// As these.
+    /// As this.
     pub fn backward_batch<T: Element>(
         &self,
-        coefficients: Option<&[T]>,
+        kept: Kept<'_, T>,
         neurons: Neurons<T>,
         lengths: &[f64],
         scales: &[T],
@@ -359,13 +360,14 @@ impl PairEnergy {
         assert_eq!(dw.len(), batch * n * d, "energy: {batch} gradients of {n} x {d}");
         let dw = Shared::new(dw);
         each(batch, n * n * d, |b| {
-            let (own, lengths, scale) = (neurons.matrix(b), &lengths[b * n..][..n], scales[b]);
+            let kept = match kept {
+                Kept::Nothing => Kept::Nothing,
+                Kept::Coefficients(all) => Kept::Coefficients(&all[b * n * n..][..n * n]),
+                Kept::Gradient(all) => Kept::Gradient(&all[b * n * d..][..n * d]),
+            };
             // SAFETY: matrix b is this piece's alone.
             let dw = unsafe { dw.slice(b * n * d, n * d) };
-            match coefficients {
-                None => self.backward(own, lengths, scale, dw),
-                Some(all) => self.backward_from(&all[b * n * n..][..n * n], own, lengths, scale, dw),
-            }
+            self.backward(kept, neurons.matrix(b), &lengths[b * n..][..n], scales[b], dw);
         });
     }
 }

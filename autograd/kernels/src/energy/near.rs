@@ -2,12 +2,12 @@
 //!
 //! At angle a, 2 - 2c = a^2 is a difference of numbers near 2: at a = 1e-4 eight digits are left in f64, in f32
 //! none. The chord itself has them all, |u - v|^2, to which rows a little shorter than 1 (normalised with an
-//! epsilon) add what they lack: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). Rows rounded to a relative e leave
-//! the chord, and with it the root of 2 - 2c, with a relative error of e / a: as much as rounding W itself does. Their
-//! lengths are taken in f64: an error of theirs is in the chord, too. Such pairs are few, so they are found among the
-//! cosines, row by row, and computed one by one.
+//! epsilon) add what they lack: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). In f64, from neurons as they are, its
+//! relative error is that of rounding points in f64, 1e-16 / a. Such pairs are few, so they are found among the cosines,
+//! row by row, and computed one by one. Their part of the gradient, K W, is a sum in which large coefficients cancel:
+//! there the relative error is e / a for numbers of precision e, as much as rounding W itself makes.
 
-use super::pair::{PairEnergy, epsilon};
+use super::pair::PairEnergy;
 use super::points::Points;
 use crate::real::Element;
 
@@ -19,16 +19,14 @@ pub(super) fn near<T>() -> f64 {
 impl PairEnergy {
     /// The energy of points i and j, its slope with respect to their cosine, and that cosine, from their chords.
     pub(super) fn exact<T: Element>(&self, points: Points<T>, i: usize, j: usize) -> [f64; 3] {
-        let ((u, p), (v, q)) = (points.point(i), points.point(j));
         let (mut minus, mut plus) = (0.0, 0.0);
-        for (u, v) in u.iter().zip(v) {
-            let (u, v) = (p * u.to_f64(), q * v.to_f64());
+        for (u, v) in points.point(i).zip(points.point(j)) {
             minus += (u - v) * (u - v);
             plus += (u + v) * (u + v);
         }
         let lack = points.lack(i) + points.lack(j);
         // Chords that are rounding alone: the points coincide, and where to move them is lost.
-        let lost = 64.0 * epsilon::<T>() * epsilon::<T>();
+        let lost = 64.0 * f64::EPSILON * f64::EPSILON;
         let square = |chord: f64| if chord <= lost { lack } else { chord + lack };
         let (x, y) = (square(minus), square(plus));
         let cosine = if x < y { 1.0 - 0.5 * x } else { 0.5 * y - 1.0 };
@@ -41,13 +39,12 @@ impl PairEnergy {
         }
     }
 
-    /// The energy of point i and its antipode, and its slope with respect to their cosine, -|u|^2. Where the direction
-    /// from one to the other is lost in rounding, the angle has no slope.
+    /// The energy of point i and its antipode, and its slope with respect to their cosine, -|u|^2, times what the point
+    /// lacks to length 1: all that is left of that slope in the gradient.
     pub(super) fn antipodes<T: Element>(&self, points: Points<T>, i: usize) -> (f64, f64) {
         let lack = points.lack(i);
         let (f, df) = self.at_chords(4.0 - 2.0 * lack, 2.0 * lack);
-        let lost = self.angular && 2.0 * lack <= 16.0 * epsilon::<T>();
-        (f, if lost { 0.0 } else { df })
+        (f, df * lack)
     }
 
     /// f and f'(c) of a pair with x = 2 - 2c and y = 2 + 2c, each to full relative precision.

@@ -53,12 +53,12 @@ impl<'a, T: Element> Neurons<'a, T> {
         scratch::with(n, |inverse: &mut [f64]| {
             if ordinary {
                 inverse.iter_mut().zip(lengths).for_each(|(inverse, &length)| *inverse = 1.0 / length);
-                return f(Points { rows: w, inverse, lengths, eps, n, d });
+                return f(Points { rows: w, inverse, w, lengths, eps, n, d });
             }
-            scratch::with(n * d, |u: &mut [T]| {
-                scratch::with(n, |lengths| unit_rows_forward(w, d, eps, u, lengths));
-                inverse.fill(1.0);
-                f(Points { rows: u, inverse, lengths, eps, n, d })
+            inverse.fill(1.0);
+            scratch::with(n * d, |rows: &mut [T]| {
+                scratch::with(n, |lengths| unit_rows_forward(w, d, eps, rows, lengths));
+                f(Points { rows, inverse, w, lengths, eps, n, d })
             })
         })
     }
@@ -74,12 +74,13 @@ impl PairEnergy {
     }
 }
 
-/// Rows whose directions are the points u = row x inverse.
+/// Rows that make the points u = row x inverse.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Points<'a, T> {
     pub rows: &'a [T],
     pub inverse: &'a [f64],
-    /// sqrt(|w|^2 + eps).
+    /// The neurons themselves, and their lengths sqrt(|w|^2 + eps).
+    w: &'a [T],
     lengths: &'a [f64],
     eps: f64,
     pub n: usize,
@@ -91,17 +92,23 @@ impl<'a, T: Element> Points<'a, T> {
         &self.rows[rows.start * self.d..rows.end * self.d]
     }
 
-    /// What point i lacks to length 1, 1 - |u|^2 = eps / (|w|^2 + eps), to full relative precision, however little it
-    /// is: points that nearly coincide need it.
+    /// What point i lacks to length 1, 1 - |u|^2 = eps / (|w|^2 + eps): as precise as the length, however little it
+    /// is. Points that nearly coincide need it.
     pub fn lack(&self, i: usize) -> f64 {
-        let length = self.lengths[i];
-        if self.eps == 0.0 { 0.0 } else { self.eps / (length * length) }
+        match self.lengths[i] {
+            // A neuron without length: its point is the origin.
+            0.0 => 1.0,
+            _ if self.eps == 0.0 => 0.0,
+            length => self.eps / (length * length),
+        }
     }
 
-    /// Row i, and what makes it the point to the precision of f64.
-    pub fn point(&self, i: usize) -> (&'a [T], f64) {
-        let row = self.rows(i..i + 1);
-        let square: f64 = row.iter().map(|v| v.to_f64() * v.to_f64()).sum();
-        (row, ((1.0 - self.lack(i)) / square).sqrt())
+    /// Point i, which must have a length, to the precision of f64.
+    pub fn point(&self, i: usize) -> impl Iterator<Item = f64> + Clone + use<'a, T> {
+        let length = self.lengths[i];
+        let near = self.w[i * self.d..(i + 1) * self.d].iter().map(move |v| v.to_f64() / length);
+        let square: f64 = near.clone().map(|v| v * v).sum();
+        let rest = ((1.0 - self.lack(i)) / square).sqrt();
+        near.map(move |v| v * rest)
     }
 }

@@ -70,7 +70,6 @@ impl<T: Element> Rows<'_, T> {
             if i >= j && own < cols {
                 let (f, df) = if HALF { energy.antipodes(points, i) } else { (0.0, 0.0) };
                 *sum += 0.5 * f;
-                *along -= df * (1.0 - points.lack(i));
                 row[own] = T::from_f64(-df * inverse[own] * inverse[own]);
             }
         }

@@ -70,17 +70,14 @@ fn gradients<T: Element>(e: &PairEnergy, neurons: Neurons<T>) -> [(f64, Vec<T>);
     let mut lengths = vec![0.0; n];
     [0, 1, 2].map(|way| {
         let mut dw = vec![T::from_f64(f64::NAN); n * d];
-        let mut k = vec![T::from_f64(f64::NAN); n * n];
+        let mut k = vec![T::from_f64(f64::NAN); n * if way == 1 { n } else { d }];
         let f = match way {
             0 => e.forward(neurons, &mut lengths),
             1 => e.forward_with_coefficients(neurons, &mut lengths, &mut k),
-            _ => e.forward_with_gradient(neurons, &mut lengths, &mut dw),
+            _ => e.forward_with_gradient(neurons, &mut lengths, &mut k),
         };
-        match way {
-            0 => e.backward(neurons, &lengths, T::ONE, &mut dw),
-            1 => e.backward_from(&k, neurons, &lengths, T::ONE, &mut dw),
-            _ => {}
-        }
+        let kept = [Kept::Nothing, Kept::Coefficients(&k[..]), Kept::Gradient(&k[..])][way];
+        e.backward(kept, neurons, &lengths, T::ONE, &mut dw);
         (f, dw)
     })
 }
@@ -149,6 +146,47 @@ fn lengths_do_not_matter_however_extreme() {
                 assert!((g - f).abs() < 1e-4 * f.abs(), "{e:?} at {scale}: {g}, not {f}");
                 let mut wide = dw.iter().map(|&v| f64::from(v) * f64::from(scale)).zip(&want);
                 assert!(wide.all(|(a, b)| (a - b).abs() < 1e-3 * size), "{e:?} at {scale}: {dw:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gradients_of_tiny_neurons_are_scaled_before_they_are_divided() {
+    // Before the mean is taken, the gradient is beyond f32.
+    let (n, d) = (257, 2);
+    let w: Vec<f32> = random(n, d, 8).iter().map(|&w| w as f32 * 1e-30).collect();
+    let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
+    let neurons = Neurons { w: &w, eps: 0.0, n, d };
+    let (mut lengths, mut kept, mut dw) = (vec![0.0; n], vec![0.0; n * d], vec![0.0; n * d]);
+    e.forward_with_gradient(neurons, &mut lengths, &mut kept);
+    e.backward(Kept::Gradient(&kept), neurons, &lengths, 1e-5, &mut dw);
+    assert!(dw.iter().all(|v| v.is_finite()) && dw.iter().any(|v| v.abs() > 3e33), "{dw:?}");
+}
+
+#[test]
+fn one_neuron_and_its_antipode() {
+    // In half-space E = 2 f(-|u|^2): with s = 2 1 / (1 + q), q = 1 - lack, whose gradient is
+    // -2 w lack / (n^2 (1 + q)^2), with lack = eps / n^2; and with angles 2 / (pi - acos q)^s.
+    for size in [1.0f64, 10.0, 1e3, 1e5] {
+        let (eps, w) = (1e-4f64, [0.6 * size, 0.8 * size]);
+        let square = size * size + eps;
+        let (lack, q) = (eps / square, size * size / square);
+        let chord =
+            PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
+        let angle = PairEnergy { s: 1.0, angular: true, ..chord };
+        let t = std::f64::consts::PI - 2.0 * (lack / (2.0 - lack)).sqrt().atan();
+        let sine = (lack * (2.0 - lack)).sqrt();
+        for (e, want) in [
+            (chord, -2.0 * lack / square / ((1.0 + q) * (1.0 + q))),
+            (angle, -4.0 / (t * t * sine) * lack / square),
+        ] {
+            for (_, dw) in gradients(&e, Neurons { w: &w, eps, n: 1, d: 2 }) {
+                assert!((dw[1] / (want * w[1]) - 1.0).abs() < 1e-12, "{e:?}: {dw:?}, not {want} w");
+            }
+            let narrow = [w[0] as f32, w[1] as f32];
+            for (_, dw) in gradients(&e, Neurons { w: &narrow, eps, n: 1, d: 2 }) {
+                assert!((f64::from(dw[1]) / (want * w[1]) - 1.0).abs() < 1e-6, "{e:?}: {dw:?}, not {want} w");
             }
         }
     }
@@ -284,25 +322,26 @@ fn a_batch_is_one_matrix_after_the_other() {
         let nan = |len: usize| vec![f64::NAN; len];
         let (mut kept, mut lengths) = (nan(batch * n * n), nan(batch * n));
         let mut sums = [nan(batch), nan(batch), nan(batch)];
-        let mut dw = [nan(w.len()), nan(w.len()), nan(w.len())];
+        let (mut gradients, mut dw) = (nan(w.len()), [nan(w.len()), nan(w.len()), nan(w.len())]);
         e.forward_batch(all, Some(&mut kept), &mut lengths, &mut sums[0]);
-        e.backward_batch(Some(&kept), all, &lengths, &scales, &mut dw[0]);
+        e.backward_batch(Kept::Coefficients(&kept), all, &lengths, &scales, &mut dw[0]);
         e.forward_batch(all, None, &mut lengths, &mut sums[1]);
-        e.backward_batch(None, all, &lengths, &scales, &mut dw[1]);
-        e.forward_batch_with_gradients(all, &mut dw[2], &mut lengths, &mut sums[2]);
+        e.backward_batch(Kept::Nothing, all, &lengths, &scales, &mut dw[1]);
+        e.forward_batch_with_gradients(all, &mut gradients, &mut lengths, &mut sums[2]);
+        e.backward_batch(Kept::Gradient(&gradients), all, &lengths, &scales, &mut dw[2]);
         for b in 0..batch {
             let own = Neurons { w: &w[b * n * d..][..n * d], eps, n, d };
-            let (mut k, mut lengths, mut want) = (nan(n * n), nan(n), nan(n * d));
+            let (mut k, mut g, mut lengths, mut want) = (nan(n * n), nan(n * d), nan(n), nan(n * d));
             let here = b * n * d..(b + 1) * n * d;
             assert_eq!(sums[0][b], e.forward_with_coefficients(own, &mut lengths, &mut k));
             assert!(kept[b * n * n..][..n * n] == k);
-            // A scale is applied to the finished sums: the same numbers, up to its own rounding.
-            e.backward_from(&k, own, &lengths, scales[b], &mut want);
+            e.backward(Kept::Coefficients(&k), own, &lengths, scales[b], &mut want);
             assert!(dw[0][here.clone()] == want);
             assert_eq!(sums[1][b], e.forward(own, &mut lengths));
-            e.backward(own, &lengths, scales[b], &mut want);
+            e.backward(Kept::Nothing, own, &lengths, scales[b], &mut want);
             assert!(dw[1][here.clone()] == want);
-            assert_eq!(sums[2][b], e.forward_with_gradient(own, &mut lengths, &mut want));
+            assert_eq!(sums[2][b], e.forward_with_gradient(own, &mut lengths, &mut g));
+            e.backward(Kept::Gradient(&g), own, &lengths, scales[b], &mut want);
             assert!(dw[2][here] == want);
         }
     }
@@ -356,7 +395,7 @@ fn near_neurons_keep_their_digits() {
             assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
         }
     }
-    // Single precision knows them as well as the rows do: to e / a.
+    // Single precision knows them as well as the rows do: to e / a. Other lengths elsewhere change nothing of that.
     let w = near_rows::<f32>(1e-3);
     let form =
         PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30, still: 1e-30 };
@@ -387,9 +426,9 @@ fn near_neurons_of_a_batch_for_any_number_of_threads() {
             let (mut k, mut dw) = (vec![0.0; batch * n * n], vec![0.0; w.len()]);
             form.forward_batch(all, None, &mut lengths, &mut sums);
             form.forward_batch(all, Some(&mut k), &mut lengths, &mut kept);
-            form.backward_batch(None, all, &lengths, &[1.0; 3], &mut dw);
+            form.backward_batch(Kept::Nothing, all, &lengths, &[1.0; 3], &mut dw);
             let mut from_k = vec![0.0; w.len()];
-            form.backward_batch(Some(&k), all, &lengths, &[1.0; 3], &mut from_k);
+            form.backward_batch(Kept::Coefficients(&k), all, &lengths, &[1.0; 3], &mut from_k);
             for b in 0..batch {
                 let alone = value(&form, Neurons { w: &w[b * n * d..(b + 1) * n * d], eps, n, d });
                 assert_eq!(sums[b], alone);
