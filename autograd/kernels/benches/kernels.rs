@@ -331,7 +331,8 @@ mod energy {
     fn half_space(bencher: Bencher, [n, d]: [usize; 2]) {
         let energy =
             PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
-        let (w, mut dw, mut lengths) = (numbers::<f32>(n * d), numbers(n * d), vec![0.0; n]);
+        let (mut w, mut dw, mut lengths) = (numbers::<f32>(n * d), numbers(n * d), vec![0.0; n]);
+        kernels::random::Key::new(0).fill_normal(&mut w);
         bencher.counter(ItemsCount::new(n * (n - 1) / 2)).bench_local(|| {
             let neurons = Neurons { w: black_box(&w[..]), eps: 0.0, n, d };
             let value = energy.forward(neurons, &mut lengths);

@@ -3,6 +3,7 @@
 use super::near::near;
 use super::pair::{ANY, LOG, ONE, PairEnergy, TWO};
 use super::points::Points;
+use crate::aligned::BLOCK;
 use crate::real::{Arithmetic, Element};
 use crate::simd::Kernel;
 
@@ -57,16 +58,15 @@ impl<T: Element> Rows<'_, T> {
         for (((i, row), sum), along) in (i..).zip(products.chunks_exact_mut(cols)).zip(sums).zip(along) {
             let stretch = Stretch { energy, points, i };
             let own = i.saturating_sub(j).min(cols);
-            if both {
-                // Whoever wants both sides of the diagonal has no use for the columns' sums.
-                let (_, r) = stretch.replace::<A, S, ANGULAR, HALF>(j, &mut row[..own], columns);
+            let upper = if i < j { 0 } else { (own + 1).min(cols) };
+            // What is left of the diagonal, if it is wanted, and what is right of it. Whoever wants both has no use for
+            // the columns' sums.
+            for side in [0..own, upper..cols].into_iter().skip(usize::from(!both)) {
+                let (row, columns) = (&mut row[side.clone()], &mut columns[side.clone()]);
+                let (f, r) = stretch.replace::<A, S, ANGULAR, HALF>(j + side.start, row, columns);
+                *sum = f;
                 *along += r;
             }
-            let upper = if i < j { 0 } else { (own + 1).min(cols) };
-            let (f, r) =
-                stretch.replace::<A, S, ANGULAR, HALF>(j + upper, &mut row[upper..], &mut columns[upper..]);
-            *sum = f;
-            *along += r;
             if i >= j && own < cols {
                 let (f, df) = if HALF { energy.antipodes(points, i) } else { (0.0, 0.0) };
                 *sum += 0.5 * f;
@@ -100,29 +100,49 @@ impl<T: Element> Stretch<'_, T> {
         let bound = T::from_f64(1.0 - near::<T>());
         let far = energy.still < 2.0 * near::<T>();
         let (own, inverse) = (points.inverse[i], &points.inverse[j..j + products.len()]);
-        let columns = &mut columns[..products.len()];
         let cosines = products;
-        if cosines_of(own, inverse, cosines, both) <= bound {
-            return replace::<T, A, S, ANGULAR, HALF>(energy, far, own, inverse, cosines, columns);
-        }
         // Near pairs sit out as orthogonal ones, and then take their own places.
-        let is_near = |c: T| c > bound || (both && -c > bound);
-        let near: Vec<(usize, [f64; 3])> = (0..cosines.len())
-            .filter(|&k| is_near(cosines[k]))
-            .map(|k| (k, energy.exact(points, i, j + k)))
-            .collect();
-        near.iter().for_each(|&(k, ..)| cosines[k] = T::ZERO);
-        let (orthogonal, _) = energy.both::<f64, A, S, ANGULAR, HALF>(0.0, false);
-        let (mut sum, mut along) =
-            replace::<T, A, S, ANGULAR, HALF>(energy, far, own, inverse, cosines, columns);
-        for (k, [f, df, c]) in near {
-            cosines[k] = T::from_f64(df * own * inverse[k]);
+        let largest = cosines_of(own, inverse, cosines, both);
+        let near = if largest > bound { sit_out(cosines, bound, both) } else { Vec::new() };
+        let sums = replace::<T, A, S, ANGULAR, HALF>(energy, far, own, inverse, cosines, columns);
+        if near.is_empty() { sums } else { self.take_places(j, &near, cosines, columns, sums) }
+    }
+}
+
+impl<T: Element> Stretch<'_, T> {
+    /// Gives near pairs their coefficients, and the sums what they add.
+    #[cold]
+    #[inline(never)]
+    fn take_places(
+        self,
+        j: usize,
+        near: &[usize],
+        coefficients: &mut [T],
+        columns: &mut [T],
+        (mut sum, mut along): (f64, f64),
+    ) -> (f64, f64) {
+        let Stretch { energy, points, i } = self;
+        let signs = if energy.half_space { 2.0 } else { 1.0 };
+        let orthogonal = signs * energy.pair(0.0).0;
+        for &k in near {
+            let [f, df, c] = energy.exact(points, i, j + k);
+            coefficients[k] = T::from_f64(df * points.inverse[i] * points.inverse[j + k]);
             sum += f - orthogonal;
             along += df * c;
             columns[k] = columns[k] + T::from_f64(df * c);
         }
         (sum, along)
     }
+}
+
+/// Makes the cosines of near pairs 0, and tells which they are.
+#[cold]
+#[inline(never)]
+fn sit_out<T: Element>(cosines: &mut [T], bound: T, both: bool) -> Vec<usize> {
+    let is_near = |c: T| c > bound || (both && -c > bound);
+    let near: Vec<usize> = (0..cosines.len()).filter(|&k| is_near(cosines[k])).collect();
+    near.iter().for_each(|&k| cosines[k] = T::ZERO);
+    near
 }
 
 /// Turns products into cosines and returns the largest, or the largest absolute value; at least 0.
@@ -151,28 +171,28 @@ fn replace<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool, const HA
     cosines: &mut [T],
     columns: &mut [T],
 ) -> (f64, f64) {
-    const LANES: usize = 16;
-    let (mut sums, mut along) = ([T::ZERO; LANES], [T::ZERO; LANES]);
-    let (blocks, tail) = cosines.as_chunks_mut::<LANES>();
-    let (inverses, inverse) = inverse.as_chunks::<LANES>();
-    let (columns, column) = columns.as_chunks_mut::<LANES>();
-    for ((block, inverse), column) in blocks.iter_mut().zip(inverses).zip(columns) {
-        for l in 0..LANES {
-            let c = block[l];
-            let (f, df) = energy.both::<T, A, S, ANGULAR, HALF>(c, far);
-            block[l] = df * T::from_f64(own * inverse[l]);
-            sums[l] = sums[l] + f;
-            along[l] = along[l] + df * c;
-            column[l] = column[l] + df * c;
+    let (blocks, rest) = cosines.as_chunks_mut::<BLOCK>();
+    let (inverses, inverse_rest) = inverse.as_chunks::<BLOCK>();
+    let (columns, column_rest) = columns.as_chunks_mut::<BLOCK>();
+    // One copy of the code: what is left at the end is filled up with orthogonal pairs, which count for nothing.
+    let count = rest.len();
+    let (mut last, mut by, mut column) = ([T::ZERO; BLOCK], [0.0; BLOCK], [T::ZERO; BLOCK]);
+    last[..count].copy_from_slice(rest);
+    by[..count].copy_from_slice(inverse_rest);
+    column[..count].copy_from_slice(&column_rest[..count]);
+    let whole = blocks.iter_mut().zip(inverses).zip(columns).map(|block| (block, BLOCK));
+    let (mut sums, mut along) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
+    for (((c, by), column), count) in whole.chain([(((&mut last, &by), &mut column), count)]) {
+        for l in 0..BLOCK {
+            let (f, df) = energy.both::<T, A, S, ANGULAR, HALF>(c[l], far);
+            sums[l] = sums[l] + if l < count { f } else { T::ZERO };
+            along[l] = along[l] + df * c[l];
+            column[l] = column[l] + df * c[l];
+            c[l] = df * T::from_f64(own * by[l]);
         }
     }
-    for (l, c) in tail.iter_mut().enumerate() {
-        let (f, df) = energy.both::<T, A, S, ANGULAR, HALF>(*c, far);
-        sums[l] = sums[l] + f;
-        along[l] = along[l] + df * *c;
-        column[l] = column[l] + df * *c;
-        *c = df * T::from_f64(own * inverse[l]);
-    }
-    let total = |lanes: [T; LANES]| lanes.iter().map(|v| v.to_f64()).sum();
+    rest.copy_from_slice(&last[..count]);
+    column_rest[..count].copy_from_slice(&column[..count]);
+    let total = |lanes: [T; BLOCK]| lanes.iter().map(|v| v.to_f64()).sum();
     (total(sums), total(along))
 }
