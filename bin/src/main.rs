@@ -74,6 +74,7 @@ use failure::Failure;
 #[command(
     name = "comhe",
     version,
+    long_version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("COMHE_COMMIT"), ")"),
     max_term_width = 110,
     after_help = "Examples:
   comhe compare                         four regularisers, five seeds, about two minutes

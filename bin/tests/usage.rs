@@ -14,7 +14,9 @@ fn help_on_every_level_with_examples() {
         assert!(ran.err.is_empty());
     }
     assert!(succeeds(here.path(), "bench step --help").out.contains("--batch-size"));
-    assert!(succeeds(here.path(), "--version").out.starts_with("comhe "));
+    let version = succeeds(here.path(), "--version").out;
+    assert!(version.starts_with(&succeeds(here.path(), "-V").out.trim_end()), "{version}");
+    assert!(version.contains(" (") && version.ends_with(")\n"), "{version}: with its commit");
 }
 
 #[test]
