@@ -228,8 +228,8 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
                         x.iter().for_each(|x| x.prefetch(start(item) + ahead + b * LANES, LANES));
                         for l in 0..LANES {
                             let v = value(item, b * LANES + l);
-                            for k in 0..K {
-                                run[k][l] = run[k][l] + v[k];
+                            for (run, v) in run.iter_mut().zip(v) {
+                                run[l] = run[l] + v;
                             }
                         }
                     }
