@@ -15,7 +15,7 @@ fn help_on_every_level_with_examples() {
     }
     assert!(succeeds(here.path(), "bench step --help").out.contains("--batch-size"));
     let version = succeeds(here.path(), "--version").out;
-    assert!(version.starts_with(&succeeds(here.path(), "-V").out.trim_end()), "{version}");
+    assert!(version.starts_with(succeeds(here.path(), "-V").out.trim_end()), "{version}");
     assert!(version.contains(" (") && version.ends_with(")\n"), "{version}: with its commit");
 }
 
