@@ -223,6 +223,8 @@ mod tests {
             let mut out = numbers::<f64>(n, |_| 2.0);
             flat(&MulAdd, [Some(a.blocks()), None, Some(a.blocks())], out.blocks_mut());
             assert!(out.iter().enumerate().all(|(i, &v)| v == 3.0 * i as f64));
+            flat(&MulAdd, [None, Some(a.blocks()), None], out.blocks_mut());
+            assert!(out.iter().enumerate().all(|(i, &v)| v == 3.0 * (i * i + i) as f64));
         }
     }
 

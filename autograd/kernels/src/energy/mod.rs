@@ -63,11 +63,9 @@ impl PairEnergy {
     /// # Panics
     /// If there are not n d weights or n lengths, or a field of `self` is out of its range.
     pub fn forward<T: Element>(&self, neurons: Neurons<T>, lengths: &mut [f64]) -> f64 {
-        self.check(neurons, 1, lengths);
-        neurons.measure(lengths);
         let n = neurons.n;
         let mut sum = 0.0;
-        neurons.with_points(lengths, self.ordinary::<T>(lengths), |points| {
+        self.measured(neurons, lengths, |points| {
             scratch::with(n, |along: &mut [f64]| {
                 for i in (0..n).step_by(ROWS) {
                     for j in (i..n).step_by(COLS) {
@@ -93,11 +91,7 @@ impl PairEnergy {
         lengths: &mut [f64],
         coefficients: &mut [T],
     ) -> f64 {
-        self.check(neurons, 1, lengths);
-        neurons.measure(lengths);
-        neurons.with_points(lengths, self.ordinary::<T>(lengths), |points| {
-            self.coefficients(points, coefficients)
-        })
+        self.measured(neurons, lengths, |points| self.coefficients(points, coefficients))
     }
 
     /// As [`PairEnergy::forward_with_coefficients`], and writes the gradient (n x d) instead of the coefficients: less to
@@ -112,9 +106,7 @@ impl PairEnergy {
         lengths: &mut [f64],
         gradient: &mut [T],
     ) -> f64 {
-        self.check(neurons, 1, lengths);
-        neurons.measure(lengths);
-        neurons.with_points(lengths, self.ordinary::<T>(lengths), |points| {
+        self.measured(neurons, lengths, |points| {
             scratch::with(points.n * points.n, |coefficients: &mut [T]| {
                 let sum = self.coefficients(points, coefficients);
                 self.product(coefficients, points, T::ONE, gradient);
@@ -160,6 +152,18 @@ impl PairEnergy {
     /// How often each i < j counts: in both orders, and in half-space with both signs of the first point.
     fn multiplicity(&self) -> f64 {
         if self.half_space { 4.0 } else { 2.0 }
+    }
+
+    /// Writes the lengths of a matrix's neurons, and calls `f` with their points.
+    fn measured<T: Element, O>(
+        &self,
+        neurons: Neurons<T>,
+        lengths: &mut [f64],
+        f: impl FnOnce(Points<T>) -> O,
+    ) -> O {
+        self.check(neurons, 1, lengths);
+        neurons.measure(lengths);
+        neurons.with_points(lengths, self.ordinary::<T>(lengths), f)
     }
 
     fn check<T: Element>(&self, neurons: Neurons<T>, batch: usize, lengths: &[f64]) {
