@@ -2,24 +2,15 @@
 
 use std::time::Instant;
 
-use autograd::{Tensor, set_threads};
+use autograd::{set_threads, tiny_operations};
 
 fn main() {
     set_threads(1);
     let (n, len) = (10_000, 8);
-    let leaf = |v: f64| Tensor::full([len], v, autograd::DType::F32).requires_grad();
-    let (x, a, b, c) = (leaf(0.5), leaf(1.0001), leaf(0.001), leaf(0.0005));
-    let chain = || {
-        let mut t = x.clone();
-        for _ in 0..n / 4 {
-            t = (&t * &a + &b).sin() - &c;
-        }
-        t.sum(..)
-    };
     let mut times = Vec::new();
     for _ in 0..31 {
         let start = Instant::now();
-        let y = chain();
+        let y = tiny_operations(n, len);
         let forward = start.elapsed();
         let grads = y.backward();
         times.push((start.elapsed(), forward));

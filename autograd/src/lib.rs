@@ -59,6 +59,6 @@ pub use ops::{
     matmul_with, pool2d_shape,
 };
 pub use pass::{Grads, Recorded};
-pub use profile::{Profile, ProfileRow, profile};
+pub use profile::{Profile, ProfileRow, profile, tiny_operations};
 pub use shape::{Axes, Shape, ShapeError, keep};
 pub use tensor::Tensor;

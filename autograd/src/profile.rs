@@ -176,6 +176,24 @@ impl fmt::Display for Profile {
     }
 }
 
+/// The sum over a recorded chain of `count` operations (product, sum, sine, difference, in turn) on `len` numbers, whose
+/// time, divided by `count`, is what an operation costs apart from its arithmetic.
+///
+/// It stands here to be compiled as the operations are, and not as whoever measures it.
+///
+/// ```
+/// let gradients = autograd::tiny_operations(1000, 8).backward();
+/// assert_eq!(gradients.len(), 4);
+/// ```
+pub fn tiny_operations(count: usize, len: usize) -> Tensor {
+    let leaf = |v: f64| Tensor::full([len], v, DType::F32).requires_grad();
+    let [mut t, a, b, c] = [0.5, 1.0001, 0.001, 0.0005].map(leaf);
+    for _ in 0..count / 4 {
+        t = (&t * &a + &b).sin() - &c;
+    }
+    t.sum(..)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

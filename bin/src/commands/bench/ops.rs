@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use autograd::{ConvOptions, DType, Key, Tensor, set_threads};
+use autograd::{ConvOptions, DType, Key, Tensor, set_threads, tiny_operations};
 use clap::Args;
 use nn::{Activation, BatchNorm, Context, MaxPool2d, Module};
 
@@ -119,14 +119,8 @@ fn products(rows: &mut Rows<'_>) -> Result<(), Failure> {
 /// Ten thousand operations on eight elements, forward and backward: what an operation costs apart from its work.
 fn chain(rows: &mut Rows<'_>) -> Result<(), Failure> {
     const OPS: usize = 10_000;
-    let leaf = |v: f64| Tensor::full([8], v, DType::F32).requires_grad();
-    let [x, a, b, c] = [0.5, 1.0001, 0.001, 0.0005].map(leaf);
     set_threads(1);
     rows.time(format!("chain of {OPS} on 8 elements, forward and backward"), Work::Other, || {
-        let mut t = x.clone();
-        for _ in 0..OPS / 4 {
-            t = (&t * &a + &b).sin() - &c;
-        }
-        drop(black_box(t.sum(..).backward()));
+        drop(black_box(tiny_operations(OPS, 8).backward()));
     })
 }
