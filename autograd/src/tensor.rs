@@ -94,7 +94,10 @@ impl Tensor {
 
     /// Independent draws from the normal distribution of mean 0 and variance 1.
     pub fn normal(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
-        let shape = shape.into();
+        Tensor::drawn(shape.into(), dtype, key)
+    }
+
+    fn drawn(shape: Shape, dtype: DType, key: Key) -> Tensor {
         dispatch!(dtype, T => Tensor::build::<T>(shape, |out| key.fill_normal(out)))
     }
 

@@ -16,8 +16,17 @@ const ROUNDS: usize = 1 << 16;
 const BYTES: usize = 1 << 27;
 
 /// Floating-point operations a second of all threads together: fused multiply-adds, counted as two, on numbers that
-/// stay in registers. The best of `repeat` tries.
-pub fn flops<T: Element>(repeat: usize) -> f64 {
+/// stay in f32 registers. The best of `repeat` tries.
+pub fn flops_f32(repeat: usize) -> f64 {
+    flops::<f32>(repeat)
+}
+
+/// [`flops_f32`] for f64.
+pub fn flops_f64(repeat: usize) -> f64 {
+    flops::<f64>(repeat)
+}
+
+fn flops<T: Element>(repeat: usize) -> f64 {
     let level = simd::level();
     let lanes = vector::tile::<T>(level).1 / 2;
     let pieces = par::threads() * 64;

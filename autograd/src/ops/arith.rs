@@ -104,6 +104,7 @@ impl Unary for Over {
     }
 }
 
+// Not inlined: whoever adds two tensors would compile the whole operation once more.
 macro_rules! operators {
     ($($tr:ident $f:ident $op:ident, $right:expr, $left:expr;)*) => {$(
         operators!(@tensors $tr $f $op; Tensor, Tensor; Tensor, &Tensor; &Tensor, Tensor; &Tensor, &Tensor);
@@ -113,7 +114,6 @@ macro_rules! operators {
         impl $tr<$b> for $a {
             type Output = Tensor;
             #[track_caller]
-            #[inline]
             fn $f(self, other: $b) -> Tensor {
                 binary($op, self.into(), other.into())
             }
@@ -123,7 +123,6 @@ macro_rules! operators {
         impl $tr<f64> for $t {
             type Output = Tensor;
             #[track_caller]
-            #[inline]
             fn $f(self, c: f64) -> Tensor {
                 unary($right(c), self.into())
             }
@@ -131,7 +130,6 @@ macro_rules! operators {
         impl $tr<$t> for f64 {
             type Output = Tensor;
             #[track_caller]
-            #[inline]
             fn $f(self, x: $t) -> Tensor {
                 unary($left(self), x.into())
             }

@@ -53,7 +53,7 @@ impl<const MAX: bool> Linear for ToWinners<MAX> {
 
 /// The values, and the row-major positions of the winners.
 #[track_caller]
-fn search<const MAX: bool>(name: &str, x: &Tensor, r: &Reduction) -> (Tensor, Index) {
+fn search(largest: bool, name: &str, x: &Tensor, r: &Reduction) -> (Tensor, Index) {
     assert!(
         r.count() > 0 || r.output.numel() == 0,
         "{name}: shape {} has no elements along the given axes to choose from",
@@ -63,7 +63,7 @@ fn search<const MAX: bool>(name: &str, x: &Tensor, r: &Reduction) -> (Tensor, In
     let mut winners = Buffer::uninit::<u32>(r.output.numel());
     let places = winners.unique_mut::<u32>().expect("new buffers have one owner");
     let reduced = &r.reduced[..r.input.rank()];
-    let value = dispatch!(x.dtype(), T => Tensor::build::<T>(r.output, |out| match MAX {
+    let value = dispatch!(x.dtype(), T => Tensor::build::<T>(r.output, |out| match largest {
         true => kernels::reduce::max(x.slice::<T>(), &r.input, reduced, out, places),
         false => kernels::reduce::min(x.slice::<T>(), &r.input, reduced, out, places),
     }));
@@ -72,7 +72,7 @@ fn search<const MAX: bool>(name: &str, x: &Tensor, r: &Reduction) -> (Tensor, In
 
 #[track_caller]
 fn extremum<const MAX: bool>(x: &Tensor, r: &Reduction) -> (Tensor, Index) {
-    let (value, winners) = search::<MAX>(Extremum::<MAX>::NAME, x, r);
+    let (value, winners) = search(MAX, Extremum::<MAX>::NAME, x, r);
     let map = Extremum::<MAX> { input: r.input, winners: winners.clone() };
     (linear_known(map, x, value), winners)
 }
@@ -141,7 +141,7 @@ impl Tensor {
     /// As [`Tensor::max`].
     #[track_caller]
     pub fn argmax(&self, axis: isize) -> Index {
-        let (_, winners) = search::<true>("argmax", self, &reduction("argmax", self, axis));
+        let (_, winners) = search(true, "argmax", self, &reduction("argmax", self, axis));
         coordinate(&winners, self.shape(), self.axis("argmax", axis))
     }
 
@@ -151,7 +151,7 @@ impl Tensor {
     /// As [`Tensor::max`].
     #[track_caller]
     pub fn argmin(&self, axis: isize) -> Index {
-        let (_, winners) = search::<false>("argmin", self, &reduction("argmin", self, axis));
+        let (_, winners) = search(false, "argmin", self, &reduction("argmin", self, axis));
         coordinate(&winners, self.shape(), self.axis("argmin", axis))
     }
 }

@@ -56,8 +56,8 @@ impl Peak {
         const TRIES: usize = 5;
         Peak {
             threads: autograd::threads(),
-            single: machine::flops::<f32>(TRIES) / 1e9,
-            double: machine::flops::<f64>(TRIES) / 1e9,
+            single: machine::flops_f32(TRIES) / 1e9,
+            double: machine::flops_f64(TRIES) / 1e9,
             gb_s: machine::bandwidth(TRIES) / 1e9,
         }
     }
