@@ -90,7 +90,7 @@ mod convolution {
     use kernels::conv::{Algorithm, Conv2d, set_algorithm};
 
     /// A layer by name, as in `cnn9 64-64 at 32`.
-    const LAYERS: [&str; 13] = [
+    const LAYERS: [&str; 15] = [
         "cnn9 3-64 at 32",
         "cnn9 64-64 at 32",
         "cnn9 64-128 at 16",
@@ -104,13 +104,19 @@ mod convolution {
         "lenet 1-32 at 28",
         "lenet 32-64 at 14",
         "depthwise 64-64 at 32",
+        "pointwise 256-256 at 16",
+        "pointwise 64-256 at 56",
     ];
 
     fn layer(name: &str) -> Conv2d {
         let words: Vec<&str> = name.split(' ').collect();
         let (from, to) = words[1].split_once('-').expect("channels");
         let number = |word: &str| word.parse().expect("a number");
-        let kernel = if words[0] == "lenet" { 5 } else { 3 };
+        let kernel = match words[0] {
+            "lenet" => 5,
+            "pointwise" => 1,
+            _ => 3,
+        };
         Conv2d {
             batch: if words[0] == "lenet" { 64 } else { 128 },
             groups: if words[0] == "depthwise" { number(from) } else { 1 },
@@ -157,6 +163,11 @@ mod convolution {
     #[divan::bench(args = LAYERS)]
     fn forward_direct(bencher: Bencher, name: &str) {
         run::<f32>(bencher, name, 0, Algorithm::Direct);
+    }
+
+    #[divan::bench(args = LAYERS)]
+    fn grad_input_direct(bencher: Bencher, name: &str) {
+        run::<f32>(bencher, name, 1, Algorithm::Direct);
     }
 
     #[divan::bench(args = LAYERS)]

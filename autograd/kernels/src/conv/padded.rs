@@ -48,7 +48,8 @@ impl Padded {
         self.step[0] * self.line()
     }
 
-    /// Lays out one channel for the windows of rows `row..row + rows`.
+    /// Lays out one channel for the windows of rows `row..row + rows`. Compiled for the caller's instruction set.
+    #[inline(always)]
     pub fn fill<T: Element>(&self, channel: &[T], row: usize, rows: usize, out: &mut [T]) {
         let ([h, w], pitch, step) = (self.image, self.pitch, self.step[1]);
         let top = self.first[0] + (row * self.step[0]) as isize;
@@ -74,7 +75,7 @@ impl Padded {
 }
 
 /// Zeros, mostly one or two: less than a call costs.
-#[inline]
+#[inline(always)]
 fn clear<T: Element>(out: &mut [T]) {
     match out {
         [] => {}
@@ -85,7 +86,7 @@ fn clear<T: Element>(out: &mut [T]) {
 }
 
 /// Copies every `step`-th number.
-#[inline]
+#[inline(always)]
 fn copy<T: Element>(from: &[T], step: usize, to: &mut [T]) {
     let last = to.len() - 1;
     match step {

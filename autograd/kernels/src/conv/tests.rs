@@ -80,6 +80,26 @@ fn grid() -> Vec<Conv2d> {
     shapes
 }
 
+/// Rows of places that are whole registers on some machines, alone or with those of other images, sums of several slabs, and
+/// paddings of which whole rows of taps see nothing else.
+fn whole_rows() -> Vec<Conv2d> {
+    let mut shapes = vec![];
+    for channels in [[3, 5], [90, 9], [9, 90]] {
+        for input in [[2, 8], [4, 16], [3, 24], [3, 32]] {
+            for (padding, stride, dilation) in [
+                ([1, 1], [1, 1], [1, 1]),
+                ([4, 1], [1, 1], [1, 1]),
+                ([2, 2], [1, 1], [2, 2]),
+                ([1, 1], [2, 2], [1, 1]),
+                ([3, 0], [2, 1], [1, 1]),
+            ] {
+                shapes.push(Conv2d { padding, stride, dilation, ..shape(5, channels, input, [3, 3]) });
+            }
+        }
+    }
+    shapes
+}
+
 fn levels() -> Vec<Level> {
     [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|l| *l <= simd::detect()).collect()
 }
@@ -87,7 +107,7 @@ fn levels() -> Vec<Level> {
 #[test]
 fn every_slot_is_what_the_definition_says() {
     let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
-    for s in grid() {
+    for s in grid().into_iter().chain(whole_rows()) {
         for which in 0..3 {
             let want = wanted(&s, which);
             for level in levels() {

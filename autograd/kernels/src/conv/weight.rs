@@ -1,9 +1,11 @@
 //! The weight's gradient: a matrix product whose sum runs over the places of all images.
 //!
-//! Rows are (source channel, tap), columns destination channels. The left operand needs no packing at all: a
-//! row is a padded image, seen from a tap. The right one is y, transposed so that channels lie side by side.
+//! Rows are (tap, source channel), columns destination channels. The left operand needs no packing at all: a
+//! row is a padded image, seen from a tap; places from which a tile's taps see nothing but padding are left out. The right one is y, transposed so that channels lie side by side.
 //! A piece of work owns a block of rows small enough for its sums to stay in the second-level cache; where
 //! that gives too few pieces, the batch is cut too, and the parts are added in order.
+
+use std::ops::Range;
 
 use super::Conv2d;
 use super::padded::Padded;
@@ -22,14 +24,15 @@ const PLACES: usize = 512;
 /// How the work is cut: by sizes alone.
 struct Cut {
     s: Conv2d,
-    /// Where the taps of the first place lie.
-    taps: Vec<usize>,
+    taps: Vec<Tap>,
     padded: Padded,
     /// Source and destination channels of a group.
     channels: [usize; 2],
     /// Source channels of a piece, and pieces that makes.
     chunk: usize,
     chunks: usize,
+    /// Rows and columns of places.
+    output: [usize; 2],
     /// Images and rows of places of a block, and blocks that makes.
     images: usize,
     rows: usize,
@@ -38,25 +41,38 @@ struct Cut {
     slices: usize,
 }
 
+/// Where a tap lies, seen from the first place, and the rows and columns of places from which it lies in x.
+struct Tap {
+    at: usize,
+    seen: [Range<usize>; 2],
+}
+
 impl Cut {
-    fn new(s: &Conv2d) -> Self {
+    fn new(s: &Conv2d, height: usize) -> Self {
         let ([oh, ow], [kh, kw]) = (s.output(), s.kernel);
         let at = |d: usize, u: usize| (s.dilation[d] * u) as isize - s.padding[d] as isize;
         let taps: Vec<_> = (0..kh * kw).map(|t| [at(0, t / kw), at(1, t % kw)]).collect();
         let channels = [s.in_channels / s.groups, s.out_channels / s.groups];
-        let chunk = (SUMS / (taps.len() * channels[1].next_multiple_of(32))).clamp(1, channels[0]);
+        let chunk = SUMS / (taps.len() * channels[1].next_multiple_of(32));
+        let chunk = chunk.next_multiple_of(height).clamp(1, channels[0]);
         let chunks = channels[0].div_ceil(chunk);
         let (images, rows) = ((PLACES / (oh * ow)).clamp(1, s.batch), PLACES.div_ceil(ow).min(oh));
         let blocks = s.batch.div_ceil(images) * oh.div_ceil(rows);
         let slices = PIECES.div_ceil(s.groups * chunks).min(blocks);
         let padded = Padded::new(s.input, s.stride, &taps, ow);
-        let taps = taps.iter().map(|&tap| padded.tap(tap)).collect();
-        Cut { s: *s, taps, padded, channels, chunk, chunks, images, rows, blocks, slices }
+        let seen = |d: usize, tap: isize| {
+            let places =
+                |distance: isize| (distance.max(0) as usize).div_ceil(s.stride[d]).min(s.output()[d]);
+            places(-tap)..places(s.input[d] as isize - tap)
+        };
+        let taps =
+            taps.iter().map(|&t| Tap { at: padded.tap(t), seen: [seen(0, t[0]), seen(1, t[1])] }).collect();
+        Cut { s: *s, taps, padded, channels, chunk, chunks, output: [oh, ow], images, rows, blocks, slices }
     }
 
     /// The most places in a block.
     fn places(&self) -> usize {
-        self.images * self.rows * self.s.output()[1]
+        self.images * self.rows * self.output[1]
     }
 }
 
@@ -67,7 +83,7 @@ pub fn grad_weight<T: Element>(s: &Conv2d, x: &[T], y: &[T], w: &mut [T]) {
     }
     let level = simd::level();
     let (height, width) = vector::tile::<T>(level);
-    let cut = Cut::new(s);
+    let cut = Cut::new(s, height);
     let ([sources, columns], taps) = (cut.channels, cut.taps.len());
     let panels = columns.div_ceil(width);
     let sums = (cut.chunk * taps).next_multiple_of(height) * panels * width;
@@ -81,18 +97,32 @@ pub fn grad_weight<T: Element>(s: &Conv2d, x: &[T], y: &[T], w: &mut [T]) {
             scratch::with(windows + cut.places() * panels * width, |memory: &mut [T]| {
                 let (windows, packed) = memory.split_at_mut(windows);
                 sums.fill(T::ZERO);
-                let piece = Piece { cut: &cut, x, y, group, from, chunk, slice, windows, packed, sums };
+                let piece =
+                    Piece { cut: &cut, x, y, group, from, chunk, slice, windows, packed, sums, next: None };
                 // SAFETY: level is what the machine has.
                 unsafe { vector::dispatch(level, piece) }
             });
         });
+        // A destination channel's weights are a column of the tiles, in every chunk.
+        let parts = &*parts;
         par::chunks(w, sources * taps, |k, w| {
             let (group, k) = (k / columns, k % columns);
-            for (r, w) in w.iter_mut().enumerate() {
-                let (chunk, r) = (r / (cut.chunk * taps), r % (cut.chunk * taps));
-                let at = ((r / height * panels + k / width) * height + r % height) * width + k % width;
-                let part = |slice| parts[((group * cut.chunks + chunk) * cut.slices + slice) * sums + at];
-                *w = (1..cut.slices).fold(part(0), |sum, slice| sum + part(slice));
+            let column = k / width * height * width + k % width;
+            for (chunk, w) in w.chunks_mut(cut.chunk * taps).enumerate() {
+                let parts = &parts[(group * cut.chunks + chunk) * cut.slices * sums..];
+                let chunk = w.len() / taps;
+                let (mut tile, mut row) = (column, 0);
+                for tap in 0..taps {
+                    for c in 0..chunk {
+                        let first = &parts[tile + row * width..];
+                        w[c * taps + tap] =
+                            (1..cut.slices).fold(first[0], |sum, slice| sum + first[slice * sums]);
+                        row += 1;
+                        if row == height {
+                            (tile, row) = (tile + panels * height * width, 0);
+                        }
+                    }
+                }
             }
         });
     });
@@ -111,6 +141,8 @@ struct Piece<'a, T> {
     windows: &'a mut [T],
     packed: &'a mut [T],
     sums: &'a mut [T],
+    /// The block after the present one, which is asked for ahead.
+    next: Option<Block>,
 }
 
 /// Images and rows of places that are summed at a time.
@@ -125,17 +157,17 @@ struct Block {
 impl<T: Element> Kernel<T> for Piece<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(mut self) {
-        let Cut { s, images, rows, blocks, slices, .. } = self.cut;
-        let bands = s.output()[0].div_ceil(*rows);
-        for i in blocks * self.slice / slices..blocks * (self.slice + 1) / slices {
+        let Cut { s, output, images, rows, blocks, slices, .. } = self.cut;
+        let bands = output[0].div_ceil(*rows);
+        let block_at = |i: usize| {
             let (image, row) = (i / bands * images, i % bands * rows);
-            let block = Block {
-                image,
-                images: *images.min(&(s.batch - image)),
-                row,
-                rows: *rows.min(&(s.output()[0] - row)),
-            };
+            let (images, rows) = (*images.min(&(s.batch - image)), *rows.min(&(output[0] - row)));
+            Block { image, images, row, rows }
+        };
+        for i in blocks * self.slice / slices..blocks * (self.slice + 1) / slices {
+            let block = block_at(i);
             self.gather(block);
+            self.next = (i + 1 < blocks * (self.slice + 1) / slices).then(|| block_at(i + 1));
             // SAFETY: the slices have the sizes given in `grad_weight`.
             unsafe {
                 self.pack::<V>(block);
@@ -154,6 +186,7 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
 
 impl<T: Element> Piece<'_, T> {
     /// Pads the block's images.
+    #[inline(always)]
     fn gather(&mut self, b: Block) {
         let (s, padded) = (&self.cut.s, &self.cut.padded);
         let (size, plane) = (s.input[0] * s.input[1], padded.plane(b.rows));
@@ -166,11 +199,30 @@ impl<T: Element> Piece<'_, T> {
         }
     }
 
+    /// Asks for part `i` of `parts` of the next block.
+    #[inline(always)]
+    fn prefetch(&self, i: usize, parts: usize) {
+        let (Some(b), s, [sources, columns]) = (self.next, &self.cut.s, self.cut.channels) else { return };
+        let channels = self.chunk + columns;
+        for part in b.images * channels * i / parts..b.images * channels * (i + 1) / parts {
+            let (n, c) = (b.image + part / channels, part % channels);
+            if c < self.chunk {
+                let channel = n * s.in_channels + self.group * sources + self.from + c;
+                let at = (channel * s.input[0] + b.row * s.stride[0]) * s.input[1];
+                simd::prefetch(self.x.as_ptr().wrapping_add(at), b.rows * s.stride[0] * s.input[1]);
+            } else {
+                let channel = n * s.out_channels + self.group * columns + c - self.chunk;
+                let [oh, ow] = self.cut.output;
+                simd::prefetch(self.y.as_ptr().wrapping_add((channel * oh + b.row) * ow), b.rows * ow);
+            }
+        }
+    }
+
     /// Transposes the block's part of y: panels of two registers of channels, place after place.
     #[inline(always)]
     unsafe fn pack<V: Vector<T>>(&mut self, b: Block) {
         let (s, columns, width) = (&self.cut.s, self.cut.channels[1], 2 * V::LANES);
-        let [oh, ow] = s.output();
+        let [oh, ow] = self.cut.output;
         let places = b.rows * ow;
         for n in 0..b.images {
             let first = ((b.image + n) * s.out_channels + self.group * columns) * oh * ow + b.row * ow;
@@ -193,8 +245,8 @@ impl<T: Element> Piece<'_, T> {
     /// Adds the block to the sums of all rows and one panel of channels.
     #[inline(always)]
     unsafe fn panel<V: Vector<T>, const R: usize, const W: usize>(&mut self, b: Block, panel: usize) {
-        let Cut { s, taps, padded, channels, .. } = self.cut;
-        let (width, ow, plane) = (W * V::LANES, s.output()[1], padded.plane(b.rows));
+        let Cut { taps, padded, channels, .. } = self.cut;
+        let (width, ow, plane) = (W * V::LANES, self.cut.output[1], padded.plane(b.rows));
         let panels = channels[1].div_ceil(2 * V::LANES);
         let (image, depth) = (self.chunk * plane, self.chunk * taps.len());
         // SAFETY: the slices have the sizes given in `grad_weight`.
@@ -205,19 +257,29 @@ impl<T: Element> Piece<'_, T> {
                 for e in 0..R {
                     // Rows beyond the last repeat it; their sums are not used.
                     let r = (i * R + e).min(depth - 1);
-                    rows[e] = rows[e].add(r / taps.len() * plane + taps[r % taps.len()]);
+                    rows[e] = rows[e].add(r % self.chunk * plane + taps[r / self.chunk].at);
                 }
+                self.prefetch(panel * depth.div_ceil(R) + i, panels * depth.div_ceil(R));
+                // What any of its taps sees, which are few: mostly one.
+                let [down, across] =
+                    seen(&taps[i * R / self.chunk..=(i * R + R - 1).min(depth - 1) / self.chunk]);
+                let (first, last) =
+                    (down.start.max(b.row) - b.row, down.end.clamp(b.row, b.row + b.rows) - b.row);
+                for e in 0..R {
+                    rows[e] = rows[e].add(across.start);
+                }
+                let right = packed.add(across.start * width);
                 let sums = self.sums.as_mut_ptr().add((i * panels + panel) * R * 2 * V::LANES);
                 let mut sum = tile::zero::<T, V, R, W>();
-                let mut right = packed;
                 for n in 0..b.images {
-                    for row in 0..b.rows {
-                        let mut left = rows;
-                        for e in 0..R {
-                            left[e] = left[e].add(n * image + row * padded.down());
+                    for row in first..last {
+                        let from = n * image + row * padded.down();
+                        let to = right.add((n * b.rows + row) * ow * width);
+                        let mut registers = [to; W];
+                        for j in 1..W {
+                            registers[j] = to.add(j * V::LANES);
                         }
-                        tile::accumulate(&mut sum, ow, left, 1, right, width);
-                        right = right.add(ow * width);
+                        tile::accumulate_apart(&mut sum, across.len(), rows, [from, 1], registers, width);
                     }
                 }
                 tile::add(&mut sum, sums, 2 * V::LANES);
@@ -225,4 +287,15 @@ impl<T: Element> Piece<'_, T> {
             }
         }
     }
+}
+
+/// The rows and columns of places from which at least one of the taps lies in x.
+fn seen(taps: &[Tap]) -> [Range<usize>; 2] {
+    let mut all = taps[0].seen.clone();
+    for tap in taps {
+        for d in 0..2 {
+            all[d] = all[d].start.min(tap.seen[d].start)..all[d].end.max(tap.seen[d].end);
+        }
+    }
+    all
 }

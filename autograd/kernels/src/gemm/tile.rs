@@ -45,16 +45,38 @@ pub unsafe fn accumulate<T: Element, V: Vector<T>, const R: usize, const W: usiz
     k: usize,
     a: [*const T; R],
     step: usize,
-    mut b: *const T,
+    b: *const T,
     ldb: usize,
 ) {
-    let mut at = 0;
+    let mut registers = [b; W];
+    for j in 1..W {
+        registers[j] = b.wrapping_add(j * V::LANES);
+    }
+    // SAFETY: the caller's promise.
+    unsafe { accumulate_apart(tile, k, a, [0, step], registers, ldb) }
+}
+
+/// [`accumulate`] with the left operand from number `at` of its rows on, and the registers of the right operand in places of
+/// their own: `b\[j\]` for those of column j.
+///
+/// # Safety
+/// As [`accumulate`].
+#[inline(always)]
+pub unsafe fn accumulate_apart<T: Element, V: Vector<T>, const R: usize, const W: usize>(
+    tile: &mut [[V; W]; R],
+    k: usize,
+    a: [*const T; R],
+    [mut at, step]: [usize; 2],
+    b: [*const T; W],
+    ldb: usize,
+) {
+    let mut down = 0;
     for _ in 0..k {
         // SAFETY: the caller's promise.
         unsafe {
             let mut right = [V::splat(T::ZERO); W];
             for j in 0..W {
-                right[j] = V::load(b.add(j * V::LANES));
+                right[j] = V::load(b[j].add(down));
             }
             for i in 0..R {
                 let left = V::splat(*a[i].add(at));
@@ -62,9 +84,8 @@ pub unsafe fn accumulate<T: Element, V: Vector<T>, const R: usize, const W: usiz
                     tile[i][j] = left.mul_add(right[j], tile[i][j]);
                 }
             }
-            b = b.wrapping_add(ldb);
         }
-        at += step;
+        (at, down) = (at + step, down + ldb);
     }
 }
 
