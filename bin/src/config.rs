@@ -84,7 +84,7 @@ pub struct Config {
     /// Arithmetic
     #[arg(long, value_enum, default_value_t, help_heading = "Network")]
     pub dtype: Precision,
-    /// Algorithm of 3x3 convolutions in f32 (f2, f4: Winograd); f64 is always direct
+    /// Algorithm of 3x3 convolutions in f32 (f2, f4: Winograd; auto does 5x5 ones so, too); f64 is always direct
     #[arg(long, value_enum, default_value_t, help_heading = "Network")]
     pub conv: Conv,
 

@@ -109,6 +109,7 @@ impl Conv2d {
             (3, Algorithm::F2) => Some(Tiles::F2),
             (3, Algorithm::F4) => Some(Tiles::F4),
             (3, Algorithm::Auto) if pays(4, 6) => Some(Tiles::F4),
+            (3, Algorithm::Auto) if pays(2, 2) => Some(Tiles::F2),
             (5, Algorithm::Auto) if pays(2, 2) => Some(Tiles::F2Of5),
             _ => None,
         }
@@ -177,7 +178,7 @@ enum Tiles {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Algorithm {
-    /// The fastest for each size.
+    /// Winograd where it pays, by size: F(4x4) where a batch has 16 of its tiles, else F(2x2).
     Auto,
     /// Always the plain sum of products.
     Direct,

@@ -11,7 +11,7 @@ use crate::output::{self, Table};
 /// Two saved results side by side: what became faster, what slower
 #[derive(Args, Debug)]
 pub struct Diff {
-    /// Saved by comhe bench ... --json
+    /// Saved by comhe bench networks, ops or step --json
     #[arg(value_name = "BEFORE.jsonl")]
     before: PathBuf,
     /// Saved by the same command, later
@@ -55,7 +55,10 @@ fn times(path: &Path) -> Result<Times, Failure> {
         let wrong = |what: &dyn std::fmt::Display| {
             Failure::place(
                 path,
-                format_args!("line {}: {what}; each is an object of comhe bench ... --json", i + 1),
+                format_args!(
+                    "line {}: {what}; each is an object of comhe bench networks, ops or step --json",
+                    i + 1
+                ),
             )
         };
         let value: Value = serde_json::from_str(line).map_err(|e| wrong(&e))?;
@@ -64,10 +67,13 @@ fn times(path: &Path) -> Result<Times, Failure> {
             (Some(op), _) => (format!("{op}, {} threads", value["threads"]), "ms"),
             (_, Some(model)) => {
                 let (reg, dtype) = (text("reg"), text("dtype"));
+                // Results from before it was recorded are of the default.
+                let conv = value["conv"].as_str().filter(|&conv| conv != "auto");
+                let conv = conv.map_or(String::new(), |conv| format!(", {conv}"));
                 let [width, batch, threads] =
                     ["width", "batch_size", "threads"].map(|key| value[key].to_string());
                 (
-                    format!("{model} x {width} step, batch {batch}, {reg}, {dtype}, {threads} threads"),
+                    format!("{model} x {width} step, batch {batch}, {reg}, {dtype}{conv}, {threads} threads"),
                     "step_ms",
                 )
             }

@@ -72,7 +72,7 @@ struct StepBench {
     /// Arithmetic
     #[arg(long, value_enum, default_value_t)]
     dtype: Precision,
-    /// Algorithm of 3x3 convolutions
+    /// Algorithm of 3x3 convolutions (5x5 ones: auto or direct)
     #[arg(long, value_enum, default_value_t)]
     conv: Conv,
     /// A table of one more step, by operation
@@ -197,6 +197,7 @@ impl StepBench {
             "batch_size": self.batch_size,
             "reg": self.reg,
             "dtype": dtype.to_string(),
+            "conv": self.conv,
             "threads": autograd::threads(),
             "step_ms": step_ms,
             "step_ms_min": times[0],

@@ -51,7 +51,8 @@ impl OpsBench {
             let g = normal([n, to, size, size], 3);
             let options = ConvOptions { padding: [1, 1], ..ConvOptions::default() };
             let work = Work::Flops(2.0 * (n * size * size * from * to * 9) as f64, DType::F32);
-            let name = |what: &str| format!("conv3x3 {from}->{to} @{size} {what}");
+            let name =
+                |what: &str| format!("conv3x3 {from}->{to} @{size}, batch {}, {what}", self.batch_size);
             rows.time(name("forward"), work, || drop(black_box(x.conv2d(&w, options))))?;
             let (xg, wg) = (x.requires_grad(), w.requires_grad());
             let y = xg.conv2d(&w, options);
