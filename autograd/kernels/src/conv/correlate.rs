@@ -1,19 +1,12 @@
-//! The forward map and, with the same loops, the input's gradient: an implicit matrix product.
+//! The forward map and, with the same loops, the input's gradient: an implicit matrix product, cut into pieces.
 //!
-//! Rows are destination channels, the sum runs over source channels and taps, columns are places. The matrix
-//! of all windows never exists: where rows of places are whole registers, these are loaded from a padded copy of a few
-//! images; else panels of it, 256 steps of the sum by two registers of places, are gathered from there into the first-level
-//! cache just before they are used.
-//!
-//! Places are taken row by row, through all images of a piece, and rows of taps are the outermost part of the sum: what
-//! the rows of a panel see of the padding above and below the image is then one end of the sum, and is left out.
-
-use std::ops::Range;
+//! Rows are destination channels, the sum runs over source channels and taps, columns are places. Weights are packed for
+//! all pieces; each piece is some rows of places of some images.
 
 use super::Conv2d;
 use super::padded::Padded;
-use crate::gemm::vector::{self, Kernel, Vector};
-use crate::gemm::{DEPTH, scratch, tile};
+use super::piece::Piece;
+use crate::gemm::{DEPTH, scratch, vector};
 use crate::par::{self, Shared};
 use crate::real::Element;
 use crate::simd;
@@ -25,33 +18,23 @@ const PLACES: usize = 128;
 const CACHED: usize = 1 << 17;
 
 /// y\[k, i, j\] = sum over c and taps (u, v) of weight(k, c, u, v) x\[c, step (i, j) + (u, v)\], 0 outside of x.
-struct Correlation {
-    batch: usize,
-    groups: usize,
+pub struct Correlation {
+    pub batch: usize,
+    pub groups: usize,
     /// Channels of x and of y in a group.
-    channels: [usize; 2],
+    pub channels: [usize; 2],
     /// Rows and columns of x.
-    source: [usize; 2],
+    pub source: [usize; 2],
     /// Rows and columns of places.
-    grid: [usize; 2],
-    step: [usize; 2],
+    pub grid: [usize; 2],
+    pub step: [usize; 2],
     /// Rows and columns of taps, from the place of the window: in rising or falling order.
-    taps: [Vec<isize>; 2],
+    pub taps: [Vec<isize>; 2],
     /// Numbers in a channel of y, and where places lie in it: at offset + row i + column j.
-    plane: usize,
-    offset: usize,
-    row: usize,
-    column: usize,
-}
-
-/// Steps of the sum between two visits to the result, for rows of `taps` taps of `sources` channels: about [`DEPTH`],
-/// some rows of taps or some channels of one.
-fn slab(sources: usize, taps: usize) -> usize {
-    let row = (sources * taps).max(1);
-    if row <= DEPTH {
-        return DEPTH / row * row;
-    }
-    sources.div_ceil(sources.div_ceil(DEPTH.div_ceil(taps))) * taps
+    pub plane: usize,
+    pub offset: usize,
+    pub row: usize,
+    pub column: usize,
 }
 
 /// Writes y.
@@ -140,11 +123,12 @@ impl Correlation {
         let band = gh.div_ceil(shared).min(fitting);
         let split = gh.div_ceil(band);
 
-        let packed = depth.div_ceil(slab) * panels * slab * height;
+        let slabs = depth.div_ceil(slab);
+        let packed = slabs * panels * slab * height;
         scratch::with(self.groups * packed, |weights: &mut [T]| {
             par::chunks(weights, slab * height, |i, panel| {
-                let (first, from) = (i % panels * height, i / panels % depth.div_ceil(slab) * slab);
-                let group = i * slab * height / packed;
+                let (first, from) = (i % panels * height, i / panels % slabs * slab);
+                let group = i / panels / slabs;
                 let (mut u, mut c, mut v) = (from / vs / sources, from / vs % sources, from % vs);
                 for column in panel.chunks_exact_mut(height).take(depth - from) {
                     for (k, to) in (first..).zip(column) {
@@ -198,264 +182,12 @@ impl Correlation {
     }
 }
 
-/// Some rows of places of one group of some images.
-struct Piece<'a, T> {
-    of: &'a Correlation,
-    /// The images, from the piece's first channel on.
-    x: &'a [T],
-    padded: Padded,
-    /// Where the taps of the first place lie.
-    taps: &'a [usize],
-    /// For each slab, panels of R channels: for each step of the sum, their weights side by side.
-    weights: &'a [T],
-    /// Steps of a slab.
-    slab: usize,
-    windows: &'a mut [T],
-    gathered: &'a mut [T],
-    result: &'a mut [T],
-    images: usize,
-    /// Rows of places: the first of them in y, and their number.
-    first: usize,
-    rows: usize,
-    y: *mut T,
-}
-
-/// Places of a panel that lie side by side: from `panel` on, `len` of them, in the windows and in y.
-#[derive(Clone, Copy, Default)]
-struct Run {
-    panel: usize,
-    len: usize,
-    window: usize,
-    y: usize,
-}
-
-impl<T: Element> Kernel<T> for Piece<'_, T> {
-    #[inline(always)]
-    unsafe fn run<V: Vector<T>, const R: usize>(mut self) {
-        self.fill();
-        let places = self.images * self.rows * self.of.grid[1];
-        let mut place = 0;
-        while place < places {
-            // SAFETY: the slices have the sizes given in `Correlation::run`.
-            unsafe {
-                if places - place <= V::LANES {
-                    self.panel::<V, R, 1>(place, places - place);
-                } else {
-                    self.panel::<V, R, 2>(place, (places - place).min(2 * V::LANES));
-                }
-            }
-            place += 2 * V::LANES;
-        }
+/// Steps of the sum between two visits to the result, for rows of `taps` taps of `sources` channels: about [`DEPTH`],
+/// some rows of taps or some channels of one.
+fn slab(sources: usize, taps: usize) -> usize {
+    let row = (sources * taps).max(1);
+    if row <= DEPTH {
+        return DEPTH / row * row;
     }
-}
-
-impl<T: Element> Piece<'_, T> {
-    /// Pads the images.
-    #[inline(always)]
-    fn fill(&mut self) {
-        let (sources, [h, w], plane) = (self.of.channels[0], self.of.source, self.padded.plane(self.rows));
-        for n in 0..self.images {
-            for c in 0..sources {
-                let from = &self.x[(n * self.of.groups * sources + c) * h * w..][..h * w];
-                let to = &mut self.windows[(n * sources + c) * plane..];
-                self.padded.fill(from, self.first, self.rows, to);
-            }
-        }
-    }
-
-    /// The runs of `len` places from `place` on.
-    #[inline(always)]
-    fn runs(&self, mut place: usize, len: usize, runs: &mut [Run; 32]) -> usize {
-        let ([_, gw], [sources, rows]) = (self.of.grid, self.of.channels);
-        let (image, image_y) =
-            (sources * self.padded.plane(self.rows), self.of.groups * rows * self.of.plane);
-        let (mut count, mut panel) = (0, 0);
-        while panel < len {
-            let (i, n, j) = (place / gw / self.images, place / gw % self.images, place % gw);
-            let side = (gw - j).min(len - panel);
-            let (window, y) =
-                (n * image + i * self.padded.down() + j, n * image_y + i * self.of.row + j * self.of.column);
-            runs[count] = Run { panel, len: side, window, y };
-            (count, panel, place) = (count + 1, panel + side, place + side);
-        }
-        count
-    }
-
-    /// The steps of the sum in which these `len` places from `place` on see more than padding above or below the image.
-    fn steps(&self, place: usize, len: usize) -> Range<usize> {
-        let [us, vs] = [0, 1].map(|d| self.of.taps[d].len());
-        let line = self.of.grid[1] * self.images;
-        let top = ((self.first + place / line) * self.of.step[0]) as isize;
-        let bottom = ((self.first + (place + len - 1) / line) * self.of.step[0]) as isize;
-        let sees = |&u: &usize| {
-            let tap = self.of.taps[0][u];
-            bottom + tap >= 0 && top + tap < self.of.source[0] as isize
-        };
-        let Some(first) = (0..us).find(sees) else { return 0..0 };
-        let last = (0..us).rfind(sees).unwrap_or(first);
-        let row = self.of.channels[0] * vs;
-        first * row..(last + 1) * row
-    }
-
-    /// Copies what `steps` steps of the sum, from step `from` on, see at these places.
-    #[inline(always)]
-    unsafe fn gather<V: Vector<T>, const W: usize>(&mut self, runs: &[Run], from: usize, steps: usize) {
-        let (sources, vs, width) = (self.of.channels[0], self.of.taps[1].len().max(1), W * V::LANES);
-        let plane = self.padded.plane(self.rows);
-        let (mut u, mut c, mut v) = (from / vs / sources.max(1), from / vs % sources.max(1), from % vs);
-        // SAFETY: the caller's promise.
-        unsafe {
-            let mut to = self.gathered.as_mut_ptr();
-            let end = to.add(steps * width);
-            while to < end {
-                let mut channel = self.windows.as_ptr().add(c * plane);
-                let taps = &self.taps[u * vs..][..vs];
-                while c < sources && to < end {
-                    while v < vs && to < end {
-                        let window = channel.add(taps[v]);
-                        for run in runs {
-                            let mut at = 0;
-                            while at < run.len {
-                                // What a register holds beyond the run is overwritten by the next run or step.
-                                V::load(window.add(run.window + at)).store(to.add(run.panel + at));
-                                at += V::LANES;
-                            }
-                        }
-                        (v, to) = (v + 1, to.add(width));
-                    }
-                    if v == vs {
-                        (c, v, channel) = (c + 1, 0, channel.wrapping_add(plane));
-                    }
-                }
-                (u, c) = (u + 1, 0);
-            }
-        }
-    }
-
-    /// The sums of all destination channels at `len` places from `place` on.
-    #[inline(always)]
-    unsafe fn panel<V: Vector<T>, const R: usize, const W: usize>(&mut self, place: usize, len: usize) {
-        let (panels, width) = (self.of.channels[1].div_ceil(R), W * V::LANES);
-        let seen = self.steps(place, len);
-        let mut runs = [Run::default(); 32];
-        let count = self.runs(place, len, &mut runs);
-        let runs = &runs[..count];
-        let registers = registers::<T, V, W>(runs, len);
-        // A sum of nothing is still written.
-        let mut from = seen.start;
-        loop {
-            let (within, steps) = (from % self.slab, (self.slab - from % self.slab).min(seen.end - from));
-            if registers.is_none() {
-                // SAFETY: the slices have room for a register beyond the last run.
-                unsafe { self.gather::<V, W>(runs, from, steps) }
-            }
-            let a = self.weights.as_ptr().wrapping_add(((from - within) * panels + within) * R);
-            for i in 0..panels {
-                // SAFETY: weights hold the slab of this panel, result this tile.
-                unsafe {
-                    let mut sum = tile::zero::<T, V, R, W>();
-                    let a = a.wrapping_add(i * self.slab * R);
-                    let result = self.result.as_mut_ptr().add(i * R * width);
-                    match &registers {
-                        Some(registers) => self.accumulate(&mut sum, from, steps, a, registers),
-                        None => {
-                            let b = self.gathered.as_ptr();
-                            tile::accumulate(&mut sum, steps, tile::rows(a, 1), R, b, width);
-                        }
-                    }
-                    if from > seen.start {
-                        tile::add(&mut sum, result, width);
-                    }
-                    tile::store(&sum, result, width);
-                }
-            }
-            from += steps;
-            if from == seen.end {
-                break;
-            }
-        }
-        // SAFETY: result holds the sums of these runs.
-        unsafe { self.write::<V, W>(runs, len) }
-    }
-
-    /// Adds `steps` steps of the sum, from step `from` on, with the places where they lie in the windows.
-    #[inline(always)]
-    unsafe fn accumulate<V: Vector<T>, const R: usize, const W: usize>(
-        &self,
-        sum: &mut [[V; W]; R],
-        from: usize,
-        steps: usize,
-        mut a: *const T,
-        registers: &[usize; W],
-    ) {
-        let (sources, vs) = (self.of.channels[0], self.of.taps[1].len());
-        let plane = self.padded.plane(self.rows);
-        let mut at = from;
-        while at < from + steps {
-            let (u, c) = (at / vs / sources, at / vs % sources);
-            let channels = (sources - c).min((from + steps - at) / vs);
-            for v in 0..vs {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    let mut b = [self.windows.as_ptr().add(c * plane + self.taps[u * vs + v]); W];
-                    for j in 0..W {
-                        b[j] = b[j].add(registers[j]);
-                    }
-                    tile::accumulate_apart(sum, channels, tile::rows(a.add(v * R), 1), [0, vs * R], b, plane);
-                }
-            }
-            (at, a) = (at + channels * vs, a.wrapping_add(channels * vs * R));
-        }
-    }
-
-    /// Writes the results of these runs, `len` places, to y.
-    #[inline(always)]
-    unsafe fn write<V: Vector<T>, const W: usize>(&mut self, runs: &[Run], len: usize) {
-        // Most runs are a few times 8 numbers.
-        const FEW: usize = 8;
-        let (width, column) = (W * V::LANES, self.of.column);
-        let whole = column == 1 && len == width && runs.iter().all(|run| run.y == runs[0].y + run.panel);
-        for k in 0..self.of.channels[1] {
-            // SAFETY: the places of this piece in channel k of y; other pieces write other places.
-            unsafe {
-                let (from, to) = (self.result.as_ptr().add(k * width), self.y.add(k * self.of.plane));
-                if whole {
-                    for j in 0..W {
-                        V::load(from.add(j * V::LANES)).store(to.add(runs[0].y + j * V::LANES));
-                    }
-                    continue;
-                }
-                for run in runs {
-                    let (from, to) = (from.add(run.panel), to.add(run.y));
-                    let mut j = 0;
-                    while column == 1 && j + FEW <= run.len {
-                        to.add(j).cast::<[T; FEW]>().write(from.add(j).cast::<[T; FEW]>().read());
-                        j += FEW;
-                    }
-                    while j < run.len {
-                        *to.add(j * column) = *from.add(j);
-                        j += 1;
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// Where the registers of a panel of `len` places lie in the windows, if every one has a run to itself or a part of one.
-#[inline(always)]
-fn registers<T, V: Vector<T>, const W: usize>(runs: &[Run], len: usize) -> Option<[usize; W]> {
-    let mut registers = [0; W];
-    if len < W * V::LANES {
-        return None;
-    }
-    for run in runs {
-        if !run.len.is_multiple_of(V::LANES) {
-            return None;
-        }
-        for j in 0..run.len / V::LANES {
-            registers[run.panel / V::LANES + j] = run.window + j * V::LANES;
-        }
-    }
-    Some(registers)
+    sources.div_ceil(sources.div_ceil(DEPTH.div_ceil(taps))) * taps
 }

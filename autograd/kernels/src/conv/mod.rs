@@ -15,6 +15,7 @@ use winograd::transform::{F2, F2Of5, F4};
 mod correlate;
 pub mod definition;
 mod padded;
+mod piece;
 mod weight;
 mod winograd;
 

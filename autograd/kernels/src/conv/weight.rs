@@ -275,11 +275,7 @@ impl<T: Element> Piece<'_, T> {
                     for row in first..last {
                         let from = n * image + row * padded.down();
                         let to = right.add((n * b.rows + row) * ow * width);
-                        let mut registers = [to; W];
-                        for j in 1..W {
-                            registers[j] = to.add(j * V::LANES);
-                        }
-                        tile::accumulate_apart(&mut sum, across.len(), rows, [from, 1], registers, width);
+                        tile::accumulate(&mut sum, across.len(), rows, [from, 1], to, width);
                     }
                 }
                 tile::add(&mut sum, sums, 2 * V::LANES);

@@ -280,7 +280,7 @@ unsafe fn block<T: Element, V: Vector<T>, const R: usize, const W: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut sum = tile::zero::<T, V, R, W>();
-        tile::accumulate(&mut sum, k, a, step, b, W * V::LANES);
+        tile::accumulate(&mut sum, k, a, [0, step], b, W * V::LANES);
         tile::blend(&mut sum, scale, size, c, ldc);
     }
 }

@@ -35,7 +35,7 @@ pub fn first_rows<T, const R: usize>(a: *const T, step: usize, count: usize) -> 
     rows
 }
 
-/// tile\[i\] += sum over p < k of a\[i\]\[step p\] b\[ldb p..\].
+/// tile\[i\] += sum over p < k of a\[i\]\[at + step p\] b\[ldb p..\].
 ///
 /// # Safety
 /// Every number named by the formula must be readable; the machine must have the instruction set of `V`.
@@ -44,7 +44,7 @@ pub unsafe fn accumulate<T: Element, V: Vector<T>, const R: usize, const W: usiz
     tile: &mut [[V; W]; R],
     k: usize,
     a: [*const T; R],
-    step: usize,
+    [at, step]: [usize; 2],
     b: *const T,
     ldb: usize,
 ) {
@@ -53,11 +53,10 @@ pub unsafe fn accumulate<T: Element, V: Vector<T>, const R: usize, const W: usiz
         registers[j] = b.wrapping_add(j * V::LANES);
     }
     // SAFETY: the caller's promise.
-    unsafe { accumulate_apart(tile, k, a, [0, step], registers, ldb) }
+    unsafe { accumulate_apart(tile, k, a, [at, step], registers, ldb) }
 }
 
-/// [`accumulate`] with the left operand from number `at` of its rows on, and the registers of the right operand in places of
-/// their own: `b\[j\]` for those of column j.
+/// [`accumulate`] with the registers of the right operand in places of their own: `b\[j\]` for those of column j.
 ///
 /// # Safety
 /// As [`accumulate`].

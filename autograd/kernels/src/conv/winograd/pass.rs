@@ -299,7 +299,7 @@ unsafe fn product<T: Element, V: Vector<T>, const R: usize, const W: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut sum = tile::zero::<T, V, R, W>();
-        tile::accumulate(&mut sum, depth, tile::rows(a, lda), 1, b, W * V::LANES);
+        tile::accumulate(&mut sum, depth, tile::rows(a, lda), [0, 1], b, W * V::LANES);
         tile::store(&sum, c, ldc);
     }
 }

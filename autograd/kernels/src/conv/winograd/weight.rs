@@ -253,7 +253,7 @@ unsafe fn product<T: Element, V: Vector<T>, const R: usize, const W: usize>(
     // SAFETY: the caller's promise.
     unsafe {
         let mut sum = tile::zero::<T, V, R, W>();
-        tile::accumulate(&mut sum, depth, tile::rows(a, 1), step[0], b, step[1]);
+        tile::accumulate(&mut sum, depth, tile::rows(a, 1), [0, step[0]], b, step[1]);
         tile::add(&mut sum, c, step[2]);
         tile::store(&sum, c, step[2]);
     }
