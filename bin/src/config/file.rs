@@ -15,19 +15,12 @@ impl Config {
     }
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
-        let wrong = |e| self::wrong(text, path, &e);
-        let table: toml::Table = toml::from_str(text).map_err(wrong)?;
+        let table: toml::Table = toml::from_str(text).map_err(|e| wrong(text, path, &e))?;
         known(table.keys(), &keys(), text, path)?;
-        let config: Config = toml::from_str(text).map_err(wrong)?;
-        match &config.preset {
-            None => Ok(config),
-            // What the file says itself wins over its preset.
-            Some(name) => {
-                let mut settings = preset(name).map_err(|e| Failure::place(path, e))?;
-                settings.extend(table);
-                settings.try_into().map_err(wrong)
-            }
+        if let Some((key, _, what)) = wrong_value(&table) {
+            return Err(Failure::place(path, format_args!("{}{what}", place(text, key))));
         }
+        Config::from_table(table).map_err(|what| Failure::place(path, what))
     }
 
     /// The settings of a table, whose preset, if it names one, is below what it says itself.
@@ -90,12 +83,17 @@ pub fn known<'a>(
     let Some(key) = keys.find(|key| !known.contains(key)) else { return Ok(()) };
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let hint = datasets::suggest(key, &names).map(|name| format!("; did you mean {name}?"));
-    let place = line_of(text, key).map(|n| format!("line {n}: ")).unwrap_or_default();
+    let place = place(text, key);
     let hint = hint.unwrap_or_else(|| match known.len() {
         ..=12 => format!("; the keys here are {}", names.join(", ")),
         _ => "; the keys are the flags of comhe train".into(),
     });
     Err(Failure::place(path, format_args!("{place}unknown key {key:?}{hint}")))
+}
+
+/// The line that sets a key, as a message begins with it.
+fn place(text: &str, key: &str) -> String {
+    line_of(text, key).map(|n| format!("line {n}: ")).unwrap_or_default()
 }
 
 /// The line that sets a key, from 1 on.

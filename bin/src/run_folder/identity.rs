@@ -36,7 +36,8 @@ fn fixed(config: &Config) -> Result<toml::Table, Failure> {
 
 /// The first setting that is another one now, in words; a setting that was not known `then` had its default.
 pub fn difference(then: &Value, now: &Config) -> Result<Option<String>, Failure> {
-    let then: Config = match serde_json::from_value(then.clone()) {
+    let read = serde_json::from_value(then.clone()).map_err(|e| e.to_string());
+    let then = match read.and_then(Config::from_table) {
         Ok(then) => then,
         Err(e) => return Ok(Some(format!("its {SETTINGS} cannot be read: {e}"))),
     };
@@ -60,7 +61,7 @@ mod tests {
         assert_eq!(change(Config { lr: None, ..run.clone() }), "lr was 0.1, and is not set");
         assert_eq!(change(Config { low_rank: Some(2), ..run.clone() }), "low-rank was not set, and is 2");
         let unknown = difference(&json!({"new": 1}), &run).unwrap().unwrap();
-        assert!(unknown.starts_with("its settings cannot be read: unknown field `new`"), "{unknown}");
+        assert!(unknown.starts_with("its settings cannot be read: new = 1: unknown field `new`"), "{unknown}");
         assert_eq!(difference(&json!({"lr": 0.1, "reg": "rp"}), &run).unwrap(), None);
     }
 }
