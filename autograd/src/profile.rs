@@ -38,6 +38,18 @@ pub struct ProfileRow {
     pub flops: u64,
 }
 
+impl Profile {
+    /// Floating-point operations of all of it.
+    pub fn flops(&self) -> u64 {
+        self.rows.iter().map(|row| row.flops).sum()
+    }
+
+    /// Bytes of all of it.
+    pub fn bytes(&self) -> u64 {
+        self.rows.iter().map(|row| row.bytes).sum()
+    }
+}
+
 /// A profile that is being taken.
 struct Recording {
     rows: HashMap<(&'static str, bool), ProfileRow>,
@@ -62,6 +74,7 @@ thread_local! {
 /// assert_eq!(grads.len(), 2);
 /// let product = profile.rows.iter().find(|r| r.op == "matmul" && r.backward).unwrap();
 /// assert_eq!((product.calls, product.flops), (1, 2 * 2 * 50 * 50 * 50));
+/// assert!(profile.flops() >= 3 * 2 * 50 * 50 * 50);
 /// println!("{profile}");
 /// ```
 pub fn profile<R>(f: impl FnOnce() -> R) -> (R, Profile) {

@@ -8,6 +8,7 @@ use kernels::random::Key;
 use crate::buffer::Buffer;
 use crate::dtype::{DType, Scalar, dispatch};
 use crate::node::{self, NodeRef};
+use crate::profile;
 use crate::shape::Shape;
 
 /// A dense array of f32 or f64 numbers, row-major and contiguous, that may remember how it was computed.
@@ -89,16 +90,25 @@ impl Tensor {
     /// Independent draws, uniform on [0, 1). The same key gives the same numbers, whatever the threads.
     pub fn uniform(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
         let shape = shape.into();
-        dispatch!(dtype, T => Tensor::build::<T>(shape, |out| key.fill_uniform(out)))
+        dispatch!(dtype, T => Tensor::drawn::<T>(shape, |out| key.fill_uniform(out)))
     }
 
     /// Independent draws from the normal distribution of mean 0 and variance 1.
     pub fn normal(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
-        Tensor::drawn(shape.into(), dtype, key)
+        Tensor::normal_of(shape.into(), dtype, key)
     }
 
-    fn drawn(shape: Shape, dtype: DType, key: Key) -> Tensor {
-        dispatch!(dtype, T => Tensor::build::<T>(shape, |out| key.fill_normal(out)))
+    fn normal_of(shape: Shape, dtype: DType, key: Key) -> Tensor {
+        dispatch!(dtype, T => Tensor::drawn::<T>(shape, |out| key.fill_normal(out)))
+    }
+
+    /// As [`Tensor::build`], where `write` draws at random: a [`profile`](crate::profile()) shows it as `draw`.
+    pub fn drawn<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [T])) -> Tensor {
+        let value = Tensor::build(shape, write);
+        if profile::running() {
+            profile::forward("draw", &value, &[], 0);
+        }
+        value
     }
 
     /// A tensor whose elements `write` sets, all of them, in row-major order. What they hold before is of no use:

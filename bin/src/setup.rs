@@ -220,14 +220,19 @@ pub fn check_groups(config: &Config, model: &Model) -> Result<(), Failure> {
 fn check_batch_norm(model: &Model, loader: &Loader) -> Result<(), Failure> {
     let (images, batch) = (loader.split().len(), loader.config().batch_size);
     let smallest = if images.is_multiple_of(batch) { batch } else { images % batch };
-    let alone =
-        |row: &&nn::Row| row.layer.starts_with("BatchNorm") && row.output[2..].iter().product::<usize>() == 1;
-    match model.summary().rows.iter().find(alone) {
-        Some(row) if smallest == 1 => Err(Failure::usage(format_args!(
-            "{images} images in batches of {batch} leave one of a single image, from which {} ({}) cannot take a variance; \
+    match alone_in_batch_norm(model) {
+        Some(layer) if smallest == 1 => Err(Failure::usage(format_args!(
+            "{images} images in batches of {batch} leave one of a single image, from which {layer} cannot take a variance; \
              choose another --batch-size",
-            row.name, row.layer
         ))),
         _ => Ok(()),
     }
+}
+
+/// The layer, if there is one, that normalises over the images of a batch alone.
+pub fn alone_in_batch_norm(model: &Model) -> Option<String> {
+    let alone =
+        |row: &nn::Row| row.layer.starts_with("BatchNorm") && row.output[2..].iter().product::<usize>() == 1;
+    let rows = model.summary().rows;
+    rows.iter().find(|row| alone(row)).map(|row| format!("{} ({})", row.name, row.layer))
 }

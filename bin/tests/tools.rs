@@ -214,6 +214,12 @@ fn bench_gives_what_it_promises() {
     );
     assert!(of("matmul", true)["flops"].as_u64() > of("matmul", false)["flops"].as_u64());
 
+    let error = refuses(here.path(), "bench step --model resnet18 --batch-size 1");
+    assert!(
+        error.contains("--batch-size is 1; layer4.0.bn1 (BatchNorm, Relu) cannot take a variance"),
+        "{error}"
+    );
+
     let peak = succeeds(here.path(), "bench peak --threads 1 --json").out;
     for key in ["gflops_f32", "gflops_f64", "gb_s"] {
         assert!(column(&peak, key)[0] > 0.0, "{peak}");
@@ -221,11 +227,21 @@ fn bench_gives_what_it_promises() {
 
     // The second result is the first, but for one time.
     let before = r#"{"op": "a", "threads": 2, "ms": 4.0}
-{"op": "b", "threads": 2, "ms": 1.0}"#;
+{"op": "b", "threads": 2, "ms": 1.0}
+{"cost": "c", "grows_with": "batch", "threads": 2, "points": [{"at": 1, "ms": 2.0}, {"at": 2, "ms": 5.0}]}"#;
     std::fs::write(here.path().join("before.jsonl"), before).unwrap();
     std::fs::write(here.path().join("after.jsonl"), before.replace("4.0", "3.0")).unwrap();
     let diff = succeeds(here.path(), "bench diff before.jsonl after.jsonl --json").out;
-    assert_eq!(column(&diff, "ratio"), [0.75, 1.0]);
+    assert_eq!(column(&diff, "ratio"), [0.75, 1.0, 1.0, 1.0]);
+    for (line, expected) in [
+        (r#"{"op": "a", "threads": 2, "ms": 1.0}"#, "line 4: a, 2 threads for the second time"),
+        (r#"{"op": "d", "threads": 2, "ms": 0}"#, "line 4: ms is 0, and no time"),
+        (r#"{"gflops": 3}"#, "line 4: no op, no model and no cost"),
+    ] {
+        std::fs::write(here.path().join("wrong.jsonl"), format!("{before}\n{line}")).unwrap();
+        let error = refuses(here.path(), "bench diff before.jsonl wrong.jsonl");
+        assert!(error.contains(expected), "{error}");
+    }
     let error = refuses(here.path(), "bench diff before.jsonl nowhere.jsonl");
     assert!(error.contains("nowhere.jsonl: cannot be read"), "{error}");
 }

@@ -125,7 +125,7 @@ impl Projections {
 
     fn draw_as<T: Scalar>(&self, layer: &str, draw: u64, d: usize) -> Tensor {
         let one = self.k * d;
-        Tensor::build::<T>([self.c, self.k, d].into(), |out| {
+        Tensor::drawn::<T>([self.c, self.k, d].into(), |out| {
             for (c, out) in out.chunks_exact_mut(one.max(1)).enumerate() {
                 let key = Key::new(self.seed).stream("projection").stream(layer).stream(&c.to_string());
                 self.fill(key.step(draw), d, out);

@@ -112,16 +112,10 @@ impl Grad {
         if let Some(path) = &self.weights {
             tensor_file::write(path, &model.state_dict())?;
         }
-        let alone = |row: &&nn::Row| {
-            row.layer.starts_with("BatchNorm") && row.output[2..].iter().product::<usize>() == 1
-        };
-        if let (1, Some(row)) = (batch.labels.len(), model.summary().rows.iter().find(alone)) {
+        if let (1, Some(layer)) = (batch.labels.len(), setup::alone_in_batch_norm(&model)) {
             return Err(Failure::place(
                 &self.batch,
-                format_args!(
-                    "holds one item, from which {} ({}) cannot take a variance; two are needed",
-                    row.name, row.layer
-                ),
+                format_args!("holds one item, from which {layer} cannot take a variance; two are needed"),
             ));
         }
         let logits = {

@@ -61,7 +61,10 @@ mod tests {
         assert_eq!(change(Config { lr: None, ..run.clone() }), "lr was 0.1, and is not set");
         assert_eq!(change(Config { low_rank: Some(2), ..run.clone() }), "low-rank was not set, and is 2");
         let unknown = difference(&json!({"new": 1}), &run).unwrap().unwrap();
-        assert!(unknown.starts_with("its settings cannot be read: new = 1: unknown field `new`"), "{unknown}");
+        assert!(
+            unknown.starts_with("its settings cannot be read: new = 1: unknown field `new`"),
+            "{unknown}"
+        );
         assert_eq!(difference(&json!({"lr": 0.1, "reg": "rp"}), &run).unwrap(), None);
     }
 }

@@ -218,18 +218,20 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
         for top in block.items.clone().step_by(together) {
             let items = top..(top + together).min(block.items.end);
             let start = |item: usize| (item * c + block.channels.start) * s;
-            // SAFETY: a row of the tensor, by the promise of `block_sums`; only called with i < s.
-            let value =
-                |item, i| of::<T, A, N, C, K>(terms, each(x, |x| unsafe { *x.at(start(item) + i) }), numbers);
+            let value = |x| of::<T, A, N, C, K>(terms, x, numbers);
             for first in (0..blocks).step_by(FEW) {
                 let mut run = [[T::ZERO; LANES]; K];
                 for item in items.clone() {
                     for b in first..(first + FEW).min(blocks) {
-                        x.iter().for_each(|x| x.prefetch(start(item) + ahead + b * LANES, LANES));
+                        let at = start(item) + b * LANES;
+                        x.iter().for_each(|x| x.prefetch(at + ahead, LANES));
+                        // SAFETY: lanes of a row of the tensor, by the promise of `block_sums`. Copied, they are known
+                        // not to be the sums' memory.
+                        let x = each(x, |x| unsafe { x.at(at).cast::<[T; LANES]>().read() });
                         for l in 0..LANES {
-                            let v = value(item, b * LANES + l);
-                            for (run, v) in run.iter_mut().zip(v) {
-                                run[l] = run[l] + v;
+                            let v = value(numbered(|i| x[i][l]));
+                            for k in 0..K {
+                                run[k][l] = run[k][l] + v[k];
                             }
                         }
                     }
@@ -242,7 +244,8 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
             }
             for item in items {
                 for i in blocks * LANES..s {
-                    let v = value(item, i);
+                    // SAFETY: an element of such a row.
+                    let v = value(each(x, |x| unsafe { *x.at(start(item) + i) }));
                     for k in 0..K {
                         sums[k][i % LANES] = sums[k][i % LANES] + v[k];
                     }

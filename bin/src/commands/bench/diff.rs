@@ -11,7 +11,7 @@ use crate::output::{self, Table};
 /// Two saved results side by side: what became faster, what slower
 #[derive(Args, Debug)]
 pub struct Diff {
-    /// Saved by comhe bench networks, ops or step --json
+    /// Saved by comhe bench networks, ops, step or growth --json
     #[arg(value_name = "BEFORE.jsonl")]
     before: PathBuf,
     /// Saved by the same command, later
@@ -46,7 +46,7 @@ impl Diff {
     }
 }
 
-/// The times in a file: of operations by their name, of steps by their setting.
+/// The times in a file: of operations by their name, of steps by their setting, of growth by its point.
 fn times(path: &Path) -> Result<Times, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
@@ -56,34 +56,51 @@ fn times(path: &Path) -> Result<Times, Failure> {
             Failure::place(
                 path,
                 format_args!(
-                    "line {}: {what}; each is an object of comhe bench networks, ops or step --json",
+                    "line {}: {what}; each is an object of comhe bench networks, ops, step or growth --json",
                     i + 1
                 ),
             )
         };
         let value: Value = serde_json::from_str(line).map_err(|e| wrong(&e))?;
-        let text = |key: &str| value[key].as_str().unwrap_or_default().to_string();
-        let (name, key) = match (value["op"].as_str(), value["model"].as_str()) {
-            (Some(op), _) => (format!("{op}, {} threads", value["threads"]), "ms"),
-            (_, Some(model)) => {
-                let (reg, dtype) = (text("reg"), text("dtype"));
-                // Results from before it was recorded are of the default.
-                let conv = value["conv"].as_str().filter(|&conv| conv != "auto");
-                let conv = conv.map_or(String::new(), |conv| format!(", {conv}"));
-                let [width, batch, threads] =
-                    ["width", "batch_size", "threads"].map(|key| value[key].to_string());
-                (
-                    format!("{model} x {width} step, batch {batch}, {reg}, {dtype}{conv}, {threads} threads"),
-                    "step_ms",
-                )
+        for (name, ms) in timed(&value).map_err(|e| wrong(&e))? {
+            if times.iter().any(|(known, _)| *known == name) {
+                return Err(wrong(&format_args!("{name} for the second time")));
             }
-            _ => return Err(wrong(&"no op and no model")),
-        };
-        let ms = value[key].as_f64().ok_or_else(|| wrong(&format_args!("no {key}")))?;
-        times.push((name, ms));
+            times.push((name, ms));
+        }
     }
     if times.is_empty() {
         return Err(Failure::place(path, "holds no results"));
     }
     Ok(times)
+}
+
+/// What an object says of times.
+fn timed(value: &Value) -> Result<Times, String> {
+    let ms = |value: &Value, key: &str| match value[key].as_f64() {
+        Some(ms) if ms > 0.0 => Ok(ms),
+        Some(ms) => Err(format!("{key} is {ms}, and no time")),
+        None => Err(format!("no {key}")),
+    };
+    let text = |key: &str| value[key].as_str().unwrap_or_default();
+    if let Some(op) = value["op"].as_str() {
+        return Ok(vec![(format!("{op}, {} threads", value["threads"]), ms(value, "ms")?)]);
+    }
+    if let Some(model) = value["model"].as_str() {
+        // Results from before it was recorded are of the default.
+        let conv = value["conv"].as_str().filter(|&conv| conv != "auto");
+        let conv = conv.map_or(String::new(), |conv| format!(", {conv}"));
+        let [width, batch, threads] = ["width", "batch_size", "threads"].map(|key| value[key].to_string());
+        let (reg, dtype) = (text("reg"), text("dtype"));
+        let name = format!("{model} x {width} step, batch {batch}, {reg}, {dtype}{conv}, {threads} threads");
+        return Ok(vec![(name, ms(value, "step_ms")?)]);
+    }
+    if let (Some(cost), Some(points)) = (value["cost"].as_str(), value["points"].as_array()) {
+        let (of, threads) = (text("grows_with"), &value["threads"]);
+        // Of a series over threads, each point has its own number.
+        let threads = if of == "threads" { String::new() } else { format!(", {threads} threads") };
+        let name = |point: &Value| format!("{cost}, {} {of}{threads}", point["at"]);
+        return points.iter().map(|point| Ok((name(point), ms(point, "ms")?))).collect();
+    }
+    Err("no op, no model and no cost".into())
 }

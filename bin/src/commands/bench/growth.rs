@@ -35,7 +35,8 @@ impl GrowthBench {
         config.check()?;
         setup::apply(&config);
         let threads = autograd::threads();
-        let counts: Vec<usize> = [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|&n| n <= threads).collect();
+        let mut counts: Vec<usize> = [1, 2, 4, 8, 16, 32, 64].into_iter().filter(|&n| n < threads).collect();
+        counts.push(threads);
         let all = [
             self.series(
                 "half-space energy and gradient, d = 256",

@@ -36,9 +36,10 @@ mod profile;
   comhe bench peak
 
 Shares of the peak are of what this machine was measured to do at most, just then: multiply-adds in
-registers, and a[i] = b[i] + 3 c[i] in memory. Convolutions count as sums of products: where
-Winograd's algorithm does with fewer, GFLOP/s can exceed the peak. Bytes count every input and
-output once.")]
+registers, and a[i] = b[i] + 3 c[i] in memory. FLOPs and bytes are those that a profile counts.
+Convolutions count as sums of products: where Winograd's algorithm does with fewer, GFLOP/s can
+exceed the peak. Bytes count every input, output and kept tensor once: what stays in caches can
+exceed the memory's rate.")]
 pub struct Bench {
     #[command(subcommand)]
     what: What,
@@ -161,7 +162,13 @@ impl StepBench {
         let (shape, classes) = if self.model == "lenet" { ([1, 28, 28], 10) } else { ([3, 32, 32], 100) };
         let model = nn::models::build(&self.model, shape, classes, width, Key::new(0), dtype)?;
         memory::check(&model, width, self.batch_size, dtype)?;
-        let forward = model.summary().flops();
+        if self.batch_size == 1
+            && let Some(alone) = setup::alone_in_batch_norm(&model)
+        {
+            return Err(Failure::usage(format_args!(
+                "--batch-size is 1; {alone} cannot take a variance of one value"
+            )));
+        }
         let optimizer = nn::Optimizer::new(Rule::sgd(config.momentum)).weight_decay(config.weight_decay);
         let mut trainer = Trainer::new(model, optimizer, config.rate(), Key::new(0));
         if self.reg != "none" {
@@ -186,10 +193,9 @@ impl StepBench {
             return Err(Failure::from(error).mid_run());
         }
         let step_ms = median(&times);
-        // The reverse pass has two products for each one of the forward pass.
-        let gflops = 3.0 * forward as f64 * self.batch_size as f64 / (step_ms * 1e6);
         let memory = system::peak_memory();
-        let profile = self.profile.then(|| autograd::profile(|| trainer.step(&batch)).1);
+        let profile = autograd::profile(|| trainer.step(&batch)).1;
+        let gflops = profile.flops() as f64 / (step_ms * 1e6);
         let peak = Peak::measured();
         let mut result = json!({
             "model": self.model,
@@ -209,8 +215,8 @@ impl StepBench {
             "peak_rss_mb": memory,
             "cpu": system::cpu(),
         });
-        if let Some(profile) = &profile {
-            result["profile"] = json!(profile::rows(profile));
+        if self.profile {
+            result["profile"] = json!(profile::rows(&profile));
         }
         if self.timing.json {
             return output::json(&result);
@@ -226,8 +232,10 @@ impl StepBench {
             table.row([key.clone(), text]);
         }
         output::line(&table.text())?;
-        profile
-            .map_or(Ok(()), |profile| output::line(&format!("\n{}", profile::table(&profile, &peak, dtype))))
+        match self.profile {
+            true => output::line(&format!("\n{}", profile::table(&profile, &peak, dtype))),
+            false => Ok(()),
+        }
     }
 }
 

@@ -53,9 +53,9 @@ fn network(name: &str, size: usize, dtype: DType) -> Result<(Model, nn::Batch), 
 /// Forward, cross-entropy, backward, SGD with momentum and weight decay.
 fn step(rows: &mut Rows<'_>, name: &str, size: usize, dtype: DType, how: &str) -> Result<(), Failure> {
     let (model, batch) = network(name, size, dtype)?;
-    let flops = 3.0 * model.summary().flops() as f64 * size as f64;
     let optimizer = Optimizer::new(Rule::sgd(0.9)).weight_decay(5e-4);
     let mut trainer = Trainer::new(model, optimizer, 0.01, Key::new(0));
+    let flops = autograd::profile(|| trainer.step(&batch)).1.flops() as f64;
     let mut failed = None;
     rows.time(format!("{name} step, batch {size}, {dtype}{how}"), Work::Flops(flops, dtype), || {
         if failed.is_none() {

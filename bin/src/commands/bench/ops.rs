@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use autograd::{ConvOptions, DType, Key, Tensor, set_threads, tiny_operations};
+use autograd::{ConvOptions, DType, Key, Tensor, profile, set_threads, tiny_operations};
 use clap::Args;
 use nn::{Activation, BatchNorm, Context, MaxPool2d, Module};
 
@@ -79,14 +79,12 @@ impl OpsBench {
         ];
         for (name, mut f) in layers {
             let g = Tensor::normal(f().shape(), DType::F32, Key::new(2));
-            // x and y; backward x, y, their gradients.
-            let bytes = 4.0 * (x.numel() + g.numel()) as f64;
-            let size = self.batch_size;
-            rows.time(format!("{name} {size}x64x32x32 forward"), Work::Bytes(bytes), || {
-                drop(black_box(f()))
-            })?;
-            let both = format!("{name} {size}x64x32x32 forward and backward");
-            rows.time(both, Work::Bytes(3.0 * bytes), || drop(black_box(f().vjp(&g, &[&x]))))?;
+            let name = format!("{name} {}x64x32x32", self.batch_size);
+            let bytes = profile(&mut f).1.bytes() as f64;
+            rows.time(format!("{name} forward"), Work::Bytes(bytes), || drop(black_box(f())))?;
+            let mut both = || drop(black_box(f().vjp(&g, &[&x])));
+            let bytes = profile(&mut both).1.bytes() as f64;
+            rows.time(format!("{name} forward and backward"), Work::Bytes(bytes), both)?;
         }
         Ok(())
     }
