@@ -81,6 +81,23 @@ fn cases() -> Vec<Case> {
         }),
         ("tanh of 4,096 numbers, f32", || both_passes([normal(&[4096], F32, 1)], |[x]| x.tanh())),
         ("tanh of 4,096 numbers, f64", || both_passes([normal(&[4096], F64, 1)], |[x]| x.tanh())),
+        ("x^1.5 of 4,096 numbers, f32", || both_passes([normal(&[4096], F32, 1)], |[x]| x.powf(1.5))),
+        ("quotient of 4,096 numbers, f32", || {
+            both_passes([1, 2].map(|k| normal(&[4096], F32, k)), |[a, b]| a / b)
+        }),
+        ("norm of 64 rows of 256", || both_passes([normal(&[64, 256], F32, 1)], |[x]| x.norm(1))),
+        ("batch norm of 8 x 16 images of 16 x 16", || {
+            let x = [normal(&[8, 16, 16, 16], F32, 1), normal(&[16], F32, 2), normal(&[16], F32, 3)];
+            both_passes(x, |[x, gamma, beta]| x.batch_norm_train(gamma, beta, 1e-5).0)
+        }),
+        ("batch norm of 64 rows of 64, f64", || {
+            let x = [normal(&[64, 64], F64, 1), normal(&[64], F64, 2), normal(&[64], F64, 3)];
+            both_passes(x, |[x, gamma, beta]| x.batch_norm_train(gamma, beta, 1e-5).0)
+        }),
+        ("layer norm of 64 rows of 128", || {
+            let x = [normal(&[64, 128], F32, 1), normal(&[128], F32, 2), normal(&[128], F32, 3)];
+            both_passes(x, |[x, gamma, beta]| x.layer_norm(gamma, beta, 1e-5))
+        }),
         ("softmax of 64 rows of 100", || both_passes([normal(&[64, 100], F32, 1)], |[x]| x.softmax(1))),
         ("half-space energy of 64 neurons in 128 dimensions", || {
             let w = normal(&[64, 128], F32, 1);

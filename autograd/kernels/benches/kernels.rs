@@ -184,6 +184,7 @@ mod elementwise {
         ($($name:ident |$x:ident| $y:expr;)*) => {$(
             #[divan::bench(types = [f32, f64])]
             fn $name<T: Element>(bencher: Bencher) {
+                #[derive(Clone, Copy)]
                 struct Function;
                 impl Map<1> for Function {
                     #[inline(always)]
@@ -212,6 +213,7 @@ mod elementwise {
         powf |x| x.powf(-1.5);
     }
 
+    #[derive(Clone, Copy)]
     struct Add;
     impl Map<2> for Add {
         #[inline(always)]

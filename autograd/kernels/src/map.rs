@@ -12,7 +12,7 @@ use crate::simd::{self, Kernel};
 use crate::{MAX_RANK, par};
 
 /// A function of N numbers, written once for every kind of number. Must be `#[inline(always)]`.
-pub trait Map<const N: usize>: Sync {
+pub trait Map<const N: usize>: Copy + Sync {
     /// The value.
     fn call<R: Real>(&self, x: [R; N]) -> R;
 }
@@ -51,11 +51,13 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
         let Flat { f, x, out } = self;
+        // A copy of its own: what it holds is then known not to change with the output.
+        let f = *f;
         for i in 0..out.len() {
             // One block at a time: left to itself, the compiler gathers the same lane of many.
             let i = black_box(i);
             let blocks: [&[T; BLOCK]; N] = numbered(|n| x[n].map_or(&out[i], |x| &x[i]));
-            out[i] = block::<T, F, A, N>(f, blocks);
+            out[i] = block::<T, F, A, N>(&f, blocks);
         }
     }
 }
@@ -202,6 +204,7 @@ mod tests {
     use super::*;
     use crate::aligned::Aligned;
 
+    #[derive(Clone, Copy)]
     struct MulAdd;
     impl Map<3> for MulAdd {
         #[inline(always)]

@@ -86,14 +86,15 @@ impl Tensor {
 
 // -------------------------------------------------------------------------------------------------- unary
 
-struct Value<'a, F>(&'a F);
-impl<F: Unary> Map<1> for Value<'_, F> {
+#[derive(Clone, Copy)]
+struct Value<F>(F);
+impl<F: Unary> Map<1> for Value<F> {
     #[inline(always)]
     fn call<R: Real>(&self, [x]: [R; 1]) -> R {
         self.0.f(x)
     }
 }
-impl<F: Binary> Map<2> for Value<'_, F> {
+impl<F: Binary> Map<2> for Value<F> {
     #[inline(always)]
     fn call<R: Real>(&self, [a, b]: [R; 2]) -> R {
         self.0.f(a, b)
@@ -101,8 +102,9 @@ impl<F: Binary> Map<2> for Value<'_, F> {
 }
 
 /// g * d(x, y). Arguments that `d` does not use may be anything.
-struct Chain<'a, F>(&'a F);
-impl<F: Unary> Map<3> for Chain<'_, F> {
+#[derive(Clone, Copy)]
+struct Chain<F>(F);
+impl<F: Unary> Map<3> for Chain<F> {
     #[inline(always)]
     fn call<R: Real>(&self, [g, x, y]: [R; 3]) -> R {
         g * self.0.d(x, y)
@@ -114,7 +116,7 @@ pub(crate) fn unary<F: Unary>(f: F, mut x: Tensor) -> Tensor {
     let value = dispatch!(x.dtype(), T => {
         let reused = match x.unique_blocks_mut::<T>() {
             Some(data) => {
-                map::flat(&Value(&f), [None], data);
+                map::flat(&Value(f), [None], data);
                 true
             }
             None => false,
@@ -122,7 +124,7 @@ pub(crate) fn unary<F: Unary>(f: F, mut x: Tensor) -> Tensor {
         if reused {
             return node::record(F::NAME, x, &[], |_| -> UnaryRule<F> { unreachable!("no inputs") });
         }
-        Tensor::build_blocks::<T>(*x.shape(), |out| map::flat(&Value(&f), [Some(x.blocks())], out))
+        Tensor::build_blocks::<T>(*x.shape(), |out| map::flat(&Value(f), [Some(x.blocks())], out))
     });
     node::record(F::NAME, value, &[&x], |y| {
         let uses = f.d(Probe::new(Uses::A), Probe::new(Uses::Y)).uses();
@@ -161,11 +163,11 @@ impl<F: Unary> Rule for UnaryRule<F> {
             let x = self.x.as_ref().map(|b| b.blocks::<T>());
             let y = self.y.as_ref().map(|b| b.blocks::<T>());
             match g.unique_blocks_mut::<T>() {
-                Some(out) => map::flat(&Chain(&self.f), [None, x, y], out),
+                Some(out) => map::flat(&Chain(self.f), [None, x, y], out),
                 None => {
                     let given = g.blocks::<T>();
                     let inputs = [Some(given), x.or(Some(given)), y.or(Some(given))];
-                    g = Tensor::build_blocks::<T>(shape, |out| map::flat(&Chain(&self.f), inputs, out));
+                    g = Tensor::build_blocks::<T>(shape, |out| map::flat(&Chain(self.f), inputs, out));
                 }
             }
         });
@@ -180,15 +182,17 @@ impl<F: Unary> Rule for UnaryRule<F> {
 // ------------------------------------------------------------------------------------------------- binary
 
 /// g * da(a, b, y), g * db(a, b, y).
-struct ChainA<'a, F>(&'a F);
-struct ChainB<'a, F>(&'a F);
-impl<F: Binary> Map<4> for ChainA<'_, F> {
+#[derive(Clone, Copy)]
+struct ChainA<F>(F);
+#[derive(Clone, Copy)]
+struct ChainB<F>(F);
+impl<F: Binary> Map<4> for ChainA<F> {
     #[inline(always)]
     fn call<R: Real>(&self, [g, a, b, y]: [R; 4]) -> R {
         g * self.0.da(a, b, y)
     }
 }
-impl<F: Binary> Map<4> for ChainB<'_, F> {
+impl<F: Binary> Map<4> for ChainB<F> {
     #[inline(always)]
     fn call<R: Real>(&self, [g, a, b, y]: [R; 4]) -> R {
         g * self.0.db(a, b, y)
@@ -202,18 +206,18 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Cow<'_, Tensor>, mut b: Cow<'_, Ten
         if a.shape() == b.shape() {
             // An operand that nobody else holds gives its memory to the result.
             if b.node().is_none() && let Some(out) = unique_blocks_mut::<T>(&mut a) {
-                map::flat(&Value(&f), [None, Some(b.blocks())], out);
+                map::flat(&Value(f), [None, Some(b.blocks())], out);
                 let value = a.into_owned();
                 return node::record(F::NAME, value, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
             if a.node().is_none() && let Some(out) = unique_blocks_mut::<T>(&mut b) {
-                map::flat(&Value(&f), [Some(a.blocks()), None], out);
+                map::flat(&Value(f), [Some(a.blocks()), None], out);
                 let value = b.into_owned();
                 return node::record(F::NAME, value, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
-            Tensor::build_blocks::<T>(shape, |out| map::flat(&Value(&f), [Some(a.blocks()), Some(b.blocks())], out))
+            Tensor::build_blocks::<T>(shape, |out| map::flat(&Value(f), [Some(a.blocks()), Some(b.blocks())], out))
         } else {
-            broadcast::<T, 2>(&Value(&f), [&*a, &*b], &shape)
+            broadcast::<T, 2>(&Value(f), [&*a, &*b], &shape)
         }
     });
     node::record(F::NAME, value, &[&a, &b], |y| {
@@ -352,15 +356,15 @@ impl<F: Binary> BinaryRule<F> {
                 let [a, b] = [&self.a, &self.b].map(|v| v.as_ref().map_or_else(|| g.clone(), |v| v.tensor(&shape)));
                 let x = [&g, &a, &b, y.as_ref().unwrap_or(&g)];
                 return match first {
-                    true => broadcast::<T, 4>(&ChainA(&self.f), x, &shape),
-                    false => broadcast::<T, 4>(&ChainB(&self.f), x, &shape),
+                    true => broadcast::<T, 4>(&ChainA(self.f), x, &shape),
+                    false => broadcast::<T, 4>(&ChainB(self.f), x, &shape),
                 };
             }
             let [a, b] = [&self.a, &self.b].map(|v| v.as_ref().map(|v| v.0.blocks::<T>()));
             let y = self.y.as_ref().map(|y| y.blocks::<T>());
             let compute = |x, out: &mut [[T; BLOCK]]| match first {
-                true => map::flat(&ChainA(&self.f), x, out),
-                false => map::flat(&ChainB(&self.f), x, out),
+                true => map::flat(&ChainA(self.f), x, out),
+                false => map::flat(&ChainB(self.f), x, out),
             };
             if let Some(out) = g.unique_blocks_mut::<T>() {
                 compute([None, a, b, y], out);

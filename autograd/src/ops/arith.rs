@@ -178,6 +178,7 @@ impl From<&Tensor> for Tensor {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Sum;
 impl Map<2> for Sum {
     #[inline(always)]

@@ -95,8 +95,9 @@ impl Unary for Powf {
     }
     #[inline(always)]
     fn d<R: Real>(&self, x: R, _: R) -> R {
-        // The constant function has derivative 0 also at x = 0, where x^-1 is infinite.
-        if self.0 == 0.0 { x.c(0.0) } else { x.c(self.0) * x.powf(self.0 - 1.0) }
+        // The constant function has derivative 0 also at x = 0, where x^-1 is infinite: 0 x^0.
+        let less = if self.0 == 0.0 { 0.0 } else { self.0 - 1.0 };
+        x.c(self.0) * x.powf(less)
     }
 }
 

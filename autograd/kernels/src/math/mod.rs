@@ -138,17 +138,13 @@ macro_rules! math {
             }
             #[inline(always)]
             fn powf<A: Arithmetic>(self, p: f64) -> Self {
-                if p == 0.0 {
-                    1.0
-                } else if p == 1.0 {
-                    self
-                } else if p == 2.0 {
-                    self * self
-                } else if p == -1.0 {
-                    1.0 / self
-                } else {
-                    $poly::powf::<A>(self, p)
+                // One question of p, which compilers take out of a loop, where they leave four of them in it.
+                if ![-1.0, 0.0, 1.0, 2.0].contains(&p) {
+                    return $poly::powf::<A>(self, p);
                 }
+                let y = if p == 2.0 { self * self } else { self };
+                let y = if p == -1.0 { 1.0 / self } else { y };
+                if p == 0.0 { 1.0 } else { y }
             }
             #[inline(always)]
             fn powi(self, n: i32) -> Self {

@@ -70,6 +70,7 @@ impl<T: Element> Kernel for Forward<'_, T> {
 }
 
 /// (x - centre)^2.
+#[derive(Clone, Copy)]
 struct SquareFrom<T>(T);
 impl<T: Element> Map<1> for SquareFrom<T> {
     #[inline(always)]

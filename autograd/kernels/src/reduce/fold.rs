@@ -12,6 +12,7 @@ const LANES: usize = 64;
 const RUN: usize = 16;
 
 /// x itself.
+#[derive(Clone, Copy)]
 pub(crate) struct Same;
 impl Map<1> for Same {
     #[inline(always)]
@@ -21,6 +22,7 @@ impl Map<1> for Same {
 }
 
 /// x y.
+#[derive(Clone, Copy)]
 pub(crate) struct Product;
 impl Map<2> for Product {
     #[inline(always)]
@@ -30,6 +32,7 @@ impl Map<2> for Product {
 }
 
 /// x^2.
+#[derive(Clone, Copy)]
 struct Square;
 impl Map<1> for Square {
     #[inline(always)]
@@ -39,6 +42,7 @@ impl Map<1> for Square {
 }
 
 /// e^(x - y).
+#[derive(Clone, Copy)]
 struct ExpDifference;
 impl Map<2> for ExpDifference {
     #[inline(always)]
@@ -48,6 +52,7 @@ impl Map<2> for ExpDifference {
 }
 
 /// e^(x - y) for one y.
+#[derive(Clone, Copy)]
 struct ExpShifted<T>(T);
 impl<T: Element> Map<1> for ExpShifted<T> {
     #[inline(always)]

@@ -94,26 +94,31 @@ const LANES: usize = 32;
 #[inline(always)]
 fn exponentials<T: Element, A: Arithmetic>(x: &[T], max: T, mut y: Option<&mut [T]>) -> T {
     let mut sums = [T::ZERO; LANES];
-    for (b, x) in x.chunks(LANES).enumerate() {
+    for start in (0..x.len()).step_by(LANES) {
+        let n = LANES.min(x.len() - start);
         let mut lanes = [-T::INFINITY; LANES];
-        match x.first_chunk::<LANES>() {
+        match x[start..].first_chunk::<LANES>() {
             Some(x) => lanes = *x,
-            None => lanes.iter_mut().zip(x).for_each(|(lane, &x)| *lane = x),
+            None => lanes[..n].copy_from_slice(&x[start..]),
+        }
+        let mut terms = [T::ZERO; LANES];
+        for l in 0..LANES {
+            terms[l] = of::<T, A, 2>(&ExpDifference, [lanes[l], max]);
         }
         for l in 0..LANES {
-            lanes[l] = of::<T, A, 2>(&ExpDifference, [lanes[l], max]);
-            sums[l] = sums[l] + lanes[l];
+            sums[l] = sums[l] + terms[l];
         }
-        if let Some(y) = &mut y {
-            let y = &mut y[b * LANES..];
-            let n = y.len().min(LANES);
-            y[..n].copy_from_slice(&lanes[..n]);
+        match y.as_mut().map(|y| &mut y[start..]) {
+            Some(y) if n == LANES => y[..LANES].copy_from_slice(&terms),
+            Some(y) => y[..n].copy_from_slice(&terms[..n]),
+            None => {}
         }
     }
     tree(sums, |a, b| a + b)
 }
 
 /// e^(x - y).
+#[derive(Clone, Copy)]
 struct ExpDifference;
 impl Map<2> for ExpDifference {
     #[inline(always)]
