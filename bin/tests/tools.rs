@@ -236,7 +236,9 @@ fn bench_gives_what_it_promises() {
     for (line, expected) in [
         (r#"{"op": "a", "threads": 2, "ms": 1.0}"#, "line 4: a, 2 threads for the second time"),
         (r#"{"op": "d", "threads": 2, "ms": 0}"#, "line 4: ms is 0, and no time"),
-        (r#"{"gflops": 3}"#, "line 4: no op, no model and no cost"),
+        (r#"{"gflops": 3, "threads": 2}"#, "line 4: no op, no model and no cost"),
+        (r#"{"op": "d", "ms": 1}"#, "line 4: no threads"),
+        (r#"{"cost": "c", "threads": 2, "points": [{"ms": 1}]}"#, "line 4: no at"),
     ] {
         std::fs::write(here.path().join("wrong.jsonl"), format!("{before}\n{line}")).unwrap();
         let error = refuses(here.path(), "bench diff before.jsonl wrong.jsonl");

@@ -53,11 +53,14 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
         let Flat { f, x, out } = self;
         // A copy of its own: what it holds is then known not to change with the output.
         let f = *f;
-        for i in 0..out.len() {
+        let (len, out) = (out.len(), out.as_mut_ptr());
+        let x: [*const [T; BLOCK]; N] = each(x, |x| x.map_or(out.cast_const(), |x| x.as_ptr()));
+        for i in 0..len {
             // One block at a time: left to itself, the compiler gathers the same lane of many.
             let i = black_box(i);
-            let blocks: [&[T; BLOCK]; N] = numbered(|n| x[n].map_or(&out[i], |x| &x[i]));
-            out[i] = block::<T, F, A, N>(&f, blocks);
+            // SAFETY: `flat` and `broadcast` give inputs as long as the output, and a block of the output is read
+            // before it is written.
+            unsafe { out.add(i).write(block::<T, F, A, N>(&f, each(x, |x| &*x.add(i)))) }
         }
     }
 }

@@ -81,8 +81,8 @@ pub trait Fused: Debug + Send + Sync + 'static {
         None
     }
 
-    /// Floating-point operations of the forward kernel, for the given output shape.
-    fn flops(&self, output: &Shape) -> u64 {
+    /// Floating-point operations of the forward kernel, for these inputs and this shape of the output.
+    fn flops(&self, _x: &[Tensor], output: &Shape) -> u64 {
         output.numel() as u64
     }
 }
@@ -151,7 +151,7 @@ impl<F: Fused> Rule for FusedRule<F> {
     }
 
     fn flops(&self, shape: &Shape) -> u64 {
-        self.f.flops(shape)
+        self.f.flops(&self.x, shape)
     }
 }
 

@@ -19,6 +19,7 @@ use kernels::energy::{Kept, Neurons, PairEnergy};
 use crate::check::{Input, Sample};
 use crate::dtype::{DType, Scalar, dispatch};
 use crate::kinds::fused::{Fused, fused_keeping};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// Up to this many rows the reverse pass starts from the N x N coefficients of the forward pass; beyond, they are
@@ -134,6 +135,12 @@ impl Fused for PairSums {
 
     fn backward(&self, x: &[Tensor], kept: &Self::Kept, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
         vec![Some(dispatch!(g.dtype(), T => self.backward_as::<T>(&x[0], kept, g)))]
+    }
+
+    /// The products of rows, each pair's once.
+    fn flops(&self, x: &[Tensor], _: &Shape) -> u64 {
+        let [b, n, d] = [0, 1, 2].map(|axis| x[0].shape()[axis] as u64);
+        b * n * n.saturating_sub(1) * d
     }
 }
 
@@ -292,6 +299,17 @@ mod tests {
         let e = u.pair_energy(form, 0.0).sum(..);
         assert!((e.item() - 2.0 * 100.0).abs() < 1e-9, "{}", e.item());
         assert_eq!(e.backward()[&u].to_vec::<f64>(), [0.0; 4]);
+    }
+
+    #[test]
+    fn a_profile_counts_the_products_of_pairs() {
+        let form =
+            PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
+        let w = Tensor::normal([3, 5, 7], DType::F32, crate::Key::new(1)).requires_grad();
+        let profile = crate::profile(|| w.pair_energy(form, 0.0).sum(..).backward()).1;
+        let of =
+            |backward| profile.rows.iter().find(|r| r.op == "pair_energy" && r.backward == backward).unwrap();
+        assert_eq!([false, true].map(|backward| of(backward).flops), [3 * 10 * 2 * 7; 2]);
     }
 
     #[test]

@@ -83,10 +83,17 @@ fn timed(value: &Value) -> Result<Times, String> {
         None => Err(format!("no {key}")),
     };
     let text = |key: &str| value[key].as_str().unwrap_or_default();
+    // What a name is made of must be there.
+    let needs = |value: &Value, keys: &[&str]| match keys.iter().find(|&&key| value[key].as_u64().is_none()) {
+        Some(key) => Err(format!("no {key}, a natural number")),
+        None => Ok(()),
+    };
+    needs(value, &["threads"])?;
     if let Some(op) = value["op"].as_str() {
         return Ok(vec![(format!("{op}, {} threads", value["threads"]), ms(value, "ms")?)]);
     }
     if let Some(model) = value["model"].as_str() {
+        needs(value, &["width", "batch_size"])?;
         // Results from before it was recorded are of the default.
         let conv = value["conv"].as_str().filter(|&conv| conv != "auto");
         let conv = conv.map_or(String::new(), |conv| format!(", {conv}"));
@@ -99,8 +106,11 @@ fn timed(value: &Value) -> Result<Times, String> {
         let (of, threads) = (text("grows_with"), &value["threads"]);
         // Of a series over threads, each point has its own number.
         let threads = if of == "threads" { String::new() } else { format!(", {threads} threads") };
-        let name = |point: &Value| format!("{cost}, {} {of}{threads}", point["at"]);
-        return points.iter().map(|point| Ok((name(point), ms(point, "ms")?))).collect();
+        let timed = |point: &Value| {
+            needs(point, &["at"])?;
+            Ok((format!("{cost}, {of} {}{threads}", point["at"]), ms(point, "ms")?))
+        };
+        return points.iter().map(timed).collect();
     }
     Err("no op, no model and no cost".into())
 }
