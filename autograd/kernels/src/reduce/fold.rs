@@ -43,7 +43,7 @@ impl Map<1> for Square {
 
 /// e^(x - y).
 #[derive(Clone, Copy)]
-struct ExpDifference;
+pub(crate) struct ExpDifference;
 impl Map<2> for ExpDifference {
     #[inline(always)]
     fn call<R: Real>(&self, [x, y]: [R; 2]) -> R {

@@ -7,11 +7,10 @@ mod cross_entropy;
 
 pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};
 
-use crate::map::Map;
 use crate::math::Math;
 use crate::par;
-use crate::real::{Arithmetic, Element, Real};
-use crate::reduce::fold::{Product, Same, of, row_max, row_sum, tree};
+use crate::real::{Arithmetic, Element};
+use crate::reduce::fold::{ExpDifference, Product, Same, of, row_max, row_sum, tree};
 use crate::simd::{self, Kernel};
 
 /// Elements that one thread works on at a time, in whole rows.
@@ -109,22 +108,13 @@ fn exponentials<T: Element, A: Arithmetic>(x: &[T], max: T, mut y: Option<&mut [
             sums[l] = sums[l] + terms[l];
         }
         match y.as_mut().map(|y| &mut y[start..]) {
+            // Of known length, a copy is a few stores.
             Some(y) if n == LANES => y[..LANES].copy_from_slice(&terms),
             Some(y) => y[..n].copy_from_slice(&terms[..n]),
             None => {}
         }
     }
     tree(sums, |a, b| a + b)
-}
-
-/// e^(x - y).
-#[derive(Clone, Copy)]
-struct ExpDifference;
-impl Map<2> for ExpDifference {
-    #[inline(always)]
-    fn call<R: Real>(&self, [x, y]: [R; 2]) -> R {
-        (x - y).exp()
-    }
 }
 
 /// dx = y (g - sum (g y)) for the output `y` of [`softmax_forward`] and the gradient `g` of it.
