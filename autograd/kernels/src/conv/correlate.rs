@@ -17,7 +17,7 @@ const PLACES: usize = 128;
 /// Numbers of a padded window that stay in the second-level cache.
 const CACHED: usize = 1 << 17;
 
-/// y\[k, i, j\] = sum over c and taps (u, v) of weight(k, c, u, v) x\[c, step (i, j) + (u, v)\], 0 outside of x.
+/// y\[k, i, j\] = sum over c and taps of weight(k, c, tap) x\[c, step (i, j) + tap\], 0 outside of x.
 pub struct Correlation {
     pub batch: usize,
     pub groups: usize,
@@ -28,8 +28,10 @@ pub struct Correlation {
     /// Rows and columns of places.
     pub grid: [usize; 2],
     pub step: [usize; 2],
-    /// Rows and columns of taps, from the place of the window: in rising or falling order.
-    pub taps: [Vec<isize>; 2],
+    /// Rows and columns of taps: in rising or falling order.
+    pub taps: [Vec<Tap>; 2],
+    /// Numbers in w from a group, a channel of y and a channel of x to the next.
+    pub weights: [usize; 3],
     /// Numbers in a channel of y, and where places lie in it: at offset + row i + column j.
     pub plane: usize,
     pub offset: usize,
@@ -37,27 +39,39 @@ pub struct Correlation {
     pub column: usize,
 }
 
+/// A row or a column of taps.
+pub struct Tap {
+    /// Where it lies, from the place of the window.
+    pub at: isize,
+    /// Numbers in w from the first of the kernel to it.
+    pub weight: usize,
+}
+
 /// Writes y.
 pub fn forward<T: Element>(s: &Conv2d, x: &[T], w: &[T], y: &mut [T]) {
     let [oh, ow] = s.output();
     let (cg, [kh, kw]) = (s.in_channels / s.groups, s.kernel);
-    let at = |d: usize, u: usize| (s.dilation[d] * u) as isize - s.padding[d] as isize;
-    let taps = [0, 1].map(|d| (0..s.kernel[d]).map(|u| at(d, u)).collect());
+    let kg = s.out_channels / s.groups;
+    let taps = [0, 1].map(|d| {
+        let tap =
+            |u| Tap { at: (s.dilation[d] * u) as isize - s.padding[d] as isize, weight: u * [kw, 1][d] };
+        (0..s.kernel[d]).map(tap).collect()
+    });
     let c = Correlation {
         batch: s.batch,
         groups: s.groups,
-        channels: [cg, s.out_channels / s.groups],
+        channels: [cg, kg],
         source: s.input,
         grid: [oh, ow],
         step: s.stride,
         taps,
+        weights: [kg * cg * kh * kw, cg * kh * kw, kh * kw],
         plane: oh * ow,
         offset: 0,
         row: ow,
         column: 1,
     };
-    let kg = s.out_channels / s.groups;
-    c.run(x, &|group, k, c, [u, v]| w[(((group * kg + k) * cg + c) * kh + u) * kw + v], y);
+    c.run(x, w, y);
 }
 
 /// Writes x. Its rows and columns fall into stride x stride classes; each class sees only the taps that hit it,
@@ -69,12 +83,14 @@ pub fn grad_input<T: Element>(s: &Conv2d, y: &[T], w: &[T], x: &mut [T]) {
         let remainder = [class / s.stride[1], class % s.stride[1]];
         let grid = [0, 1].map(|d| s.input[d].saturating_sub(remainder[d]).div_ceil(s.stride[d]));
         // The row of y that kernel row u brings to this class's first row, if any; columns likewise.
-        let hit = |d: usize, u: usize| {
-            let distance = (remainder[d] + s.padding[d]) as isize - (s.dilation[d] * u) as isize;
-            (distance % s.stride[d] as isize == 0).then_some(distance / s.stride[d] as isize)
-        };
-        let (rows, us): (Vec<_>, Vec<_>) = (0..kh).filter_map(|u| Some((hit(0, u)?, u))).unzip();
-        let (columns, vs): (Vec<_>, Vec<_>) = (0..kw).filter_map(|v| Some((hit(1, v)?, v))).unzip();
+        let taps = [0, 1].map(|d| {
+            let hit = |u| {
+                let distance = (remainder[d] + s.padding[d]) as isize - (s.dilation[d] * u) as isize;
+                let at = distance / s.stride[d] as isize;
+                (distance % s.stride[d] as isize == 0).then_some(Tap { at, weight: u * [kw, 1][d] })
+            };
+            (0..s.kernel[d]).filter_map(hit).collect()
+        });
         let c = Correlation {
             batch: s.batch,
             groups: s.groups,
@@ -82,24 +98,19 @@ pub fn grad_input<T: Element>(s: &Conv2d, y: &[T], w: &[T], x: &mut [T]) {
             source: s.output(),
             grid,
             step: [1, 1],
-            taps: [rows, columns],
+            taps,
+            weights: [kg * cg * kh * kw, kh * kw, cg * kh * kw],
             plane: h * width,
             offset: remainder[0] * width + remainder[1],
             row: s.stride[0] * width,
             column: s.stride[1],
         };
-        c.run(y, &|group, c, k, [u, v]| w[(((group * kg + k) * cg + c) * kh + us[u]) * kw + vs[v]], x);
+        c.run(y, w, x);
     }
 }
 
 impl Correlation {
-    /// `weight` takes a group, a destination channel and a source channel of it, and row and column of a tap.
-    fn run<T: Element>(
-        &self,
-        x: &[T],
-        weight: &(impl Fn(usize, usize, usize, [usize; 2]) -> T + Sync),
-        y: &mut [T],
-    ) {
+    fn run<T: Element>(&self, x: &[T], w: &[T], y: &mut [T]) {
         let ([sources, rows], [gh, gw]) = (self.channels, self.grid);
         if self.batch * rows * gh * gw == 0 {
             return;
@@ -110,7 +121,7 @@ impl Correlation {
         let (depth, panels) = (sources * us * vs, rows.div_ceil(height));
         let slab = slab(sources, vs).min(depth.max(1));
         let taps: Vec<_> =
-            self.taps[0].iter().flat_map(|&u| self.taps[1].iter().map(move |&v| [u, v])).collect();
+            self.taps[0].iter().flat_map(|u| self.taps[1].iter().map(|v| [u.at, v.at])).collect();
         let padded = Padded::new(self.source, self.step, &taps, gw);
         let taps: Vec<_> = taps.iter().map(|&tap| padded.tap(tap)).collect();
 
@@ -126,23 +137,7 @@ impl Correlation {
         let slabs = depth.div_ceil(slab);
         let packed = slabs * panels * slab * height;
         scratch::with(self.groups * packed, |weights: &mut [T]| {
-            par::chunks(weights, slab * height, |i, panel| {
-                let (first, from) = (i % panels * height, i / panels % slabs * slab);
-                let group = i / panels / slabs;
-                let (mut u, mut c, mut v) = (from / vs / sources, from / vs % sources, from % vs);
-                for column in panel.chunks_exact_mut(height).take(depth - from) {
-                    for (k, to) in (first..).zip(column) {
-                        *to = if k < rows { weight(group, k, c, [u, v]) } else { T::ZERO };
-                    }
-                    v += 1;
-                    if v == vs {
-                        (c, v) = (c + 1, 0);
-                    }
-                    if c == sources {
-                        (u, c) = (u + 1, 0);
-                    }
-                }
-            });
+            self.pack(w, weights, height, slab);
             let y = Shared::new(y);
             par::run(bands * split, |i| {
                 let (group, first) = (i / split % self.groups, i / split / self.groups * images);
@@ -178,6 +173,40 @@ impl Correlation {
                     unsafe { vector::dispatch(level, piece) }
                 });
             });
+        });
+    }
+
+    /// Weights in the order of their use: slabs of the sum, in each panels of `height` channels of y, in each the
+    /// steps, whose weights lie side by side.
+    fn pack<T: Element>(&self, w: &[T], packed: &mut [T], height: usize, slab: usize) {
+        /// Source channels from one that is read to one that is asked for.
+        const AHEAD: usize = 8;
+        let ([sources, rows], [groups, ks, cs]) = (self.channels, self.weights);
+        let (panels, vs) = (rows.div_ceil(height), self.taps[1].len());
+        let size = packed.len() / self.groups;
+        let packed = Shared::new(packed);
+        par::run(self.groups * panels, |i| {
+            let (group, panel) = (i / panels, i % panels);
+            let (first, lines) = (panel * height, height.min(rows - panel * height));
+            for c in 0..sources {
+                let w = &w[group * groups + first * ks + c * cs..];
+                if cs > ks {
+                    simd::prefetch(w.as_ptr().wrapping_add(AHEAD * cs), lines * ks);
+                }
+                for (u, row) in self.taps[0].iter().enumerate() {
+                    let step = (u * sources + c) * vs;
+                    let at = ((step / slab * panels + panel) * slab + step % slab) * height;
+                    // SAFETY: a slab has whole rows of taps; panels are disjoint.
+                    let to = unsafe { packed.slice(group * size + at, vs * height) };
+                    for (column, to) in self.taps[1].iter().zip(to.chunks_exact_mut(height)) {
+                        let w = &w[row.weight + column.weight..];
+                        for (k, to) in to[..lines].iter_mut().enumerate() {
+                            *to = w[k * ks];
+                        }
+                        to[lines..].fill(T::ZERO);
+                    }
+                }
+            }
         });
     }
 }

@@ -15,6 +15,9 @@ use crate::gemm::tile;
 use crate::gemm::vector::{Kernel, Vector};
 use crate::real::Element;
 
+/// Most runs are this long, or a few times.
+const FEW: usize = 8;
+
 /// Some rows of places of one group of some images.
 pub struct Piece<'a, T> {
     pub of: &'a Correlation,
@@ -105,7 +108,7 @@ impl<T: Element> Piece<'_, T> {
         let top = ((self.first + place / line) * self.of.step[0]) as isize;
         let bottom = ((self.first + (place + len - 1) / line) * self.of.step[0]) as isize;
         let sees = |&u: &usize| {
-            let tap = self.of.taps[0][u];
+            let tap = self.of.taps[0][u].at;
             bottom + tap >= 0 && top + tap < self.of.source[0] as isize
         };
         let Some(first) = (0..us).find(sees) else { return 0..0 };
@@ -131,10 +134,15 @@ impl<T: Element> Piece<'_, T> {
                     while v < vs && to < end {
                         let window = channel.add(taps[v]);
                         for run in runs {
+                            let (from, to) = (window.add(run.window), to.add(run.panel));
+                            if run.len == FEW {
+                                to.cast::<[T; FEW]>().write(from.cast::<[T; FEW]>().read());
+                                continue;
+                            }
                             let mut at = 0;
                             while at < run.len {
                                 // What a register holds beyond the run is overwritten by the next run or step.
-                                V::load(window.add(run.window + at)).store(to.add(run.panel + at));
+                                V::load(from.add(at)).store(to.add(at));
                                 at += V::LANES;
                             }
                         }
@@ -157,12 +165,13 @@ impl<T: Element> Piece<'_, T> {
         let mut runs = [Run::default(); 32];
         let count = self.runs(place, len, &mut runs);
         let runs = &runs[..count];
-        let registers = registers::<T, V, W>(runs, len);
+        let windows = registers::<W>(runs, len, V::LANES, |run| run.window);
+        let places = registers::<W>(runs, len, V::LANES, |run| run.y).filter(|_| self.of.column == 1);
         // A sum of nothing is still written.
         let mut from = seen.start;
         loop {
             let (within, steps) = (from % self.slab, (self.slab - from % self.slab).min(seen.end - from));
-            if registers.is_none() {
+            if windows.is_none() {
                 // SAFETY: the slices have room for a register beyond the last run.
                 unsafe { self.gather::<V, W>(runs, from, steps) }
             }
@@ -173,8 +182,8 @@ impl<T: Element> Piece<'_, T> {
                     let mut sum = tile::zero::<T, V, R, W>();
                     let a = a.wrapping_add(i * self.slab * R);
                     let result = self.result.as_mut_ptr().add(i * R * width);
-                    match &registers {
-                        Some(registers) => self.accumulate(&mut sum, from, steps, a, registers),
+                    match &windows {
+                        Some(windows) => self.accumulate(&mut sum, from, steps, a, windows),
                         None => {
                             let b = self.gathered.as_ptr();
                             tile::accumulate(&mut sum, steps, tile::rows(a, 1), [0, R], b, width);
@@ -183,7 +192,10 @@ impl<T: Element> Piece<'_, T> {
                     if from > seen.start {
                         tile::add(&mut sum, result, width);
                     }
-                    tile::store(&sum, result, width);
+                    match &places {
+                        Some(places) if from + steps == seen.end => self.store(&sum, i * R, places),
+                        _ => tile::store(&sum, result, width),
+                    }
                 }
             }
             from += steps;
@@ -191,8 +203,10 @@ impl<T: Element> Piece<'_, T> {
                 break;
             }
         }
-        // SAFETY: result holds the sums of these runs.
-        unsafe { self.write::<V, W>(runs, len) }
+        if places.is_none() {
+            // SAFETY: result holds the sums of these runs.
+            unsafe { self.write(runs, width) }
+        }
     }
 
     /// Adds `steps` steps of the sum, from step `from` on, with the places where they lie in the windows.
@@ -203,7 +217,7 @@ impl<T: Element> Piece<'_, T> {
         from: usize,
         steps: usize,
         mut a: *const T,
-        registers: &[usize; W],
+        windows: &[usize; W],
     ) {
         let (sources, vs) = (self.of.channels[0], self.of.taps[1].len());
         let plane = self.padded.plane(self.rows);
@@ -216,7 +230,7 @@ impl<T: Element> Piece<'_, T> {
                 unsafe {
                     let mut b = [self.windows.as_ptr().add(c * plane + self.taps[u * vs + v]); W];
                     for j in 0..W {
-                        b[j] = b[j].add(registers[j]);
+                        b[j] = b[j].add(windows[j]);
                     }
                     tile::accumulate_apart(sum, channels, tile::rows(a.add(v * R), 1), [0, vs * R], b, plane);
                 }
@@ -225,23 +239,33 @@ impl<T: Element> Piece<'_, T> {
         }
     }
 
-    /// Writes the results of these runs, `len` places, to y.
+    /// Writes a tile to y: channels from `first` on, as many as there are, at `places` of each. While these lines are
+    /// fetched, the next tile's sums are computed.
     #[inline(always)]
-    unsafe fn write<V: Vector<T>, const W: usize>(&mut self, runs: &[Run], len: usize) {
-        // Most runs are a few times 8 numbers.
-        const FEW: usize = 8;
-        let (width, column) = (W * V::LANES, self.of.column);
-        let whole = column == 1 && len == width && runs.iter().all(|run| run.y == runs[0].y + run.panel);
+    unsafe fn store<V: Vector<T>, const R: usize, const W: usize>(
+        &self,
+        sum: &[[V; W]; R],
+        first: usize,
+        places: &[usize; W],
+    ) {
+        for i in 0..R {
+            if first + i < self.of.channels[1] {
+                for j in 0..W {
+                    // SAFETY: places of this piece in a channel of y; other pieces write other places.
+                    unsafe { sum[i][j].store(self.y.add((first + i) * self.of.plane + places[j])) }
+                }
+            }
+        }
+    }
+
+    /// Writes the results of these runs, `width` numbers a channel, to y.
+    #[inline(always)]
+    unsafe fn write(&mut self, runs: &[Run], width: usize) {
+        let column = self.of.column;
         for k in 0..self.of.channels[1] {
             // SAFETY: the places of this piece in channel k of y; other pieces write other places.
             unsafe {
                 let (from, to) = (self.result.as_ptr().add(k * width), self.y.add(k * self.of.plane));
-                if whole {
-                    for j in 0..W {
-                        V::load(from.add(j * V::LANES)).store(to.add(runs[0].y + j * V::LANES));
-                    }
-                    continue;
-                }
                 for run in runs {
                     let (from, to) = (from.add(run.panel), to.add(run.y));
                     let mut j = 0;
@@ -259,19 +283,25 @@ impl<T: Element> Piece<'_, T> {
     }
 }
 
-/// Where the registers of a panel of `len` places lie in the windows, if every one has a run to itself or a part of one.
+/// Where the registers of a panel of `len` places lie, if the places of each lie side by side.
 #[inline(always)]
-fn registers<T, V: Vector<T>, const W: usize>(runs: &[Run], len: usize) -> Option<[usize; W]> {
+fn registers<const W: usize>(
+    runs: &[Run],
+    len: usize,
+    lanes: usize,
+    at: impl Fn(&Run) -> usize,
+) -> Option<[usize; W]> {
     let mut registers = [0; W];
-    if len < W * V::LANES {
+    if len < W * lanes {
         return None;
     }
     for run in runs {
-        if !run.len.is_multiple_of(V::LANES) {
+        let begun = run.panel / lanes;
+        if !run.panel.is_multiple_of(lanes) && registers[begun] + run.panel - begun * lanes != at(run) {
             return None;
         }
-        for j in 0..run.len / V::LANES {
-            registers[run.panel / V::LANES + j] = run.window + j * V::LANES;
+        for j in run.panel.div_ceil(lanes)..(run.panel + run.len).div_ceil(lanes) {
+            registers[j] = at(run) + j * lanes - run.panel;
         }
     }
     Some(registers)
