@@ -41,9 +41,11 @@ struct Cut {
     slices: usize,
 }
 
-/// Where a tap lies, seen from the first place, and the rows and columns of places from which it lies in x.
+/// A tap: where it lies, seen from the first place, in x and in a padded image; and the rows and columns of places
+/// from which it lies in x.
 struct Tap {
-    at: usize,
+    x: [isize; 2],
+    padded: usize,
     seen: [Range<usize>; 2],
 }
 
@@ -65,8 +67,10 @@ impl Cut {
                 |distance: isize| (distance.max(0) as usize).div_ceil(s.stride[d]).min(s.output()[d]);
             places(-tap)..places(s.input[d] as isize - tap)
         };
-        let taps =
-            taps.iter().map(|&t| Tap { at: padded.tap(t), seen: [seen(0, t[0]), seen(1, t[1])] }).collect();
+        let taps = taps
+            .iter()
+            .map(|&t| Tap { x: t, padded: padded.tap(t), seen: [seen(0, t[0]), seen(1, t[1])] })
+            .collect();
         Cut { s: *s, taps, padded, channels, chunk, chunks, output: [oh, ow], images, rows, blocks, slices }
     }
 
@@ -93,12 +97,26 @@ pub fn grad_weight<T: Element>(s: &Conv2d, x: &[T], y: &[T], w: &mut [T]) {
                 (i % cut.slices, i / cut.slices % cut.chunks, i / cut.slices / cut.chunks);
             let from = chunk * cut.chunk;
             let chunk = cut.chunk.min(sources - from);
-            let windows = cut.images * chunk * cut.padded.plane(cut.rows);
+            // Rows of one tile with different taps do not lie in x for the same places.
+            let copied = !chunk.is_multiple_of(height);
+            let windows = if copied { cut.images * chunk * cut.padded.plane(cut.rows) } else { 0 };
             scratch::with(windows + cut.places() * panels * width, |memory: &mut [T]| {
                 let (windows, packed) = memory.split_at_mut(windows);
                 sums.fill(T::ZERO);
-                let piece =
-                    Piece { cut: &cut, x, y, group, from, chunk, slice, windows, packed, sums, next: None };
+                let piece = Piece {
+                    cut: &cut,
+                    x,
+                    y,
+                    group,
+                    from,
+                    chunk,
+                    slice,
+                    copied,
+                    windows,
+                    packed,
+                    sums,
+                    next: None,
+                };
                 // SAFETY: level is what the machine has.
                 unsafe { vector::dispatch(level, piece) }
             });
@@ -138,6 +156,8 @@ struct Piece<'a, T> {
     from: usize,
     chunk: usize,
     slice: usize,
+    /// Whether the left operand is padded copies, not the images themselves.
+    copied: bool,
     windows: &'a mut [T],
     packed: &'a mut [T],
     sums: &'a mut [T],
@@ -154,6 +174,19 @@ struct Block {
     rows: usize,
 }
 
+/// R rows of the left operand.
+struct Rows<T, const R: usize> {
+    /// What they hold for the first of the block's places from which any of their taps lies in x.
+    at: [*const T; R],
+    /// Numbers from one image, one row of places and one place to the next.
+    image: usize,
+    line: usize,
+    step: usize,
+    /// These places: rows and columns of the block.
+    down: Range<usize>,
+    across: Range<usize>,
+}
+
 impl<T: Element> Kernel<T> for Piece<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(mut self) {
@@ -166,7 +199,9 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
         };
         for i in blocks * self.slice / slices..blocks * (self.slice + 1) / slices {
             let block = block_at(i);
-            self.gather(block);
+            if self.copied {
+                self.gather(block);
+            }
             self.next = (i + 1 < blocks * (self.slice + 1) / slices).then(|| block_at(i + 1));
             // SAFETY: the slices have the sizes given in `grad_weight`.
             unsafe {
@@ -245,43 +280,59 @@ impl<T: Element> Piece<'_, T> {
     /// Adds the block to the sums of all rows and one panel of channels.
     #[inline(always)]
     unsafe fn panel<V: Vector<T>, const R: usize, const W: usize>(&mut self, b: Block, panel: usize) {
-        let Cut { taps, padded, channels, .. } = self.cut;
-        let (width, ow, plane) = (W * V::LANES, self.cut.output[1], padded.plane(b.rows));
+        let Cut { taps, channels, output: [_, ow], .. } = self.cut;
+        let (width, tiles) = (W * V::LANES, (self.chunk * taps.len()).div_ceil(R));
         let panels = channels[1].div_ceil(2 * V::LANES);
-        let (image, depth) = (self.chunk * plane, self.chunk * taps.len());
         // SAFETY: the slices have the sizes given in `grad_weight`.
         unsafe {
             let packed = self.packed.as_ptr().add(panel * self.cut.places() * 2 * V::LANES);
-            for i in 0..depth.div_ceil(R) {
-                let mut rows = [self.windows.as_ptr(); R];
-                for e in 0..R {
-                    // Rows beyond the last repeat it; their sums are not used.
-                    let r = (i * R + e).min(depth - 1);
-                    rows[e] = rows[e].add(r % self.chunk * plane + taps[r / self.chunk].at);
-                }
-                self.prefetch(panel * depth.div_ceil(R) + i, panels * depth.div_ceil(R));
-                // What any of its taps sees, which are few: mostly one.
-                let [down, across] =
-                    seen(&taps[i * R / self.chunk..=(i * R + R - 1).min(depth - 1) / self.chunk]);
-                let (first, last) =
-                    (down.start.max(b.row) - b.row, down.end.clamp(b.row, b.row + b.rows) - b.row);
-                for e in 0..R {
-                    rows[e] = rows[e].add(across.start);
-                }
+            for i in 0..tiles {
+                self.prefetch(panel * tiles + i, panels * tiles);
+                let Rows { at, image, line, step, down, across } = self.rows::<R>(b, i * R);
                 let right = packed.add(across.start * width);
                 let sums = self.sums.as_mut_ptr().add((i * panels + panel) * R * 2 * V::LANES);
                 let mut sum = tile::zero::<T, V, R, W>();
                 for n in 0..b.images {
-                    for row in first..last {
-                        let from = n * image + row * padded.down();
+                    for row in down.clone() {
+                        let from = n * image + (row - down.start) * line;
                         let to = right.add((n * b.rows + row) * ow * width);
-                        tile::accumulate(&mut sum, across.len(), rows, [from, 1], to, width);
+                        tile::accumulate(&mut sum, across.len(), at, [from, step], to, width);
                     }
                 }
                 tile::add(&mut sum, sums, 2 * V::LANES);
                 tile::store(&sum, sums, 2 * V::LANES);
             }
         }
+    }
+
+    /// R rows of the left operand from row `first` on. Rows beyond the last repeat it; their sums are not used.
+    #[inline(always)]
+    fn rows<const R: usize>(&self, b: Block, first: usize) -> Rows<T, R> {
+        let Cut { s, taps, channels, padded, .. } = self.cut;
+        let depth = self.chunk * taps.len();
+        let [down, across] = seen(&taps[first / self.chunk..=(first + R - 1).min(depth - 1) / self.chunk]);
+        let down = down.start.max(b.row) - b.row..down.end.clamp(b.row, b.row + b.rows) - b.row;
+        let ([h, w], plane) = (s.input, padded.plane(b.rows));
+        let channel = b.image * s.in_channels + self.group * channels[0] + self.from;
+        let mut at = [self.x.as_ptr(); R];
+        for e in 0..R {
+            let r = (first + e).min(depth - 1);
+            let (tap, c) = (&taps[r / self.chunk], r % self.chunk);
+            at[e] = if self.copied {
+                let place = down.start * padded.down() + across.start;
+                self.windows.as_ptr().wrapping_add(c * plane + tap.padded + place)
+            } else {
+                let i = ((b.row + down.start) * s.stride[0]) as isize + tap.x[0];
+                let j = (across.start * s.stride[1]) as isize + tap.x[1];
+                at[e].wrapping_add((channel + c) * h * w).wrapping_offset(i * w as isize + j)
+            };
+        }
+        let [image, line, step] = if self.copied {
+            [self.chunk * plane, padded.down(), 1]
+        } else {
+            [s.in_channels * h * w, s.stride[0] * w, s.stride[1]]
+        };
+        Rows { at, image, line, step, down, across }
     }
 }
 
