@@ -4,6 +4,8 @@
 //! the results are transformed back while they are still in the second-level cache. Tiles of several channels
 //! fill a register, so images are transposed to pixels of channels and back on the way, 16 channels at a time.
 
+use std::ops::Range;
+
 use crate::gemm::vector::Vector;
 use crate::real::Element;
 use transform::{Linear, square};
@@ -79,9 +81,9 @@ impl Values {
 /// Images to transform to values.
 struct Source<'a, T> {
     x: &'a [T],
-    channels: usize,
-    /// Channels of an image, of which the first `channels` are transformed.
+    /// Channels of an image, and those to transform.
     all: usize,
+    channels: Range<usize>,
     image: [usize; 2],
     padding: [usize; 2],
 }
@@ -99,13 +101,13 @@ impl<T: Element> Source<'_, T> {
     ) {
         let ([h, w], across, lanes) = (self.image, tiling.grid[1], V::LANES);
         let cols = across * M + I - M;
-        for first in (0..self.channels).step_by(lanes) {
+        for first in self.channels.clone().step_by(lanes) {
             for (image, top, rows, before) in tiling.bands(i) {
                 // SAFETY: there is room for the pixels and values of a block.
                 unsafe {
                     let row = (top * M) as isize - self.padding[0] as isize;
                     let from = &self.x[(image * self.all + first) * h * w..];
-                    let count = lanes.min(self.channels - first);
+                    let count = lanes.min(self.channels.end - first);
                     let rows_of = (row, rows * M + I - M);
                     stage::spread::<T, V>(from, count, self.image, rows_of, (self.padding[1], cols), pixels);
                     for t in 0..rows * across {

@@ -201,8 +201,8 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
         unsafe {
             let source = Source {
                 x: self.x,
-                channels: self.pass.channels[0],
                 all: self.pass.channels[0],
+                channels: 0..self.pass.channels[0],
                 image: self.pass.source,
                 padding: self.pass.padding,
             };

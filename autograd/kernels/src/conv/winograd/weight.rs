@@ -16,8 +16,8 @@ use crate::par::{self, Shared};
 use crate::real::Element;
 use crate::simd;
 
-/// Numbers in the values of a chunk of tiles, about.
-const CHUNK: usize = 1 << 21;
+/// Numbers in the values of a chunk of tiles, about: what two cores write, they still find in their second-level caches.
+const CHUNK: usize = 1 << 20;
 
 /// Bytes of sums that a piece of the batch may have for itself, and pieces of a batch.
 const OWN: usize = 1 << 18;
@@ -58,13 +58,15 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
         // SAFETY: level is what the machine has; jobs of a kind are disjoint.
         unsafe { vector::dispatch(level, job) }
     };
-    // Blocks from one on, as values at a place; and the tiles of so many blocks.
-    let transform = |shared, operand, block, place: usize, pixels: &mut [T]| {
-        job(shared, What::Transform(operand, block, place * tiling.tiles(), pixels.as_mut_ptr()));
+    // A block as values at a place; and the tiles of so many blocks.
+    let transform = |shared, operand, channels, block, place: usize, pixels: &mut [T]| {
+        job(shared, What::Transform(operand, channels, block, place * tiling.tiles(), pixels.as_mut_ptr()));
     };
     let tiles = |blocks: Range<usize>| {
         ((blocks.end * tiling.block).min(tiling.rows) - blocks.start * tiling.block) * tiling.grid[1]
     };
+    // Registers of channels.
+    let slabs = channels.map(|c| c.div_ceil(lanes));
     let pieces = if own { PIECES.min(tiling.blocks()) } else { 1 };
     scratch::with(pieces * sums_len, |sum: &mut [T]| {
         if own {
@@ -75,8 +77,8 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
                     let (to, pixels) = rest.split_at_mut(to_len);
                     let shared = [from, to, sum].map(Shared::new);
                     for block in piece * tiling.blocks() / pieces..(piece + 1) * tiling.blocks() / pieces {
-                        transform(shared, Operand::Inputs, block, 0, pixels);
-                        transform(shared, Operand::Outputs, block, 0, pixels);
+                        transform(shared, Operand::Inputs, 0..channels[0], block, 0, pixels);
+                        transform(shared, Operand::Outputs, 0..channels[1], block, 0, pixels);
                         job(shared, What::Multiply(0..A * A, tiles(block..block + 1)));
                     }
                 });
@@ -96,10 +98,15 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
                 let shared = [from, to, &mut *sum].map(Shared::new);
                 for first in (0..tiling.blocks()).step_by(together) {
                     let count = together.min(tiling.blocks() - first);
-                    par::run(2 * count, |i| {
-                        let operand = if i % 2 == 0 { Operand::Inputs } else { Operand::Outputs };
+                    par::run(count * (slabs[0] + slabs[1]), |i| {
+                        let (block, slab) = (i / (slabs[0] + slabs[1]), i % (slabs[0] + slabs[1]));
+                        let (operand, all, slab) = match slab.checked_sub(slabs[0]) {
+                            None => (Operand::Inputs, channels[0], slab),
+                            Some(slab) => (Operand::Outputs, channels[1], slab),
+                        };
+                        let channels = slab * lanes..all.min((slab + 1) * lanes);
                         scratch::with(pixels, |pixels: &mut [T]| {
-                            transform(shared, operand, first + i / 2, i / 2, pixels);
+                            transform(shared, operand, channels, first + block, block, pixels);
                         });
                     });
                     let tiles = tiles(first..first + count);
@@ -131,8 +138,8 @@ struct Job<'a, T, F, const M: usize, const K: usize, const A: usize> {
 
 /// A piece of work.
 enum What<T> {
-    /// Transforms an operand of a block, to tiles of the values from a place on, with room for pixels.
-    Transform(Operand, usize, usize, *mut T),
+    /// Transforms some channels of an operand of a block, to tiles of the values from a place on, with room for pixels.
+    Transform(Operand, Range<usize>, usize, usize, *mut T),
     /// Multiplies the values of some points, of so many tiles.
     Multiply(Range<usize>, usize),
     /// Transforms the sums of one register of destination channels to weights, with room for their taps.
@@ -155,22 +162,22 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
         // SAFETY: the memory has the sizes given in `grad_weight`.
         unsafe {
             match self.what {
-                What::Transform(Operand::Inputs, block, place, pixels) => {
+                What::Transform(Operand::Inputs, channels, block, place, pixels) => {
                     let source = Source {
                         x: self.x,
-                        channels: s.in_channels,
                         all: s.in_channels,
+                        channels,
                         image: s.input,
                         padding: s.padding,
                     };
                     let to = self.shared[0].at(place * self.values[0].tile);
                     source.values::<F, V, M, A, A>(self.tiling, block, pixels, self.values[0], to);
                 }
-                What::Transform(Operand::Outputs, block, place, pixels) => {
+                What::Transform(Operand::Outputs, channels, block, place, pixels) => {
                     let source = Source {
                         x: self.y,
-                        channels: s.out_channels,
                         all: s.out_channels,
+                        channels,
                         image: s.output(),
                         padding: [0, 0],
                     };
