@@ -4,9 +4,13 @@
 //! pieces as well, then closes the gate and waits for those inside, so that a worker who comes late costs nothing.
 //! Between jobs a worker looks at the gate for a while before it sleeps: kernels that follow each other closely
 //! neither call the operating system nor wait for it.
+//!
+//! Everybody begins with a share of consecutive pieces, the same in every job, and takes from the others' shares when that
+//! is done: what a thread has written in one kernel it mostly reads in the next, from its own caches.
 
 use std::any::Any;
 use std::cell::UnsafeCell;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
@@ -30,13 +34,20 @@ pub(super) struct Crew {
     gate: AtomicU64,
     /// Written by the caller while the gate is closed and nobody is inside; read by those inside.
     job: UnsafeCell<Job>,
-    /// The next piece to be taken.
-    next: AtomicUsize,
+    /// The next piece of each share.
+    next: [Next; SHARES],
     /// What a worker's piece panicked with.
     panic: Mutex<Option<Box<dyn Any + Send>>>,
     /// Where a caller sleeps until the last worker has left.
     left: (Mutex<()>, Condvar),
 }
+
+/// Shares at most; more threads begin two by two.
+const SHARES: usize = 64;
+
+/// On a cache line of its own.
+#[repr(align(128))]
+struct Next(AtomicUsize);
 
 /// What is to be done, by which workers (the first `workers`).
 #[derive(Clone, Copy)]
@@ -50,6 +61,17 @@ struct Job {
 // empty, and read inside only; the function that it points to is Sync.
 unsafe impl Sync for Crew {}
 
+impl Job {
+    fn shares(self) -> usize {
+        (self.workers + 1).min(self.pieces).min(SHARES)
+    }
+
+    /// The pieces of a share.
+    fn share(self, i: usize) -> Range<usize> {
+        i * self.pieces / self.shares()..(i + 1) * self.pieces / self.shares()
+    }
+}
+
 struct Worker {
     thread: Thread,
     asleep: Arc<AtomicBool>,
@@ -62,7 +84,7 @@ impl Crew {
             workers: Mutex::new(Vec::new()),
             gate: AtomicU64::new(0),
             job: UnsafeCell::new(Job { f: nothing, pieces: 0, workers: 0 }),
-            next: AtomicUsize::new(0),
+            next: [const { Next(AtomicUsize::new(0)) }; SHARES],
             panic: Mutex::new(None),
             left: (Mutex::new(()), Condvar::new()),
         }
@@ -88,9 +110,12 @@ impl Crew {
         // SAFETY: only the lifetime changes: the pointer is used inside the gate alone, which is closed and empty
         // before this function ends.
         let f: &'static (dyn Fn(usize) + Sync) = unsafe { std::mem::transmute(f) };
+        let job = Job { f, pieces, workers };
         // SAFETY: the gate is closed and empty, and the lock held.
-        unsafe { *self.job.get() = Job { f, pieces, workers } };
-        self.next.store(0, Relaxed);
+        unsafe { *self.job.get() = job };
+        for (share, next) in self.next[..job.shares()].iter().enumerate() {
+            next.0.store(job.share(share).start, Relaxed);
+        }
         self.gate.fetch_add(JOB + OPEN, SeqCst);
         for worker in &crew[..workers] {
             // A worker looks at the gate once more after it has said that it sleeps: one of the two sees the other.
@@ -98,7 +123,7 @@ impl Crew {
                 worker.thread.unpark();
             }
         }
-        let own = catch_unwind(AssertUnwindSafe(|| self.take_pieces(f, pieces)));
+        let own = catch_unwind(AssertUnwindSafe(|| self.take_pieces(0, job)));
         self.gate.fetch_and(!OPEN, AcqRel);
         self.wait_until_empty();
         let theirs = self.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -108,13 +133,19 @@ impl Crew {
         }
     }
 
-    fn take_pieces(&self, f: &(dyn Fn(usize) + Sync), pieces: usize) {
-        loop {
-            let i = self.next.fetch_add(1, Relaxed);
-            if i >= pieces {
-                return;
+    /// Takes pieces, from the share of this thread on.
+    fn take_pieces(&self, thread: usize, job: Job) {
+        // SAFETY: the caller of `run` waits for all that are inside.
+        let f = unsafe { &*job.f };
+        for share in 0..job.shares() {
+            let share = (thread + share) % job.shares();
+            let (next, end) = (&self.next[share].0, job.share(share).end);
+            while next.load(Relaxed) < end {
+                let i = next.fetch_add(1, Relaxed);
+                if i < end {
+                    f(i);
+                }
             }
-            f(i);
         }
     }
 
@@ -178,13 +209,11 @@ impl Crew {
     /// Takes pieces of the job, from inside the gate, unless it is for fewer workers.
     fn help(&self, index: usize) -> bool {
         // SAFETY: the gate was open when this worker went in, so the job stays until it is out.
-        let Job { f, pieces, workers } = unsafe { *self.job.get() };
-        if index >= workers {
+        let job = unsafe { *self.job.get() };
+        if index >= job.workers {
             return false;
         }
-        // SAFETY: as above: the caller waits.
-        let f = unsafe { &*f };
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_pieces(f, pieces))) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| self.take_pieces(index + 1, job))) {
             self.panic.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(panic);
         }
         true

@@ -1,8 +1,9 @@
 //! The weight's gradient by minimal filtering.
 //!
-//! Each point is a matrix product over tiles. Few channels: every piece of the batch has sums of its own, and its values
-//! never leave the second-level cache. Many: chunks of the batch are transformed to values by all threads, and then
-//! each point adds to the only sums. Nothing is summed in an order that depends on threads.
+//! Each point is a matrix product over tiles. The batch is cut into parts with sums of their own, by sizes alone; a part's
+//! tiles are transformed to values a chunk at a time, and then each point adds to the sums. A thread does whole parts where
+//! these suffice for all, so that values and sums stay in its own caches; else all do one part after another. Nothing is
+//! summed in an order that depends on threads.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -16,12 +17,12 @@ use crate::par::{self, Shared};
 use crate::real::Element;
 use crate::simd;
 
-/// Numbers in the values of a chunk of tiles, about: what two cores write, they still find in their second-level caches.
-const CHUNK: usize = 1 << 20;
+/// Numbers in the values of a chunk of tiles, about: a second-level cache.
+const CHUNK: usize = 1 << 18;
 
-/// Bytes of sums that a piece of the batch may have for itself, and pieces of a batch.
-const OWN: usize = 1 << 18;
-const PIECES: usize = 16;
+/// Bytes of the sums of all parts of the batch, about, and their number at most.
+const SUMS: usize = 1 << 23;
+const PARTS: usize = 16;
 
 /// Bytes of a panel of outputs between two visits to the sums: they stay in the first-level cache, while all input
 /// channels pass by.
@@ -45,9 +46,8 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
     let tiling = Tiling::new(s.batch, [oh, ow], M);
     let sums = Values::new(s.in_channels.next_multiple_of(rows), s.out_channels);
     let sums_len = A * A * sums.point;
-    let own = sums_len * size_of::<T>() <= OWN;
     // Blocks whose values are in memory together.
-    let together = if own { 1 } else { CHUNK / (A * A * (channels[0] + channels[1]) * tiling.tiles()) };
+    let together = CHUNK / (A * A * (channels[0] + channels[1]) * tiling.tiles());
     let together = together.clamp(1, tiling.blocks());
     let values = channels.map(|c| Values::new(together * tiling.tiles(), c));
     let [from_len, to_len] = values.map(|v| A * A * v.point);
@@ -58,46 +58,23 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
         // SAFETY: level is what the machine has; jobs of a kind are disjoint.
         unsafe { vector::dispatch(level, job) }
     };
-    // A block as values at a place; and the tiles of so many blocks.
-    let transform = |shared, operand, channels, block, place: usize, pixels: &mut [T]| {
-        job(shared, What::Transform(operand, channels, block, place * tiling.tiles(), pixels.as_mut_ptr()));
-    };
     let tiles = |blocks: Range<usize>| {
         ((blocks.end * tiling.block).min(tiling.rows) - blocks.start * tiling.block) * tiling.grid[1]
     };
     // Registers of channels.
     let slabs = channels.map(|c| c.div_ceil(lanes));
-    let pieces = if own { PIECES.min(tiling.blocks()) } else { 1 };
-    scratch::with(pieces * sums_len, |sum: &mut [T]| {
-        if own {
-            par::chunks(sum, sums_len, |piece, sum| {
-                sum.fill(T::ZERO);
-                scratch::with(from_len + to_len + pixels, |memory: &mut [T]| {
-                    let (from, rest) = memory.split_at_mut(from_len);
-                    let (to, pixels) = rest.split_at_mut(to_len);
-                    let shared = [from, to, sum].map(Shared::new);
-                    for block in piece * tiling.blocks() / pieces..(piece + 1) * tiling.blocks() / pieces {
-                        transform(shared, Operand::Inputs, 0..channels[0], block, 0, pixels);
-                        transform(shared, Operand::Outputs, 0..channels[1], block, 0, pixels);
-                        job(shared, What::Multiply(0..A * A, tiles(block..block + 1)));
-                    }
-                });
-            });
-            let (first, others) = sum.split_at_mut(sums_len);
-            par::chunks(first, sums.point, |point, sum| {
-                for other in others.chunks_exact(sums_len) {
-                    for (sum, v) in sum.iter_mut().zip(&other[point * sums.point..]) {
-                        *sum = *sum + *v;
-                    }
-                }
-            });
-        } else {
+    let parts = (SUMS / (sums_len * size_of::<T>())).clamp(1, PARTS);
+    let parts = (1 << parts.ilog2()).min(tiling.blocks());
+    scratch::with(parts * sums_len, |sum: &mut [T]| {
+        // The sums of a part of the batch.
+        let add = |part: usize, sum: &mut [T]| {
             sum.fill(T::ZERO);
+            let part = part * tiling.blocks() / parts..(part + 1) * tiling.blocks() / parts;
             scratch::with(from_len + to_len, |memory: &mut [T]| {
                 let (from, to) = memory.split_at_mut(from_len);
                 let shared = [from, to, &mut *sum].map(Shared::new);
-                for first in (0..tiling.blocks()).step_by(together) {
-                    let count = together.min(tiling.blocks() - first);
+                for first in part.clone().step_by(together) {
+                    let count = together.min(part.end - first);
                     par::run(count * (slabs[0] + slabs[1]), |i| {
                         let (block, slab) = (i / (slabs[0] + slabs[1]), i % (slabs[0] + slabs[1]));
                         let (operand, all, slab) = match slab.checked_sub(slabs[0]) {
@@ -106,14 +83,28 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
                         };
                         let channels = slab * lanes..all.min((slab + 1) * lanes);
                         scratch::with(pixels, |pixels: &mut [T]| {
-                            transform(shared, operand, channels, first + block, block, pixels);
+                            let (place, pixels) = (block * tiling.tiles(), pixels.as_mut_ptr());
+                            job(shared, What::Transform(operand, channels, first + block, place, pixels));
                         });
                     });
                     let tiles = tiles(first..first + count);
-                    par::run(A * A, |point| job(shared, What::Multiply(point..point + 1, tiles)));
+                    par::run(A * A, |point| job(shared, What::Multiply(point, tiles)));
                 }
             });
+        };
+        if parts.is_multiple_of(par::threads()) || parts > 2 * par::threads() {
+            par::chunks(sum, sums_len, add);
+        } else {
+            sum.chunks_mut(sums_len).enumerate().for_each(|(part, sum)| add(part, sum));
         }
+        let (sum, others) = sum.split_at_mut(sums_len);
+        par::chunks(sum, sums.point, |point, sum| {
+            for other in others.chunks_exact(sums_len) {
+                for (sum, v) in sum.iter_mut().zip(&other[point * sums.point..]) {
+                    *sum = *sum + *v;
+                }
+            }
+        });
         let shared = [Shared::new(&mut []), Shared::new(&mut []), Shared::new(sum)];
         let w = Shared::new(w);
         par::run(s.out_channels.div_ceil(lanes), |slab| {
@@ -140,8 +131,8 @@ struct Job<'a, T, F, const M: usize, const K: usize, const A: usize> {
 enum What<T> {
     /// Transforms some channels of an operand of a block, to tiles of the values from a place on, with room for pixels.
     Transform(Operand, Range<usize>, usize, usize, *mut T),
-    /// Multiplies the values of some points, of so many tiles.
-    Multiply(Range<usize>, usize),
+    /// Multiplies the values of a point, of so many tiles.
+    Multiply(usize, usize),
     /// Transforms the sums of one register of destination channels to weights, with room for their taps.
     Collect(usize, *mut T, Shared<T>),
 }
@@ -184,11 +175,7 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                     let to = self.shared[1].at(place * self.values[1].tile);
                     source.values::<F, V, M, M, A>(self.tiling, block, pixels, self.values[1], to);
                 }
-                What::Multiply(ref points, tiles) => {
-                    for point in points.clone() {
-                        self.multiply::<V, R>(point, tiles);
-                    }
-                }
+                What::Multiply(point, tiles) => self.multiply::<V, R>(point, tiles),
                 What::Collect(slab, taps, w) => self.collect::<V>(slab, taps, w),
             }
         }
