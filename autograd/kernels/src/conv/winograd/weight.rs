@@ -20,9 +20,10 @@ use crate::simd;
 /// Numbers in the values of a chunk of tiles, about: a second-level cache.
 const CHUNK: usize = 1 << 18;
 
-/// Bytes of the sums of all parts of the batch, about, and their number at most.
+/// Bytes of the sums of all parts of the batch, about, their number at most, and tiles that are worth sums of their own.
 const SUMS: usize = 1 << 23;
 const PARTS: usize = 16;
+const WORTH: usize = 128;
 
 /// Bytes of a panel of outputs between two visits to the sums: they stay in the first-level cache, while all input
 /// channels pass by.
@@ -64,7 +65,7 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
     // Registers of channels.
     let slabs = channels.map(|c| c.div_ceil(lanes));
     let parts = (SUMS / (sums_len * size_of::<T>())).clamp(1, PARTS);
-    let parts = (1 << parts.ilog2()).min(tiling.blocks());
+    let parts = (1 << parts.ilog2()).min(tiling.blocks() * tiling.tiles() / WORTH).max(1);
     scratch::with(parts * sums_len, |sum: &mut [T]| {
         // The sums of a part of the batch.
         let add = |part: usize, sum: &mut [T]| {
