@@ -55,6 +55,24 @@ fn assignments_are_flags_by_another_name() {
 }
 
 #[test]
+fn what_a_file_cannot_say_has_its_line() {
+    let here = tempfile::tempdir().unwrap();
+    for (text, arguments, said) in [
+        ("width = 2\nlr = -1\n", "", "a.toml: line 2: lr is -1; it must be"),
+        ("width = 2\nlr = -1\n", "--lr=-2", "--lr is -2; it must be"),
+        ("reg-s = 50.0", "", "a.toml: line 1: reg-s is 50; in f32"),
+        ("lr = 0.1\nlr = 0.2", "", "a.toml: line 2: duplicate key lr"),
+        ("\n\"widht\" = 2", "", "a.toml: line 2: unknown key \"widht\"; did you mean width?"),
+        ("dataset = \"\"\"\nwidth = 2\"\"\"\nwidth = \"x\"", "", "a.toml: line 3: invalid type"),
+        ("dtype = 3", "", "a.toml: line 1: a text in quotation marks is needed"),
+    ] {
+        fs::write(here.path().join("a.toml"), text).unwrap();
+        let line = refuses(here.path(), &format!("train --config a.toml --dry {arguments}"));
+        assert!(line.contains(said), "{text:?} {arguments}: {line}");
+    }
+}
+
+#[test]
 fn completions_and_manual_pages_know_the_flags() {
     let here = tempfile::tempdir().unwrap();
     for shell in ["bash", "zsh", "fish"] {

@@ -103,7 +103,9 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_byte() {
         let log = here.path().join(&parts).join("metrics.jsonl");
         // What a crash after the checkpoint would have left behind.
         fs::write(&log, read(&log) + "{\"step\":4,\"loss\":1").unwrap();
-        succeeds(here.path(), &format!("train --resume {parts} --steps 8 --threads 2"));
+        // What stays as it was may be said again.
+        let same = format!("--optimizer {optimizer} --set threads=2");
+        succeeds(here.path(), &format!("train --resume {parts} --steps 8 {same}"));
         for file in ["metrics.jsonl", "checkpoint.safetensors", "final.safetensors"] {
             let bytes = |folder: &str| fs::read(here.path().join(folder).join(file)).unwrap();
             assert!(bytes(&whole) == bytes(&parts), "{optimizer}: {file} differs");
@@ -111,9 +113,10 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_byte() {
         let manifest: serde_json::Value =
             serde_json::from_str(&read(here.path().join(&parts).join("manifest.json"))).unwrap();
         assert_eq!(manifest["sessions"].as_array().unwrap().len(), 2);
-        assert!(
-            refuses(here.path(), &format!("train --resume {parts} --lr 1")).contains("--lr cannot change")
-        );
+        for lr in ["--lr 1", "--set lr=1"] {
+            let line = refuses(here.path(), &format!("train --resume {parts} {lr}"));
+            assert!(line.contains("--lr cannot change"), "{line}");
+        }
     }
 }
 

@@ -90,7 +90,6 @@ impl LrFind {
             warmup: 0,
             ..config
         };
-        config.check()?;
         stop::on_signals()?;
         let mut setup = Setup::new(&config)?;
         let out = self.out.clone().unwrap_or_else(|| run_folder::fresh("lrfind"));

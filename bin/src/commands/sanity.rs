@@ -13,7 +13,7 @@ use crate::{output, stop, system};
 #[derive(Args, Debug)]
 #[group(skip)]
 pub struct Sanity {
-    /// Build everything, show shapes, parameters, FLOPs and memory, make one step, and write nothing
+    /// Build everything, show shapes, parameters, FLOPs and memory, make two steps, and write nothing
     #[arg(long, conflicts_with_all = ["resume", "out", "overfit"], help_heading = "Run")]
     dry: bool,
     /// Train on the first N batches alone until they are known by heart (loss below 0.01 above its least), or say

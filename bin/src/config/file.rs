@@ -3,6 +3,8 @@
 
 use std::path::Path;
 
+use toml::de::{DeTable, DeValue};
+
 use super::{Config, keys, preset};
 use crate::failure::{Failure, unknown};
 
@@ -49,7 +51,11 @@ pub fn wrong_value(table: &toml::Table) -> Option<(&String, &toml::Value, String
 pub fn wrong(text: &str, path: &Path, error: &toml::de::Error) -> Failure {
     let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-    Failure::place(path, format_args!("{place}{}", plain(error.message())))
+    let mut said = plain(error.message());
+    if said == "duplicate key" {
+        said += &error.span().and_then(|span| text.get(span)).map_or(String::new(), |key| format!(" {key}"));
+    }
+    Failure::place(path, format_args!("{place}{said}"))
 }
 
 /// What a reader of TOML says, without the types of Rust, and with the word that was probably meant.
@@ -67,6 +73,7 @@ pub fn plain(message: &str) -> String {
         ("expected a string", "a text in quotation marks is needed"),
         ("expected a sequence", "a list is needed"),
         ("expected a map", "a table is needed"),
+        ("invalid type: unit variant, expected string only", "a text in quotation marks is needed"),
         ("invalid type: map", "invalid type: table"),
         ("invalid type: sequence", "invalid type: list"),
     ];
@@ -98,10 +105,16 @@ fn place(text: &str, key: &str) -> String {
 
 /// The line that sets a key, from 1 on.
 pub fn line_of(text: &str, key: &str) -> Option<usize> {
-    let sets = |line: &str| {
-        let line = line.trim_start().trim_start_matches('[');
-        line.strip_prefix(key)
-            .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-'))
-    };
-    text.lines().position(sets).map(|n| n + 1)
+    let table = DeTable::parse(text).ok()?;
+    Some(text[..place_of(table.get_ref(), key)?].matches('\n').count() + 1)
+}
+
+/// Where a key begins, in a table or one within it.
+fn place_of(table: &DeTable, key: &str) -> Option<usize> {
+    let places = table.iter().filter_map(|(name, value)| match value.get_ref() {
+        _ if name.get_ref() == key => Some(name.span().start),
+        DeValue::Table(within) => place_of(within, key),
+        _ => None,
+    });
+    places.min()
 }

@@ -30,7 +30,7 @@ impl Config {
     }
 
     /// This configuration with these settings above it, each of which must play a part.
-    fn with(self, own: toml::Table, given: &[String]) -> Result<Config, Failure> {
+    pub fn with(self, own: toml::Table, given: &[String]) -> Result<Config, Failure> {
         let mut settings = table(&self)?;
         if given.iter().any(|key| key == "steps" || key == "epochs") {
             settings.remove("steps");
@@ -78,9 +78,29 @@ impl Layers {
         }
     }
 
-    /// The settings of the file, if there is one, with assignments and flags above it.
+    /// The settings of the file, if there is one, with assignments and flags above it: checked.
     pub fn resolve(&self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
         let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
+        let (own, given) = self.own(flags, matches)?;
+        let config = base.with(own, &given)?;
+        config.check().map_err(|failure| self.placed(failure, &given))?;
+        Ok(config)
+    }
+
+    /// A setting that cannot be, with its line if it is the file's.
+    fn placed(&self, failure: Failure, given: &[String]) -> Failure {
+        let place = || {
+            let said = failure.message()?.strip_prefix("--")?;
+            let (path, key) = (self.file.as_deref()?, said.split(' ').next()?);
+            let line = file::line_of(&std::fs::read_to_string(path).ok()?, key)?;
+            let own = !given.iter().any(|name| name == key);
+            own.then(|| Failure::place(path, format_args!("line {line}: {said}")))
+        };
+        place().unwrap_or(failure)
+    }
+
+    /// The assignments and flags, and the names of all that were given.
+    pub fn own(&self, flags: &Config, matches: &ArgMatches) -> Result<(Table, Vec<String>), Failure> {
         let mut own = self.assigned()?;
         let mut keys = given(matches);
         if let Some(key) = own.keys().find(|key| keys.contains(key)) {
@@ -91,7 +111,7 @@ impl Layers {
         let of_flags = table(flags)?.into_iter().filter(|(key, _)| keys.contains(key)).collect::<Table>();
         keys.extend(own.keys().cloned());
         own.extend(of_flags);
-        base.with(own, &keys)
+        Ok((own, keys))
     }
 
     /// Every setting of [`resolve`](Self::resolve) with what depends on others spelt out, and where it comes from.
@@ -101,7 +121,6 @@ impl Layers {
         matches: &ArgMatches,
     ) -> Result<Vec<(String, Value, String)>, Failure> {
         let config = self.resolve(flags, matches)?;
-        config.check()?;
         let (assigned, flags_given) = (self.assigned()?, given(matches));
         let text = self
             .file

@@ -31,6 +31,14 @@ impl Diff {
         let (before, after) = (times(&self.before)?, times(&self.after)?);
         let find = |times: &Times, name: &str| times.iter().find(|(n, _)| n == name).map(|(_, ms)| *ms);
         let only_after = after.iter().filter(|(name, _)| find(&before, name).is_none());
+        if before.iter().all(|(name, _)| find(&after, name).is_none()) {
+            let (one, other) = (&before[0].0, &after[0].0);
+            let text = format_args!(
+                "has nothing that {} has: {other:?} and the like, not {one:?}; save both by the same command",
+                self.before.display()
+            );
+            return Err(Failure::place(&self.after, text));
+        }
         let names: Vec<&String> = before.iter().chain(only_after).map(|(name, _)| name).collect();
         let mut table = Table::new(["what", "ms before", "ms after", "after / before"]);
         for name in names {
@@ -61,7 +69,11 @@ fn times(path: &Path) -> Result<Times, Failure> {
                 ),
             )
         };
-        let value: Value = serde_json::from_str(line).map_err(|e| wrong(&e))?;
+        let value: Value = serde_json::from_str(line).map_err(|e| {
+            // The reader counts lines of what it is given: one.
+            let text = e.to_string();
+            wrong(&text.split(" at line ").next().unwrap_or(&text))
+        })?;
         for (name, ms) in timed(&value).map_err(|e| wrong(&e))? {
             if times.iter().any(|(known, _)| *known == name) {
                 return Err(wrong(&format_args!("{name} for the second time")));
@@ -73,6 +85,11 @@ fn times(path: &Path) -> Result<Times, Failure> {
         return Err(Failure::place(path, "holds no results"));
     }
     Ok(times)
+}
+
+/// The threads of a result, in words.
+fn threads(value: &Value) -> String {
+    format!("{} thread{}", value["threads"], if value["threads"] == 1 { "" } else { "s" })
 }
 
 /// What an object says of times.
@@ -90,22 +107,22 @@ fn timed(value: &Value) -> Result<Times, String> {
     };
     needs(value, &["threads"])?;
     if let Some(op) = value["op"].as_str() {
-        return Ok(vec![(format!("{op}, {} threads", value["threads"]), ms(value, "ms")?)]);
+        return Ok(vec![(format!("{op}, {}", threads(value)), ms(value, "ms")?)]);
     }
     if let Some(model) = value["model"].as_str() {
         needs(value, &["width", "batch_size"])?;
         // Results from before it was recorded are of the default.
         let conv = value["conv"].as_str().filter(|&conv| conv != "auto");
         let conv = conv.map_or(String::new(), |conv| format!(", {conv}"));
-        let [width, batch, threads] = ["width", "batch_size", "threads"].map(|key| value[key].to_string());
+        let [width, batch] = ["width", "batch_size"].map(|key| value[key].to_string());
         let (reg, dtype) = (text("reg"), text("dtype"));
-        let name = format!("{model} x {width} step, batch {batch}, {reg}, {dtype}{conv}, {threads} threads");
+        let name = format!("{model} x {width} step, batch {batch}, {reg}, {dtype}{conv}, {}", threads(value));
         return Ok(vec![(name, ms(value, "step_ms")?)]);
     }
     if let (Some(cost), Some(points)) = (value["cost"].as_str(), value["points"].as_array()) {
-        let (of, threads) = (text("grows_with"), &value["threads"]);
+        let of = text("grows_with");
         // Of a series over threads, each point has its own number.
-        let threads = if of == "threads" { String::new() } else { format!(", {threads} threads") };
+        let threads = if of == "threads" { String::new() } else { format!(", {}", threads(value)) };
         let timed = |point: &Value| {
             needs(point, &["at"])?;
             Ok((format!("{cost}, {of} {}{threads}", point["at"]), ms(point, "ms")?))

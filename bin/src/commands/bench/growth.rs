@@ -13,7 +13,7 @@ use crate::output::{self, Table};
 use crate::statistics::median;
 use crate::{memory, setup};
 
-/// The half-space energy in neurons and dimensions, a training step in batch, width and threads
+/// The half-space energy in neurons and dimensions, a training step in batch, width and threads (1, 2, 4, ... up to --threads)
 #[derive(Args, Debug)]
 pub struct GrowthBench {
     #[command(flatten)]

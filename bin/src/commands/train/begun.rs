@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use clap::ArgMatches;
 use serde_json::Value;
+use toml::Table;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
@@ -39,18 +39,23 @@ impl Begun {
         Ok(Begun { setup, folder, config, inputs, watch, origin })
     }
 
-    /// From the last checkpoint of a run folder.
-    pub fn resumed(path: &Path, flags: &Config, matches: &ArgMatches) -> Result<Begun, Failure> {
-        let asks = |key: &&String| !["resume", "tui"].contains(&key.as_str());
-        let given = config::given(matches);
-        if let Some(key) = given.iter().filter(asks).find(|key| !CHANGEABLE.contains(&key.as_str())) {
+    /// From the last checkpoint of a run folder, with these settings and the names of all that were given.
+    pub fn resumed(path: &Path, (own, given): (Table, Vec<String>)) -> Result<Begun, Failure> {
+        let manifest = manifest::load(path)?;
+        let began = run_folder::settings(path)?;
+        let then = config::table(&began)?;
+        let may = |key: &str| {
+            ["resume", "tui", "set"].contains(&key)
+                || CHANGEABLE.contains(&key)
+                || own.get(key).is_some_and(|value| then.get(key) == Some(value))
+        };
+        if let Some(key) = given.iter().find(|key| !may(key)) {
             return Err(Failure::usage(format_args!(
                 "--{key} cannot change when a run goes on; only {} can",
                 CHANGEABLE.map(|name| format!("--{name}")).join(", ")
             )));
         }
-        let manifest = manifest::load(path)?;
-        let mut config = run_folder::settings(path)?.with_flags(flags, matches)?;
+        let mut config = began.with(own, &given)?;
         if given.iter().any(|key| key == "data-dir") {
             config.data_dir = config.data_dir.as_deref().map(origin::named_now);
         }

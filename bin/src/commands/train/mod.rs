@@ -86,7 +86,7 @@ impl Train {
             return self.sanity.run(&self.resolved(matches)?);
         }
         let begun = match &self.resume {
-            Some(path) => Begun::resumed(path, &self.settings, matches)?,
+            Some(path) => Begun::resumed(path, self.layers.own(&self.settings, matches)?)?,
             None => {
                 let config = self.resolved(matches)?;
                 let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&name(&config)));
@@ -99,9 +99,7 @@ impl Train {
 
     /// The settings, checked and settled.
     fn resolved(&self, matches: &ArgMatches) -> Result<Config, Failure> {
-        let config = self.layers.resolve(&self.settings, matches)?;
-        config.check()?;
-        Ok(config.settled())
+        Ok(self.layers.resolve(&self.settings, matches)?.settled())
     }
 }
 
