@@ -143,7 +143,10 @@ fn files_that_cannot_be_used() {
             "train --config long.toml",
             "long.toml: line 1: invalid type: integer `99999999999999999999` is too large",
         ),
-        ("train --config empty.toml", "--data-dir is empty; it takes a path, or is left out"),
+        (
+            "train --config empty.toml",
+            "empty.toml: line 1: data-dir is empty; it takes a path, or is left out",
+        ),
         ("train --set init=", "--init is empty"),
         ("train --set optimizer=adm", "there is no word \"adm\"; did you mean adam?"),
         ("train --init junk.safetensors", "junk.safetensors: not a safetensors file"),
