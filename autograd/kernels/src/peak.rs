@@ -1,6 +1,9 @@
-//! What this machine can do at most: the two numbers that kernels are measured against.
+//! What this machine can do at most: what kernels are measured against.
 
-use std::hint::black_box;
+use std::hint::{black_box, spin_loop};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::{Acquire, Release};
+use std::thread;
 use std::time::Instant;
 
 use crate::gemm::vector::{self, Kernel, Vector};
@@ -61,6 +64,36 @@ pub fn bandwidth(repeat: usize) -> f64 {
     seconds.map_or(0.0, |seconds| (3 * BYTES) as f64 / seconds)
 }
 
+/// Seconds that a cache line takes to another core and back. Where two cores share a cache it is some 100 ns, else a
+/// multiple of that, and what one wrote is dear to the other. The best of `repeat` tries.
+pub fn round_trip(repeat: usize) -> f64 {
+    const TRIPS: usize = 10_000;
+    const PATIENCE: usize = 1_000;
+    // Each waits for its numbers, even or odd, and writes the next.
+    let play = |ball: &AtomicUsize, first: usize| {
+        for number in (first..2 * TRIPS).step_by(2) {
+            let mut waited = 0;
+            while ball.load(Acquire) != number {
+                spin_loop();
+                waited += 1;
+                // On one core the other needs it.
+                if waited % PATIENCE == 0 {
+                    thread::yield_now();
+                }
+            }
+            ball.store(number + 1, Release);
+        }
+    };
+    let seconds = best(repeat, || {
+        let ball = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            scope.spawn(|| play(&ball, 1));
+            play(&ball, 0);
+        });
+    });
+    seconds.map_or(0.0, |seconds| seconds / TRIPS as f64)
+}
+
 fn best(repeat: usize, mut f: impl FnMut()) -> Option<f64> {
     f();
     let mut once = || {
@@ -109,5 +142,6 @@ mod tests {
         let (single, double) = (flops::<f32>(1), flops::<f64>(1));
         assert!(single.is_finite() && double > 1e7, "{single} {double}");
         assert!(bandwidth(1) > 1e6);
+        assert!((1e-9..1.0).contains(&round_trip(1)));
     }
 }

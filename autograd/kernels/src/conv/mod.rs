@@ -191,7 +191,7 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// The largest error of an element of a 3 x 3 or 5 x 5 convolution in f32, relative to the root mean square of all,
-    /// that the tests allow for noise in up to 256 channels. They see a third of it: 1.5e-5 with F4, 5e-6 else.
+    /// that the tests allow for noise in up to 512 channels. They see a third of it: 1.5e-5 with F4, 5e-6 else.
     pub fn bound(self) -> f64 {
         match self {
             Algorithm::Auto | Algorithm::F4 => 5e-5,

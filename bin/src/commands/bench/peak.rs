@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::{output, setup, system};
 
-/// Multiply-adds in registers, and bytes through memory, of all threads together
+/// Multiply-adds in registers, and bytes through memory, of all threads together; a cache line to another core and back
 #[derive(Args, Debug)]
 pub struct PeakBench {
     /// Threads [default: one a core]
@@ -33,6 +33,7 @@ impl PeakBench {
                 "gflops_f32": peak.single,
                 "gflops_f64": peak.double,
                 "gb_s": peak.gb_s,
+                "round_trip_ns": peak.round_trip_ns,
                 "threads": peak.threads,
                 "cpu": system::cpu(),
             }));
@@ -48,6 +49,8 @@ pub struct Peak {
     double: f64,
     /// Bytes through memory, in 10^9 a second.
     pub gb_s: f64,
+    /// A cache line to another core and back, with more than one thread.
+    round_trip_ns: Option<f64>,
 }
 
 impl Peak {
@@ -59,6 +62,7 @@ impl Peak {
             single: machine::flops_f32(TRIES) / 1e9,
             double: machine::flops_f64(TRIES) / 1e9,
             gb_s: machine::bandwidth(TRIES) / 1e9,
+            round_trip_ns: (autograd::threads() > 1).then(|| 1e9 * machine::round_trip(TRIES)),
         }
     }
 
@@ -78,6 +82,10 @@ impl fmt::Display for Peak {
             self.gb_s,
             self.threads,
             if self.threads == 1 { "" } else { "s" }
-        )
+        )?;
+        match self.round_trip_ns {
+            Some(ns) => write!(f, "; {ns:.0} ns to another core and back"),
+            None => Ok(()),
+        }
     }
 }
