@@ -20,7 +20,7 @@ fn each_once(pieces: usize) {
 #[test]
 fn every_piece_comes_once_for_any_number_of_threads() {
     let _turn = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
-    for n in [1, 2, 7, 3, 1, 2] {
+    for n in [1, 2, 7, 3, 70, 1, 2] {
         set_threads(n);
         assert_eq!(threads(), n);
         (0..200).for_each(|round| each_once(round % 20));
@@ -58,6 +58,25 @@ fn two_threads_share_the_pieces() {
         seen.into_inner().unwrap().len() == 2
     });
     assert!(shared);
+}
+
+#[test]
+fn each_thread_begins_with_consecutive_pieces_of_its_own() {
+    let _turn = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    set_threads(2);
+    let caller = thread::current().id();
+    // As above: other tests may have the worker.
+    let halves = (0..10_000).any(|_| {
+        let by_caller = Mutex::new(Vec::new());
+        run(8, |i| {
+            thread::sleep(Duration::from_micros(100));
+            if thread::current().id() == caller {
+                by_caller.lock().unwrap().push(i);
+            }
+        });
+        by_caller.into_inner().unwrap() == [0, 1, 2, 3]
+    });
+    assert!(halves);
 }
 
 #[test]
