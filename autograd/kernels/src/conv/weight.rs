@@ -1,7 +1,8 @@
 //! The weight's gradient: a matrix product whose sum runs over the places of all images.
 //!
-//! Rows are (tap, source channel), columns destination channels. The left operand needs no packing at all: a
-//! row is a padded image, seen from a tap; places from which a tile's taps see nothing but padding are left out. The right one is y, transposed so that channels lie side by side.
+//! Rows are (tap, source channel), columns destination channels. The left operand needs no packing at all: a row is an
+//! image, seen from a tap, and places from which that sees nothing but padding are left out. Only where the rows of a tile
+//! have different taps are padded copies read. The right operand is y, transposed so that channels lie side by side.
 //! A piece of work owns a block of rows small enough for its sums to stay in the second-level cache; where
 //! that gives too few pieces, the batch is cut too, and the parts are added in order.
 
