@@ -40,12 +40,18 @@ fn assignments_are_flags_by_another_name() {
     let short = "train --dataset moons --train-size 40 --model mlp --steps 2 --out";
     succeeds(here.path(), &format!("{short} a --set lr=0.3 --set milestones=1,2 --set reg=mhe"));
     succeeds(here.path(), &format!("{short} b --lr 0.3 --milestones 1,2 --reg mhe"));
+    let shown = |set: &str| succeeds(here.path(), &format!("config show {set}")).out;
+    assert!(shown("--set milestones=[1,2]").contains("milestones = [1, 2]"));
+    assert!(shown("--set watch=grad,dead").contains("watch = [\"grad\", \"dead\"]"));
+    assert!(shown("--set reg=ap --set reg-inner-lr=0.1").contains("reg-inner-lr = \"0.1\""));
     let config = |name: &str| fs::read_to_string(here.path().join(name).join("config.toml")).unwrap();
     assert_eq!(config("a"), config("b"));
     for (arguments, said) in [
         ("--set lrr=1", "did you mean lr?"),
         ("--set lr", "it takes KEY=VALUE"),
         ("--set width=two", "--set width=\"two\": invalid type"),
+        ("--set watch=foo", "there is no word \"foo\""),
+        ("--set milestones=1,b", "a natural number is needed"),
         ("--set lr=1 --lr 2", "both say lr"),
         ("--set reg.k=3", "--reg-k plays no part with --reg none"),
     ] {
@@ -65,6 +71,10 @@ fn what_a_file_cannot_say_has_its_line() {
         ("\n\"widht\" = 2", "", "a.toml: line 2: unknown key \"widht\"; did you mean width?"),
         ("dataset = \"\"\"\nwidth = 2\"\"\"\nwidth = \"x\"", "", "a.toml: line 3: invalid type"),
         ("dtype = 3", "", "a.toml: line 1: a text in quotation marks is needed"),
+        ("\nmodel = \"foo\"", "", "a.toml: line 2: model is foo"),
+        ("\npreset = \"foo\"", "", "a.toml: line 2: there is no preset"),
+        ("reg.k = 3", "", "a.toml: line 1: reg is no table; a key has hyphens: reg-k"),
+        ("steps = 1\n\nepochs = 1", "", "a.toml: line 1: steps is set beside epochs"),
     ] {
         fs::write(here.path().join("a.toml"), text).unwrap();
         let line = refuses(here.path(), &format!("train --config a.toml --dry {arguments}"));

@@ -104,7 +104,7 @@ fn a_resumed_run_is_the_uninterrupted_one_to_the_byte() {
         // What a crash after the checkpoint would have left behind.
         fs::write(&log, read(&log) + "{\"step\":4,\"loss\":1").unwrap();
         // What stays as it was may be said again.
-        let same = format!("--optimizer {optimizer} --set threads=2");
+        let same = format!("--optimizer {optimizer} --set threads=2 --set label-noise=0 --reg-gamma 1");
         succeeds(here.path(), &format!("train --resume {parts} --steps 8 {same}"));
         for file in ["metrics.jsonl", "checkpoint.safetensors", "final.safetensors"] {
             let bytes = |folder: &str| fs::read(here.path().join(folder).join(file)).unwrap();

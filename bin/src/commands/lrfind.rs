@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args};
 use serde_json::json;
 
 use crate::config::layers::Layers;
-use crate::config::{Config, Schedule, given};
+use crate::config::{Config, Schedule};
 use crate::failure::Failure;
 use crate::picture::chart;
 use crate::plot::Curve;
@@ -65,7 +65,8 @@ const DIVERGED: f64 = 4.0;
 impl LrFind {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
-        if let Some(key) = given(matches).iter().find(|key| OWN.contains(&key.as_str())) {
+        let (_, given) = self.layers.own(&self.settings, matches)?;
+        if let Some(key) = given.iter().find(|key| OWN.contains(&key.as_str())) {
             return Err(Failure::usage(format_args!(
                 "--{key} plays no part in comhe lrfind: --from, --to and --steps say which rates are tried"
             )));

@@ -38,7 +38,8 @@ impl Config {
         if let Some((key, _)) = self.paths().find(|(_, path)| path.as_os_str().is_empty()) {
             return Err(Failure::usage(format_args!("--{key} is empty; it takes a path, or is left out")));
         }
-        nn::models::known(&self.model)?;
+        nn::models::known(&self.model)
+            .map_err(|e| Failure::usage(format_args!("--model is {}: {e}", self.model)))?;
         if self.watch_every.is_some() && self.watch.is_empty() {
             return Err(Failure::usage("--watch-every plays no part without --watch"));
         }
@@ -77,7 +78,7 @@ impl Config {
             )));
         }
         if self.steps.is_some() && self.epochs.is_some() {
-            return Err(Failure::usage("steps and epochs are both set; a run has one length"));
+            return Err(Failure::usage("--steps is set beside epochs; a run has one length"));
         }
         if self.schedule != Schedule::Step && !self.milestones.is_empty() {
             return Err(Failure::usage("--milestones belong to --schedule step"));

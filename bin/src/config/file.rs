@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use toml::de::{DeTable, DeValue};
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::{Config, keys, preset};
 use crate::failure::{Failure, unknown};
@@ -18,11 +19,21 @@ impl Config {
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
         let table: toml::Table = toml::from_str(text).map_err(|e| wrong(text, path, &e))?;
-        known(table.keys(), &keys(), text, path)?;
-        if let Some((key, _, what)) = wrong_value(&table) {
-            return Err(Failure::place(path, format_args!("{}{what}", place(text, key))));
+        known(table.keys(), &keys(), text, (path, Depth::Top))?;
+        let wrong = |key: &str, what: &str| {
+            Failure::place(path, format_args!("{}{what}", place(text, key, Depth::Top)))
+        };
+        let dotted = |(key, value): (&String, &toml::Value)| {
+            Some((key.clone(), format!("{key}-{}", value.as_table()?.keys().next()?)))
+        };
+        if let Some((key, meant)) = table.iter().find_map(dotted) {
+            return Err(wrong(&key, &format!("{key} is no table; a key has hyphens: {meant}")));
         }
-        Config::from_table(table).map_err(|what| Failure::place(path, what))
+        if let Some((key, _, what)) = wrong_value(&table) {
+            return Err(wrong(key, &what));
+        }
+        // What is wrong with none of them is the name of a preset.
+        Config::from_table(table).map_err(|what| wrong("preset", &what))
     }
 
     /// The settings of a table, whose preset, if it names one, is below what it says itself.
@@ -70,6 +81,7 @@ pub fn plain(message: &str) -> String {
         ("expected u64", "a natural number is needed"),
         ("expected f64", "a number is needed"),
         ("expected a boolean", "true or false is needed"),
+        ("expected path string", "a path in quotation marks is needed"),
         ("expected a string", "a text in quotation marks is needed"),
         ("expected a sequence", "a list is needed"),
         ("expected a map", "a table is needed"),
@@ -85,12 +97,12 @@ pub fn known<'a>(
     mut keys: impl Iterator<Item = &'a String>,
     known: &[String],
     text: &str,
-    path: &Path,
+    (path, depth): (&Path, Depth),
 ) -> Result<(), Failure> {
     let Some(key) = keys.find(|key| !known.contains(key)) else { return Ok(()) };
     let names: Vec<&str> = known.iter().map(String::as_str).collect();
     let hint = datasets::suggest(key, &names).map(|name| format!("; did you mean {name}?"));
-    let place = place(text, key);
+    let place = place(text, key, depth);
     let hint = hint.unwrap_or_else(|| match known.len() {
         ..=12 => format!("; the keys here are {}", names.join(", ")),
         _ => "; the keys are the flags of comhe train".into(),
@@ -98,23 +110,37 @@ pub fn known<'a>(
     Err(Failure::place(path, format_args!("{place}unknown key {key:?}{hint}")))
 }
 
+/// Where a key is looked for: among those of the file itself, or those of its tables.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Depth {
+    Top,
+    Within,
+}
+
 /// The line that sets a key, as a message begins with it.
-fn place(text: &str, key: &str) -> String {
-    line_of(text, key).map(|n| format!("line {n}: ")).unwrap_or_default()
+fn place(text: &str, key: &str, depth: Depth) -> String {
+    line_of(text, key, depth).map(|n| format!("line {n}: ")).unwrap_or_default()
 }
 
 /// The line that sets a key, from 1 on.
-pub fn line_of(text: &str, key: &str) -> Option<usize> {
-    let table = DeTable::parse(text).ok()?;
-    Some(text[..place_of(table.get_ref(), key)?].matches('\n').count() + 1)
+pub fn line_of(text: &str, key: &str, depth: Depth) -> Option<usize> {
+    let file = DeTable::parse(text).ok()?;
+    let within = file.get_ref().iter().filter_map(|(name, value)| match depth {
+        Depth::Top => (name.get_ref() == key).then_some(name.span().start),
+        Depth::Within => place_of(value.get_ref(), key),
+    });
+    Some(text[..within.min()?].matches('\n').count() + 1)
 }
 
 /// Where a key begins, in a table or one within it.
-fn place_of(table: &DeTable, key: &str) -> Option<usize> {
-    let places = table.iter().filter_map(|(name, value)| match value.get_ref() {
-        _ if name.get_ref() == key => Some(name.span().start),
-        DeValue::Table(within) => place_of(within, key),
+fn place_of(value: &DeValue, key: &str) -> Option<usize> {
+    let named = |(name, value): (&Spanned<DeString>, &Spanned<DeValue>)| match name.get_ref() == key {
+        true => Some(name.span().start),
+        false => place_of(value.get_ref(), key),
+    };
+    match value {
+        DeValue::Table(table) => table.iter().filter_map(named).min(),
+        DeValue::Array(values) => values.iter().filter_map(|value| place_of(value.get_ref(), key)).min(),
         _ => None,
-    });
-    places.min()
+    }
 }

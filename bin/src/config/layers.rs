@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{ArgMatches, Args};
 use toml::{Table, Value};
 
-use super::{Config, file, given, keys, parts, preset, table};
+use super::file::{self, Depth};
+use super::{Config, given, keys, parts, preset, table};
 use crate::failure::{Failure, unknown};
 
 /// What lies between the defaults and the flags: a file, and assignments.
@@ -63,10 +64,24 @@ impl Layers {
                 let said = unknown("setting", &key, &known);
                 return Err(Failure::usage(format_args!("--set {text}: {said}")));
             }
-            // A value as TOML has it; a list may lack its brackets, and a text its quotation marks.
-            let read = |value: &str| toml::from_str::<Table>(&format!("v = {value}")).ok()?.remove("v");
-            let listed = || if key == "milestones" { read(&format!("[{value}]")) } else { None };
-            let read = listed().or_else(|| read(value)).unwrap_or_else(|| Value::String(value.to_string()));
+            // A value as TOML has it, a list without its brackets, a text or a list of texts without quotation marks.
+            let read = |value: &str| {
+                let mut table: Table = toml::from_str(&format!("v = {value}")).ok()?;
+                table.remove("v").filter(|_| table.is_empty())
+            };
+            let word = |text: &str| Value::String(text.to_string());
+            let words = || Value::Array(value.split(',').map(|text| word(text.trim())).collect());
+            let readings = [read(value), read(&format!("[{value}]")), Some(word(value)), Some(words())];
+            let wrong = |value: &Value| {
+                let alone: Table = [(key.clone(), value.clone())].into_iter().collect();
+                file::wrong_value(&alone).map(|(.., what)| what)
+            };
+            // If none can be, the one that is a list where it must be.
+            let readings = || readings.iter().flatten();
+            let read = readings()
+                .find(|value| wrong(value).is_none())
+                .or_else(|| readings().find(|value| wrong(value).is_some_and(|what| !what.contains("list"))))
+                .map_or_else(|| word(value), Value::clone);
             if table.insert(key.clone(), read).is_some() {
                 return Err(Failure::usage(format_args!("--set gives {key} twice")));
             }
@@ -92,7 +107,7 @@ impl Layers {
         let place = || {
             let said = failure.message()?.strip_prefix("--")?;
             let (path, key) = (self.file.as_deref()?, said.split(' ').next()?);
-            let line = file::line_of(&std::fs::read_to_string(path).ok()?, key)?;
+            let line = file::line_of(&std::fs::read_to_string(path).ok()?, key, Depth::Top)?;
             let own = !given.iter().any(|name| name == key);
             own.then(|| Failure::place(path, format_args!("line {line}: {said}")))
         };
@@ -147,7 +162,7 @@ impl Layers {
             () if sets(&above, key) => format!("preset {}", above.as_deref().unwrap_or_default()),
             () if in_file.contains_key(key) => {
                 let place = self.file.as_ref().map(|p| p.display().to_string()).unwrap_or_default();
-                let line = file::line_of(&text, key).map(|n| format!(":{n}")).unwrap_or_default();
+                let line = file::line_of(&text, key, Depth::Top).map(|n| format!(":{n}")).unwrap_or_default();
                 format!("{place}{line}")
             }
             () if sets(&below, key) => format!("preset {}", below.as_deref().unwrap_or_default()),

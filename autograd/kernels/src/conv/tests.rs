@@ -149,6 +149,8 @@ fn bits_do_not_depend_on_threads() {
         shape(1, [32, 40], [20, 20], [3, 3]),
         shape(9, [3, 8], [7, 9], [5, 5]),
         shape(9, [24, 24], [11, 9], [5, 5]),
+        // Several parts of the batch with sums of their own.
+        shape(5, [40, 40], [60, 60], [3, 3]),
     ] {
         let s = Conv2d { padding, ..s };
         let [x, w, y] = operands::<f32>(&s);

@@ -49,7 +49,7 @@ pub struct Peak {
     double: f64,
     /// Bytes through memory, in 10^9 a second.
     pub gb_s: f64,
-    /// A cache line to another core and back, with more than one thread.
+    /// A cache line to another core and back, with more than one thread and a core for each.
     round_trip_ns: Option<f64>,
 }
 
@@ -62,7 +62,9 @@ impl Peak {
             single: machine::flops_f32(TRIES) / 1e9,
             double: machine::flops_f64(TRIES) / 1e9,
             gb_s: machine::bandwidth(TRIES) / 1e9,
-            round_trip_ns: (autograd::threads() > 1).then(|| 1e9 * machine::round_trip(TRIES)),
+            round_trip_ns: machine::round_trip(10 * TRIES)
+                .filter(|_| autograd::threads() > 1)
+                .map(|seconds| 1e9 * seconds),
         }
     }
 

@@ -40,15 +40,17 @@ impl Begun {
     }
 
     /// From the last checkpoint of a run folder, with these settings and the names of all that were given.
-    pub fn resumed(path: &Path, (own, given): (Table, Vec<String>)) -> Result<Begun, Failure> {
+    pub fn resumed(path: &Path, (mut own, mut given): (Table, Vec<String>)) -> Result<Begun, Failure> {
         let manifest = manifest::load(path)?;
         let began = run_folder::settings(path)?;
-        let then = config::table(&began)?;
-        let may = |key: &str| {
-            ["resume", "tui", "set"].contains(&key)
-                || CHANGEABLE.contains(&key)
-                || own.get(key).is_some_and(|value| then.get(key) == Some(value))
-        };
+        // What is said again changes nothing.
+        let (then, now) = (
+            config::table(&began)?,
+            config::table(&Config::from_table(own.clone()).map_err(Failure::usage)?)?,
+        );
+        own.retain(|key, _| then.get(key) != now.get(key));
+        given.retain(|key| own.contains_key(key) || !now.contains_key(key));
+        let may = |key: &str| ["resume", "tui", "set"].contains(&key) || CHANGEABLE.contains(&key);
         if let Some(key) = given.iter().find(|key| !may(key)) {
             return Err(Failure::usage(format_args!(
                 "--{key} cannot change when a run goes on; only {} can",

@@ -65,7 +65,8 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
     // Registers of channels.
     let slabs = channels.map(|c| c.div_ceil(lanes));
     let parts = (SUMS / (sums_len * size_of::<T>())).clamp(1, PARTS);
-    let parts = (1 << parts.ilog2()).min(tiling.blocks() * tiling.tiles() / WORTH).max(1);
+    let parts =
+        (1 << parts.ilog2()).min(tiling.blocks()).min(tiling.blocks() * tiling.tiles() / WORTH).max(1);
     scratch::with(parts * sums_len, |sum: &mut [T]| {
         // The sums of a part of the batch.
         let add = |part: usize, sum: &mut [T]| {
