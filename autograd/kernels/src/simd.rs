@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-use crate::real::{Arithmetic, Fused, Plain};
+#[cfg(target_arch = "x86_64")]
+use crate::real::Fused;
+use crate::real::{Arithmetic, Plain};
 
 /// An instruction set that kernels are compiled for. Higher is wider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

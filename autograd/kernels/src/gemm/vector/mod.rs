@@ -91,6 +91,8 @@ pub unsafe fn dispatch<T: Element, K: Kernel<T>>(level: Level, kernel: K) {
             Level::Portable => {}
         }
     }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = level;
     // SAFETY: plain arithmetic runs everywhere.
     unsafe { kernel.run::<Portable<T>, 4>() }
 }
