@@ -64,24 +64,7 @@ impl Layers {
                 let said = unknown("setting", &key, &known);
                 return Err(Failure::usage(format_args!("--set {text}: {said}")));
             }
-            // A value as TOML has it, a list without its brackets, a text or a list of texts without quotation marks.
-            let read = |value: &str| {
-                let mut table: Table = toml::from_str(&format!("v = {value}")).ok()?;
-                table.remove("v").filter(|_| table.is_empty())
-            };
-            let word = |text: &str| Value::String(text.to_string());
-            let words = || Value::Array(value.split(',').map(|text| word(text.trim())).collect());
-            let readings = [read(value), read(&format!("[{value}]")), Some(word(value)), Some(words())];
-            let wrong = |value: &Value| {
-                let alone: Table = [(key.clone(), value.clone())].into_iter().collect();
-                file::wrong_value(&alone).map(|(.., what)| what)
-            };
-            // If none can be, the one that is a list where it must be.
-            let readings = || readings.iter().flatten();
-            let read = readings()
-                .find(|value| wrong(value).is_none())
-                .or_else(|| readings().find(|value| wrong(value).is_some_and(|what| !what.contains("list"))))
-                .map_or_else(|| word(value), Value::clone);
+            let read = reading(&key, value);
             if table.insert(key.clone(), read).is_some() {
                 return Err(Failure::usage(format_args!("--set gives {key} twice")));
             }
@@ -171,4 +154,26 @@ impl Layers {
         let settled = table(&config.settled())?;
         Ok(settled.into_iter().map(|(key, value)| (key.clone(), value, origin(&key))).collect())
     }
+}
+
+/// What an assignment says of a key: a value as TOML has it, a list without its brackets, a text or a list of texts
+/// without quotation marks, whichever the key can have.
+fn reading(key: &str, value: &str) -> Value {
+    let toml = |value: &str| {
+        let mut table: Table = toml::from_str(&format!("v = {value}")).ok()?;
+        table.remove("v").filter(|_| table.is_empty())
+    };
+    let text = |text: &str| Value::String(text.to_string());
+    let texts = Value::Array(value.split(',').map(|word| text(word.trim())).collect());
+    let readings = [toml(value), toml(&format!("[{value}]")), Some(text(value)), Some(texts)];
+    let wrong = |value: &Value| {
+        let alone: Table = [(key.to_string(), value.clone())].into_iter().collect();
+        file::wrong_value(&alone).map(|(.., what)| what)
+    };
+    let readings = || readings.iter().flatten();
+    readings()
+        .find(|value| wrong(value).is_none())
+        // None can be: the error is about one that is a list where it must be.
+        .or_else(|| readings().find(|value| wrong(value).is_some_and(|what| !what.contains("list"))))
+        .map_or_else(|| text(value), Value::clone)
 }
