@@ -19,7 +19,7 @@ impl Config {
 
     pub(super) fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
         let table: toml::Table = toml::from_str(text).map_err(|e| wrong(text, path, &e))?;
-        known(table.keys(), &keys(), text, (path, Depth::Top))?;
+        known(table.keys(), &keys(), text, path, Depth::Top)?;
         let wrong = |key: &str, what: &str| {
             Failure::place(path, format_args!("{}{what}", place(text, key, Depth::Top)))
         };
@@ -97,7 +97,8 @@ pub fn known<'a>(
     mut keys: impl Iterator<Item = &'a String>,
     known: &[String],
     text: &str,
-    (path, depth): (&Path, Depth),
+    path: &Path,
+    depth: Depth,
 ) -> Result<(), Failure> {
     let Some(key) = keys.find(|key| !known.contains(key)) else { return Ok(()) };
     let names: Vec<&str> = known.iter().map(String::as_str).collect();

@@ -60,8 +60,9 @@ fn shape(batch: usize, channels: [usize; 2], input: [usize; 2], kernel: [usize; 
 /// Strides x paddings x dilations x groups over sizes that divide nothing, and numbers of channels that fill tiles or not.
 fn grid() -> Vec<Conv2d> {
     let mut shapes = vec![];
-    for (groups, channels) in [(1, [3, 5]), (1, [17, 9]), (2, [16, 4]), (4, [4, 4]), (3, [3, 6]), (1, [1, 1])]
-    {
+    let channels =
+        [(1, [3, 5]), (1, [17, 9]), (2, [6, 4]), (2, [16, 4]), (4, [4, 4]), (3, [3, 6]), (1, [1, 1])];
+    for (groups, channels) in channels {
         for (input, kernel) in [([9, 7], [3, 3]), ([1, 13], [1, 4]), ([8, 5], [5, 2]), ([6, 6], [1, 1])] {
             for stride in [[1, 1], [2, 2], [3, 1]] {
                 for padding in [[0, 0], [1, 1], [0, 3]] {
@@ -84,7 +85,7 @@ fn grid() -> Vec<Conv2d> {
 /// paddings of which whole rows of taps see nothing else.
 fn whole_rows() -> Vec<Conv2d> {
     let mut shapes = vec![];
-    for channels in [[3, 5], [88, 9], [9, 90]] {
+    for channels in [[3, 5], [88, 9], [90, 9], [9, 90]] {
         for input in [[2, 8], [4, 16], [3, 24], [3, 32]] {
             for (padding, stride, dilation) in [
                 ([1, 1], [1, 1], [1, 1]),

@@ -57,10 +57,6 @@ struct Job {
     workers: usize,
 }
 
-// SAFETY: `job` is the one field that is not Sync by itself. It is written under the lock with the gate closed and
-// empty, and read inside only; the function that it points to is Sync.
-unsafe impl Sync for Crew {}
-
 impl Job {
     fn shares(self) -> usize {
         (self.workers + 1).min(self.pieces).min(SHARES)
@@ -71,6 +67,10 @@ impl Job {
         i * self.pieces / self.shares()..(i + 1) * self.pieces / self.shares()
     }
 }
+
+// SAFETY: `job` is the one field that is not Sync by itself. It is written under the lock with the gate closed and
+// empty, and read inside only; the function that it points to is Sync.
+unsafe impl Sync for Crew {}
 
 struct Worker {
     thread: Thread,

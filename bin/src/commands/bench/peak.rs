@@ -62,8 +62,9 @@ impl Peak {
             single: machine::flops_f32(TRIES) / 1e9,
             double: machine::flops_f64(TRIES) / 1e9,
             gb_s: machine::bandwidth(TRIES) / 1e9,
-            round_trip_ns: machine::round_trip(10 * TRIES)
-                .filter(|_| autograd::threads() > 1)
+            round_trip_ns: (autograd::threads() > 1)
+                .then(|| machine::round_trip(10 * TRIES))
+                .flatten()
                 .map(|seconds| 1e9 * seconds),
         }
     }

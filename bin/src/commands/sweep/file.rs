@@ -111,7 +111,7 @@ impl SweepFile {
     /// Reads a file's text.
     pub fn parse(text: &str, path: &Path) -> Result<SweepFile, Failure> {
         let table: Table = toml::from_str(text).map_err(|e| file::wrong(text, path, &e))?;
-        file::known(table.keys(), &KEYS.map(String::from), text, (path, Depth::Top))?;
+        file::known(table.keys(), &KEYS.map(String::from), text, path, Depth::Top)?;
         let mut read: SweepFile = toml::from_str(text).map_err(|e| file::wrong(text, path, &e))?;
         let random = read.random.iter().flat_map(|r| r.of.keys());
         let axes = || read.grid.keys().chain(read.point.iter().flat_map(Table::keys));
@@ -123,7 +123,7 @@ impl SweepFile {
                 .chain(random.clone())
                 .chain(read.baseline.iter().flatten().map(|(k, _)| k))
         };
-        file::known(all(), &known, text, (path, Depth::Within))?;
+        file::known(all(), &known, text, path, Depth::Within)?;
         let wrong = |what: String| Failure::place(path, what);
         for (key, instead) in OWN {
             if all().any(|k| k == key) {
