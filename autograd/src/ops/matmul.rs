@@ -44,15 +44,14 @@ impl Trilinear for MatMul {
             let (left, right) = (left.slice::<T>(), right.slice::<T>());
             if out.len() == batch * rows * cols {
                 kernels::gemm::batched(batch, rows, cols, inner, one, left, left_t, right, right_t, zero, out);
+            } else if batch == 0 || rows * inner == 0 || inner * cols == 0 {
+                out.fill(zero);
             } else {
                 // A slot without a batch: the members' products add up, in order.
                 let members = left.chunks(rows * inner).zip(right.chunks(inner * cols));
                 for (i, (left, right)) in members.enumerate() {
                     let keep = if i == 0 { zero } else { one };
                     kernels::gemm::gemm(rows, cols, inner, one, left, left_t, right, right_t, keep, out);
-                }
-                if batch == 0 || rows * inner == 0 || inner * cols == 0 {
-                    out.fill(zero);
                 }
             }
         }))
@@ -172,6 +171,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         Sample::new("matmul", "inner size 0", [n(&[3, 0]), n(&[0, 2])], with(No, No)),
         Sample::new("matmul", "1 x 1", [n(&[1, 1]), n(&[1, 1])], with(No, No)),
         Sample::new("matmul", "batch of 0", [n(&[0, 3, 2]), n(&[2, 2])], with(No, No)),
+        Sample::new("matmul", "left shared, no columns", [n(&[3, 2]), n(&[2, 2, 0])], with(No, No)),
     ]
 }
 
