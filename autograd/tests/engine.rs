@@ -6,23 +6,56 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use autograd::{DType, Key, Tensor, detect_anomaly, inspect, set_threads, threads};
+use autograd::{DType, Key, Tensor, detect_anomaly, inspect, parallel_map, set_threads, threads};
 use common::{small_net, small_net_step};
+use rayon::prelude::*;
+
+/// The number of threads belongs to the process: tests that set it take turns.
+static THREADS: Mutex<()> = Mutex::new(());
+
+/// The bits of losses and weights after some steps.
+fn trained_bits() -> (Vec<u64>, Vec<u32>) {
+    let (mut w, x) = small_net();
+    let losses: Vec<u64> = (0..3).map(|_| small_net_step(&mut w, &x).to_bits()).collect();
+    let weights: Vec<u32> = w.iter().flat_map(|w| w.data::<f32>().iter().map(|v| v.to_bits())).collect();
+    (losses, weights)
+}
 
 #[test]
 fn training_gives_the_same_bits_for_any_number_of_threads() {
+    let _turn = THREADS.lock();
     let run = |n: usize| {
         set_threads(n);
         assert_eq!(threads(), n);
-        let (mut w, x) = small_net();
-        let losses: Vec<u64> = (0..3).map(|_| small_net_step(&mut w, &x).to_bits()).collect();
-        let weights: Vec<u32> = w.iter().flat_map(|w| w.data::<f32>().iter().map(|v| v.to_bits())).collect();
-        (losses, weights)
+        trained_bits()
     };
     let one = run(1);
     for n in [2, 3, 7] {
         assert!(run(n) == one, "{n} threads gave other bits than one");
     }
+    set_threads(2);
+}
+
+#[test]
+fn training_gives_the_same_bits_in_a_rayon_pool_nested_and_at_the_same_time() {
+    let _turn = THREADS.lock();
+    set_threads(1);
+    let one = trained_bits();
+    set_threads(3);
+    for size in [1, 2, 5] {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(size).build().unwrap();
+        assert_eq!(pool.install(threads), size.min(3));
+        assert!(pool.install(trained_bits) == one, "in a pool of {size}");
+        // The pool's own loop: whole trainings as its pieces.
+        let all: Vec<_> = pool.install(|| (0..7).into_par_iter().map(|_| trained_bits()).collect());
+        assert!(all.iter().all(|bits| *bits == one), "7 trainings in a pool of {size}");
+    }
+    // A loop of the engine whose pieces train, and ordinary threads that train at the same time.
+    assert!(parallel_map(5, |_| trained_bits()).iter().all(|bits| *bits == one));
+    thread::scope(|scope| {
+        let others: Vec<_> = (0..3).map(|_| scope.spawn(trained_bits)).collect();
+        others.into_iter().for_each(|other| assert!(other.join().unwrap() == one));
+    });
     set_threads(2);
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::thread::{self, JoinHandle};
 
-use kernels::Element;
 use kernels::random::Key;
+use kernels::{Element, par};
 
 use crate::augment::{Augment, Plan};
 use crate::dataset::{Raw, Split};
@@ -129,9 +129,7 @@ impl Loader {
         images.resize(indices.len() * c * h * w, T::ZERO);
         let tables = self.byte_tables();
         if c * h * w > 0 {
-            for (out, &index) in images.chunks_exact_mut(c * h * w).zip(&indices) {
-                self.image(epoch, index, &tables, out);
-            }
+            par::chunks(&mut images, c * h * w, |i, out| self.image(epoch, indices[i], &tables, out));
         }
         let labels = indices.iter().map(|&i| self.split.labels[i]).collect();
         Batch { images, shape: [indices.len(), c, h, w], labels, indices }

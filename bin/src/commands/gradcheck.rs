@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use autograd::{DType, OrderReport, Sample};
+use autograd::{DType, OrderReport, Report, Sample, parallel_map};
 use clap::Args;
 use serde::Serialize;
 
@@ -39,6 +39,11 @@ pub struct Gradcheck {
 
 /// First and second derivatives.
 const ORDERS: usize = 2;
+/// Rows of the table that are made in parallel before the next ones are printed.
+const BATCH: usize = 64;
+
+/// The name and the samples of a row of the table.
+type Group<'a> = (&'a (String, String), &'a [&'a Sample]);
 
 /// A line of the result: a case, or the worst of all cases of a name, at an order in a dtype.
 #[derive(Serialize)]
@@ -86,10 +91,21 @@ impl Gradcheck {
         let head = ["name", first, "order", "dtype"].into_iter().chain(last);
         let mut table = Table::new(head.chain(["max_rel_err", "tolerance", "blind", "pass"]));
         let (mut checks, mut failed) = (0, Vec::new());
-        for (key, samples) in &names {
-            let together = if self.cases { 1 } else { samples.len() };
-            for samples in samples.chunks(together) {
-                for row in dtypes.iter().flat_map(|&dtype| check(key, samples, dtype, self.cases)) {
+        // Names together, so that no thread waits at the end of each.
+        let groups: Vec<_> = names
+            .iter()
+            .flat_map(|(key, samples)| {
+                let together = if self.cases { 1 } else { samples.len() };
+                samples.chunks(together).map(move |samples| (key, samples))
+            })
+            .collect();
+        for groups in groups.chunks(BATCH) {
+            let reports = reports(groups, &dtypes);
+            for ((key, samples), reports) in groups.iter().zip(reports) {
+                for row in reports
+                    .into_iter()
+                    .flat_map(|(dtype, reports)| rows(key, samples, dtype, reports, self.cases))
+                {
                     checks += 1;
                     if !row.pass {
                         failed.push(row.title());
@@ -136,12 +152,32 @@ impl Row {
     }
 }
 
-/// A row an order, which names its case if it is to be of one. Cases that fail are reported on standard error, with
+/// The reports of the cases of each row, by dtype; cases are checked in parallel.
+fn reports(groups: &[Group<'_>], dtypes: &[DType]) -> Vec<Vec<(DType, Vec<Report>)>> {
+    let cases: Vec<(&Sample, DType)> = groups
+        .iter()
+        .flat_map(|(_, samples)| dtypes.iter().flat_map(|&dtype| samples.iter().map(move |s| (*s, dtype))))
+        .collect();
+    let mut done = parallel_map(cases.len(), |i| cases[i].0.check(cases[i].1, ORDERS)).into_iter();
+    groups
+        .iter()
+        .map(|(_, samples)| {
+            dtypes.iter().map(|&dtype| (dtype, done.by_ref().take(samples.len()).collect())).collect()
+        })
+        .collect()
+}
+
+/// A row per order, with the name of its case if `cases`. Cases that failed are reported on standard error, with
 /// where.
-fn check((group, name): &(String, String), samples: &[&Sample], dtype: DType, cases: bool) -> Vec<Row> {
+fn rows(
+    (group, name): &(String, String),
+    samples: &[&Sample],
+    dtype: DType,
+    reports: Vec<Report>,
+    cases: bool,
+) -> Vec<Row> {
     let mut rows: Vec<Row> = Vec::new();
-    for sample in samples {
-        let report = sample.check(dtype, ORDERS);
+    for (sample, report) in samples.iter().zip(reports) {
         if !report.pass() {
             eprintln!("{name}, case {:?}, {dtype}:\n{report}", sample.case);
         }

@@ -5,7 +5,6 @@
 //! the seed. Every check can fail, which its file's tests show by a negative control: the same check with one
 //! ingredient exchanged.
 
-mod across;
 mod check;
 mod sample;
 mod special;
@@ -20,7 +19,6 @@ mod t7_marginals;
 mod t8_dynamics;
 mod t9_invariances;
 
-use across::across;
 pub use check::{Check, Relation};
 
 /// How much to measure, from which random numbers.

@@ -1,6 +1,6 @@
 //! Means of samples with their standard errors, and pairs of vectors under random projections.
 
-use autograd::{DType, Key, Tensor};
+use autograd::{DType, Key, Tensor, parallel_map};
 
 use super::check::SIGMAS;
 use crate::projection::Projections;
@@ -81,20 +81,15 @@ impl Projected {
 pub(super) fn project([x, y]: &[Vec<f64>; 2], projections: Projections, count: usize) -> Vec<Projected> {
     let d = x.len();
     let pair = Tensor::new(&[x.as_slice(), y].concat(), [2, d]);
-    let mut found = Vec::with_capacity(count);
-    for draw in 0..count.div_ceil(projections.c) {
+    let one = |draw: usize| -> Vec<Projected> {
         let p =
             projections.draw("theory", draw as u64, d, DType::F64).expect("k, C >= 1, and k <= d for frames");
         let images = pair.matmul_nt(&p.reshape([projections.c * projections.k, d]));
         let (px, py) = images.data::<f64>().split_at(projections.c * projections.k);
-        found.extend(
-            px.chunks_exact(projections.k).zip(py.chunks_exact(projections.k)).map(|(px, py)| Projected {
-                xx: dot(px, px),
-                yy: dot(py, py),
-                xy: dot(px, py),
-            }),
-        );
-    }
+        let both = px.chunks_exact(projections.k).zip(py.chunks_exact(projections.k));
+        both.map(|(px, py)| Projected { xx: dot(px, px), yy: dot(py, py), xy: dot(px, py) }).collect()
+    };
+    let mut found = parallel_map(count.div_ceil(projections.c), one).concat();
     found.truncate(count);
     found
 }

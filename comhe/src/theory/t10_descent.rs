@@ -10,9 +10,9 @@
 //!
 //! Source: Lin et al., CVPR 2020.
 
-use autograd::{DType, Tensor};
+use autograd::{DType, Tensor, parallel_map};
 
-use super::{Check, Relation, Setting, across};
+use super::{Check, Relation, Setting};
 use crate::adv::Adversarial;
 use crate::ap::{AnglePreserving, Preserve};
 use crate::bilateral::Bilateral;
@@ -184,17 +184,18 @@ impl Experiment {
         );
         let descents = sizes.into_iter().map(|(n, d, steps)| {
             let descent = Descent { n, d, steps, seed };
-            (descent, across(&VARIANTS, |variant| descent.course(variant)))
+            (descent, parallel_map(VARIANTS.len(), |i| descent.course(&VARIANTS[i])))
         });
         let points =
             setting.pick(vec![8, 12, 16, 24, 32, 50], vec![8, 12, 16, 24, 32, 50, 64, 80, 100, 122, 150]);
         let restarts = setting.pick(30, 300);
-        let minima = |&points: &usize| {
+        let minima = |i: usize| {
+            let points = points[i];
             let found = Thomson { points, restarts, seed, ..Thomson::default() }.solve();
             let found = found.expect("the options are in range");
             Minima { points, restarts, distinct: found.minima.len(), energy: found.energy }
         };
-        Experiment { descents: descents.collect(), minima: across(&points, minima) }
+        Experiment { descents: descents.collect(), minima: parallel_map(points.len(), minima) }
     }
 
     /// What must hold.

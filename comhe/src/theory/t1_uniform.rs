@@ -13,7 +13,7 @@
 
 use std::f64::consts::{LN_2, PI};
 
-use autograd::{DType, Key, Tensor};
+use autograd::{DType, Key, Tensor, parallel_map};
 
 use super::sample::Mean;
 use super::special::{digamma, ln_gamma};
@@ -66,12 +66,12 @@ fn check(
     half_space: bool,
     layers: u64,
     key: Key,
-    draw: &dyn Fn(Key) -> Tensor,
+    draw: &(dyn Fn(Key) -> Tensor + Sync),
     expected: f64,
 ) -> Check {
     let energy = Energy { s, half_space, eps: 0.0, ..Energy::default() };
-    let of = |i| energy.of(&draw(key.step(i))).expect("normal rows are not zero").item();
-    let mean = Mean::of(&(0..layers).map(of).collect::<Vec<f64>>());
+    let of = |i: usize| energy.of(&draw(key.step(i as u64))).expect("normal rows are not zero").item();
+    let mean = Mean::of(&parallel_map(layers as usize, of));
     let space = if half_space { ", half-space" } else { "" };
     Check::mean("T1", format!("mean energy of normal layers, d = {d}, s = {s}{space}"), mean, expected, 1e-3)
 }

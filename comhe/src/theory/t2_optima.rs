@@ -6,6 +6,8 @@
 //! The published training log shows the classifier of 100 classes, weight 10, s = 2, ending at 4.953: the
 //! simplex, 10 (200 / 99)^-1 = 4.95.
 
+use autograd::parallel_map;
+
 use super::{Check, Setting};
 use crate::thomson::{THOMSON, Thomson, least_energy};
 
@@ -34,7 +36,7 @@ pub(super) fn run(setting: Setting) -> Vec<Check> {
             problems.push(Thomson { points: 10, dim: 5, s, half_space: false, seed, restarts: 10 });
         }
     }
-    let mut checks: Vec<Check> = problems.iter().map(|problem| check(problem, &solve)).collect();
+    let mut checks = parallel_map(problems.len(), |i| check(&problems[i], &solve));
     let head = least_energy(100, 256, 2.0, false).expect("a simplex");
     checks.push(Check::equal(
         "T2",
@@ -51,7 +53,7 @@ fn solve(problem: &Thomson) -> f64 {
 }
 
 /// The energy that a solver reaches, a sum over unordered pairs, against the optimum.
-fn check(problem: &Thomson, solver: &dyn Fn(&Thomson) -> f64) -> Check {
+fn check(problem: &Thomson, solver: &(dyn Fn(&Thomson) -> f64 + Sync)) -> Check {
     let Thomson { points, dim, s, half_space, .. } = *problem;
     let known = least_energy(points, dim, s, half_space).expect("a case whose optimum is known");
     let all = if half_space { 2 * points } else { points };

@@ -14,9 +14,11 @@
 //! transforms, 1953, for k degrees of freedom). The angle's exactness goes beyond the paper (Lin et al., CVPR
 //! 2020), which has the inner product.
 
+use autograd::parallel_map;
+
 use super::sample::{Mean, Projected, pair, project};
 use super::special::{hypergeometric, ln_gamma};
-use super::{Check, Setting, across};
+use super::{Check, Setting};
 use crate::projection::{Distribution, Projections};
 
 /// The mean cosine after a Gaussian projection to dimension k.
@@ -32,11 +34,13 @@ pub(super) fn run(setting: Setting) -> Vec<Check> {
     let ks = setting.pick(vec![1, 5, 30], vec![1, 2, 5, 10, 30, 80]);
     let rhos = setting.pick(vec![0.6, -0.9], vec![0.0, 0.3, 0.6, 0.95, -0.9]);
     let cases: Vec<(usize, f64)> = ks.iter().flat_map(|&k| rhos.iter().map(move |&rho| (k, rho))).collect();
-    let gaussian = across(&cases, |&(k, rho)| {
+    let gaussian = parallel_map(cases.len(), |i| {
+        let (k, rho) = cases[i];
         let found = draw(setting, Distribution::Gaussian, k, rho, samples);
         of_gaussian(k, rho, &found, rho)
     });
-    let any = across(&Distribution::ALL, |&distribution| {
+    let any = parallel_map(Distribution::ALL.len(), |i| {
+        let distribution = Distribution::ALL[i];
         let found = draw(setting, distribution, 6, 0.6, samples / 4);
         inner_product(&format!("{distribution}, k = 6, rho = 0.6"), &found, 0.6)
     });

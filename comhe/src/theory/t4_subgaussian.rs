@@ -10,8 +10,10 @@
 //! Source: Lin et al., CVPR 2020 (angle preservation, sub-Gaussian), which states the probability as
 //! (1 - 2 exp(-k e^2 / 8))^2. The union of three events, each with two sides, gives the 6.
 
+use autograd::parallel_map;
+
 use super::sample::{Mean, Projected, pair, project};
-use super::{Check, Relation, Setting, across};
+use super::{Check, Relation, Setting};
 use crate::projection::{Distribution, Projections};
 
 /// The interval of the cosine.
@@ -44,7 +46,8 @@ pub(super) fn run(setting: Setting) -> Vec<Check> {
     );
     let samples = setting.pick(4_000, 40_000);
     let cases: Vec<_> = independent.flat_map(|p| grid.iter().map(move |&case| (p, case))).collect();
-    let mut checks = across(&cases, |&(distribution, (k, e, rho))| {
+    let mut checks = parallel_map(cases.len(), |i| {
+        let (distribution, (k, e, rho)) = cases[i];
         let found = draw(setting, distribution, k, rho, samples);
         coverage(&distribution.to_string(), k, e, rho, &found)
     });

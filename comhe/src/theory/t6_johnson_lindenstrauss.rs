@@ -6,7 +6,7 @@
 //! Source: Dasgupta and Gupta, An elementary proof of a theorem of Johnson and Lindenstrauss, 2003, theorem 2.1. The
 //! frequency that is measured is far higher: the union over N^2/2 pairs leaves 1 - (N-1)/N of the chance.
 
-use autograd::{DType, Tensor};
+use autograd::{DType, Tensor, parallel_map};
 
 use super::sample::Mean;
 use super::{Check, Relation, Setting};
@@ -45,12 +45,12 @@ fn squared_distances(x: &Tensor) -> Vec<f64> {
 fn frequency(points: &Tensor, k: usize, e: f64, trials: u64, seed: u64) -> Mean {
     let before = squared_distances(points);
     let gaussian = Projections { k, c: 1, seed, ..Projections::default() };
-    let kept = |draw| {
-        let p = gaussian.draw("T6", draw, points.shape()[1], DType::F64).expect("k is at least 1");
+    let kept = |draw: usize| {
+        let p = gaussian.draw("T6", draw as u64, points.shape()[1], DType::F64).expect("k is at least 1");
         let after = squared_distances(&points.matmul_nt(&p.reshape([k, points.shape()[1]])));
         after.iter().zip(&before).all(|(after, before)| (after / before - 1.0).abs() <= e)
     };
-    Mean::share((0..trials).map(kept))
+    Mean::share(parallel_map(trials as usize, kept))
 }
 
 fn check(points: &Tensor, k: usize, e: f64, trials: u64, seed: u64) -> Check {

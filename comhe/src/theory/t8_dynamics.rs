@@ -17,7 +17,7 @@
 
 use std::f64::consts::PI;
 
-use autograd::{DType, Key, Tensor};
+use autograd::{DType, Key, Tensor, parallel_map};
 
 use super::sample::{Mean, dot};
 use super::special::trigamma_of_half;
@@ -172,8 +172,8 @@ fn mean_square(d: usize) -> f64 {
 
 /// The discrepancy of uniform neurons: only the n of n^2 pairs with i = j are not uniform, and have k = 1/2.
 fn mean_discrepancy(n: usize, d: usize, layers: u64, key: Key) -> Check {
-    let of = |i| discrepancy(&Tensor::normal([n, d], DType::F64, key.step(i)));
-    let mean = Mean::of(&(0..layers).map(of).collect::<Vec<_>>());
+    let of = |i| discrepancy(&Tensor::normal([n, d], DType::F64, key.step(i as u64)));
+    let mean = Mean::of(&parallel_map(layers as usize, of));
     let expected = (0.25 - mean_square(d)) / n as f64;
     Check::mean(
         "T8",

@@ -1,45 +1,55 @@
 //! Threads. Work is cut into pieces by its size; threads only decide who computes which piece. Where a cut goes through no
 //! sum, as between the columns of a matrix product, it may follow the number of threads: no bit depends on it.
+//!
+//! The threads are rayon's. On a thread of a rayon pool, the kernels use that pool, so a program's own pool and the
+//! kernels share its threads; on any other thread they use a pool of their own.
 
-mod crew;
+mod pool;
+mod slot;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use crew::Crew;
-
-static CREW: Crew = Crew::new();
-/// How many threads compute; 0 until somebody asks.
+/// The value of [`set_threads`]; 0 without a call.
 static THREADS: AtomicUsize = AtomicUsize::new(0);
 
-/// Sets how many threads compute, from the next kernel on. Results do not depend on it, bit for bit.
+/// Sets the number of threads that compute, from the next kernel on; earlier ones may help for another millisecond. Within a
+/// rayon pool that has fewer threads, all of the pool's compute; outside of one at most four more for each processor are started.
+/// Results do not depend on it, bit for bit.
 ///
 /// # Panics
-/// If `n` is 0.
+/// If `n` is 0. The next kernel panics if the operating system refuses to start that many threads.
 pub fn set_threads(n: usize) {
     assert!(n > 0, "set_threads: the number of threads must be at least 1");
     THREADS.store(n, Relaxed);
 }
 
-/// How many threads compute: the machine's available parallelism unless [`set_threads`] said otherwise.
+/// The number of threads that compute when the calling thread runs a kernel: the value of [`set_threads`], at most the
+/// number of threads of the rayon pool that the calling thread belongs to. By default all threads of that pool, outside of one the
+/// machine's available parallelism.
 pub fn threads() -> usize {
-    match THREADS.load(Relaxed) {
-        0 => {
-            let n = std::thread::available_parallelism().map_or(1, |n| n.get());
-            // Unless set_threads came in between.
-            let _ = THREADS.compare_exchange(0, n, Relaxed, Relaxed);
-            threads()
-        }
-        n => n,
+    match (THREADS.load(Relaxed), pool::current_size()) {
+        (0, None) => available(),
+        (0, Some(size)) => size,
+        (n, None) => n,
+        (n, Some(size)) => n.min(size),
     }
 }
 
-/// Calls `f(0), f(1), …, f(pieces - 1)`, each exactly once, on as many threads as there are.
+/// The machine's available parallelism.
+fn available() -> usize {
+    static AVAILABLE: LazyLock<usize> =
+        LazyLock::new(|| std::thread::available_parallelism().map_or(1, usize::from));
+    *AVAILABLE
+}
+
+/// Calls `f(0), f(1), …, f(pieces - 1)`, each exactly once, on as many threads as [`threads`] says.
 ///
-/// `f` must not depend on the order. The caller works too, so nothing waits for a thread to wake up. Calls may come
-/// from many threads, and from within `f`: the workers help one of them at a time, and the others do their pieces
-/// alone.
+/// `f` must not depend on the order. The caller works too, and waits for no thread to wake up. Calls may come from many
+/// threads at a time, in and outside of rayon pools; a call from within `f` does its pieces alone. A piece must not wait for
+/// the calling thread, as `rayon::broadcast` does.
 ///
 /// # Panics
 /// If a piece does.
@@ -51,8 +61,23 @@ pub fn run(pieces: usize, f: impl Fn(usize) + Sync) {
 fn run_shared(pieces: usize, f: &(dyn Fn(usize) + Sync)) {
     match threads().min(pieces) {
         0 | 1 => (0..pieces).for_each(f),
-        n => CREW.run(n - 1, pieces, f),
+        n => slot::run(n, pieces, f),
     }
+}
+
+/// `[f(0), f(1), …, f(count - 1)]`, for loops whose pieces are whole computations. With more than one, kernels that `f` runs
+/// do their pieces on the same thread as `f`.
+///
+/// ```
+/// assert_eq!(kernels::par::map(4, |i| i * i), [0, 1, 4, 9]);
+/// ```
+///
+/// # Panics
+/// If `f` does.
+pub fn map<R: Send>(count: usize, f: impl Fn(usize) -> R + Sync) -> Vec<R> {
+    let mut results: Vec<Option<R>> = (0..count).map(|_| None).collect();
+    chunks(&mut results, 1, |i, result| result[0] = Some(f(i)));
+    results.into_iter().map(|result| result.expect("run calls f for every piece")).collect()
 }
 
 /// Cuts `out` into chunks of `size` elements (the last may be shorter) and calls `f(index, chunk)` for each.

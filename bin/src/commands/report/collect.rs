@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use autograd::parallel_map;
 use serde_json::Value;
 
 use crate::commands::compare::log::RUNS;
@@ -104,8 +105,11 @@ pub fn all(folders: &[PathBuf]) -> Result<Vec<Run>, Failure> {
                 "is no folder; a run folder is needed, or one that holds some",
             ));
         }
-        let before = runs.len();
-        below(folder, DEPTH, &mut runs)?;
+        let (before, mut found) = (runs.len(), Vec::new());
+        below(folder, DEPTH, &mut found)?;
+        for read in parallel_map(found.len(), |i| read(&found[i])) {
+            runs.extend(read?);
+        }
         if runs.len() == before {
             let (has, lacks) = if folder.join(METRICS).is_file() { (METRICS, CONFIG) } else { ("", "") };
             return Err(Failure::place(
@@ -131,11 +135,10 @@ pub fn all(folders: &[PathBuf]) -> Result<Vec<Run>, Failure> {
     Ok(runs)
 }
 
-fn below(folder: &Path, depth: usize, runs: &mut Vec<Run>) -> Result<(), Failure> {
-    if folder.join(CONFIG).is_file() {
-        runs.push(trained(folder)?);
-    } else if folder.join(PLAN).is_file() {
-        runs.extend(compared(folder)?);
+/// The run folders and comparisons in a folder, in the order of their names.
+fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
+    if folder.join(CONFIG).is_file() || folder.join(PLAN).is_file() {
+        found.push(folder.to_path_buf());
     } else if depth > 0 {
         let wrong = |e: std::io::Error| Failure::place(folder, format_args!("cannot be read: {e}"));
         let mut inner: Vec<PathBuf> = fs::read_dir(folder)
@@ -144,10 +147,15 @@ fn below(folder: &Path, depth: usize, runs: &mut Vec<Run>) -> Result<(), Failure
             .collect();
         inner.sort();
         for path in inner {
-            below(&path, depth - 1, runs)?;
+            below(&path, depth - 1, found)?;
         }
     }
     Ok(())
+}
+
+/// The runs of a folder that [`below`] found.
+fn read(folder: &Path) -> Result<Vec<Run>, Failure> {
+    if folder.join(CONFIG).is_file() { Ok(vec![trained(folder)?]) } else { compared(folder) }
 }
 
 /// The run of `comhe train` in a folder.

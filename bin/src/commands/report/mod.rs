@@ -85,10 +85,10 @@ impl Report {
         if self.threads.is_some_and(|n| !(1..=1024).contains(&n)) {
             return Err(Failure::usage("--threads must be from 1 to 1024"));
         }
+        autograd::set_threads(self.threads.unwrap_or_else(setup::cores));
         let runs = collect::all(&self.runs)?;
         let folder = self.out.clone().unwrap_or_else(|| run_folder::fresh("report"));
         run_folder::made(&folder)?;
-        autograd::set_threads(self.threads.unwrap_or_else(setup::cores));
         self.made(runs).write(&folder)?;
         output::line(&folder.join(PAGE).display().to_string())
     }

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 
-use autograd::{DType, Tensor};
+use autograd::{DType, Tensor, parallel_map};
 use comhe::checked_rows;
 use datasets::Dataset;
 use nn::{Evaluation, Model, Weight, evaluate};
@@ -38,6 +38,16 @@ struct Angles {
     layer: String,
     shape: [usize; 2],
     counts: Vec<f64>,
+}
+
+/// What is shown of a run's network: angles before and after training, the filters of its first layer.
+struct Shown {
+    before: Vec<Angles>,
+    after: Vec<Angles>,
+    first: String,
+    filters: Result<Vec<Filter>, String>,
+    /// Whether the weights are those of the end of the run.
+    last: bool,
 }
 
 /// A run's network, before and after training.
@@ -86,8 +96,20 @@ pub fn weights(groups: &[Group]) -> (Section, Section) {
     for group in groups {
         let mut own = Vec::new();
         let mut shown = false;
-        for run in &group.runs {
-            let networks = match Networks::of(run) {
+        let shown_of = |run: &Run| -> Result<Shown, String> {
+            let networks = Networks::of(run)?;
+            let trained = networks.after.weights();
+            Ok(Shown {
+                before: angles_of(&networks.before),
+                after: angles_of(&trained),
+                first: trained.first().map_or(String::new(), |weight| weight.name.clone()),
+                filters: first_layer(&trained, shape(run)),
+                last: networks.last,
+            })
+        };
+        let all = parallel_map(group.runs.len(), |i| shown_of(&group.runs[i]));
+        for (run, networks) in group.runs.iter().zip(all) {
+            let networks = match networks {
                 Ok(networks) => networks,
                 Err(why) => {
                     let remark = format!("{}: {why}", if run.compared { &group.name } else { &run.name });
@@ -101,14 +123,13 @@ pub fn weights(groups: &[Group]) -> (Section, Section) {
             if !networks.last {
                 angles.remarks.push(format!("{}: the weights are those of its last checkpoint", run.name));
             }
-            let trained = networks.after.weights();
-            add(&mut before, &networks.before);
-            add(&mut own, &trained);
+            add(&mut before, networks.before);
+            add(&mut own, networks.after);
             if !shown {
                 shown = true;
-                match first_layer(&trained, shape(run)) {
+                match networks.filters {
                     Ok(list) => {
-                        let title = format!("{}, seed {}: {}", group.name, run.seed(), trained[0].name);
+                        let title = format!("{}, seed {}: {}", group.name, run.seed(), networks.first);
                         let name = format!("filters-{}", filters.pictures.len() + 1);
                         filters.pictures.push((name, grid::picture(&title, &list)));
                     }
@@ -122,14 +143,22 @@ pub fn weights(groups: &[Group]) -> (Section, Section) {
     (angles, filters)
 }
 
+/// The angles of a network's layers.
+fn angles_of(weights: &[Weight]) -> Vec<Angles> {
+    let of = |weight: &Weight| {
+        let (shape, counts) = counts(&weight.value)?;
+        let layer = weight.name.strip_suffix(".weight").unwrap_or(&weight.name).to_string();
+        Some(Angles { layer, shape, counts })
+    };
+    weights.iter().filter_map(of).collect()
+}
+
 /// Adds the angles of a network's layers to those of others.
-fn add(all: &mut Vec<Angles>, weights: &[Weight]) {
-    for weight in weights {
-        let Some((shape, counts)) = counts(&weight.value) else { continue };
-        let layer = weight.name.strip_suffix(".weight").unwrap_or(&weight.name);
-        match all.iter_mut().find(|a| a.layer == layer && a.shape == shape) {
-            Some(own) => own.counts.iter_mut().zip(counts).for_each(|(sum, c)| *sum += c),
-            None => all.push(Angles { layer: layer.to_string(), shape, counts }),
+fn add(all: &mut Vec<Angles>, network: Vec<Angles>) {
+    for layer in network {
+        match all.iter_mut().find(|a| a.layer == layer.layer && a.shape == layer.shape) {
+            Some(own) => own.counts.iter_mut().zip(layer.counts).for_each(|(sum, c)| *sum += c),
+            None => all.push(layer),
         }
     }
 }
