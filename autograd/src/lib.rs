@@ -20,6 +20,22 @@
 //! assert_eq!(dxdy.item(), 2.0 * 3.0);
 //! ```
 //!
+//! # Threads
+//!
+//! Kernels share their work among [`threads`] threads; no bit of a result depends on how many. On a thread of a rayon
+//! pool they use the threads of that pool, so a program's parallel loops may run tensor operations in their pieces; on any
+//! other thread they use a pool of their own, which costs the same.
+//!
+//! ```
+//! use autograd::{DType, Key, Tensor};
+//! use rayon::prelude::*;
+//!
+//! let norm = |seed| Tensor::normal([100, 100], DType::F64, Key::new(seed)).norm(..).item();
+//! let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+//! let norms: Vec<f64> = pool.install(|| (0..8).into_par_iter().map(norm).collect());
+//! assert_eq!(norms, (0..8).map(norm).collect::<Vec<f64>>());
+//! ```
+//!
 //! # Errors
 //!
 //! Misuse (shapes, dtypes, axes) panics at the caller's line, naming the operation, all shapes and the rule that
@@ -47,8 +63,13 @@ pub use kernels::conv::{
     Algorithm as ConvAlgorithm, algorithm as conv_algorithm, set_algorithm as set_conv_algorithm,
 };
 pub use kernels::energy::PairEnergy;
+pub use kernels::environment::check as check_environment;
+pub use kernels::gemm::{
+    Backend as GemmBackend, backend as gemm_backend, backend_in_use as gemm_backend_in_use,
+    set_backend as set_gemm_backend,
+};
 pub use kernels::optim;
-pub use kernels::par::{set_threads, threads};
+pub use kernels::par::{map as parallel_map, set_threads, threads};
 pub use kernels::peak as machine;
 pub use kernels::random::{self, Key};
 pub use kernels::{MAX_RANK, Real};

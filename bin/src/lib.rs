@@ -151,6 +151,7 @@ fn run() -> Result<(), Failure> {
         Ok(parsed) => parsed,
         Err(error) => return output::line(failure::from_clap(&error)?.trim_end()),
     };
+    autograd::check_environment().map_err(Failure::usage)?;
     let none = ArgMatches::default();
     let given = matches.subcommand().map_or(&none, |(_, given)| given);
     match cli.command {

@@ -1,7 +1,7 @@
 //! A user's mistakes: one line that says what is wrong, where, and what would be right; exit code 2.
 
 mod common;
-use common::{comhe_in, npy, refuses, succeeds};
+use common::{comhe_in, command, npy, refuses, succeeds};
 
 use std::fs;
 
@@ -199,4 +199,20 @@ fn a_full_disk_and_a_closed_pipe() {
         String::from_utf8_lossy(&output.stderr).contains("standard output cannot be written: No space left")
     );
     assert_eq!(comhe_in(here.path(), &["energy", "w.npy"]).code, 0);
+}
+
+#[test]
+fn invalid_environment_variables() {
+    for (name, value, said) in [
+        ("COMHE_GEMM", "mkl", "\"mkl\" is invalid; it must be auto, own, matrixmultiply or blas"),
+        ("COMHE_SIMD", "sse", "\"sse\" is invalid; it must be portable, avx2 or avx512"),
+    ] {
+        let output = command().env(name, value).args(["gradcheck", "--only", "relu"]).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), err.lines().count()), (Some(2), 1), "{err}");
+        assert!(
+            err.starts_with(&format!("comhe: environment variable {name}: ")) && err.contains(said),
+            "{err}"
+        );
+    }
 }

@@ -9,6 +9,7 @@ pub mod aligned;
 mod arrays;
 pub mod conv;
 pub mod energy;
+pub mod environment;
 pub mod gemm;
 pub mod gram;
 pub mod layout;

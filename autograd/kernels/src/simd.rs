@@ -1,10 +1,10 @@
 //! Which vector instructions this machine has, found at run time.
 
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
 
-#[cfg(target_arch = "x86_64")]
-use crate::real::Fused;
-use crate::real::{Arithmetic, Plain};
+use crate::environment;
+use crate::real::{Arithmetic, Fused, Plain};
 
 /// An instruction set that kernels are compiled for. Higher is wider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,10 +18,27 @@ pub enum Level {
     Avx512 = 3,
 }
 
+impl FromStr for Level {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Level, String> {
+        match name {
+            "portable" => Ok(Level::Portable),
+            "avx2" => Ok(Level::Avx2),
+            "avx512" => Ok(Level::Avx512),
+            _ => Err("is invalid; it must be portable, avx2 or avx512".to_string()),
+        }
+    }
+}
+
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
 /// The instruction set in use: the widest that the machine has, unless [`set_level`] or the environment
-/// variable `COMHE_SIMD` (`portable`, `avx2`, `avx512`) asks for a narrower one.
+/// variable `COMHE_SIMD` (`portable`, `avx2`, `avx512`) asks for a narrower one. Below AVX2, matrix products
+/// are those of the crate matrixmultiply, which finds an instruction set for itself (see [`crate::gemm::Backend`]).
+///
+/// # Panics
+/// If `COMHE_SIMD` is invalid ([`environment::check`] finds out beforehand).
 #[inline]
 pub fn level() -> Level {
     match LEVEL.load(Relaxed) {
@@ -30,14 +47,11 @@ pub fn level() -> Level {
         3 => Level::Avx512,
         _ => {
             let best = detect();
-            let wanted = match std::env::var("COMHE_SIMD").as_deref() {
-                Ok("portable") => Level::Portable,
-                Ok("avx2") => Level::Avx2,
-                _ => best,
-            };
-            let level = wanted.min(best);
-            LEVEL.store(level as u8, Relaxed);
-            level
+            let wanted = environment::simd().unwrap_or_else(|message| panic!("{message}"));
+            let level = wanted.map_or(best, |wanted| wanted.min(best));
+            // Unless set_level came in between.
+            let _ = LEVEL.compare_exchange(0, level as u8, Relaxed, Relaxed);
+            self::level()
         }
     }
 }
@@ -112,8 +126,11 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
             Level::Portable => {}
         }
     }
-    kernel.run::<Plain>()
+    if FUSED { kernel.run::<Fused>() } else { kernel.run::<Plain>() }
 }
+
+/// Whether a multiply-add is one instruction on every machine of the target, as on aarch64.
+pub(crate) const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
 
 /// The level and the number of threads belong to the process: tests that set them or compare bits take turns.
 #[cfg(test)]
@@ -121,6 +138,14 @@ pub(crate) static SETTINGS: std::sync::Mutex<()> = std::sync::Mutex::new(());
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn levels_have_names() {
+        assert_eq!("avx2".parse(), Ok(Level::Avx2));
+        assert!("sse".parse::<Level>().unwrap_err().contains("portable, avx2 or avx512"));
+    }
+
     /// All tests of this crate, with each instruction set that this machine has but would not use.
     #[test]
     fn every_test_passes_with_narrower_instruction_sets() {

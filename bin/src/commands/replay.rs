@@ -230,6 +230,7 @@ fn reasons(path: &Path, manifest: &Value, step: Option<u64>) -> String {
         ("commit", system::COMMIT.to_string()),
         ("cpu", system::cpu()),
         ("instructions", system::instructions()),
+        ("gemm", autograd::gemm_backend_in_use().to_string()),
     ];
     for (key, now) in here {
         let other = sessions.iter().filter_map(|s| s[key].as_str()).find(|then| *then != now);

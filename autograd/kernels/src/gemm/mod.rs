@@ -1,6 +1,8 @@
 //! Matrix products.
 //!
-//! Both operands are packed into panels, then tiles of the result are accumulated in registers (`tile`), with
+//! On x86-64 with AVX2 or AVX-512 by the kernels here, elsewhere by the crate `matrixmultiply` (`backend`, `library`).
+//!
+//! The kernels pack both operands into panels, then tiles of the result are accumulated in registers (`tile`), with
 //! a panel of the right operand in the first-level cache and a block of the left one in the second.
 
 // Tiles of registers are indexed by constants, and closures would lose the instruction set.
@@ -12,6 +14,12 @@ use crate::simd;
 use pack::Source;
 use strip::{SMALL, Strip};
 
+pub use backend::{Backend, backend, backend_in_use, set_backend};
+
+mod backend;
+#[cfg(feature = "blas")]
+mod cblas;
+mod library;
 pub(crate) mod pack;
 pub(crate) mod scratch;
 mod strip;
@@ -124,11 +132,32 @@ pub fn batched<T: Element>(
     }
 }
 
-/// c = alpha a b + beta c, strip by strip and slab by slab of the sum.
+/// c = alpha a b + beta c, by the backend in use.
 ///
 /// # Safety
 /// The sources must hold m x k and k x n numbers.
 unsafe fn product<T: Element>(
+    size: [usize; 3],
+    scale: [T; 2],
+    a: Source<T>,
+    b: Source<T>,
+    c: &mut [T],
+    part: Part,
+) {
+    // SAFETY: the caller's promise.
+    unsafe {
+        match backend_in_use() {
+            Backend::Auto | Backend::Own => own(size, scale, a, b, c, part),
+            other => library::product(other, size, scale, a, b, c, part),
+        }
+    }
+}
+
+/// [`product`] by the kernels of this crate, strip by strip and slab by slab of the sum.
+///
+/// # Safety
+/// As [`product`].
+unsafe fn own<T: Element>(
     [m, n, k]: [usize; 3],
     [alpha, mut beta]: [T; 2],
     a: Source<T>,

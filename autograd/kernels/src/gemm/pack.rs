@@ -19,6 +19,11 @@ impl<T> Source<T> {
     pub fn skip(self, line: usize, depth: usize) -> Self {
         Source { at: self.at.wrapping_add(line * self.line + depth * self.depth), ..self }
     }
+
+    /// The same numbers, as those of another type.
+    pub fn cast<U>(self) -> Source<U> {
+        Source { at: self.at.cast(), line: self.line, depth: self.depth }
+    }
 }
 
 /// One panel of the left operand, k x R: its first `lines` lines, and whatever was there.

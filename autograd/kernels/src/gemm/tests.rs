@@ -45,11 +45,52 @@ fn check<T: Element>(size: [usize; 3], tolerance: f64) {
     }
 }
 
-#[test]
-fn gemm_is_what_the_definition_says() {
+/// Runs `f` with every backend of this build, and with every instruction set for this crate's own kernels.
+fn with_every_backend(f: impl Fn()) {
     let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let before = backend();
+    set_backend(Backend::Own);
     for level in [Level::Portable, Level::Avx2, Level::Avx512] {
         simd::set_level(level);
+        f();
+    }
+    for library in [Backend::Matrixmultiply, Backend::Blas] {
+        if library.is_available() {
+            set_backend(library);
+            f();
+        }
+    }
+    set_backend(before);
+}
+
+#[test]
+fn backends_have_names() {
+    for name in ["auto", "own", "matrixmultiply"] {
+        assert_eq!(name.parse::<Backend>().unwrap().to_string(), name);
+    }
+    assert_eq!("blas".parse::<Backend>().is_ok(), cfg!(feature = "blas"));
+    assert!("mkl".parse::<Backend>().unwrap_err().contains("own, matrixmultiply or blas"));
+}
+
+#[test]
+fn targets_without_kernels_of_their_own_use_matrixmultiply() {
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let (before, level) = (backend(), simd::level());
+    set_backend(Backend::Auto);
+    for level in [Level::Portable, Level::Avx2, Level::Avx512] {
+        let expected = match simd::set_level(level) {
+            Level::Portable => Backend::Matrixmultiply,
+            _ => Backend::Own,
+        };
+        assert_eq!(backend_in_use(), expected, "{level:?}");
+    }
+    simd::set_level(level);
+    set_backend(before);
+}
+
+#[test]
+fn gemm_is_what_the_definition_says() {
+    with_every_backend(|| {
         let sizes = [0, 1, 3, 8, 17, 33];
         for m in sizes {
             for n in sizes {
@@ -72,12 +113,47 @@ fn gemm_is_what_the_definition_says() {
             check::<f32>(size, 3e-6);
             check::<f64>(size, 6e-15);
         }
+    });
+}
+
+/// Sizes that cross strips, slabs and blocks, for which the definition would take too long.
+#[test]
+fn own_kernels_agree_with_matrixmultiply() {
+    fn check<T: Element>([m, n, k]: [usize; 3], unit: f64) {
+        let (a, b) = (noise::<T>(m * k, 1), noise::<T>(k * n, 2));
+        let magnitudes = |v: &[T]| v.iter().map(|&v| if v < T::ZERO { -v } else { v }).collect::<Vec<T>>();
+        for (at, bt) in [(false, false), (false, true), (true, false), (true, true)] {
+            let product = |backend, a: &[T], b: &[T]| {
+                set_backend(backend);
+                let mut c = vec![T::NAN; m * n];
+                gemm(m, n, k, T::ONE, a, at, b, bt, T::ZERO, &mut c);
+                c
+            };
+            let (own, theirs) = (product(Backend::Own, &a, &b), product(Backend::Matrixmultiply, &a, &b));
+            let sizes = product(Backend::Matrixmultiply, &magnitudes(&a), &magnitudes(&b));
+            for i in 0..m * n {
+                // Each sum of k products is off by at most k roundings of the sum of their magnitudes.
+                let bound = 2.0 * k as f64 * unit * sizes[i].to_f64();
+                let error = (own[i].to_f64() - theirs[i].to_f64()).abs();
+                assert!(error <= bound, "{m} x {k} x {n}, {at} {bt}, {i}: {:?}, {:?}", own[i], theirs[i]);
+            }
+        }
     }
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let before = backend();
+    for size in [[700, 900, 520], [STRIP + 75, 40, 300], [40, STRIP + 75, 300], [65, 33, 9000]] {
+        check::<f32>(size, f64::from(f32::EPSILON));
+        check::<f64>(size, f64::EPSILON);
+    }
+    set_backend(before);
 }
 
 #[test]
 fn batched_repeats_single_operands() {
-    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    with_every_backend(batched_repeats);
+}
+
+fn batched_repeats() {
     for (batch, [m, n, k]) in
         [(0, [2, 3, 4]), (1, [2, 3, 4]), (5, [7, 9, 8]), (3, [70, 80, 90]), (4, [3, 0, 2]), (4, [3, 2, 0])]
     {
@@ -101,7 +177,10 @@ fn batched_repeats_single_operands() {
 
 #[test]
 fn bits_do_not_depend_on_threads() {
-    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    with_every_backend(bits_of_threads);
+}
+
+fn bits_of_threads() {
     let before = par::threads();
     for [m, n, k] in [[150, 310, 700], [40, 3000, 300], [3000, 40, 300]] {
         let (a, b) = (noise::<f32>(m * k, 1), noise::<f32>(k * n, 2));
@@ -126,12 +205,10 @@ fn the_upper_triangle_of_a_gram_matrix_is_that_of_the_product() {
         let differs = |&at: &usize| at % n >= at / n && upper[at] != all[at];
         assert_eq!((0..n * n).find(differs), None, "{n} x {k}");
     }
-    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
-    for level in [Level::Portable, Level::Avx2, Level::Avx512] {
-        simd::set_level(level);
+    with_every_backend(|| {
         for (n, k) in [(0, 3), (1, 1), (2, 0), (17, 5), (65, 33), (130, 700), (STRIP + 75, 3)] {
             check::<f32>(n, k);
             check::<f64>(n, k);
         }
-    }
+    });
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use autograd::{DType, Key, Tensor};
+use autograd::{DType, GemmBackend, Key, Tensor, gemm_backend, set_gemm_backend};
 use clap::{Args, Subcommand};
 use nn::{Rule, Trainer};
 use serde::Serialize;
@@ -251,6 +251,8 @@ struct Row {
     gb_s: Option<f64>,
     /// The share of what this machine does at most.
     of_peak: Option<f64>,
+    /// How many times as long the crate matrixmultiply takes for the same product, the median of runs in turn.
+    over_matrixmultiply: Option<f64>,
     threads: usize,
 }
 
@@ -285,7 +287,47 @@ impl<'a> Rows<'a> {
     /// Times an operation.
     fn time(&mut self, op: impl Into<String>, work: Work, f: impl FnMut()) -> Result<(), Failure> {
         let times = self.timing.measure(f);
-        let ms = median(&times);
+        self.add(op.into(), work, &times, None)
+    }
+
+    /// Times an operation and, in turn with it, the same by the crate matrixmultiply.
+    fn time_product(
+        &mut self,
+        op: impl Into<String>,
+        work: Work,
+        mut f: impl FnMut(),
+    ) -> Result<(), Failure> {
+        let own = gemm_backend();
+        let mut once = |backend| {
+            set_gemm_backend(backend);
+            let start = Instant::now();
+            f();
+            start.elapsed().as_secs_f64() * 1e3
+        };
+        let mut pair = || [own, GemmBackend::Matrixmultiply].map(&mut once);
+        (0..self.timing.warm_up).for_each(|_| {
+            pair();
+        });
+        let pairs: Vec<[f64; 2]> = (0..self.timing.repeat).map(|_| pair()).collect();
+        set_gemm_backend(own);
+        let sorted = |mut values: Vec<f64>| {
+            values.sort_by(f64::total_cmp);
+            values
+        };
+        let times = sorted(pairs.iter().map(|[own, _]| *own).collect());
+        let ratios = sorted(pairs.iter().map(|[own, other]| other / own).collect());
+        self.add(op.into(), work, &times, Some(median(&ratios)))
+    }
+
+    /// A row, from the sorted times in milliseconds.
+    fn add(
+        &mut self,
+        op: String,
+        work: Work,
+        times: &[f64],
+        over_matrixmultiply: Option<f64>,
+    ) -> Result<(), Failure> {
+        let ms = median(times);
         let (gflops, gb_s, of_peak) = match work {
             Work::Flops(flops, dtype) => {
                 let rate = flops / (ms * 1e6);
@@ -298,7 +340,7 @@ impl<'a> Rows<'a> {
             Work::Other => (None, None, None),
         };
         let threads = autograd::threads();
-        let row = Row { op: op.into(), ms, ms_min: times[0], gflops, gb_s, of_peak, threads };
+        let row = Row { op, ms, ms_min: times[0], gflops, gb_s, of_peak, over_matrixmultiply, threads };
         if self.timing.json {
             output::json(&row)?;
         }
@@ -310,19 +352,30 @@ impl<'a> Rows<'a> {
         if self.timing.json {
             return Ok(());
         }
-        let mut table = Table::new(["operation", "ms", "ms (min)", "GFLOP/s", "GB/s", "% of peak"]);
+        let mut head = vec!["operation", "ms", "ms (min)", "GFLOP/s", "GB/s", "% of peak"];
+        // Only where something was compared.
+        let compared = self.rows.iter().any(|row| row.over_matrixmultiply.is_some());
+        head.extend(compared.then_some("x matrixmultiply"));
+        let mut table = Table::new(head);
         for row in self.rows {
             let number = |v: Option<f64>, digits: usize| v.map_or(String::new(), |v| format!("{v:.digits$}"));
-            table.row([
+            let mut cells = vec![
                 row.op,
                 format!("{:.3}", row.ms),
                 format!("{:.3}", row.ms_min),
                 number(row.gflops, 0),
                 number(row.gb_s, 1),
                 number(row.of_peak.map(|share| 100.0 * share), 0),
-            ]);
+            ];
+            cells.extend(compared.then(|| number(row.over_matrixmultiply, 2)));
+            table.row(cells);
         }
         output::line(&table.text())?;
+        if compared {
+            output::line(
+                "\nx matrixmultiply: how many times as long that crate takes for the product, in turn with it",
+            )?;
+        }
         output::line(&format!("\npeak: {}", self.peak))
     }
 }

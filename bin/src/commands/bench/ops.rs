@@ -109,7 +109,7 @@ fn products(rows: &mut Rows<'_>) -> Result<(), Failure> {
             let a = Tensor::normal([m, k], dtype, Key::new(1));
             let b = Tensor::normal([k, n], dtype, Key::new(2));
             let work = Work::Flops(2.0 * (m * k * n) as f64, dtype);
-            rows.time(format!("matmul {m}x{k}x{n} {dtype}"), work, || drop(black_box(a.matmul(&b))))?;
+            rows.time_product(format!("matmul {m}x{k}x{n} {dtype}"), work, || drop(black_box(a.matmul(&b))))?;
         }
     }
     Ok(())

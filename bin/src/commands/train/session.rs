@@ -34,6 +34,7 @@ impl Session {
             "cpu": system::cpu(),
             "cpu_features": system::cpu_features(),
             "instructions": system::instructions(),
+            "gemm": autograd::gemm_backend_in_use().to_string(),
             "cores": setup::cores(),
             "threads": autograd::threads(),
             "started": self.started,

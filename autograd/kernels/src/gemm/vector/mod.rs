@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 
 use crate::real::Element;
-use crate::simd::Level;
+use crate::simd::{FUSED, Level};
 
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -174,7 +174,9 @@ impl<T: Element> Vector<T> for Portable<T> {
     }
     #[inline(always)]
     fn mul_add(self, b: Self, c: Self) -> Self {
-        self.mul(b).add(c)
+        let fused =
+            |i: usize| if FUSED { self.0[i].fma(b.0[i], c.0[i]) } else { self.0[i] * b.0[i] + c.0[i] };
+        Portable(std::array::from_fn(fused), PhantomData)
     }
     #[inline(always)]
     fn zip(self, b: Self) -> (Self, Self) {
