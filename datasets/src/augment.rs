@@ -4,7 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use kernels::Element;
-use kernels::random::{Key, below, uniform};
+use kernels::random::{Below, Key};
+use rand::RngExt;
 
 use crate::error::Error;
 use crate::suggest::suggest;
@@ -138,7 +139,7 @@ impl Augment {
         let rng = |name| key.stream(name).step(epoch).rng(index as u64);
         let count = points.len() / 3;
         if self.rotate {
-            let (sin, cos) = (std::f64::consts::TAU * uniform(&mut rng("rotate"))).sin_cos();
+            let (sin, cos) = (std::f64::consts::TAU * rng("rotate").random::<f64>()).sin_cos();
             let (xs, rest) = points.split_at_mut(count);
             for (x, y) in xs.iter_mut().zip(rest) {
                 let (a, b) = (x.to_f64(), y.to_f64());
@@ -149,8 +150,8 @@ impl Augment {
             let mut rng = rng("jitter");
             for v in points {
                 // Box and Muller's transform; the logarithm's argument is in (0, 1].
-                let radius = (-2.0 * (1.0 - uniform(&mut rng)).ln()).sqrt();
-                let normal = radius * (std::f64::consts::TAU * uniform(&mut rng)).cos();
+                let radius = (-2.0 * (1.0 - rng.random::<f64>()).ln()).sqrt();
+                let normal = radius * (std::f64::consts::TAU * rng.random::<f64>()).cos();
                 *v = T::from_f64(v.to_f64() + (JITTER * normal).clamp(-JITTER_CLIP, JITTER_CLIP));
             }
         }
@@ -178,7 +179,7 @@ impl Plan {
     ) -> Plan {
         let rng = |name| key.stream(name).step(epoch).rng(index as u64);
         let mut shift = rng("crop");
-        let (dy, dx) = (below(&mut shift, 2 * PAD + 1), below(&mut shift, 2 * PAD + 1));
+        let (dy, dx) = (shift.sample(Below(2 * PAD + 1)), shift.sample(Below(2 * PAD + 1)));
         let axis = |size: usize, d: usize| -> Vec<Option<usize>> {
             (0..size)
                 .map(|i| {
@@ -188,13 +189,13 @@ impl Plan {
         };
         let rows = axis(height, dy);
         let mut columns = axis(width, dx);
-        if augment.flip && below(&mut rng("flip"), 2) == 1 {
+        if augment.flip && rng("flip").sample(Below(2)) == 1 {
             columns.reverse();
         }
         let cutout = augment.cutout.then(|| {
             let mut rng = rng("cutout");
             [height, width].map(|size| {
-                let (centre, side) = (below(&mut rng, size), size / 2);
+                let (centre, side) = (rng.sample(Below(size)), size / 2);
                 // side pixels from centre - side/2 on, as far as they are in the image.
                 centre.saturating_sub(side / 2)..(centre + side - side / 2).min(size)
             })

@@ -1,6 +1,7 @@
 //! Choosing examples: stratified subsets and label noise, each a pure function of a key.
 
-use kernels::random::{Key, below};
+use kernels::random::{Below, Key};
+use rand::RngExt;
 
 use crate::dataset::Split;
 
@@ -42,7 +43,7 @@ pub(crate) fn add_label_noise(split: &mut Split, classes: usize, fraction: f64, 
     let count = (fraction * split.len() as f64).round() as usize;
     let chosen = &key.stream("which").permutation(split.len())[..count];
     for &i in chosen {
-        let draw = below(&mut key.stream("to").rng(i as u64), classes - 1) as u32;
+        let draw = key.stream("to").rng(i as u64).sample(Below(classes - 1)) as u32;
         let old = split.labels[i];
         split.labels[i] = draw + u32::from(draw >= old);
     }

@@ -5,7 +5,8 @@
 use std::f64::consts::PI;
 use std::sync::Arc;
 
-use kernels::random::{Key, uniform};
+use kernels::random::Key;
+use rand::RngExt;
 
 use crate::dataset::{Dataset, Pixels, Split, Standardisation};
 
@@ -98,7 +99,7 @@ impl Moons {
             let labels: Vec<u32> = (0..n).map(|i| (i % 2) as u32).collect();
             let mut x = normal(key.stream("noise"), 2 * n);
             for (i, (x, &label)) in x.chunks_mut(2).zip(&labels).enumerate() {
-                let (sin, cos) = (PI * uniform(&mut key.stream("angle").rng(i as u64))).sin_cos();
+                let (sin, cos) = (PI * key.stream("angle").rng(i as u64).random::<f64>()).sin_cos();
                 let place = if label == 0 { [cos, sin] } else { [1.0 - cos, 0.5 - sin] };
                 x.iter_mut().zip(place).for_each(|(x, p)| *x = p + self.noise * *x);
             }

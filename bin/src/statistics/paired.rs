@@ -2,7 +2,8 @@
 //! leaves their difference.
 
 use autograd::Key;
-use autograd::random::below;
+use autograd::random::Below;
+use rand::RngExt;
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::{Interval, Summary, summary};
@@ -50,7 +51,7 @@ impl Paired {
         let key = Key::new(0).stream("bootstrap");
         let drawn = |i: u64| {
             let mut rng = key.rng(i);
-            (0..n).map(|_| self.differences[below(&mut rng, n)]).sum::<f64>() / n as f64
+            (0..n).map(|_| self.differences[rng.sample(Below(n))]).sum::<f64>() / n as f64
         };
         let mut means: Vec<f64> = (0..SAMPLES).map(drawn).collect();
         means.sort_by(f64::total_cmp);

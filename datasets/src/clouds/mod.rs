@@ -7,7 +7,8 @@ mod folder;
 mod modelnet;
 mod off;
 
-use kernels::random::{Key, below};
+use kernels::random::{Below, Key};
+use rand::RngExt;
 
 pub(crate) use folder::{load as load_folder, sources as folder_sources};
 pub(crate) use modelnet::{load as load_modelnet10, sources as modelnet10_sources};
@@ -41,7 +42,7 @@ fn choose(points: &[Point], count: usize, key: Key) -> Vec<Point> {
         return order[..count].iter().map(|&i| points[i]).collect();
     }
     let mut rng = key.stream("again").rng(0);
-    let more = (points.len()..count).map(|_| below(&mut rng, points.len()));
+    let more = (points.len()..count).map(|_| rng.sample(Below(points.len())));
     order.iter().copied().chain(more).map(|i| points[i]).collect()
 }
 

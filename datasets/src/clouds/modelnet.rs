@@ -6,7 +6,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kernels::random::{Key, below, uniform};
+use kernels::random::{Below, Key};
+use rand::RngExt;
 
 use super::{Point, append};
 use crate::dataset::{Dataset, Pixels, Split, Standardisation};
@@ -142,8 +143,8 @@ fn surface(bits: &[u8]) -> Vec<[usize; 3]> {
 fn sample(voxels: &[[usize; 3]], count: usize, key: Key) -> Vec<Point> {
     let mut rng = key.rng(0);
     let draw = |_| {
-        let voxel = voxels[below(&mut rng, voxels.len())];
-        voxel.map(|v| v as f64 + uniform(&mut rng))
+        let voxel = voxels[rng.sample(Below(voxels.len()))];
+        voxel.map(|v| v as f64 + rng.random::<f64>())
     };
     (0..count).map(draw).collect()
 }

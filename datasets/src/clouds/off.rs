@@ -6,7 +6,8 @@
 
 use std::path::Path;
 
-use kernels::random::{Key, uniform};
+use kernels::random::Key;
+use rand::RngExt;
 
 use super::Point;
 use crate::error::Error;
@@ -128,11 +129,11 @@ impl Mesh {
         }
         let mut rng = key.rng(0);
         let draw = |_| {
-            let at = uniform(&mut rng) * sum;
+            let at = rng.random::<f64>() * sum;
             let triangle = cumulated.partition_point(|&c| c <= at).min(self.triangles.len() - 1);
             let [a, b, c] = corners(&self.triangles[triangle]);
             // Uniform in the triangle: the square root makes the strips along its base equally likely by area.
-            let (r, s) = (uniform(&mut rng).sqrt(), uniform(&mut rng));
+            let (r, s) = (rng.random::<f64>().sqrt(), rng.random::<f64>());
             [0, 1, 2].map(|i| (1.0 - r) * a[i] + r * ((1.0 - s) * b[i] + s * c[i]))
         };
         Some((0..count).map(draw).collect())

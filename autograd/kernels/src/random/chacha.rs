@@ -1,7 +1,7 @@
 //! The ChaCha8 stream of a key, many blocks at a time.
 //!
 //! Eight or sixteen blocks differ in their counters alone, so each of the sixteen words of the state is a vector with
-//! one lane a block. The numbers are those of `ChaCha8Rng`.
+//! one lane a block. The numbers are those of `ChaCha8Rng`, which computes four blocks at a time.
 //!
 //! Bernstein, ChaCha, a variant of Salsa20, 2008.
 

@@ -9,7 +9,8 @@
 
 mod chacha;
 
-use rand::{Rng, SeedableRng};
+use rand::distr::Distribution;
+use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::math::{Math, polynomial};
@@ -62,12 +63,14 @@ impl Key {
         [a, b, c, d, e, f, 0, 0]
     }
 
-    /// Fills `out` with draws uniform on [0, 1). Element i is the same for every length above i.
+    /// Fills `out` with draws uniform on [0, 1): those of rand's `StandardUniform`, many at a time. Element i is the same for
+    /// every length above i.
     pub fn fill_uniform<T: Element>(&self, out: &mut [T]) {
         self.fill(out, Uniform);
     }
 
-    /// Fills `out` with draws from the normal distribution of mean 0 and variance 1 (Box and Muller's method).
+    /// Fills `out` with draws from the normal distribution of mean 0 and variance 1 (Box and Muller's method,
+    /// which, unlike that of `rand_distr`, takes as many random bits for each: so they can be made many at a time).
     /// Element i is the same for every length above i.
     pub fn fill_normal<T: Element>(&self, out: &mut [T]) {
         self.fill_normal_with(T::ONE, out);
@@ -91,12 +94,12 @@ impl Key {
         });
     }
 
-    /// A random order of 0..n (Fisher and Yates' shuffle).
+    /// A random order of 0..n (Fisher and Yates' shuffle). Not rand's `shuffle`, whose order differs between its versions.
     pub fn permutation(&self, n: usize) -> Vec<usize> {
         let mut rng = self.rng(0);
         let mut order: Vec<usize> = (0..n).collect();
         for i in (1..n).rev() {
-            order.swap(i, below(&mut rng, i + 1));
+            order.swap(i, rng.sample(Below(i + 1)));
         }
         order
     }
@@ -282,25 +285,33 @@ fn direction<T: Element, A: Arithmetic>(quadrant: u32, angle: T) -> (T, T) {
     if quadrant & 2 == 2 { (-x, -y) } else { (x, y) }
 }
 
-/// Uniform on 0..n, without bias.
+/// Uniform on 0..n, without bias: `rng.sample(Below(n))`. Not rand's `random_range`, which draws other numbers from the same
+/// bits and has changed them between versions.
+///
+/// ```
+/// use kernels::random::{Below, Key};
+/// use rand::RngExt;
+/// let dice: Vec<usize> = Key::new(1).rng(0).sample_iter(Below(6)).take(3).collect();
+/// assert!(dice.iter().all(|&side| side < 6));
+/// ```
 ///
 /// # Panics
-/// If `n` is 0.
-pub fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
-    assert!(n > 0, "below: n must be at least 1");
-    let n = n as u64;
-    let zone = u64::MAX - u64::MAX % n;
-    loop {
-        let v = rng.next_u64();
-        if v < zone {
-            return (v % n) as usize;
+/// Drawing panics if `n` is 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Below(pub usize);
+
+impl Distribution<usize> for Below {
+    fn sample<R: Rng + ?Sized>(&self, rng: &mut R) -> usize {
+        assert!(self.0 > 0, "Below: n must be at least 1");
+        let n = self.0 as u64;
+        let zone = u64::MAX - u64::MAX % n;
+        loop {
+            let v = rng.next_u64();
+            if v < zone {
+                return (v % n) as usize;
+            }
         }
     }
-}
-
-/// Uniform on [0, 1), for one draw from the generator of an item.
-pub fn uniform(rng: &mut ChaCha8Rng) -> f64 {
-    (rng.next_u64() >> 11) as f64 * f64::powi(0.5, 53)
 }
 
 #[cfg(test)]

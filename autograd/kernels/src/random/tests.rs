@@ -158,7 +158,7 @@ fn names_steps_seeds_and_items_give_independent_draws() {
             assert!(correlation(&sizes[lag..], &sizes[..n - lag]).abs() < 4.5, "lag {lag}, sizes");
         }
     }
-    let items = [0, 1].map(|i| (0..n).map(|j| uniform(&mut key.rng(i + 2 * j as u64))).collect::<Vec<_>>());
+    let items = [0, 1].map(|i| (0..n).map(|j| key.rng(i + 2 * j as u64).random::<f64>()).collect::<Vec<_>>());
     assert!(correlation(&items[0], &items[1]).abs() < 4.5);
 }
 
@@ -216,12 +216,12 @@ fn below_is_unbiased() {
     let mut rng = Key::new(8).rng(0);
     for n in [1, 2, 3, 7, 100] {
         let mut counts = vec![0; n];
-        (0..100 * n + 10_000).for_each(|_| counts[below(&mut rng, n)] += 1);
+        (0..100 * n + 10_000).for_each(|_| counts[rng.sample(Below(n))] += 1);
         assert!(n == 1 || chi_squared(&counts) < 5.0, "{n}: {counts:?}");
     }
     // 3 * 2^62: the remainder alone would give the lowest quarter of 0..2^64 twice.
     let n = 3 << 62;
-    let low = (0..30_000).filter(|_| below(&mut rng, n) < 1 << 62).count() as f64;
+    let low = (0..30_000).filter(|_| rng.sample(Below(n)) < 1 << 62).count() as f64;
     assert!(((low - 10_000.0) / f64::sqrt(30_000.0 * 2.0 / 9.0)).abs() < 4.5, "{low}");
 }
 
@@ -247,4 +247,19 @@ fn a_deviation_scales_the_draws() {
     key.fill_normal(&mut plain);
     key.fill_normal_with(0.25, &mut scaled);
     assert!(plain.iter().zip(&scaled).all(|(p, s)| 0.25 * p == *s));
+}
+
+#[test]
+fn uniform_draws_are_those_of_rand() {
+    fn check<T: Element>(draw: impl Fn(&mut ChaCha8Rng) -> T) {
+        let key = Key::new(5).stream("uniform").step(3);
+        let mut out = vec![T::NAN; 3 * BLOCK + 17];
+        key.fill_uniform(&mut out);
+        for (block, out) in out.chunks(BLOCK).enumerate() {
+            let mut rng = key.rng(block as u64);
+            assert!(out.iter().all(|&v| v == draw(&mut rng)), "{} block {block}", T::NAME);
+        }
+    }
+    check::<f32>(|rng| rng.random());
+    check::<f64>(|rng| rng.random());
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use autograd::Key;
-use autograd::random::uniform;
+use rand::RngExt;
 use toml::{Table, Value};
 
 use super::file::SweepFile;
@@ -59,7 +59,7 @@ pub fn points(file: &SweepFile) -> Result<Vec<Point>, Failure> {
     if let Some(random) = &file.random {
         let key = Key::new(random.seed).stream("sweep");
         let sample = |i: u64| -> Vec<(String, Value)> {
-            let draw = |name: &str| uniform(&mut key.stream(name).rng(i));
+            let draw = |name: &str| key.stream(name).rng(i).random::<f64>();
             random.of.iter().map(|(name, d)| (name.clone(), d.at(draw(name)))).collect()
         };
         tables = product(&tables, (0..random.samples).map(sample));
