@@ -1,19 +1,25 @@
 //! `images:DIR`: pictures in one folder a class, as DIR/train/CLASS and DIR/test/CLASS, or as DIR/CLASS.
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::ImageReader;
 use image::imageops::FilterType;
+use image::{ImageFormat, ImageReader};
+use kernels::par;
 use kernels::random::Key;
 
 use crate::dataset::{Dataset, Pixels, Split, Standardisation};
 use crate::error::Error;
+use crate::jpeg;
 use crate::load::Options;
 use crate::partition;
 
 /// Of DIR/CLASS, this share becomes the test set.
 const TEST_SHARE: f64 = 0.2;
+
+/// Pictures that are decoded in parallel before the next ones.
+const BATCH: usize = 256;
 
 /// File name endings of the formats that are decoded.
 const ENDINGS: [&str; 9] = ["png", "jpg", "jpeg", "bmp", "pbm", "pgm", "ppm", "pnm", "pam"];
@@ -151,48 +157,65 @@ pub(crate) fn sources(dir: &Path) -> Result<Vec<PathBuf>, Error> {
 /// All pictures of the classes. Counts the files that are not pictures.
 fn read(dir: &Path, classes: &[String], options: &Options, ignored: &mut usize) -> Result<Split, Error> {
     let channels = if options.grey { 1 } else { 3 };
-    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    let (mut paths, mut labels) = (Vec::new(), Vec::new());
     for (label, class) in classes.iter().enumerate() {
         let folder = dir.join(class);
-        let before = labels.len();
         let (pictures, others) = pictures(&folder)?;
         *ignored += others.len();
-        for path in &pictures {
-            decode(path, options, &mut pixels)?;
-            labels.push(label as u32);
-        }
-        if labels.len() == before {
+        if pictures.is_empty() {
             return Err(Error::unusable(&folder, format_args!("holds no pictures ({})", ENDINGS.join(", "))));
         }
+        labels.extend(pictures.iter().map(|_| label as u32));
+        paths.extend(pictures);
     }
     let shape = [channels, options.image_size, options.image_size];
+    let size = shape.iter().product::<usize>();
+    let mut pixels = Vec::new();
+    // Some at a time: after an error, the rest is not decoded.
+    for paths in paths.chunks(BATCH) {
+        for picture in par::map(paths.len(), |i| decode(&paths[i], options)) {
+            let planes = picture?;
+            debug_assert_eq!(planes.len(), size);
+            pixels.extend(planes);
+        }
+    }
     Ok(Split::new(shape, Pixels::U8(pixels), labels, Standardisation::identity(channels)))
 }
 
-/// Appends a picture's planes.
-fn decode(path: &Path, options: &Options, pixels: &mut Vec<u8>) -> Result<(), Error> {
-    let reader = ImageReader::open(path)
-        .and_then(|r| r.with_guessed_format())
-        .map_err(|e| Error::io(path, "open", &e))?;
+/// A picture's planes.
+fn decode(path: &Path, options: &Options) -> Result<Vec<u8>, Error> {
+    let bytes = std::fs::read(path).map_err(|e| Error::io(path, "open", &e))?;
+    let mut reader = ImageReader::new(Cursor::new(&bytes));
+    // What the file starts with decides, and its name if that says nothing.
+    if let Ok(format) = ImageFormat::from_path(path) {
+        reader.set_format(format);
+    }
+    let reader = reader.with_guessed_format().map_err(|e| Error::io(path, "open", &e))?;
+    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg) && bytes.starts_with(&[0xff, 0xd8]);
+    if is_jpeg && !jpeg::is_complete(&bytes) {
+        return Err(Error::unusable(
+            path,
+            "not a readable picture: truncated JPEG, without an end-of-image marker",
+        ));
+    }
     let picture =
         reader.decode().map_err(|e| Error::unusable(path, format_args!("not a readable picture: {e}")))?;
     let side = options.image_size as u32;
     if options.grey {
         let grey = picture.into_luma8();
-        pixels.extend(image::imageops::resize(&grey, side, side, FilterType::Triangle).as_raw());
+        Ok(image::imageops::resize(&grey, side, side, FilterType::Triangle).into_raw())
     } else {
         let colour = picture.into_rgb8();
         let colour = image::imageops::resize(&colour, side, side, FilterType::Triangle);
-        (0..3).for_each(|c| pixels.extend(colour.as_raw().iter().skip(c).step_by(3)));
+        Ok((0..3).flat_map(|c| colour.as_raw().iter().skip(c).step_by(3).copied()).collect())
     }
-    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dataset::Raw;
-    use image::{Rgb, RgbImage};
+    use image::{DynamicImage, Rgb, RgbImage};
 
     /// A picture of one colour.
     fn write(path: &Path, colour: [u8; 3]) {
@@ -270,5 +293,28 @@ mod tests {
         fails(root, "2.png: not a readable picture");
         std::fs::write(root.join("b/2.png"), "<html>").unwrap();
         fails(root, "2.png: not a readable picture");
+    }
+
+    #[test]
+    fn pictures_that_are_cut_off_are_refused_whatever_their_format() {
+        for ending in ["png", "jpg", "bmp", "pbm", "pgm", "ppm", "pam"] {
+            let dir = tempfile::tempdir().unwrap();
+            for name in ["a/1", "a/2", "b/1"] {
+                write(&dir.path().join(format!("{name}.png")), [9; 3]);
+            }
+            let picture = DynamicImage::from(RgbImage::from_fn(40, 40, |x, y| Rgb([x as u8, y as u8, 5])));
+            let picture = match ending {
+                "pbm" | "pgm" => DynamicImage::from(picture.into_luma8()),
+                _ => picture,
+            };
+            let cut = dir.path().join(format!("b/2.{ending}"));
+            picture.save(&cut).unwrap();
+            let bytes = std::fs::read(&cut).unwrap();
+            load(dir.path(), &options()).unwrap();
+            for share in [30, 60, 95] {
+                std::fs::write(&cut, &bytes[..bytes.len() * share / 100]).unwrap();
+                fails(dir.path(), &format!("2.{ending}: not a readable picture"));
+            }
+        }
     }
 }

@@ -27,6 +27,7 @@ mod error;
 mod files;
 mod folder;
 pub mod idx;
+mod jpeg;
 mod load;
 mod loader;
 mod mnist;
