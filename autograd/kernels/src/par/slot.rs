@@ -3,8 +3,8 @@
 //! A read-write lock protects the job. Helpers work on it under read guards, so the write lock that clears it is
 //! granted once the last of them has left. A helper that starts late finds no job and returns. So, unlike at the end of a
 //! `rayon::scope`, the caller waits for no thread to wake up and runs no unrelated task of the pool in the meantime, and a
-//! caller from outside the pool pays no more than one inside. (Scopes made LeNet's step up to 1.5 times as long from
-//! outside; that is what this file is for.)
+//! caller from outside the pool pays no more than one inside. (See "Threads" in
+//! docs/performance.md.)
 //!
 //! Every thread starts with a share of consecutive pieces, the same in every job, and then takes from the others' shares:
 //! what it wrote in one kernel it mostly reads in the next, from its own caches.
