@@ -8,7 +8,8 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use autograd::{DType, Key, Tensor};
-use comhe::{Energy, LayerWeight, Learning, LowRank, NAMES, Objective, Options, Role, Step};
+use comhe::{Energy, Learning, LowRank, NAMES, Objective, Options};
+use nn::{Regulariser, Step, Weight};
 
 const LAYERS: [[usize; 2]; 10] = [
     [64, 27],
@@ -23,7 +24,7 @@ const LAYERS: [[usize; 2]; 10] = [
     [256, 4096],
 ];
 
-fn main() -> Result<(), comhe::Error> {
+fn main() -> Result<(), nn::Error> {
     let mut arguments = std::env::args().skip(1);
     let threads = arguments.next().and_then(|n| n.parse().ok()).unwrap_or(2);
     let wanted = arguments.next();
@@ -32,12 +33,8 @@ fn main() -> Result<(), comhe::Error> {
         (Tensor::normal([*n, *d], DType::F32, Key::new(i as u64)) * (2.0 / *d as f64).sqrt()).requires_grad()
     };
     let weights: Vec<Tensor> = LAYERS.iter().enumerate().map(draw).collect();
-    let names: Vec<String> = (0..LAYERS.len()).map(|i| format!("layer{i}")).collect();
-    let layers: Vec<LayerWeight> = names
-        .iter()
-        .zip(&weights)
-        .map(|(name, weight)| LayerWeight { name, role: Role::Conv, weight, stride: [1, 1] })
-        .collect();
+    let layers: Vec<Weight> =
+        weights.iter().enumerate().map(|(i, w)| Weight::new(format!("layer{i}"), w)).collect();
     let unrolled_alone =
         Options { learning: Learning { plain: Some(0), ..Learning::default() }, ..Options::default() };
     let published = NAMES.iter().skip(1).map(|(name, _)| (*name, name.to_string(), Options::default()));
@@ -77,7 +74,7 @@ fn main() -> Result<(), comhe::Error> {
 }
 
 /// Times 25 calls of `step`, prints and returns the median in milliseconds.
-fn report(label: &str, mut step: impl FnMut(u64) -> Result<(), comhe::Error>) -> Result<f64, comhe::Error> {
+fn report(label: &str, mut step: impl FnMut(u64) -> Result<(), nn::Error>) -> Result<f64, nn::Error> {
     let mut times = Vec::new();
     for index in 0..25 {
         let start = Instant::now();

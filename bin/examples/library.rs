@@ -6,9 +6,9 @@
 use std::sync::atomic::AtomicBool;
 
 use autograd::{DType, Key, Tensor};
-use comhe::{LayerWeight, Objective, Step};
+use comhe::Objective;
 use datasets::{Loader, LoaderConfig};
-use nn::{Batch, Model, Optimizer, Rule, Schedule, Trainer, evaluate};
+use nn::{Batch, Model, Optimizer, Trainer, evaluate};
 
 const RATE: f64 = 0.02;
 const EPOCHS: u64 = 5;
@@ -18,20 +18,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let model: Model =
         nn::models::build("lenet", data.shape(), data.classes.len(), 1, Key::new(0), DType::F32)?;
 
-    // The two crates do not know one another: a regulariser is a function of named weights.
-    let mut objective = Objective::new("rp", &comhe::Options::default())?;
-    let penalty = move |weights: &[nn::Weight], step: u64| {
-        let layers: Vec<LayerWeight> = weights
-            .iter()
-            .map(|w| LayerWeight { name: &w.name, role: role(w.role), weight: &w.value, stride: w.stride })
-            .collect();
-        let step = Step { index: step, lr: RATE };
-        objective.penalty(&layers, step).map_err(|e| nn::Error::Config(e.to_string()))
-    };
-
-    let mut trainer = Trainer::new(model, Optimizer::new(Rule::sgd(0.9)), RATE, Key::new(1))
-        .schedule(Schedule::Constant)
-        .regulariser(penalty);
+    let objective = Objective::new("rp", &comhe::Options::default())?;
+    let mut trainer = Trainer::new(model, Optimizer::sgd(0.9), RATE, Key::new(1)).regulariser(objective);
     let training =
         Loader::new(data.train.clone(), LoaderConfig { batch_size: 128, ..LoaderConfig::default() });
     let batches = (0..EPOCHS).flat_map(|epoch| training.epoch::<f32>(epoch).map(move |b| batch(b, epoch)));
@@ -53,13 +41,5 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// A loader's batch as the trainer takes it.
 fn batch(b: datasets::Batch<f32>, epoch: u64) -> Batch {
-    Batch { images: Tensor::new(&b.images, b.shape), labels: b.labels, epoch }
-}
-
-fn role(role: nn::Role) -> comhe::Role {
-    match role {
-        nn::Role::Conv => comhe::Role::Conv,
-        nn::Role::Hidden => comhe::Role::Hidden,
-        nn::Role::Classifier => comhe::Role::Classifier,
-    }
+    Batch::new(Tensor::new(&b.images, b.shape), b.labels).epoch(epoch)
 }

@@ -124,7 +124,7 @@ impl Iterator for Stream {
                 (images, batch.labels)
             }
         };
-        Some(nn::Batch { images, labels, epoch })
+        Some(nn::Batch::new(images, labels).epoch(epoch))
     }
 }
 
@@ -132,11 +132,15 @@ impl Iterator for Stream {
 mod tests {
     use super::*;
 
+    fn labels(batch: &nn::Batch) -> Vec<u32> {
+        batch.targets.labels().expect("classes").into_owned()
+    }
+
     fn stream(from: u64, to: u64, dtype: DType) -> Vec<(u64, Vec<u32>, Vec<f64>)> {
         let config =
             Config { dataset: "moons".into(), train_size: Some(50), batch_size: 20, ..Config::default() };
         let loader = training(&load(&config).unwrap(), &config).unwrap();
-        Stream::new(loader, dtype, from, to).map(|b| (b.epoch, b.labels, b.images.to_vec())).collect()
+        Stream::new(loader, dtype, from, to).map(|b| (b.epoch, labels(&b), b.inputs.to_vec())).collect()
     }
 
     #[test]
@@ -159,7 +163,7 @@ mod tests {
     #[test]
     fn evaluation_sees_every_test_image_once() {
         let dataset = load(&Config { dataset: "digits".into(), ..Config::default() }).unwrap();
-        let labels: Vec<u32> = test(&dataset, DType::F32).flat_map(|b| b.labels).collect();
+        let labels: Vec<u32> = test(&dataset, DType::F32).flat_map(|b| labels(&b)).collect();
         assert_eq!(labels, dataset.test.labels);
     }
 }

@@ -3,15 +3,13 @@
 use std::path::Path;
 
 use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
-use comhe::{Energy, Groups, Learning, Mode, Objective, Options, Projections, Scale, Step};
+use comhe::{Energy, Groups, LayerReport, Learning, Mode, Objective, Options, Projections, Scale};
 use datasets::{Dataset, Loader};
-use nn::{Archive, Model, Rule, Trainer, load_state_dict};
+use nn::{Adam, Archive, CrossEntropy, Loss, Model, Trainer, load_state_dict};
 
 use crate::config::{Config, Constants, Conv, InnerMode, Optimizer, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
-use crate::low_rank;
-use crate::penalty::{self, Penalty};
 use crate::{memory, run_folder};
 
 /// A run that is ready to go.
@@ -22,8 +20,6 @@ pub struct Setup {
     pub loader: Loader,
     /// The network with all that changes it.
     pub trainer: Trainer,
-    /// Measures energies for the log.
-    pub objective: Objective,
     /// The arithmetic.
     pub dtype: DType,
     /// The length of the run.
@@ -35,13 +31,13 @@ pub struct Setup {
 impl Setup {
     /// Loads the data and builds the network. The settings have been checked and settled.
     pub fn new(config: &Config) -> Result<Setup, Failure> {
-        let objective = objective(config)?;
-        let dataset = data::load(config)?;
-        Setup::on(dataset, objective, config)
+        // What needs no data comes first.
+        objective(config)?;
+        Setup::on(data::load(config)?, config)
     }
 
     /// The same on data that are already there.
-    pub fn on(dataset: Dataset, objective: Objective, config: &Config) -> Result<Setup, Failure> {
+    pub fn on(dataset: Dataset, config: &Config) -> Result<Setup, Failure> {
         apply(config);
         let dtype = dtype(config);
         let loader = data::training(&dataset, config)?;
@@ -55,27 +51,31 @@ impl Setup {
         let images = config.batch_size.min(loader.split().len());
         memory::check(&model, config.width, images, dtype)?;
         check_batch_norm(&model, &loader)?;
-        let schedule = schedule(config, steps);
+        let trainer = trainer(model, config)?.schedule(schedule(config, steps));
         if let Some(path) = &config.init {
             // Weights without an energy, as those with a zero row, show before the run.
-            let start = Step { index: 0, lr: schedule.lr(config.rate(), 0) };
-            penalty::energies(&objective, &model.weights(), start).map_err(|e| Failure::place(path, e))?;
+            energies(&trainer).map_err(|e| Failure::place(path, e.message().unwrap_or_default()))?;
         }
-        let key = Key::new(config.seed);
-        let mut trainer = Trainer::new(model, optimizer(config), config.rate(), key)
-            .schedule(schedule.clone())
-            .smoothing(config.label_smoothing);
-        if config.reg != "none" {
-            let penalty = Penalty { objective: self::objective(config)?, lr: config.rate(), schedule };
-            trainer = trainer.regulariser(penalty);
-        }
-        Ok(Setup { dataset, loader, trainer, objective, dtype, steps, epoch })
+        Ok(Setup { dataset, loader, trainer, dtype, steps, epoch })
     }
 
     /// The batches from the trainer's present step on.
     pub fn batches(&self) -> Stream {
         Stream::new(self.loader.clone(), self.dtype, self.trainer.step_count(), self.steps)
     }
+}
+
+/// A trainer with the loss, the regulariser and the optimiser of the settings, at a constant learning rate.
+pub fn trainer(model: Model, config: &Config) -> Result<Trainer, Failure> {
+    let mut trainer = Trainer::new(model, optimizer(config), config.rate(), Key::new(config.seed));
+    trainer.loss = loss(config);
+    Ok(trainer.regulariser(objective(config)?))
+}
+
+/// The energies of all layers of the network as it is, by the objective that it is trained with.
+pub fn energies(trainer: &Trainer) -> Result<Vec<LayerReport>, Failure> {
+    let objective: &Objective = trainer.regulariser_as().expect("`trainer` gives every run one");
+    Ok(objective.report(&trainer.model.weights(), trainer.now())?)
 }
 
 /// Puts the settings of the whole process in force: threads, and the algorithm of convolutions.
@@ -114,7 +114,8 @@ pub fn model_of(shape: [usize; 3], classes: usize, config: &Config) -> Result<Mo
     memory::check_weights(config.width, dtype(config), of_width)?;
     let model = of_width(config.width)?;
     match config.low_rank {
-        Some(r) => low_rank::factored(model, r, config.seed),
+        Some(r) => comhe::factored(&model, r, config.seed)
+            .map_err(|e| Failure::usage(format_args!("--low-rank: {e}"))),
         None => Ok(model),
     }
 }
@@ -133,7 +134,12 @@ pub fn load_weights(model: &mut Model, archive: Archive, file: &Path) -> Result<
             format_args!("is not of this network, {name} for {c} x {h} x {w} in {classes} classes: {e}"),
         )
     })?;
-    low_rank::check(model).map_err(|e| Failure::place(file, e.message().unwrap_or_default()))
+    comhe::check_factors(model).map_err(|e| Failure::place(file, e))
+}
+
+/// The failure of a run: a weight of low rank that could not be made explains a loss that is not finite.
+pub fn explained(model: &Model, failure: Failure) -> Failure {
+    comhe::check_factors(model).err().map_or(failure, Failure::from)
 }
 
 /// The regularising part of the settings.
@@ -184,13 +190,19 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
     })
 }
 
-fn optimizer(config: &Config) -> nn::Optimizer {
-    let rule = match config.optimizer {
-        Optimizer::Sgd => Rule::sgd(config.momentum),
-        Optimizer::Adam => Rule::ADAM,
-        Optimizer::Adamw => Rule::ADAMW,
+/// The loss of the settings.
+pub fn loss(config: &Config) -> Box<dyn Loss> {
+    Box::new(CrossEntropy::smoothed(config.label_smoothing))
+}
+
+/// The optimiser of the settings.
+pub fn optimizer(config: &Config) -> nn::Optimizer {
+    let optimizer = match config.optimizer {
+        Optimizer::Sgd => nn::Optimizer::sgd(config.momentum),
+        Optimizer::Adam => nn::Optimizer::new(Adam::default()),
+        Optimizer::Adamw => nn::Optimizer::new(Adam::decoupled()),
     };
-    nn::Optimizer::new(rule).weight_decay(config.weight_decay)
+    optimizer.weight_decay(config.weight_decay)
 }
 
 fn schedule(config: &Config, steps: u64) -> nn::Schedule {

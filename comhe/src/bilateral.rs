@@ -14,12 +14,13 @@
 use std::collections::HashMap;
 
 use autograd::Tensor;
+use nn::{Regulariser, Step, Weight};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
 use crate::projection::{Projections, check_redraw, explicit};
 use crate::random::projected_energy;
-use crate::regulariser::{LayerWeight, Regulariser, Step};
+use crate::regulariser::per_layer;
 
 /// The mean over pairs of projections of the energies of both sides, for P1 of shape r x d or C x r x d and P2 of shape
 /// N x r or C x N x r. Without neurons it is 0. The combinations of a single neuron all lie on its line: r points that
@@ -112,21 +113,13 @@ impl Bilateral {
 }
 
 impl Regulariser for Bilateral {
-    fn name(&self) -> &'static str {
-        "bilateral"
-    }
-
-    fn penalty(&mut self, layer: &LayerWeight, step: Step) -> Result<Tensor, Error> {
-        let rows = checked_rows(layer.weight)?;
-        let (draw, p1, p2) = self.pair(layer.name, &rows, step)?;
-        let energy = both_sides(&self.energy, &rows, &p1, &p2)?;
-        self.drawn.insert(layer.name.to_string(), (draw, p1, p2));
-        Ok(energy)
-    }
-
-    fn measure(&self, layer: &LayerWeight, step: Step) -> Result<f64, Error> {
-        let rows = checked_rows(&layer.weight.detach())?;
-        let (_, p1, p2) = self.pair(layer.name, &rows, step)?;
-        Ok(both_sides(&self.energy, &rows, &p1, &p2)?.item())
+    fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, nn::Error> {
+        per_layer(weights, |layer| {
+            let rows = checked_rows(&layer.value)?;
+            let (draw, p1, p2) = self.pair(&layer.name, &rows, step)?;
+            let energy = both_sides(&self.energy, &rows, &p1, &p2)?;
+            self.drawn.insert(layer.name.clone(), (draw, p1, p2));
+            Ok(energy)
+        })
     }
 }

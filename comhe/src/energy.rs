@@ -13,7 +13,7 @@
 
 use std::f64::consts::PI;
 
-use autograd::{DType, PairEnergy, Scalar, Tensor};
+use autograd::{DType, PairEnergy, Scalar, Shape, Tensor};
 
 use crate::error::{Error, Problem, short};
 
@@ -299,8 +299,13 @@ pub fn check_finite(t: &Tensor) -> Result<(), Error> {
 
 /// [`checked_rows`], whatever the elements.
 pub(crate) fn rows(w: &Tensor) -> Result<Tensor, Error> {
-    let shape = *w.shape();
-    if ![2, 4].contains(&w.rank()) {
+    let d = dimensions(w.shape())?;
+    Ok(w.reshape([w.shape()[0], d]))
+}
+
+/// The dimensions d of the rows of a weight.
+pub(crate) fn dimensions(shape: &Shape) -> Result<usize, Error> {
+    if ![2, 4].contains(&shape.rank()) {
         return Err(Error::shape(format!(
             "expected a weight of shape [N, d] or [C_out, C_in, kh, kw], found {shape}"
         )));
@@ -309,5 +314,5 @@ pub(crate) fn rows(w: &Tensor) -> Result<Tensor, Error> {
     if d == 0 && shape[0] > 0 {
         return Err(Error::shape(format!("expected rows of at least one element, found shape {shape}")));
     }
-    Ok(w.reshape([shape[0], d]))
+    Ok(d)
 }

@@ -129,6 +129,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<Error> for nn::Error {
+    fn from(error: Error) -> nn::Error {
+        nn::Error::other(error)
+    }
+}
+
 /// A number in a message: those that are far from 1 by their exponent, not by hundreds of digits.
 pub fn short(value: f64) -> String {
     let near = value == 0.0 || (1e-4..1e9).contains(&value.abs());

@@ -9,12 +9,13 @@
 //! code for it. Contiguous, strided, overlapping and random groups stand beside that.
 
 use autograd::{Index, Key, Tensor};
+use nn::{Regulariser, Step, Weight};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
 use crate::named::named;
 use crate::projection::check_redraw;
-use crate::regulariser::{LayerWeight, Regulariser, Step};
+use crate::regulariser::per_layer;
 
 /// How coordinates are put into groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -192,23 +193,15 @@ impl GroupEnergy {
 }
 
 impl Regulariser for GroupEnergy {
-    fn name(&self) -> &'static str {
-        "group"
-    }
-
-    fn penalty(&mut self, layer: &LayerWeight, step: Step) -> Result<Tensor, Error> {
-        self.energy(layer.weight, layer.name, step)
-    }
-
-    fn measure(&self, layer: &LayerWeight, step: Step) -> Result<f64, Error> {
-        Ok(self.energy(&layer.weight.detach(), layer.name, step)?.item())
+    fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, nn::Error> {
+        per_layer(weights, |layer| self.energy(&layer.value, &layer.name, step))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::regulariser::Role;
+    use crate::regulariser::measured;
     use autograd::DType;
 
     #[test]
@@ -236,10 +229,10 @@ mod tests {
         let w = Tensor::normal([5, 12], DType::F64, Key::new(1));
         let groups = Groups { count: 3, kind: Grouping::Random, seed: 2 };
         let mut group = GroupEnergy::new(Energy::default(), groups, 2).unwrap();
-        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
+        let layer = [Weight::new("fc", &w)];
         let mut at = |index| group.penalty(&layer, Step { index, lr: 0.1 }).unwrap().item();
         let run: Vec<f64> = (0..4).map(&mut at).collect();
         assert!(run[0] == run[1] && run[1] != run[2] && run[2] == run[3]);
-        assert_eq!(group.measure(&layer, Step { index: 1, lr: 0.1 }).unwrap(), run[0]);
+        assert_eq!(measured(&group, &layer[0], Step { index: 1, lr: 0.1 }).unwrap(), run[0]);
     }
 }

@@ -21,10 +21,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use autograd::{DType, Key, Tensor};
+use nn::{Regulariser, Step, Weight};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::{Error, short};
-use crate::regulariser::{LayerWeight, Regulariser, Step};
+use crate::regulariser::per_layer;
 
 pub(crate) use gram::Gram;
 
@@ -158,7 +159,7 @@ pub trait Inner: Sized {
 }
 
 /// A kind of inner loss: what makes a variant.
-pub trait Lesson: Clone + fmt::Debug + Send {
+pub trait Lesson: Clone + fmt::Debug + Send + 'static {
     /// The regulariser's name.
     const NAME: &'static str;
     /// The published number of plain steps.
@@ -298,12 +299,12 @@ impl<L: Lesson> Learned<L> {
     }
 
     /// The P that the layer will keep, and the energy.
-    fn advance(&self, layer: &LayerWeight, step: Step) -> Result<(Tensor, Tensor), Error> {
+    fn advance(&self, layer: &Weight, step: Step) -> Result<(Tensor, Tensor), Error> {
         let Learning { k, plain, unrolled, mode, rate, decay, .. } = self.learning;
         let rate = if let Rate::Fixed(rate) = rate { rate } else { step.lr };
         let steps = |count, mode| InnerSteps { count, rate, decay, mode };
-        let rows = checked_rows(layer.weight)?;
-        let mut p = self.projection(layer.name, rows.shape()[1], rows.dtype())?;
+        let rows = checked_rows(&layer.value)?;
+        let mut p = self.projection(&layer.name, rows.shape()[1], rows.dtype())?;
         let plain = steps(plain.unwrap_or(L::PLAIN), Mode::Alternating);
         let constant = rows.detach();
         if mode == Mode::Alternating || unrolled == 0 {
@@ -321,20 +322,12 @@ impl<L: Lesson> Learned<L> {
 }
 
 impl<L: Lesson> Regulariser for Learned<L> {
-    fn name(&self) -> &'static str {
-        L::NAME
-    }
-
-    fn penalty(&mut self, layer: &LayerWeight, step: Step) -> Result<Tensor, Error> {
-        let (p, energy) = self.advance(layer, step)?;
-        self.projections.insert(layer.name.to_string(), p);
-        Ok(energy)
-    }
-
-    /// The value that [`Regulariser::penalty`] would have, its steps included; they are not kept.
-    fn measure(&self, layer: &LayerWeight, step: Step) -> Result<f64, Error> {
-        let weight = layer.weight.detach();
-        Ok(self.advance(&LayerWeight { weight: &weight, ..*layer }, step)?.1.item())
+    fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, nn::Error> {
+        per_layer(weights, |layer| {
+            let (p, energy) = self.advance(layer, step)?;
+            self.projections.insert(layer.name.clone(), p);
+            Ok(energy)
+        })
     }
 
     /// P of every layer, k x d, as `<layer>.projection`.
@@ -342,20 +335,22 @@ impl<L: Lesson> Regulariser for Learned<L> {
         self.projections.iter().map(|(layer, p)| (format!("{layer}{SUFFIX}"), p.clone())).collect()
     }
 
-    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), Error> {
+    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), nn::Error> {
         let mut projections = BTreeMap::new();
         for (name, p) in state {
             let Some(layer) = name.strip_suffix(SUFFIX) else {
                 return Err(Error::option(format!(
                     "{name}: the state of {} is a projection a layer",
                     L::NAME
-                )));
+                ))
+                .into());
             };
             if p.rank() != 2 || p.shape()[0] != self.learning.k || !p.is_finite() {
                 let (k, shape) = (self.learning.k, p.shape());
                 return Err(Error::shape(format!(
                     "{name}: expected finite numbers of shape [{k}, d], found {shape}"
-                )));
+                ))
+                .into());
             }
             projections.insert(layer.to_string(), p.clone());
         }

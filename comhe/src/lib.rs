@@ -24,26 +24,26 @@
 //!
 //! ```
 //! use autograd::{DType, Key, Tensor};
-//! use comhe::{LayerWeight, Objective, Options, Role, Step};
+//! use comhe::{Objective, Options};
+//! use nn::{Regulariser, Role, Step, Weight};
 //!
 //! let w = Tensor::normal([8, 64], DType::F32, Key::new(1)).requires_grad();
 //! let head = Tensor::normal([10, 8], DType::F32, Key::new(2)).requires_grad();
-//! let layers = [
-//!     LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &w, stride: [1, 1] },
-//!     LayerWeight { name: "fc2.weight", role: Role::Classifier, weight: &head, stride: [1, 1] },
-//! ];
+//! let layers = [Weight::new("fc1.weight", &w), Weight::new("fc2.weight", &head).role(Role::Classifier)];
 //! let mut objective = Objective::new("rp", &Options::default())?;
 //! let penalty = objective.penalty(&layers, Step { index: 0, lr: 0.1 })?;
 //! let grads = penalty.backward();
 //! assert_eq!(grads[&w].shape(), w.shape());
-//! # Ok::<(), comhe::Error>(())
+//! # Ok::<(), nn::Error>(())
 //! ```
 
 mod adv;
+mod angle;
 mod ap;
 mod bilateral;
 mod energy;
 mod error;
+mod factored;
 mod group;
 mod learned;
 mod low_rank;
@@ -61,10 +61,12 @@ pub mod theory;
 pub mod thomson;
 
 pub use adv::{Adversarial, Oppose, adversarial_energy};
+pub use angle::smallest_angle;
 pub use ap::{AnglePreserving, Preserve, angle_preserving_energy};
 pub use bilateral::{Bilateral, bilateral_energy};
 pub use energy::{Energy, Reduce, Scale, check_finite, checked_rows};
 pub use error::{Error, Problem, short};
+pub use factored::{check_factors, factored};
 pub use group::{GroupEnergy, Grouping, Groups, group_energy};
 pub use learned::{InnerSteps, Learned, Learning, Mode, Rate};
 pub use low_rank::{LowRank, low_rank_weight};
@@ -72,7 +74,7 @@ pub use objective::{LayerReport, NAMES, Objective, Options, Rule, Select};
 pub use presets::{PRESETS, Preset};
 pub use projection::{Distribution, Projections, Variance, explicit};
 pub use random::{RandomProjection, projected_energy};
-pub use regulariser::{LayerWeight, Regulariser, Role, Step, smallest_angle};
+pub use regulariser::{measured, per_layer};
 pub use samples::samples;
 
 /// The guide, whose example is compiled and run with the tests.

@@ -11,9 +11,11 @@
 
 use std::collections::HashSet;
 
-use autograd::{DType, Tensor};
+use autograd::Tensor;
+use nn::{Regulariser, Role, Step, Weight};
 
 use crate::adv::Adversarial;
+use crate::angle::smallest_angle;
 use crate::ap::{AnglePreserving, Preserve};
 use crate::bilateral::Bilateral;
 use crate::energy::{self, Energy, Reduce, checked_rows};
@@ -24,7 +26,7 @@ use crate::pattern;
 use crate::peers::{self, PeerOptions};
 use crate::projection::Projections;
 use crate::random::RandomProjection;
-use crate::regulariser::{LayerWeight, Regulariser, Role, Step, smallest_angle};
+use crate::regulariser::{measured, sum_over};
 
 /// The regularisers that [`Objective::new`] knows beside the [`peers`], and what they are.
 pub const NAMES: [(&str, &str); 8] = [
@@ -116,16 +118,19 @@ pub struct Select {
 }
 
 impl Select {
-    fn covers(&self, layer: &LayerWeight, d: usize) -> bool {
+    fn covers(&self, layer: &Weight, d: usize) -> bool {
         self.roles.contains(&layer.role)
-            && (self.names.is_empty() || pattern::any(&self.names, layer.name))
+            && (self.names.is_empty() || pattern::any(&self.names, &layer.name))
             && self.below.is_none_or(|k| d < k)
-            && self.below_channels.is_none_or(|count| layer.weight.shape()[1] < count)
+            && self.below_channels.is_none_or(|count| layer.value.shape()[1] < count)
     }
 }
 
 /// A regulariser, the layers it is for, and its weight lambda.
+#[derive(Clone)]
 pub struct Rule {
+    /// What reports call the regulariser.
+    pub name: &'static str,
     /// Which layers.
     pub select: Select,
     /// lambda.
@@ -135,6 +140,18 @@ pub struct Rule {
 }
 
 /// The regularising part of a network's objective: the first rule that covers a layer is the layer's.
+///
+/// ```
+/// use autograd::{DType, Key};
+/// use comhe::{Objective, Options};
+/// use nn::{Optimizer, Trainer};
+///
+/// let model = nn::models::build("lenet", [1, 8, 8], 3, 1, Key::new(0), DType::F32)?;
+/// let rp = Objective::new("rp", &Options::default())?;
+/// let trainer = Trainer::new(model, Optimizer::sgd(0.9), 0.1, Key::new(1)).regulariser(rp);
+/// # Ok::<(), nn::Error>(())
+/// ```
+#[derive(Clone)]
 pub struct Objective {
     /// In order of precedence.
     pub rules: Vec<Rule>,
@@ -185,27 +202,30 @@ impl Objective {
         let select = |roles: &[Role]| Select { roles: roles.to_vec(), ..Select::default() };
         if peers::knows(name) {
             options.peer().check()?;
+            let known = peers::NAMES.into_iter().find(|(known, _)| *known == name).expect("the name is known").0;
             // The same function for every layer, each rule with its own weight.
             for (roles, weight) in [(&[Role::Classifier][..], head_weight), (&before, options.weight)] {
                 let regulariser = peers::peer(name, &options.peer()).expect("the name is known");
-                rules.push(Rule { select: select(roles), weight, regulariser });
+                rules.push(Rule { name: known, select: select(roles), weight, regulariser });
             }
         } else if name != "none" {
             let head = Energy { half_space: false, ..options.energy };
             let head = Rule {
+                name: "mhe",
                 select: select(&[Role::Classifier]),
                 weight: head_weight,
                 regulariser: Box::new(head),
             };
-            let (regulariser, least) = regulariser(name, options)?;
+            let (name, regulariser, least) = regulariser(name, options)?;
             rules.push(head);
             // Layers that are too small for it get the half-space energy itself.
             if let Some(small) = least {
                 let select = Select { roles: before.to_vec(), ..small };
                 let plain = Energy { half_space: true, ..options.energy };
-                rules.push(Rule { select, weight: options.weight, regulariser: Box::new(plain) });
+                let (weight, regulariser) = (options.weight, Box::new(plain));
+                rules.push(Rule { name: "hs-mhe", select, weight, regulariser });
             }
-            rules.push(Rule { select: select(&before), weight: options.weight, regulariser });
+            rules.push(Rule { name, select: select(&before), weight: options.weight, regulariser });
         }
         let Options { include, exclude, energy, .. } = options.clone();
         let energy = Energy { reduce: Reduce::Mean, ..energy };
@@ -216,17 +236,17 @@ impl Objective {
     ///
     /// # Errors
     /// If not: the message has the pattern and the layers there are.
-    pub fn check(&self, layers: &[LayerWeight]) -> Result<(), Error> {
+    pub fn check(&self, layers: &[Weight]) -> Result<(), Error> {
         let mut seen = HashSet::new();
         for layer in layers {
-            if !seen.insert(layer.name) {
-                return Err(Error::option("two layers have this name".into()).in_layer(layer.name));
+            if !seen.insert(&layer.name) {
+                return Err(Error::option("two layers have this name".into()).in_layer(&layer.name));
             }
         }
         let of_rules = self.rules.iter().flat_map(|rule| &rule.select.names);
         for pattern in self.include.iter().chain(&self.exclude).chain(of_rules) {
-            if !layers.iter().any(|layer| pattern::matches(pattern, layer.name)) {
-                let known = layers.iter().map(|layer| layer.name.to_string()).collect();
+            if !layers.iter().any(|layer| pattern::matches(pattern, &layer.name)) {
+                let known = layers.iter().map(|layer| layer.name.clone()).collect();
                 let what = "layer that matches";
                 return Err(Problem::Unknown { what, name: pattern.clone(), known }.into());
             }
@@ -234,77 +254,66 @@ impl Objective {
         Ok(())
     }
 
-    /// The weighted sum of the penalties of all layers: add it to the loss. A constant 0 if no layer is covered.
-    ///
-    /// # Errors
-    /// If a weight cannot be regularised: the message names the layer.
-    pub fn penalty(&mut self, layers: &[LayerWeight], step: Step) -> Result<Tensor, Error> {
-        let mut sum: Option<Tensor> = None;
-        for layer in layers {
-            let Some(i) = self.rule_for(layer)? else { continue };
-            let rule = &mut self.rules[i];
-            if rule.weight == 0.0 {
-                continue;
-            }
-            let penalty = rule.regulariser.penalty(layer, step).map_err(|e| e.in_layer(layer.name))?;
-            let weighted = if rule.weight == 1.0 { penalty } else { penalty * rule.weight };
-            sum = Some(match sum {
-                Some(sum) => sum + weighted,
-                None => weighted,
-            });
-        }
-        let dtype = layers.first().map_or(DType::F32, |layer| layer.weight.dtype());
-        Ok(sum.unwrap_or_else(|| Tensor::scalar(0.0, dtype)))
-    }
-
     /// Energies and angles of every layer, regularised or not. Computed without a graph; no state changes.
     ///
     /// # Errors
     /// As [`Objective::penalty`].
-    pub fn report(&self, layers: &[LayerWeight], step: Step) -> Result<Vec<LayerReport>, Error> {
-        layers.iter().map(|layer| self.report_one(layer, step).map_err(|e| e.in_layer(layer.name))).collect()
+    pub fn report(&self, layers: &[Weight], step: Step) -> Result<Vec<LayerReport>, nn::Error> {
+        layers.iter().map(|layer| self.report_one(layer, step)).collect()
     }
 
-    fn report_one(&self, layer: &LayerWeight, step: Step) -> Result<LayerReport, Error> {
-        let rows = checked_rows(&layer.weight.detach())?;
+    fn report_one(&self, layer: &Weight, step: Step) -> Result<LayerReport, nn::Error> {
+        let named = |e: Error| e.in_layer(&layer.name);
+        let rows = checked_rows(&layer.value.detach()).map_err(named)?;
         let rule = self.rule_for(layer)?.map(|i| &self.rules[i]);
-        let energy = |half_space| Energy { half_space, ..self.energy }.of(&rows).map(|e| e.item());
+        let energy = |half_space| Energy { half_space, ..self.energy }.of(&rows).map(|e| e.item()).map_err(named);
         Ok(LayerReport {
-            name: layer.name.to_string(),
+            name: layer.name.clone(),
             n: rows.shape()[0],
             d: rows.shape()[1],
-            regulariser: rule.map(|rule| rule.regulariser.name()),
+            regulariser: rule.map(|rule| rule.name),
             weight: rule.map_or(0.0, |rule| rule.weight),
-            penalty: rule.map(|rule| rule.regulariser.measure(layer, step)).transpose()?,
+            penalty: rule.map(|rule| measured(&*rule.regulariser, layer, step)).transpose()?,
             full: energy(false)?,
             half_space: energy(true)?,
-            smallest_angle: smallest_angle(&rows)?,
+            smallest_angle: smallest_angle(&rows).map_err(named)?,
         })
     }
 
     /// The rule that covers a layer.
-    fn rule_for(&self, layer: &LayerWeight) -> Result<Option<usize>, Error> {
-        let left_out = !self.include.is_empty() && !pattern::any(&self.include, layer.name);
-        if left_out || pattern::any(&self.exclude, layer.name) || self.rules.is_empty() {
+    fn rule_for(&self, layer: &Weight) -> Result<Option<usize>, Error> {
+        let left_out = !self.include.is_empty() && !pattern::any(&self.include, &layer.name);
+        if left_out || pattern::any(&self.exclude, &layer.name) || self.rules.is_empty() {
             return Ok(None);
         }
-        let d = energy::rows(layer.weight).map_err(|e| e.in_layer(layer.name))?.shape()[1];
+        let d = energy::dimensions(layer.value.shape()).map_err(|e| e.in_layer(&layer.name))?;
         Ok(self.rules.iter().position(|rule| rule.select.covers(layer, d)))
     }
+}
 
-    /// The tensors that a checkpoint must hold, by name: those of rule i begin with `i.`.
-    pub fn state(&self) -> Vec<(String, Tensor)> {
+impl Regulariser for Objective {
+    /// The weighted sum of the penalties of all layers. A constant 0 if no layer is covered.
+    fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, nn::Error> {
+        sum_over(weights, |weight| {
+            let Some(i) = self.rule_for(weight)? else { return Ok(None) };
+            let rule = &mut self.rules[i];
+            if rule.weight == 0.0 {
+                return Ok(None);
+            }
+            let penalty = rule.regulariser.penalty(std::slice::from_ref(weight), step)?;
+            Ok(Some(if rule.weight == 1.0 { penalty } else { penalty * rule.weight }))
+        })
+    }
+
+    /// The state of each rule's regulariser: the names of those of rule i begin with `i.`.
+    fn state(&self) -> Vec<(String, Tensor)> {
         let of_rule = |(i, rule): (usize, &Rule)| {
             rule.regulariser.state().into_iter().map(move |(name, t)| (format!("{i}.{name}"), t))
         };
         self.rules.iter().enumerate().flat_map(of_rule).collect()
     }
 
-    /// Takes up the state that [`Objective::state`] gave.
-    ///
-    /// # Errors
-    /// If a tensor is not part of the state.
-    pub fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), Error> {
+    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), nn::Error> {
         let mut taken = 0;
         for (i, rule) in self.rules.iter_mut().enumerate() {
             let prefix = format!("{i}.");
@@ -319,25 +328,32 @@ impl Objective {
             let (found, expected) = (state.len(), taken);
             return Err(Error::option(format!(
                 "the state has {found} tensors, of which only {expected} belong to the regulariser's rules"
-            )));
+            ))
+            .into());
         }
         Ok(())
     }
 }
 
-/// The regulariser of hidden layers by name, and which layers are too small for it.
-fn regulariser(name: &str, options: &Options) -> Result<(Box<dyn Regulariser>, Option<Select>), Error> {
+/// The regulariser of hidden layers by name, what reports call it, and which layers are too small for it.
+fn regulariser(
+    name: &str,
+    options: &Options,
+) -> Result<(&'static str, Box<dyn Regulariser>, Option<Select>), Error> {
     let energy =
         |half_space| Energy { half_space: options.half_space.unwrap_or(half_space), ..options.energy };
     let half = energy(true);
     let &Options { projections, redraw, preserve, learning, groups, .. } = options;
+    let plain = |energy: Energy| -> (&'static str, Box<dyn Regulariser>, Option<Select>) {
+        (if energy.half_space { "hs-mhe" } else { "mhe" }, Box::new(energy), None)
+    };
     let below = |k| Some(Select { below: Some(k), ..Select::default() });
     Ok(match name {
-        "mhe" => (Box::new(energy(false)), None),
-        "hs-mhe" => (Box::new(half), None),
-        "rp" => (Box::new(RandomProjection::new(half, projections, redraw)?), below(projections.k)),
-        "ap" => (Box::new(AnglePreserving::new(half, preserve, learning)?), below(learning.k)),
-        "adv" => (Box::new(Adversarial::new(half, learning)?), below(learning.k)),
+        "mhe" => plain(energy(false)),
+        "hs-mhe" => plain(half),
+        "rp" => ("rp", Box::new(RandomProjection::new(half, projections, redraw)?), below(projections.k)),
+        "ap" => ("ap", Box::new(AnglePreserving::new(half, preserve, learning)?), below(learning.k)),
+        "adv" => ("adv", Box::new(Adversarial::new(half, learning)?), below(learning.k)),
         "group" => {
             let small = match groups.kind {
                 Grouping::Channels => {
@@ -345,9 +361,9 @@ fn regulariser(name: &str, options: &Options) -> Result<(Box<dyn Regulariser>, O
                 }
                 _ => below(groups.count),
             };
-            (Box::new(GroupEnergy::new(half, groups, redraw)?), small)
+            ("group", Box::new(GroupEnergy::new(half, groups, redraw)?), small)
         }
-        "bilateral" => (Box::new(Bilateral::new(half, projections, redraw)?), below(projections.k)),
+        "bilateral" => ("bilateral", Box::new(Bilateral::new(half, projections, redraw)?), below(projections.k)),
         _ => {
             let known = NAMES.iter().chain(&peers::NAMES).map(|(name, _)| name.to_string()).collect();
             return Err(Problem::Unknown { what: "regulariser", name: name.into(), known }.into());

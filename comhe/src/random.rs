@@ -12,11 +12,12 @@
 use std::collections::HashMap;
 
 use autograd::Tensor;
+use nn::{Regulariser, Step, Weight};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
 use crate::projection::{self, Projections, check_redraw};
-use crate::regulariser::{LayerWeight, Regulariser, Step};
+use crate::regulariser::per_layer;
 
 /// The mean over projections of the energy of the projected neurons, for a given P of shape k x d or C x k x d.
 ///
@@ -59,12 +60,12 @@ impl RandomProjection {
     }
 
     /// The projections of a layer at a step.
-    fn projections(&self, layer: &LayerWeight, rows: &Tensor, step: Step) -> Result<(u64, Tensor), Error> {
+    fn projections(&self, layer: &Weight, rows: &Tensor, step: Step) -> Result<(u64, Tensor), Error> {
         let draw = step.index / self.redraw;
-        match self.drawn.get(layer.name) {
+        match self.drawn.get(&layer.name) {
             Some((number, p)) if *number == draw && p.dtype() == rows.dtype() => Ok((draw, p.clone())),
             _ => {
-                let p = self.projections.draw(layer.name, draw, rows.shape()[1], rows.dtype())?;
+                let p = self.projections.draw(&layer.name, draw, rows.shape()[1], rows.dtype())?;
                 Ok((draw, p))
             }
         }
@@ -72,28 +73,20 @@ impl RandomProjection {
 }
 
 impl Regulariser for RandomProjection {
-    fn name(&self) -> &'static str {
-        "rp"
-    }
-
-    fn penalty(&mut self, layer: &LayerWeight, step: Step) -> Result<Tensor, Error> {
-        let rows = checked_rows(layer.weight)?;
-        let (draw, p) = self.projections(layer, &rows, step)?;
-        self.drawn.insert(layer.name.to_string(), (draw, p.clone()));
-        mean_energy(&self.energy, &rows, &p)
-    }
-
-    fn measure(&self, layer: &LayerWeight, step: Step) -> Result<f64, Error> {
-        let rows = checked_rows(&layer.weight.detach())?;
-        let (_, p) = self.projections(layer, &rows, step)?;
-        Ok(mean_energy(&self.energy, &rows, &p)?.item())
+    fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, nn::Error> {
+        per_layer(weights, |layer| {
+            let rows = checked_rows(&layer.value)?;
+            let (draw, p) = self.projections(layer, &rows, step)?;
+            self.drawn.insert(layer.name.clone(), (draw, p.clone()));
+            mean_energy(&self.energy, &rows, &p)
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::regulariser::Role;
+    use crate::regulariser::measured;
     use autograd::{DType, Key};
 
     fn weight() -> Tensor {
@@ -131,7 +124,7 @@ mod tests {
     #[test]
     fn projections_change_every_few_steps_and_a_restart_finds_them_again() {
         let w = weight();
-        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
+        let layer = [Weight::new("fc", &w)];
         let new = || {
             RandomProjection::new(Energy::default(), Projections { k: 3, c: 2, ..Projections::default() }, 3)
                 .unwrap()
@@ -144,14 +137,14 @@ mod tests {
         );
         let late = Step { index: 7, lr: 0.1 };
         assert_eq!(new().penalty(&layer, late).unwrap().item(), run[7]);
-        assert_eq!(new().measure(&layer, late).unwrap(), run[7]);
+        assert_eq!(measured(&new(), &layer[0], late).unwrap(), run[7]);
         assert!(RandomProjection::new(Energy::default(), Projections::default(), 0).is_err());
     }
 
     #[test]
     fn more_dimensions_than_before_are_allowed() {
         let w = weight();
-        let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
+        let layer = [Weight::new("fc", &w)];
         let wide = Projections { k: 40, c: 2, ..Projections::default() };
         let mut rp = RandomProjection::new(Energy::default(), wide, 1).unwrap();
         assert!(rp.penalty(&layer, Step { index: 0, lr: 0.1 }).unwrap().item().is_finite());

@@ -5,15 +5,23 @@ use std::fs;
 
 use autograd::{DType, Key, Tensor};
 use comhe::peers::{self, NAMES, PeerOptions, peer};
-use comhe::{Error, LayerWeight, Objective, Options, Problem, Projections, Role, Step};
+use comhe::{Error, Objective, Options, Problem, Projections, measured};
+use nn::{Regulariser, Role, Step, Weight};
 use safetensors::SafeTensors;
 
 const START: Step = Step { index: 0, lr: 0.1 };
 
 /// A peer's penalty of a weight in the first step.
 fn penalty(name: &str, w: &Tensor, options: &PeerOptions) -> Result<Tensor, Error> {
-    let layer = LayerWeight { name: "layer", role: Role::Conv, weight: w, stride: [1, 1] };
-    peer(name, options).unwrap().penalty(&layer, START)
+    let found = peer(name, options).unwrap().penalty(&[Weight::new("layer", w)], START);
+    found.map_err(|error| match error {
+        nn::Error::Other(error) => {
+            let error = error.downcast_ref::<Error>().expect("an error of this crate").clone();
+            assert_eq!(error.layer.as_deref(), Some("layer"));
+            Error { layer: None, ..error }
+        }
+        other => panic!("{other}"),
+    })
 }
 
 fn value(name: &str, w: &Tensor) -> f64 {
@@ -147,8 +155,8 @@ fn a_delta_kernel_is_an_orthogonal_convolution_and_a_shifted_one_is_not_seen_as_
     // Unless told, the stride is the layer's own, down and across.
     let mut own = peer("ocnn", &PeerOptions::default()).unwrap();
     let mut of = |stride| {
-        let layer = LayerWeight { name: "conv", role: Role::Conv, weight: &two, stride };
-        own.penalty(&layer, Step { index: 0, lr: 0.1 }).unwrap().item()
+        let layer = Weight { stride, ..Weight::new("conv", &two) };
+        own.penalty(&[layer], START).unwrap().item()
     };
     close(of([1, 2]), 0.0, 1e-14);
     close(of([2, 1]), 1.5f64.sqrt(), 1e-14);
@@ -214,10 +222,9 @@ fn srip_lies_below_the_largest_eigenvalue_and_draws_by_step_layer_and_seed() {
     let w = Tensor::new(&[3.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.0, 1.0], [3, 3]);
     let mut reg = peer("srip", &PeerOptions::default()).unwrap();
     let mut at = |name: &str, index: u64| {
-        let layer = LayerWeight { name, role: Role::Hidden, weight: &w, stride: [1, 1] };
-        let step = Step { index, lr: 0.1 };
-        let penalty = reg.penalty(&layer, step).unwrap().item();
-        assert_eq!(penalty, reg.measure(&layer, step).unwrap());
+        let (layer, step) = (Weight::new(name, &w), Step { index, lr: 0.1 });
+        let penalty = reg.penalty(std::slice::from_ref(&layer), step).unwrap().item();
+        assert_eq!(penalty, measured(&*reg, &layer, step).unwrap());
         penalty
     };
     let run: Vec<f64> = (0..50).map(|i| at("a", i)).collect();
@@ -341,12 +348,12 @@ fn unusable_weights_and_options_are_explained() {
 fn an_objective_covers_every_layer_with_one_weight_unless_told() {
     let weights = [[4usize, 6], [3, 4]].map(|shape| Tensor::normal(shape, DType::F64, Key::new(9)));
     let layers = [
-        LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &weights[0], stride: [1, 1] },
-        LayerWeight { name: "fc2.weight", role: Role::Classifier, weight: &weights[1], stride: [1, 1] },
+        Weight::new("fc1.weight", &weights[0]),
+        Weight::new("fc2.weight", &weights[1]).role(Role::Classifier),
     ];
     for (name, _) in NAMES {
         let one =
-            |layer: &LayerWeight| peer(name, &PeerOptions::default()).unwrap().measure(layer, START).unwrap();
+            |layer: &Weight| measured(&*peer(name, &PeerOptions::default()).unwrap(), layer, START).unwrap();
         let total = |options: &Options| {
             let mut objective = Objective::new(name, options).unwrap();
             objective.check(&layers).unwrap();

@@ -2,10 +2,11 @@
 
 use autograd::{DType, Key, Tensor};
 use comhe::{
-    Energy, Error, Grouping, Groups, InnerSteps, LayerWeight, Learning, LowRank, Mode, Objective, Options,
-    Preserve, Projections, Rate, Role, Step, adversarial_energy, angle_preserving_energy, bilateral_energy,
+    Energy, Error, Grouping, Groups, InnerSteps, Learning, LowRank, Mode, Objective, Options, Preserve,
+    Projections, Rate, adversarial_energy, angle_preserving_energy, bilateral_energy,
     group_energy, projected_energy,
 };
+use nn::{Regulariser, Step, Weight};
 
 const EXACT: Energy = Energy {
     s: 2.0,
@@ -115,8 +116,7 @@ fn a_bad_weight_is_named_with_its_layer() {
     w.update::<f64>(|w| w[60] = f64::INFINITY);
     for name in ["ap", "adv", "group", "bilateral"] {
         let mut objective = Objective::new(name, &Options::default()).unwrap();
-        let layer = LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &w, stride: [1, 1] };
-        let error = message(objective.penalty(&[layer], START));
+        let error = objective.penalty(&[Weight::new("fc1.weight", &w)], START).err().unwrap().to_string();
         assert_eq!(error, "fc1.weight: element [1, 10] is inf; all must be finite", "{name}");
     }
 }

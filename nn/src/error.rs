@@ -2,8 +2,9 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use autograd::{Anomaly, ShapeError};
+use autograd::{Anomaly, ShapeError, Tensor};
 
 /// An error of this crate. Its text is one line, but for a list of tensors.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub enum Error {
         /// The learning rate.
         lr: f64,
     },
+    /// An error of a loss, penalty, regulariser or method from another crate: see [`Error::other`].
+    Other(Arc<dyn std::error::Error + Send + Sync>),
     /// A parameter that the loss does not depend on.
     NoGradient {
         /// The parameter.
@@ -49,6 +52,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// An error of another crate, whose text it keeps. `match` on [`Error::Other`] and downcast to get it back.
+    pub fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+        Error::Other(Arc::new(error))
+    }
+
     /// The same error about a file, if it was about bytes.
     pub(crate) fn in_file(self, path: &std::path::Path) -> Error {
         match self {
@@ -75,6 +83,7 @@ impl fmt::Display for Error {
                 f,
                 "step {step}: the update at learning rate {lr:e} made {name} infinite; take a smaller rate"
             ),
+            Error::Other(error) => error.fmt(f),
             Error::NoGradient { name, reason } => {
                 write!(f, "parameter {name}: {reason}; freeze it with a parameter group if that is meant")
             }
@@ -87,4 +96,12 @@ impl From<ShapeError> for Error {
     fn from(e: ShapeError) -> Error {
         Error::Config(e.0)
     }
+}
+
+/// The answer of something without state to a state.
+pub(crate) fn nothing_to_load(what: &str, state: &[(String, Tensor)]) -> Result<(), Error> {
+    if state.is_empty() {
+        return Ok(());
+    }
+    Err(Error::Mismatch(state.iter().map(|(name, _)| format!("{what}.{name} is left over")).collect()))
 }

@@ -2,20 +2,21 @@
 //! Neural networks on [`autograd`]: layers, models, optimisers, schedules, state dicts and the training loop.
 //!
 //! A [`Module`] is named tensors and a function of them; models are plain values. Reading order: `module.rs`,
-//! `layers/linear.rs`, `models/cnn.rs`, `optim/mod.rs`, `train/mod.rs`.
+//! `layers/linear.rs`, `models/cnn.rs`, `losses/mod.rs`, `train/batch_loss.rs`, `methods/mod.rs`, `optim/mod.rs`,
+//! `train/mod.rs`.
 //!
 //! ```
 //! use autograd::{DType, Key, Tensor};
-//! use nn::{Batch, Optimizer, Rule, Trainer};
+//! use nn::{Batch, Optimizer, Trainer};
 //!
 //! // Two classes of 4 x 4 images: bright at the top, bright at the bottom.
 //! let image = |i: usize| if (i / 16 % 2 == 0) == (i % 16 < 8) { 1.0 } else { 0.0 };
 //! let images = Tensor::from_fn([8, 1, 4, 4], DType::F32, image);
-//! let labels = (0..8).map(|i| i % 2).collect();
-//! let batch = Batch { images, labels, epoch: 0 };
+//! let labels: Vec<u32> = (0..8).map(|i| i % 2).collect();
+//! let batch = Batch::new(images, labels);
 //!
 //! let model = nn::models::build("mlp", [1, 4, 4], 2, 1, Key::new(0), DType::F32)?;
-//! let mut trainer = Trainer::new(model, Optimizer::new(Rule::sgd(0.9)), 0.05, Key::new(0));
+//! let mut trainer = Trainer::new(model, Optimizer::sgd(0.9), 0.05, Key::new(0));
 //! for _ in 0..20 {
 //!     trainer.step(&batch)?;
 //! }
@@ -27,10 +28,12 @@ mod archive;
 mod error;
 mod init;
 mod layers;
-mod loss;
+mod losses;
+mod methods;
 mod metrics;
 mod module;
 mod optim;
+mod penalties;
 mod samples;
 mod state;
 mod summary;
@@ -46,14 +49,19 @@ pub use layers::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
     LayerNorm, Linear, MaxPool2d, Sequential,
 };
-pub use loss::cross_entropy;
+pub use losses::{Classifier, CloneLoss, CrossEntropy, Loss, Mse, Outputs};
+pub use methods::{Method, Plain};
 pub use metrics::{ConfusionMatrix, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};
 pub use module::{Change, CloneModule, Context, Kind, Module, See, join};
-pub use optim::{Clip, Optimizer, ParameterGroup, Rule, Schedule, global_norm};
+pub use optim::{
+    Adam, Clip, CloneTransform, Optimizer, ParameterGroup, Schedule, Sgd, Transform, Update, global_norm,
+};
+pub use penalties::{ClonePenalty, Penalty};
 pub use samples::samples;
 pub use state::load_state_dict;
 pub use summary::{Row, Summary};
 pub use train::{
-    Batch, Evaluation, Gradient, Observed, Outcome, Regulariser, StepMetrics, Trainer, evaluate,
+    Batch, BatchLoss, CloneRegulariser, Evaluation, Gradient, Numbers, Observed, Outcome, Pass, Regulariser,
+    Step, StepMetrics, Targets, Trainer, evaluate, evaluate_loss,
 };

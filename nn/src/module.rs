@@ -4,6 +4,7 @@ use autograd::{DType, Key, Shape, Tensor, named_scope};
 
 use crate::error::Error;
 use crate::init::Init;
+use crate::losses::Classifier;
 use crate::summary::Summary;
 
 /// What a named tensor of a module is.
@@ -25,6 +26,7 @@ pub struct Context {
     key: Key,
     draws: u64,
     penalties: Vec<(&'static str, Tensor)>,
+    classifier: Option<Classifier>,
     tap: Option<Tap>,
 }
 
@@ -38,7 +40,15 @@ struct Tap {
 impl Context {
     /// Training; `key` names the draws of this step, dropout's for instance.
     pub fn train(key: Key) -> Context {
-        Context { train: true, adopt: false, key, draws: 0, tap: None, penalties: Vec::new() }
+        Context {
+            train: true,
+            adopt: false,
+            key,
+            draws: 0,
+            tap: None,
+            penalties: Vec::new(),
+            classifier: None,
+        }
     }
 
     /// Evaluation: nothing is drawn and no running statistics change.
@@ -55,6 +65,27 @@ impl Context {
     /// The same context, which keeps the outputs of ReLUs for [`Context::relus`].
     pub fn tapped(self) -> Context {
         Context { tap: Some(Tap::default()), ..self }
+    }
+
+    /// The same context with random draws of its own for each number.
+    pub fn redrawn(self, number: u64) -> Context {
+        Context { key: self.key.stream("pass").step(number), ..self }
+    }
+
+    /// Whether it keeps the outputs of ReLUs.
+    pub(crate) fn is_tapped(&self) -> bool {
+        self.tap.is_some()
+    }
+
+    /// Shows a fully connected layer with its input. The last one of a forward pass is the classifier.
+    pub fn linear(&mut self, features: &Tensor, weight: &Tensor, bias: Option<&Tensor>) {
+        let bias = bias.cloned();
+        self.classifier = Some(Classifier { features: features.clone(), weight: weight.clone(), bias });
+    }
+
+    /// The last fully connected layer so far.
+    pub fn take_classifier(&mut self) -> Option<Classifier> {
+        self.classifier.take()
     }
 
     /// Runs `f` as the part `name` of a model: see [`named_scope`].

@@ -5,7 +5,7 @@ mod common;
 use autograd::{DType, Key, Tensor};
 use common::{assert_close, assert_digest, below, fixture, formula, model};
 use nn::models::build;
-use nn::{Context, Model, Module, cross_entropy};
+use nn::{Context, CrossEntropy, Loss, Model, Module, Outputs, Step};
 
 /// The largest difference from the reference, relative to its largest number.
 fn error(found: &Tensor, reference: &Tensor) -> f64 {
@@ -30,7 +30,7 @@ fn agrees_with_pytorch(name: &str, batch: [usize; 4]) {
     println!("{name}: logits off by {double:.1e} in f64, {single:.1e} in f32");
 
     // The reference has no dropout, so neither has the network here: it is left out of the sequence.
-    let layers = model.layers.children().map(|(n, m)| (n.to_string(), m.boxed()));
+    let layers = model.layers().children().map(|(n, m)| (n.to_string(), m.boxed()));
     let mut net = nn::Sequential::new();
     for (name, module) in layers.filter(|(name, _)| name != "dropout") {
         net.push(name, Boxed(module));
@@ -39,7 +39,8 @@ fn agrees_with_pytorch(name: &str, batch: [usize; 4]) {
     let logits = net.forward(&x, &mut cx);
     let training = error(&logits, get("train"));
     assert!(training <= 1e-9, "{name}: logits in training are off by {training:e}");
-    let mut loss = cross_entropy(&logits, &labels, 0.0);
+    let mut loss =
+        CrossEntropy::default().loss(&Outputs::new(logits), &labels.into(), Step::default()).unwrap();
     for (_, term) in cx.penalties() {
         loss = loss + term;
     }

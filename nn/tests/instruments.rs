@@ -4,8 +4,8 @@ use autograd::{DType, Key, Tensor, transform};
 
 use nn::instruments::*;
 use nn::{
-    Activation, Batch, BatchNorm, Context, Conv2d, Flatten, GlobalAvgPool, Linear, Model, Module, Optimizer,
-    Rule, Sequential, Trainer, cross_entropy,
+    Activation, Batch, BatchLoss, BatchNorm, Context, Conv2d, CrossEntropy, Flatten, GlobalAvgPool, Linear,
+    Model, Module, Optimizer, Sequential, Step, Trainer,
 };
 
 const N: usize = 7;
@@ -19,7 +19,7 @@ fn model(norm: bool) -> Model {
     }
     let layers =
         layers.with("pool", GlobalAvgPool).with("flatten", Flatten).with("fc", Linear::new(3, 4, DType::F64));
-    let mut model = Model { name: "small".into(), input: [2, 4, 4], classes: 4, layers };
+    let mut model = Model::new("small", [2, 4, 4], 4, layers).unwrap();
     model.visit_mut(&mut |name, t, _| {
         if !name.starts_with("bn") {
             t.assign(&(Tensor::normal(t.shape(), DType::F64, Key::new(1).stream(name)) * 0.7));
@@ -30,11 +30,12 @@ fn model(norm: bool) -> Model {
 
 fn batch() -> Batch {
     let images = Tensor::normal([N, 2, 4, 4], DType::F64, Key::new(2));
-    Batch { images, labels: (0..N as u32).map(|i| i % 4).collect(), epoch: 0 }
+    Batch::new(images, (0..N as u32).map(|i| i % 4).collect::<Vec<_>>())
 }
 
 fn loss(norm: bool) -> BatchLoss {
-    BatchLoss { model: model(norm), batch: batch(), smoothing: 0.1, context: Context::train(Key::new(3)) }
+    let loss = Box::new(CrossEntropy::smoothed(0.1));
+    BatchLoss { loss, ..BatchLoss::new(model(norm), batch()) }
 }
 
 /// The parameters as one vector, and the loss as a function of it.
@@ -47,7 +48,7 @@ fn flat(loss: &BatchLoss) -> (Tensor, impl Fn(&[Tensor]) -> Tensor + '_) {
             from += p.numel();
             x[0].slice_axis(0, from - p.numel()..from).reshape(p.shape())
         };
-        loss.at(&parameters.iter().map(part).collect::<Vec<_>>())
+        loss.at(&parameters.iter().map(part).collect::<Vec<_>>()).unwrap()
     };
     (Tensor::concat(&all.iter().collect::<Vec<_>>(), 0), f)
 }
@@ -132,7 +133,7 @@ fn sharpness_is_the_largest_eigenvalue_of_the_whole_hessian() {
         let hessian = transform::hessian(&f, &x);
         let h = rows(&hessian);
         let by_jacobi = eigen(&h);
-        let found = sharpness(&loss, |_| true, exact, Key::new(7)).unwrap();
+        let found = sharpness(&loss, |_| true, exact, Key::new(7)).unwrap().unwrap();
         assert!((found.value / by_jacobi[0].value - 1.0).abs() < 1e-10, "{found:?} {}", by_jacobi[0].value);
         assert!((found.value / by_powers(&hessian) - 1.0).abs() < 1e-8, "{found:?} {}", by_powers(&hessian));
         assert!(by_jacobi.last().unwrap().value < -1e-6, "the loss is not convex here");
@@ -148,9 +149,9 @@ fn sharpness_is_the_largest_eigenvalue_of_the_whole_hessian() {
         let block: Vec<Vec<f64>> =
             h.iter().zip(&inside).filter(|(_, inside)| **inside).map(|(row, _)| pick(row)).collect();
         assert_eq!(block.len(), 16);
-        let found = sharpness(&loss, |name| layer_of(name) == "fc", exact, Key::new(7)).unwrap();
+        let found = sharpness(&loss, |name| layer_of(name) == "fc", exact, Key::new(7)).unwrap().unwrap();
         assert!((found.value / eigen(&block)[0].value - 1.0).abs() < 1e-10);
-        assert!(sharpness(&loss, |_| false, exact, Key::new(7)).is_none());
+        assert!(sharpness(&loss, |_| false, exact, Key::new(7)).unwrap().is_none());
     }
 }
 
@@ -158,18 +159,20 @@ fn sharpness_is_the_largest_eigenvalue_of_the_whole_hessian() {
 fn the_noise_scale_is_that_of_explicit_loops() {
     for norm in [false, true] {
         let loss = loss(norm);
-        let found = gradient_noise(&loss).unwrap();
+        let found = gradient_noise(&loss).unwrap().unwrap();
         // Every image's gradient, kept, through the model as it is evaluated with the batch's statistics.
         let apart = loss.apart();
         let (_, parameters) = apart.parameters();
         let single = |p: &[Tensor], i: usize| {
             let mut given = p.iter();
             let mut model = apart.model.map(|_, _| given.next().unwrap().clone());
-            let logits = model.forward(&apart.batch.images.slice_axis(0, i..i + 1), &mut Context::eval());
-            cross_entropy(&logits, &apart.batch.labels[i..=i], 0.1)
+            let one = apart.batch.part(i..i + 1);
+            let logits = model.forward(&one.inputs, &mut Context::eval());
+            let options = autograd::CrossEntropy { label_smoothing: 0.1, ..Default::default() };
+            logits.cross_entropy(&autograd::Index::new(one.targets.classes().unwrap(), [1]), options)
         };
         let stacks = transform::per_sample_grad(single, &parameters, N);
-        for (noise, stack) in found.iter().zip(&stacks) {
+        for ((_, noise), stack) in found.iter().zip(&stacks) {
             let g: Vec<Vec<f64>> =
                 stack.to_vec::<f64>().chunks(stack.numel() / N).map(<[f64]>::to_vec).collect();
             let (mut trace, mut square) = (0.0, 0.0);
@@ -182,18 +185,18 @@ fn the_noise_scale_is_that_of_explicit_loops() {
             assert!((noise.trace - trace).abs() < 1e-12 * trace.max(1.0), "{noise:?} {trace}");
             assert!((noise.square - square).abs() < 1e-12 * trace.max(1.0), "{noise:?} {square}");
         }
-        let all: Noise = found.iter().copied().sum();
+        let all: Noise = found.iter().map(|(_, noise)| *noise).sum();
         assert_eq!(all.scale().is_some(), all.square > 0.0);
         // The mean of the images' gradients is the batch's gradient: to the bit of batch norm's statistics.
         let mean: Vec<Tensor> = stacks.iter().map(|s| s.mean(0)).collect();
-        let whole = transform::grad(|p| apart.at(p), &parameters);
+        let whole = transform::grad(|p| apart.at(p).unwrap(), &parameters);
         for (a, b) in mean.iter().zip(&whole) {
             assert!((a - b).norm(..).item() < 1e-14);
         }
         // Held statistics are those of the batch: the value is the one of training.
-        let [apart, trained] = [&apart, &loss].map(|l| l.at(&parameters).item());
+        let [apart, trained] = [&apart, &loss].map(|l| l.at(&parameters).unwrap().item());
         assert!((apart - trained).abs() < 1e-14, "{apart} {trained}");
-        assert!(gradient_noise(&loss.part(0, 1)).is_none(), "one image has no variance");
+        assert!(gradient_noise(&loss.part(0..1)).unwrap().is_none(), "one image has no variance");
     }
 }
 
@@ -225,7 +228,7 @@ fn dead_units_are_counted() {
         }
     });
     let mut cx = Context::eval().tapped();
-    model.forward(&batch().images, &mut cx);
+    model.forward(&batch().inputs, &mut cx);
     let relus = cx.relus();
     assert_eq!(relus.len(), 1);
     assert_eq!((relus[0].0.as_str(), dead_units(&relus[0].1)), ("relu", Dead { dead: 1, units: 3 }));
@@ -275,8 +278,8 @@ fn directions_have_the_lengths_of_the_filters() {
 }
 
 fn trainer() -> Trainer {
-    Trainer::new(model(true), Optimizer::new(Rule::sgd(0.9)), 0.1, Key::new(11)).smoothing(0.1).regulariser(
-        |weights: &[nn::Weight], _: u64| {
+    Trainer::new(model(true), Optimizer::sgd(0.9), 0.1, Key::new(11)).loss(CrossEntropy::smoothed(0.1)).regulariser(
+        |weights: &[nn::Weight], _: Step| {
             let w = &weights[1].value;
             Ok((w * w).sum(..) * 0.05)
         },
@@ -316,7 +319,7 @@ fn a_step_that_is_observed_is_the_same_step() {
         let w = seen.before.state_dict().into_iter().find(|(name, _)| name == "fc.weight").unwrap().1;
         assert!((&penalty["fc.weight"] - &(w * 0.1)).norm(..).item() < 1e-15);
         let (names, parameters) = seen.loss.parameters();
-        let by_function = transform::grad(|p| seen.loss.at(p), &parameters);
+        let by_function = transform::grad(|p| seen.loss.at(p).unwrap(), &parameters);
         for (name, g) in names.iter().zip(&by_function) {
             assert!((g - &fit[name]).norm(..).item() < 1e-15, "{name}");
         }

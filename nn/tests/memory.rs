@@ -1,17 +1,22 @@
 //! Tensor memory over a training run. The counters are the process's, so this file has one test.
 
 use autograd::{DType, Key, Tensor, memory};
-use nn::{Batch, Clip, Optimizer, Rule, Trainer, evaluate, models};
+use nn::{Adam, Batch, Clip, CrossEntropy, Optimizer, Trainer, evaluate, models};
 
 #[test]
 fn a_step_leaves_nothing_behind_and_the_second_allocates_nothing() {
     let start = memory();
     let images = Tensor::normal([4, 3, 16, 16], DType::F32, Key::new(1));
-    let batch = Batch { images, labels: vec![0, 1, 2, 3], epoch: 0 };
-    for (name, rule) in [("cnn6", Rule::sgd(0.9)), ("resnet20", Rule::ADAMW), ("lenet", Rule::ADAM)] {
+    let batch = Batch::new(images, vec![0, 1, 2, 3]);
+    let optimizers = [
+        ("cnn6", Optimizer::sgd(0.9)),
+        ("resnet20", Optimizer::new(Adam::decoupled())),
+        ("lenet", Optimizer::new(Adam::default())),
+    ];
+    for (name, optimizer) in optimizers {
         let model = models::build(name, [3, 16, 16], 10, 1, Key::new(1), DType::F32).unwrap();
-        let optimizer = Optimizer::new(rule).weight_decay(1e-3).clip(Clip::Norm(1.0));
-        let mut trainer = Trainer::new(model, optimizer, 0.01, Key::new(2)).smoothing(0.1);
+        let optimizer = optimizer.weight_decay(1e-3).clip(Clip::Norm(1.0));
+        let mut trainer = Trainer::new(model, optimizer, 0.01, Key::new(2)).loss(CrossEntropy::smoothed(0.1));
         trainer.step(&batch).unwrap();
         let first = memory();
         for _ in 0..3 {

@@ -4,7 +4,7 @@ mod common;
 
 use autograd::{Shape, Tensor};
 use common::{assert_close, fixture};
-use nn::{Context, Error, Module, Optimizer, Rule, Schedule, Summary};
+use nn::{Context, Error, Module, Optimizer, Sgd, Adam, Schedule, Summary};
 
 /// A point as a model, so that an optimiser can move it.
 #[derive(Clone)]
@@ -36,26 +36,26 @@ fn thirteen_points_of_every_optimiser() {
     for (name, path) in &fixture.tensors {
         let mut parts = name.split('/');
         let (kind, case) = (parts.next().unwrap(), parts.next().unwrap());
-        let rule = match kind {
-            "sgd" => Rule::Sgd {
+        let optimizer = match kind {
+            "sgd" => Optimizer::new(Sgd {
                 momentum: number(case, "m"),
                 dampening: number(case, "damp"),
                 nesterov: case.ends_with("nesterov"),
-            },
+            }),
             "adam" | "adamw" => {
                 let (_, betas) = case.split_once("_b").unwrap();
                 let betas: Vec<f64> = betas.split('_').take(2).map(|v| v.parse().unwrap()).collect();
-                Rule::Adam {
+                Optimizer::new(Adam {
                     betas: [betas[0], betas[1]],
                     eps: number(case, "eps"),
                     decoupled: kind == "adamw",
-                }
+                })
             }
             _ => continue,
         };
         cases += 1;
         let mut model = Point { p: fixture.get("optim/p").unwrap().requires_grad() };
-        let mut optimizer = Optimizer::new(rule).weight_decay(number(case, "wd"));
+        let mut optimizer = optimizer.weight_decay(number(case, "wd"));
         optimizer.check(&model).unwrap();
         for step in 0..path.shape()[0] {
             for i in 0..6 {

@@ -4,7 +4,7 @@ mod common;
 
 use autograd::{Key, Tensor};
 use common::{assert_close, assert_digest, below, fixture, formula, model};
-use nn::{Batch, Context, Module, Optimizer, Rule, Trainer};
+use nn::{Batch, BatchLoss, CrossEntropy, Module, Optimizer, Trainer};
 
 fn agrees_with_pytorch(name: &str, input: [usize; 3], lr: f64, smoothing: f64) {
     let fixture = fixture("train");
@@ -16,23 +16,21 @@ fn agrees_with_pytorch(name: &str, input: [usize; 3], lr: f64, smoothing: f64) {
     let images = formula(&format!("{name}/images"), [80, c, h, w]).to_vec::<f64>();
     let labels = below(&format!("{name}/labels"), 10, 80);
     let size = 8 * c * h * w;
-    let batch = |k: usize| Batch {
-        images: Tensor::new(&images[k * size..(k + 1) * size], [8, c, h, w]),
-        labels: labels[8 * k..8 * (k + 1)].to_vec(),
-        epoch: 0,
+    let batch = |k: usize| {
+        let images = Tensor::new(&images[k * size..(k + 1) * size], [8, c, h, w]);
+        Batch::new(images, labels[8 * k..8 * (k + 1)].to_vec())
     };
 
     // The gradients of the first step, without weight decay.
-    let mut copy = model.clone();
-    let logits = copy.forward(&batch(0).images, &mut Context::train(Key::new(0)));
-    let grads = nn::cross_entropy(&logits, &batch(0).labels, smoothing).backward();
-    for (key, p) in copy.named_parameters() {
-        assert_digest(&grads[p], &fixture, &format!("{name}/grad/{key}"), 1e-9);
+    let loss = CrossEntropy::smoothed(smoothing);
+    let first = BatchLoss { loss: Box::new(loss.clone()), ..BatchLoss::new(model.clone(), batch(0)) };
+    for (key, g) in first.gradient().unwrap().parameters {
+        assert_digest(&g, &fixture, &format!("{name}/grad/{key}"), 1e-9);
     }
-    drop((copy, grads));
+    drop(first);
 
-    let optimizer = Optimizer::new(Rule::sgd(0.9)).weight_decay(5e-4);
-    let mut trainer = Trainer::new(model, optimizer, lr, Key::new(0)).smoothing(smoothing);
+    let optimizer = Optimizer::sgd(0.9).weight_decay(5e-4);
+    let mut trainer = Trainer::new(model, optimizer, lr, Key::new(0)).loss(loss);
     for k in 0..10 {
         let step = trainer.step(&batch(k)).unwrap();
         for (what, measured) in

@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
-use comhe::{LayerReport, Step};
-use nn::{Evaluation, evaluate};
+use comhe::LayerReport;
+use nn::{Evaluation, Step, evaluate_loss};
 use serde_json::json;
 
 use crate::config::{Config, given};
 use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::run_folder::{LayerLine, Trained};
-use crate::{data, penalty, setup};
+use crate::{data, setup};
 
 /// Accuracy, confusion matrix and energies of trained weights on the test images
 #[derive(Args, Debug)]
@@ -65,9 +65,10 @@ impl Eval {
         setup::apply(&config);
         let dataset = data::load(&config)?;
         let model = trained.network(dataset.shape(), dataset.classes.len(), &config)?;
-        let result = evaluate(&model, data::test(&dataset, setup::dtype(&config)));
+        let loss = setup::loss(&config);
+        let result = evaluate_loss(&model, &*loss, data::test(&dataset, setup::dtype(&config)))?;
         let objective = setup::objective(&config)?;
-        let layers = penalty::energies(&objective, &model.weights(), Step { index: 0, lr: 0.0 })?;
+        let layers = objective.report(&model.weights(), Step::default())?;
         if self.json {
             json(&trained.file, &dataset.name, result, layers)
         } else {

@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use autograd::{DType, Key, Tensor};
+use autograd::{DType, Tensor};
 use clap::{ArgMatches, Args};
-use nn::{Archive, Batch, Context, Gradient, Model, Module, Optimizer, Role, Rule, Trainer};
+use nn::{Archive, Batch, Gradient, Model, Module, Numbers, Role};
 use serde_json::json;
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::penalty::Penalty;
 use crate::{output, setup, tensor_file};
 
 /// Loss and gradients of one batch: to check another program by, or this one
@@ -98,7 +97,8 @@ impl Grad {
         let dtype = setup::dtype(&config);
         let batch = self.batch(dtype)?;
         let mut model = self.model(&config, &batch)?;
-        if let Some(label) = batch.labels.iter().find(|&&label| label as usize >= model.classes) {
+        let largest = batch.targets.classes().and_then(|labels| labels.iter().max());
+        if let Some(label) = largest.filter(|&&label| label as usize >= model.classes) {
             let classes = model.classes;
             return Err(Failure::place(
                 &self.batch,
@@ -112,29 +112,14 @@ impl Grad {
         if let Some(path) = &self.weights {
             tensor_file::write(path, &model.state_dict())?;
         }
-        if let (1, Some(layer)) = (batch.labels.len(), setup::alone_in_batch_norm(&model)) {
+        if let (1, Some(layer)) = (batch.len(), setup::alone_in_batch_norm(&model)) {
             return Err(Failure::place(
                 &self.batch,
                 format_args!("holds one item, from which {layer} cannot take a variance; two are needed"),
             ));
         }
-        let logits = {
-            let mut copy = model.detached();
-            // The same draws as in the first step of training below.
-            copy.forward(&batch.images, &mut Context::train(Key::new(config.seed).stream("train").step(0)))
-        };
-        let mut trainer = Trainer::new(model, Optimizer::new(Rule::sgd(0.0)), 0.0, Key::new(config.seed))
-            .smoothing(config.label_smoothing);
-        if config.reg != "none" {
-            let schedule = nn::Schedule::Constant;
-            trainer = trainer.regulariser(Penalty {
-                objective: setup::objective(&config)?,
-                lr: config.rate(),
-                schedule,
-            });
-        }
-        let gradient = trainer.gradient(&batch).map_err(|e| Failure::from(e).mid_run())?;
-        self.write(gradient, logits, dtype)
+        let gradient = setup::trainer(model, &config)?.gradient(&batch);
+        self.write(gradient.map_err(|e| Failure::from(e).mid_run())?, dtype)
     }
 
     fn init_file(&self) -> Option<PathBuf> {
@@ -172,15 +157,16 @@ impl Grad {
                 "y has {v:?}; classes are whole numbers from 0 on, below {MOST_CLASSES}"
             )));
         }
-        let labels = values.into_iter().map(|v| v as u32).collect();
-        Ok(Batch { images: x.to_dtype(dtype), labels, epoch: 0 })
+        let labels: Vec<u32> = values.into_iter().map(|v| v as u32).collect();
+        Ok(Batch::new(x.to_dtype(dtype), labels))
     }
 
     /// The network for the batch.
     fn model(&self, config: &Config, batch: &Batch) -> Result<Model, Failure> {
-        let shape = batch.images.shape();
+        let shape = batch.inputs.shape();
         let build = |classes: usize| setup::model_of([shape[1], shape[2], shape[3]], classes, config);
-        let needed = batch.labels.iter().max().map_or(1, |&most| most as usize + 1).max(2);
+        let largest = batch.targets.classes().and_then(|labels| labels.iter().max());
+        let needed = largest.map_or(1, |&most| most as usize + 1).max(2);
         let classes = match (&self.classes, &self.init_file()) {
             (Some(classes), _) => *classes,
             (None, None) => needed,
@@ -199,15 +185,16 @@ impl Grad {
         build(classes)
     }
 
-    fn write(&self, gradient: Gradient, logits: Tensor, dtype: DType) -> Result<(), Failure> {
-        let Gradient { loss, fit, reg, accuracy, parameters } = gradient;
+    fn write(&self, gradient: Gradient, dtype: DType) -> Result<(), Failure> {
+        let Gradient { numbers, outputs, parameters, .. } = gradient;
+        let Numbers { loss, fit, reg, accuracy, .. } = numbers;
         let numbers = [("loss", loss), ("fit", fit), ("reg", reg), ("accuracy", accuracy)];
         let scalar = |(name, value): (&str, f64)| (name.to_string(), Tensor::full([], value, DType::F64));
         let norm = |t: &Tensor| t.to_vec::<f64>().iter().map(|v| v * v).sum::<f64>();
-        let length = parameters.iter().map(|(_, t)| norm(t)).sum::<f64>().sqrt();
+        let length = parameters.values().map(norm).sum::<f64>().sqrt();
         let count = parameters.len();
         let mut tensors: Vec<(String, Tensor)> = numbers.into_iter().map(scalar).collect();
-        tensors.push(("logits".into(), logits.to_dtype(dtype)));
+        tensors.push(("logits".into(), outputs.to_dtype(dtype)));
         tensors.extend(parameters);
         tensor_file::write(&self.out, &tensors)?;
         if self.json {

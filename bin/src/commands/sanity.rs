@@ -47,7 +47,7 @@ impl Sanity {
 fn dry(config: &Config) -> Result<(), Failure> {
     let mut setup = Setup::new(config)?;
     let batches: Vec<Batch> = setup.batches().take(2).collect();
-    let images = batches.first().map_or(0, |batch| batch.labels.len());
+    let images = batches.first().map_or(0, |batch| batch.len());
     let summary = setup.trainer.model.summary();
     output::line(&summary.to_string())?;
     let step = 3.0 * summary.flops() as f64 * images as f64;
@@ -92,7 +92,7 @@ fn overfit(config: &Config, count: usize) -> Result<(), Failure> {
     };
     let mut setup = Setup::new(&fixed)?;
     let batches: Vec<Batch> = setup.batches().take(count).collect();
-    let images: usize = batches.iter().map(|batch| batch.labels.len()).sum();
+    let images: usize = batches.iter().map(|batch| batch.len()).sum();
     let least = entropy(config.label_smoothing, setup.dataset.classes.len());
     let what =
         format!("{} batch{} of {images} images", batches.len(), if batches.len() == 1 { "" } else { "es" });

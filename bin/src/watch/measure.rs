@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 
 use autograd::Tensor;
-use comhe::{Objective, Step};
 use nn::instruments::{
     Dead, Lanczos, Largest, Noise, cosine, dead_units, gradient_noise, layer_of, sharpness, update_ratio,
 };
+use comhe::Objective;
 use nn::{Module, Observed, Trainer, global_norm};
 use serde_json::{Map, Value, json};
 
 use super::{Instrument, Watch};
 use crate::failure::Failure;
-use crate::penalty;
 
 /// Tensors by parameter.
 type Named = BTreeMap<String, Tensor>;
@@ -40,7 +39,6 @@ impl Watch {
         &self,
         seen: &Observed,
         trainer: &Trainer,
-        objective: &Objective,
     ) -> Result<Value, Failure> {
         let before = named(&seen.before);
         let mut parts = vec![Part { layer: None, numbers: Map::new() }];
@@ -82,11 +80,10 @@ impl Watch {
             }
         }
         if self.has(Instrument::Noise) {
-            let noise = gradient_noise(&seen.loss);
-            let names = seen.loss.parameters().0;
+            let noise = gradient_noise(&seen.loss)?;
             for part in &mut parts {
-                let of = |noise: &Vec<Noise>| -> Noise {
-                    names.iter().zip(noise).filter(|(name, _)| part.has(name)).map(|(_, n)| *n).sum()
+                let of = |noise: &Vec<(String, Noise)>| -> Noise {
+                    noise.iter().filter(|(name, _)| part.has(name)).map(|(_, n)| *n).sum()
                 };
                 let noise = noise.as_ref().map(of);
                 part.set("noise", noise.and_then(|n| n.scale()));
@@ -98,14 +95,14 @@ impl Watch {
         if blocks || self.has(Instrument::Sharpness) {
             for part in parts.iter_mut().take(if blocks { usize::MAX } else { 1 }) {
                 let key = self.key.step(seen.step);
-                let found = sharpness(&seen.loss, |name| part.has(name), Lanczos::default(), key);
+                let found = sharpness(&seen.loss, |name| part.has(name), Lanczos::default(), key)?;
                 let Some(Largest { value, residual, products }) = found else { continue };
                 part.set("sharpness", value);
                 part.set("sharpness_residual", residual);
                 part.set("sharpness_products", products);
             }
         }
-        self.spread(seen, trainer, objective, &mut parts)?;
+        self.spread(seen, trainer, &mut parts)?;
         let mut layers: Vec<Value> = Vec::new();
         let mut all = Map::new();
         for Part { layer, numbers } in parts {
@@ -140,15 +137,14 @@ impl Watch {
         &self,
         seen: &Observed,
         trainer: &Trainer,
-        objective: &Objective,
         parts: &mut [Part],
     ) -> Result<(), Failure> {
         let (energy, angles) = (self.has(Instrument::Energy), self.has(Instrument::Angles));
         if !energy && !angles {
             return Ok(());
         }
-        let now = Step { index: seen.step, lr: trainer.schedule.lr(trainer.lr, seen.step) };
-        for report in penalty::energies(objective, &seen.before.weights(), now)? {
+        let objective: &Objective = trainer.regulariser_as().expect("every run has one");
+        for report in objective.report(&seen.before.weights(), seen.loss.step)? {
             let layer = layer_of(&report.name);
             let Some(part) = parts.iter_mut().find(|part| part.layer.as_deref() == Some(layer)) else {
                 continue;

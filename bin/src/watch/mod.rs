@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use autograd::{Key, Tensor};
 use clap::ValueEnum;
-use comhe::Objective;
 use nn::{Archive, Trainer};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -83,18 +82,14 @@ impl Watch {
     }
 
     /// What the instruments say of the last step, if it was watched: its number and the object of the log.
-    pub fn look(
-        &mut self,
-        trainer: &Trainer,
-        objective: &Objective,
-    ) -> Result<Option<(u64, Value)>, Failure> {
+    pub fn look(&mut self, trainer: &Trainer) -> Result<Option<(u64, Value)>, Failure> {
         let Some(seen) = trainer.observed() else {
             self.previous = None;
             return Ok(None);
         };
         let start = Instant::now();
         let line = match seen.step.is_multiple_of(self.every) {
-            true => Some((seen.step, self.measured(seen, trainer, objective)?)),
+            true => Some((seen.step, self.measured(seen, trainer)?)),
             false => None,
         };
         let wanted = self.has(Instrument::Cosine) && (seen.step + 1).is_multiple_of(self.every);

@@ -3,7 +3,7 @@
 use super::*;
 use crate::adv::Adversarial;
 use crate::ap::{AnglePreserving, Preserve, angle_preserving_energy};
-use crate::regulariser::Role;
+use crate::regulariser::measured;
 
 fn weight() -> Tensor {
     Tensor::normal([8, 40], DType::F64, Key::new(1)).requires_grad()
@@ -29,7 +29,7 @@ fn regularisers() -> Vec<Box<dyn Regulariser>> {
 #[test]
 fn a_resumed_regulariser_goes_on_to_the_last_digit() {
     let w = weight();
-    let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
+    let layer = [Weight::new("fc", &w)];
     for (mut whole, (mut first, mut second)) in
         regularisers().into_iter().zip(regularisers().into_iter().zip(regularisers()))
     {
@@ -41,8 +41,8 @@ fn a_resumed_regulariser_goes_on_to_the_last_digit() {
         let mut parts = run(&mut first, 0..3);
         second.load_state(&first.state()).unwrap();
         // Measuring tells the next value and changes nothing.
-        let measured = second.measure(&layer, step(3)).unwrap();
-        assert!((measured / all[3] - 1.0).abs() < 1e-12, "{measured}, {}", all[3]);
+        let value = measured(&*second, &layer[0], step(3)).unwrap();
+        assert!((value / all[3] - 1.0).abs() < 1e-12, "{value}, {}", all[3]);
         parts.extend(run(&mut second, 3..6));
         assert_eq!(parts, all);
         let (name, p) = second.state().remove(0);
@@ -86,7 +86,7 @@ fn gram_matrices_formed_or_not_give_the_same_steps() {
 #[test]
 fn decay_shrinks_the_projection_and_a_rate_can_be_fixed() {
     let w = weight();
-    let layer = LayerWeight { name: "fc", role: Role::Hidden, weight: &w, stride: [1, 1] };
+    let layer = [Weight::new("fc", &w)];
     let learning = Learning { k: 6, plain: Some(1), mode: Mode::Alternating, ..Learning::default() };
     let p_after = |rate, decay, lr| {
         let learning = Learning { rate, decay, ..learning };

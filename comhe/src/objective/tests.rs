@@ -1,7 +1,7 @@
 //! Which layers get what, and how mistakes are told.
 
 use super::*;
-use autograd::Key;
+use autograd::{DType, Key};
 
 /// A small network: a first convolution with d = 27, another, a hidden layer, a classifier.
 fn network() -> Vec<(&'static str, Role, Tensor)> {
@@ -17,11 +17,8 @@ fn network() -> Vec<(&'static str, Role, Tensor)> {
     ]
 }
 
-fn layers<'a>(network: &'a [(&'static str, Role, Tensor)]) -> Vec<LayerWeight<'a>> {
-    network
-        .iter()
-        .map(|(name, role, weight)| LayerWeight { name, role: *role, weight, stride: [1, 1] })
-        .collect()
+fn layers(network: &[(&'static str, Role, Tensor)]) -> Vec<Weight> {
+    network.iter().map(|(name, role, w)| Weight::new(*name, w).role(*role)).collect()
 }
 
 const START: Step = Step { index: 0, lr: 0.1 };

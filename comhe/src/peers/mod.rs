@@ -21,11 +21,14 @@ mod samples;
 mod so;
 mod srip;
 
+use std::sync::Arc;
+
 use autograd::{DType, Index, Tensor};
+use nn::{Regulariser, Step, Weight};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
-use crate::regulariser::{LayerWeight, Regulariser, Step};
+use crate::regulariser::per_layer;
 
 pub use decay::decay;
 pub use dso::dso;
@@ -92,52 +95,39 @@ impl PeerOptions {
 /// ```
 /// use autograd::{DType, Tensor};
 /// use comhe::peers::{PeerOptions, peer};
-/// use comhe::{LayerWeight, Role, Step};
+/// use nn::{Regulariser, Step, Weight};
 ///
 /// let w = Tensor::eye(3, DType::F64).requires_grad();
-/// let layer = LayerWeight { name: "fc1.weight", role: Role::Hidden, weight: &w, stride: [1, 1] };
 /// let mut so = peer("so", &PeerOptions::default()).expect("a known name");
-/// assert_eq!(so.penalty(&layer, Step { index: 0, lr: 0.1 })?.item(), 0.0);
-/// # Ok::<(), comhe::Error>(())
+/// assert_eq!(so.penalty(&[Weight::new("fc1.weight", &w)], Step::default())?.item(), 0.0);
+/// # Ok::<(), nn::Error>(())
 /// ```
 pub fn peer(name: &str, options: &PeerOptions) -> Option<Box<dyn Regulariser>> {
     let PeerOptions { seed, eps, gamma, stride } = *options;
     let formula: Formula = match name {
-        "so" => Box::new(|layer, _| so(layer.weight)),
-        "dso" => Box::new(|layer, _| dso(layer.weight)),
-        "mc" => Box::new(move |layer, _| mc(layer.weight, eps)),
-        "srip" => Box::new(move |layer, step| srip(layer.weight, &probe(layer, seed, step)?)),
-        "mma" => Box::new(move |layer, _| mma(layer.weight, eps)),
-        "mhs" => Box::new(move |layer, _| mhs(layer.weight, eps)),
-        "mgd" => Box::new(move |layer, _| mgd(layer.weight, gamma, eps)),
-        "ocnn" => Box::new(move |layer, _| ocnn(layer.weight, stride.map_or(layer.stride, |s| [s; 2]))),
-        "decay" => Box::new(|layer, _| decay(layer.weight)),
+        "so" => Arc::new(|layer, _| so(&layer.value)),
+        "dso" => Arc::new(|layer, _| dso(&layer.value)),
+        "mc" => Arc::new(move |layer, _| mc(&layer.value, eps)),
+        "srip" => Arc::new(move |layer, step| srip(&layer.value, &probe(layer, seed, step)?)),
+        "mma" => Arc::new(move |layer, _| mma(&layer.value, eps)),
+        "mhs" => Arc::new(move |layer, _| mhs(&layer.value, eps)),
+        "mgd" => Arc::new(move |layer, _| mgd(&layer.value, gamma, eps)),
+        "ocnn" => Arc::new(move |layer, _| ocnn(&layer.value, stride.map_or(layer.stride, |s| [s; 2]))),
+        "decay" => Arc::new(|layer, _| decay(&layer.value)),
         _ => return None,
     };
-    let (name, _) = NAMES.into_iter().find(|(known, _)| *known == name)?;
-    Some(Box::new(Peer { name, formula }))
+    Some(Box::new(Peer(formula)))
 }
 
-type Formula = Box<dyn Fn(&LayerWeight, Step) -> Result<Tensor, Error> + Send>;
+type Formula = Arc<dyn Fn(&Weight, Step) -> Result<Tensor, Error> + Send + Sync>;
 
 /// A regulariser without state.
-struct Peer {
-    name: &'static str,
-    formula: Formula,
-}
+#[derive(Clone)]
+struct Peer(Formula);
 
 impl Regulariser for Peer {
-    fn name(&self) -> &'static str {
-        self.name
-    }
-
-    fn penalty(&mut self, layer: &LayerWeight, step: Step) -> Result<Tensor, Error> {
-        (self.formula)(layer, step)
-    }
-
-    fn measure(&self, layer: &LayerWeight, step: Step) -> Result<f64, Error> {
-        let weight = layer.weight.detach();
-        Ok((self.formula)(&LayerWeight { weight: &weight, ..*layer }, step)?.item())
+    fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, nn::Error> {
+        per_layer(weights, |layer| (self.0)(layer, step))
     }
 }
 

@@ -10,11 +10,12 @@
 //! Where (G - I) b is 0 (orthonormal rows, to the last digit) v is 0 as well, and so are penalty and gradient.
 
 use autograd::{DType, Key, Tensor};
+use nn::{Step, Weight};
 
 use super::{finite, gram_less_identity};
 use crate::energy::checked_rows;
 use crate::error::Error;
-use crate::regulariser::{LayerWeight, Step};
+
 
 /// |(G - I) v|^2 for a given b of min(N, d) elements, a scalar.
 ///
@@ -38,10 +39,10 @@ pub fn srip(w: &Tensor, b: &Tensor) -> Result<Tensor, Error> {
 ///
 /// # Errors
 /// If the weight has a wrong shape or an element that is not finite.
-pub fn probe(layer: &LayerWeight, seed: u64, step: Step) -> Result<Tensor, Error> {
-    let rows = checked_rows(layer.weight)?;
+pub fn probe(layer: &Weight, seed: u64, step: Step) -> Result<Tensor, Error> {
+    let rows = checked_rows(&layer.value)?;
     let m = rows.shape()[0].min(rows.shape()[1]);
-    let key = Key::new(seed).stream("srip").stream(layer.name).step(step.index);
+    let key = Key::new(seed).stream("srip").stream(&layer.name).step(step.index);
     // Drawn in f64, so that both precisions use the same b, but for rounding.
-    Ok(Tensor::normal([m], DType::F64, key).to_dtype(layer.weight.dtype()))
+    Ok(Tensor::normal([m], DType::F64, key).to_dtype(layer.value.dtype()))
 }

@@ -11,6 +11,7 @@
 //! Source: Lin et al., CVPR 2020.
 
 use autograd::{DType, Tensor, parallel_map};
+use nn::{Regulariser, Step, Weight};
 
 use super::{Check, Relation, Setting};
 use crate::adv::Adversarial;
@@ -22,7 +23,7 @@ use crate::group::{GroupEnergy, Groups};
 use crate::learned::{Learning, Rate};
 use crate::projection::Projections;
 use crate::random::RandomProjection;
-use crate::regulariser::{LayerWeight, Regulariser, Role, Step};
+
 use crate::thomson::{THOMSON, Thomson, least_energy};
 
 /// A regulariser to descend by.
@@ -158,7 +159,7 @@ impl Descent {
         let mut energies = vec![full(&w)];
         for index in 0..self.steps as u64 {
             let leaf = w.requires_grad();
-            let layer = LayerWeight { name: "neurons", role: Role::Hidden, weight: &leaf, stride: [1, 1] };
+            let layer = [Weight::new("neurons", &leaf)];
             let penalty = regulariser.penalty(&layer, Step { index, lr }).expect("rows have length 1");
             let g = penalty.backward()[&leaf].clone();
             w = (&w - g * lr).normalize_rows(0.0);

@@ -15,7 +15,7 @@ use autograd::{DType, Key, Tensor};
 
 use crate::energy::{Energy, Reduce};
 use crate::error::Error;
-use crate::regulariser::smallest_angle;
+use crate::angle::smallest_angle;
 
 /// Minima whose energies differ by less than this, relative to the energy (or N, if it is more), are one.
 pub const SAME: f64 = 1e-9;

@@ -3,7 +3,6 @@
 //!
 //! [`Trainer::observe`](crate::Trainer::observe) keeps what they look at: an [`Observed`](crate::Observed) step.
 
-mod batch_loss;
 mod dead;
 mod lanczos;
 mod landscape;
@@ -12,7 +11,6 @@ mod sharpness;
 mod symmetric;
 mod vectors;
 
-pub use batch_loss::BatchLoss;
 pub use dead::{Dead, dead_units};
 pub use lanczos::{Lanczos, Largest};
 pub use landscape::{Direction, filter_normalised, moved};

@@ -1,8 +1,10 @@
 //! The gradient noise scale: how large a batch is worth its price.
 
-use autograd::{DType, Tensor, transform};
+use autograd::{DType, Tensor};
 
-use super::BatchLoss;
+use crate::error::Error;
+use crate::module::Module;
+use crate::train::BatchLoss;
 use crate::optim::global_norm;
 
 /// The two moments that the noise scale is the ratio of. Both are sums over coordinates, so that those of several
@@ -65,17 +67,19 @@ impl NoiseMeter {
     }
 }
 
-/// The noise of each parameter's gradient, from the gradients of all images of a batch: one reverse pass an image.
-/// Batch norm's statistics are held at those of the batch ([`BatchLoss::apart`]): what an image does to them is not
-/// seen as noise. `None` of a batch of one.
-pub fn gradient_noise(loss: &BatchLoss) -> Option<Vec<Noise>> {
+/// The noise of the gradient by each parameter that is a leaf, from the gradients of all inputs of a batch: one reverse
+/// pass per input. Batch norm's statistics are held at those of the batch ([`BatchLoss::apart`]): what an input does to
+/// them is not seen as noise. `None` of a batch of one.
+///
+/// # Errors
+/// As [`BatchLoss::gradient`].
+pub fn gradient_noise(loss: &BatchLoss) -> Result<Option<Vec<(String, Noise)>>, Error> {
     let apart = loss.apart();
-    let (_, parameters) = apart.parameters();
-    let mut meters: Vec<NoiseMeter> = parameters.iter().map(NoiseMeter::new).collect();
-    for i in 0..apart.batch.labels.len() {
-        let one = apart.part(i, i + 1);
-        let gradients = transform::grad(|p| one.at(p), &parameters);
-        meters.iter_mut().zip(&gradients).for_each(|(meter, g)| meter.take(g));
+    let leaves = apart.model.named_parameters().into_iter().filter(|(_, p)| p.is_leaf());
+    let mut meters: Vec<(String, NoiseMeter)> = leaves.map(|(name, p)| (name, NoiseMeter::new(p))).collect();
+    for i in 0..apart.batch.len() {
+        let gradient = apart.part(i..i + 1).gradient()?;
+        meters.iter_mut().for_each(|(name, meter)| meter.take(&gradient.parameters[name]));
     }
-    meters.iter().map(NoiseMeter::noise).collect()
+    Ok(meters.into_iter().map(|(name, meter)| Some((name, meter.noise()?))).collect())
 }

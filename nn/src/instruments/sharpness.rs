@@ -2,7 +2,9 @@
 
 use autograd::{Key, Tensor};
 
-use super::{BatchLoss, Lanczos, Largest};
+use super::{Lanczos, Largest};
+use crate::error::Error;
+use crate::train::BatchLoss;
 
 /// The largest eigenvalue of the Hessian of a batch's loss with respect to the parameters whose names `chosen` holds
 /// for, all others fixed: of the whole Hessian, or of the diagonal block of a layer. `None` if there are none.
@@ -10,26 +12,29 @@ use super::{BatchLoss, Lanczos, Largest};
 /// The products with the Hessian are exact: the derivative of <gradient, v>, by a second reverse pass over the graph
 /// of the first. Gradient descent with step size eta is stable along the eigenvector below 2 / eta, and in practice
 /// the eigenvalue rises to about there (Cohen et al. 2021, arXiv 2103.00065).
+///
+/// # Errors
+/// As [`BatchLoss::pass`].
 pub fn sharpness(
     loss: &BatchLoss,
     chosen: impl Fn(&str) -> bool,
     method: Lanczos,
     key: Key,
-) -> Option<Largest> {
+) -> Result<Option<Largest>, Error> {
     let (names, mut parameters) = loss.parameters();
     let mut leaves = Vec::new();
     for (_, p) in names.iter().zip(&mut parameters).filter(|(name, _)| chosen(name)) {
         *p = p.requires_grad();
         leaves.push(p.clone());
     }
-    let first = leaves.first()?;
+    let Some(first) = leaves.first() else { return Ok(None) };
     let dtype = first.dtype();
     let n = leaves.iter().map(Tensor::numel).sum();
-    let value = loss.at(&parameters);
+    let value = loss.at(&parameters)?;
     // One graph serves all products.
     let mut slopes = value.recorded().backward();
     let slopes: Vec<Option<Tensor>> = leaves.iter().map(|leaf| slopes.take(leaf)).collect();
-    Some(method.largest(n, dtype, key, |v| {
+    let largest = method.largest(n, dtype, key, |v| {
         let mut from = 0;
         let mut along = Tensor::scalar(0.0, dtype);
         for (leaf, slope) in leaves.iter().zip(&slopes) {
@@ -46,5 +51,6 @@ pub fn sharpness(
         };
         let parts: Vec<Tensor> = leaves.iter().map(part).collect();
         Tensor::concat(&parts.iter().collect::<Vec<_>>(), 0)
-    }))
+    });
+    Ok(Some(largest))
 }

@@ -33,7 +33,8 @@ impl Linear {
 impl Module for Linear {
     tensors!(parameter weight, optional bias);
 
-    fn forward(&mut self, x: &Tensor, _: &mut Context) -> Tensor {
+    fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
+        cx.linear(x, &self.weight, self.bias.as_ref());
         let y = x.matmul_nt(&self.weight);
         match &self.bias {
             Some(bias) => y + bias,

@@ -7,6 +7,8 @@ mod mlp;
 mod pointnet;
 mod resnet;
 
+use std::sync::Arc;
+
 use autograd::{DType, Key, Shape, Tensor};
 
 use crate::error::Error;
@@ -15,17 +17,18 @@ use crate::layers::Sequential;
 use crate::module::{Change, Context, Kind, Module, See};
 use crate::summary::{Row, Summary};
 
-/// A classifier of images: a sequence of layers that knows what goes in and what comes out.
+/// A network for images: a sequence of layers that knows what goes in and what comes out.
 #[derive(Clone)]
 pub struct Model {
     /// The name that [`build`] knows it by.
     pub name: String,
     /// The shape [C, H, W] of an image.
     pub input: [usize; 3],
-    /// The number of classes.
+    /// The number of classes, or of outputs.
     pub classes: usize,
-    /// The layers.
-    pub layers: Sequential,
+    layers: Sequential,
+    /// Where the weights are; found once, for all copies.
+    places: Arc<[Place]>,
 }
 
 /// What a weight does in its network.
@@ -35,48 +38,95 @@ pub enum Role {
     Conv,
     /// The neurons of a fully connected layer before the last.
     Hidden,
-    /// The neurons of the last fully connected layer, one a class.
+    /// The neurons of the last fully connected layer, one for each class.
     Classifier,
 }
 
 /// A weight of a network, as a regulariser sees it.
 #[derive(Clone, Debug)]
 pub struct Weight {
-    /// Its name in the state dict.
+    /// Its name in the state dict: unique, and the same in every step and every run.
     pub name: String,
-    /// Its value, a leaf of the graph: [out, in, kh, kw] or [out, in].
+    /// Its value: [out, in, kh, kw] or [out, in].
     pub value: Tensor,
     /// What it does.
     pub role: Role,
-    /// How many pixels a convolution's kernel moves, down and across; 1 for other layers.
+    /// The stride of a convolution, down and across; 1 for other layers.
     pub stride: [usize; 2],
 }
 
+impl Weight {
+    /// A weight of a layer before the last, of stride 1.
+    ///
+    /// ```
+    /// use autograd::{DType, Tensor};
+    /// use nn::{Role, Weight};
+    /// let weight = Weight::new("fc1.weight", &Tensor::zeros([4, 8], DType::F32));
+    /// assert_eq!(weight.role, Role::Hidden);
+    /// ```
+    pub fn new(name: impl Into<String>, value: &Tensor) -> Weight {
+        let role = if value.rank() > 2 { Role::Conv } else { Role::Hidden };
+        Weight { name: name.into(), value: value.clone(), role, stride: [1, 1] }
+    }
+
+    /// The same weight in another role.
+    pub fn role(self, role: Role) -> Weight {
+        Weight { role, ..self }
+    }
+
+    /// The same weight outside every graph.
+    pub fn detached(&self) -> Weight {
+        Weight { value: self.value.detach(), ..self.clone() }
+    }
+}
+
+/// A weight among the parameters of a network.
+struct Place {
+    parameter: usize,
+    name: String,
+    role: Role,
+    stride: [usize; 2],
+}
+
 impl Model {
-    /// The weights of convolutions and fully connected layers, in the order of the forward pass: the
-    /// parameters with at least two axes. The last with exactly two is the classifier's.
+    /// A network from its layers.
+    ///
+    /// # Errors
+    /// If the layers do not take an image: which one, and why.
+    pub fn new(
+        name: impl Into<String>,
+        input: [usize; 3],
+        classes: usize,
+        layers: Sequential,
+    ) -> Result<Model, Error> {
+        let places = places(&layers, &layers.check(&input)?).into();
+        Ok(Model { name: name.into(), input, classes, layers, places })
+    }
+
+    /// The layers.
+    pub fn layers(&self) -> &Sequential {
+        &self.layers
+    }
+
+    /// The weights of convolutions and fully connected layers, in the order of the forward pass: the parameters with at
+    /// least two axes. The last with exactly two is the classifier's.
     pub fn weights(&self) -> Vec<Weight> {
-        let rows = self.summary().rows;
-        let stride = |name: &str| {
-            let of = |row: &&Row| name.strip_suffix(".weight") == Some(&row.name);
-            rows.iter().find(of).map_or([1, 1], |row| row.stride)
-        };
-        let role = |t: &Tensor| if t.rank() == 2 { Role::Hidden } else { Role::Conv };
-        let mut weights: Vec<Weight> = self
-            .named_parameters()
-            .into_iter()
-            .filter(|(_, t)| t.rank() >= 2)
-            .map(|(name, t)| Weight { role: role(t), value: t.clone(), stride: stride(&name), name })
-            .collect();
-        if let Some(last) = weights.iter_mut().rfind(|w| w.role == Role::Hidden) {
-            last.role = Role::Classifier;
-        }
+        let mut weights = Vec::with_capacity(self.places.len());
+        let (mut places, mut parameter) = (self.places.iter().peekable(), 0);
+        self.visit(&mut |_, t, kind| {
+            if kind == Kind::Parameter {
+                if let Some(&Place { ref name, role, stride, .. }) = places.next_if(|p| p.parameter == parameter) {
+                    weights.push(Weight { name: name.clone(), value: t.clone(), role, stride });
+                }
+                parameter += 1;
+            }
+        });
         weights
     }
 
     /// The table of layers for one image of the model's input shape.
     pub fn summary(&self) -> Summary {
-        self.check(&self.input).expect("build has checked the input shape")
+        self.check(&self.input).expect("new has checked the input shape")
     }
 
     /// The dtype of the parameters.
@@ -89,6 +139,24 @@ impl Model {
         });
         dtype
     }
+}
+
+/// The weights among the parameters.
+fn places(layers: &Sequential, summary: &Summary) -> Vec<Place> {
+    let stride = |name: &str| {
+        let of = |row: &&Row| name.strip_suffix(".weight") == Some(&row.name);
+        summary.rows.iter().find(of).map_or([1, 1], |row| row.stride)
+    };
+    let role = |t: &Tensor| if t.rank() == 2 { Role::Hidden } else { Role::Conv };
+    let parameters = layers.named_parameters().into_iter().enumerate();
+    let mut places: Vec<Place> = parameters
+        .filter(|(_, (_, t))| t.rank() >= 2)
+        .map(|(parameter, (name, t))| Place { parameter, role: role(t), stride: stride(&name), name })
+        .collect();
+    if let Some(last) = places.iter_mut().rfind(|p| p.role == Role::Hidden) {
+        last.role = Role::Classifier;
+    }
+    places
 }
 
 impl Module for Model {
@@ -193,11 +261,10 @@ pub fn build(
         }
         _ => return Err(unknown(name)),
     };
-    let mut model = Model { name: name.to_string(), input, classes, layers };
-    if let Err(error) = model.check(&input) {
+    let mut model = Model::new(name, input, classes, layers).map_err(|error| {
         let [_, h, w] = input;
-        return Err(Error::Config(format!("model {name} does not take images of {h} x {w}: {error}")));
-    }
+        Error::Config(format!("model {name} does not take images of {h} x {w}: {error}"))
+    })?;
     model.initialise(Init::HE_NORMAL, key);
     pointnet::start(&mut model);
     Ok(model)
@@ -237,7 +304,7 @@ pub(crate) fn tiny(name: &str, input: [usize; 3]) -> Model {
         "resnet18" | "resnet50" => imagenet::layers(b, depth),
         _ => pointnet::layers(b, sizes, name == "pointnet"),
     };
-    let mut model = Model { name: name.to_string(), input, classes: b.classes, layers };
+    let mut model = Model::new(name, input, b.classes, layers).expect("the image is large enough");
     // T-nets do not start at 0 here: nothing would pass through them.
     model.initialise(Init::HE_NORMAL, Key::new(5));
     model

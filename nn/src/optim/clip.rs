@@ -2,6 +2,9 @@
 
 use autograd::{DType, Scalar, Tensor};
 
+use super::{Transform, Update};
+use crate::error::Error;
+
 /// A limit on gradients.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum Clip {
@@ -29,6 +32,25 @@ impl Clip {
                 }
             }
         }
+    }
+}
+
+impl Transform for Clip {
+    fn name(&self) -> &'static str {
+        "clip"
+    }
+
+    fn check(&self) -> Result<(), Error> {
+        match *self {
+            Clip::Norm(most) | Clip::Value(most) if most.is_nan() || most <= 0.0 => {
+                Err(Error::Config(format!("clip: the limit is {most}; it must be positive")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn apply(&mut self, updates: &mut [Update<'_>]) {
+        Clip::apply(*self, updates.iter_mut().filter_map(|u| u.gradient.as_mut()));
     }
 }
 

@@ -1,96 +1,147 @@
 //! Optimisers: how gradients change parameters.
 
+mod adam;
 mod clip;
 mod groups;
+mod memory;
 mod schedule;
+mod sgd;
 
+pub use adam::Adam;
 pub use clip::{Clip, global_norm};
 pub use groups::ParameterGroup;
 pub use schedule::Schedule;
+pub use sgd::Sgd;
 
 use std::collections::BTreeMap;
 
-use autograd::optim::{Adam, Sgd};
-use autograd::{DType, Grads, Scalar, Tensor};
+use autograd::{Grads, Tensor};
 
 use crate::error::Error;
 use crate::module::{Kind, Module};
+use memory::Memories;
 
-/// A rule for updating a parameter p from its gradient g, with weight decay w and learning rate lr. The
-/// formulas are PyTorch's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Rule {
-    /// g += w p; v = momentum v + (1 - dampening) g, but v = g at the first step; p -= lr v, or
-    /// p -= lr (g + momentum v) with `nesterov` (Sutskever et al. 2013).
-    Sgd {
-        /// How much of the velocity stays.
-        momentum: f64,
-        /// How much of a gradient does not enter the velocity.
-        dampening: f64,
-        /// Whether the step looks ahead along the velocity.
-        nesterov: bool,
-    },
-    /// g += w p; m and s are running means of g and g^2; p -= lr m' / (sqrt(s') + eps), primes for the means
-    /// corrected for their start at 0 (Kingma and Ba 2015, arXiv 1412.6980). `decoupled` is AdamW: p -= lr w
-    /// p in place of g += w p (Loshchilov and Hutter 2019, arXiv 1711.05101).
-    Adam {
-        /// How much of the two running means stays.
-        betas: [f64; 2],
-        /// Added to the root of the mean square.
-        eps: f64,
-        /// Whether weight decay shrinks the parameter rather than joining the gradient.
-        decoupled: bool,
-    },
+/// One parameter in an update, as a [`Transform`] sees it.
+pub struct Update<'a> {
+    /// The parameter's name in the state dict.
+    pub name: &'a str,
+    /// The parameter, to be changed in place.
+    pub parameter: &'a mut Tensor,
+    /// Its gradient, or what the transforms before made of it; `None` once it has been applied.
+    pub gradient: &'a mut Option<Tensor>,
+    /// The tensors that the transform keeps for the parameter, in the order of [`Transform::slots`]; zeros at first.
+    pub slots: &'a mut [Tensor],
+    /// The number of this update of the parameter, from 1 on.
+    pub count: u64,
+    /// The learning rate.
+    pub lr: f64,
+    /// The weight decay.
+    pub weight_decay: f64,
 }
 
-impl Rule {
-    /// SGD with this momentum, without dampening or Nesterov's step.
-    pub const fn sgd(momentum: f64) -> Rule {
-        Rule::Sgd { momentum, dampening: 0.0, nesterov: false }
-    }
-    /// Adam with the usual constants.
-    pub const ADAM: Rule = Rule::Adam { betas: [0.9, 0.999], eps: 1e-8, decoupled: false };
-    /// AdamW with the usual constants.
-    pub const ADAMW: Rule = Rule::Adam { betas: [0.9, 0.999], eps: 1e-8, decoupled: true };
+/// A transformation of gradients: one link in the chain of an [`Optimizer`].
+///
+/// It changes the gradients of all parameters, or takes them and changes the parameters. Its state is the tensors in the
+/// slots, which the optimiser allocates, checkpoints and restores.
+///
+/// ```
+/// use autograd::Tensor;
+/// use nn::{Adam, Optimizer, Transform, Update};
+///
+/// /// Subtracts its mean from the gradient of each weight (Yong et al. 2020, arXiv 2004.01461).
+/// #[derive(Clone)]
+/// struct Centralise;
+/// impl Transform for Centralise {
+///     fn name(&self) -> &'static str {
+///         "centralise"
+///     }
+///     fn apply(&mut self, updates: &mut [Update<'_>]) {
+///         for update in updates.iter_mut().filter(|u| u.parameter.rank() >= 2) {
+///             let axes: Vec<isize> = (1..update.parameter.rank() as isize).collect();
+///             if let Some(g) = update.gradient.take() {
+///                 *update.gradient = Some(&g - g.mean(autograd::keep(&axes[..])));
+///             }
+///         }
+///     }
+/// }
+/// let optimizer = Optimizer::new(Centralise).then(Adam::default());
+/// ```
+pub trait Transform: CloneTransform + Send {
+    /// What messages call it, and the prefix of its state in a checkpoint.
+    fn name(&self) -> &'static str;
 
-    /// The names of the tensors that are kept for each parameter.
-    fn slots(self) -> &'static [&'static str] {
-        match self {
-            Rule::Sgd { momentum: 0.0, .. } => &[],
-            Rule::Sgd { .. } => &["velocity"],
-            Rule::Adam { .. } => &["mean", "square"],
-        }
+    /// The names of the tensors, of the parameter's shape, that it keeps for a parameter.
+    fn slots(&self, _parameter: &Tensor) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Checks the settings.
+    ///
+    /// # Errors
+    /// If a number is out of range.
+    fn check(&self) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Transforms the gradients of all parameters, or applies them.
+    fn apply(&mut self, updates: &mut [Update<'_>]);
+}
+
+/// Cloning behind a box. Every `Clone` transform has it.
+pub trait CloneTransform {
+    /// A copy of the transform in a box.
+    fn clone_transform(&self) -> Box<dyn Transform>;
+}
+
+impl<T: Transform + Clone + 'static> CloneTransform for T {
+    fn clone_transform(&self) -> Box<dyn Transform> {
+        Box::new(self.clone())
     }
 }
 
-/// A rule, its settings, and what it remembers of each parameter.
-#[derive(Clone, Debug)]
+impl Clone for Box<dyn Transform> {
+    fn clone(&self) -> Box<dyn Transform> {
+        (**self).clone_transform()
+    }
+}
+
+/// A chain of gradient transformations, their settings, and what they remember of each parameter.
+///
+/// ```
+/// use nn::{Adam, Clip, Optimizer};
+/// let adam = Optimizer::new(Clip::Norm(1.0)).then(Adam::decoupled()).weight_decay(0.01);
+/// ```
+#[derive(Clone)]
 pub struct Optimizer {
-    /// How a parameter is updated.
-    pub rule: Rule,
     /// Weight decay of every parameter outside the groups that say otherwise, biases and norms included.
     pub weight_decay: f64,
-    /// Limits on the gradient.
-    pub clip: Clip,
     /// Parameters with settings of their own; the first group that matches counts.
     pub groups: Vec<ParameterGroup>,
-    memory: BTreeMap<String, Memory>,
+    chain: Vec<Link>,
 }
 
-/// What is remembered of a parameter.
-#[derive(Clone, Debug)]
-struct Memory {
-    updates: u64,
-    slots: Vec<Tensor>,
+/// A transform with what it remembers.
+#[derive(Clone)]
+struct Link {
+    transform: Box<dyn Transform>,
+    memories: Memories,
 }
-
-/// The name, in a saved state, of the number of updates.
-const UPDATES: &str = "updates";
 
 impl Optimizer {
-    /// An optimiser without weight decay, clipping or groups.
-    pub fn new(rule: Rule) -> Optimizer {
-        Optimizer { rule, weight_decay: 0.0, clip: Clip::None, groups: Vec::new(), memory: BTreeMap::new() }
+    /// An optimiser of one transform, without weight decay or groups.
+    pub fn new(transform: impl Transform + 'static) -> Optimizer {
+        Optimizer { weight_decay: 0.0, groups: Vec::new(), chain: Vec::new() }.then(transform)
+    }
+
+    /// SGD with this momentum: see [`Sgd`].
+    pub fn sgd(momentum: f64) -> Optimizer {
+        Optimizer::new(Sgd { momentum, ..Sgd::default() })
+    }
+
+    /// The same optimiser with one more transform behind the others.
+    pub fn then(mut self, transform: impl Transform + 'static) -> Optimizer {
+        self.chain.push(Link { transform: Box::new(transform), memories: Memories::default() });
+        self
     }
 
     /// The same optimiser with weight decay.
@@ -98,9 +149,10 @@ impl Optimizer {
         Optimizer { weight_decay, ..self }
     }
 
-    /// The same optimiser with clipped gradients.
-    pub fn clip(self, clip: Clip) -> Optimizer {
-        Optimizer { clip, ..self }
+    /// The same optimiser with clipped gradients: [`Clip`] before all other transforms.
+    pub fn clip(mut self, clip: Clip) -> Optimizer {
+        self.chain.insert(0, Link { transform: Box::new(clip), memories: Memories::default() });
+        self
     }
 
     /// The same optimiser with one more group.
@@ -118,21 +170,30 @@ impl Optimizer {
         self.group_of(name).is_some_and(|g| g.frozen)
     }
 
+    /// The same model with its frozen parameters as constants.
+    pub(crate) fn freeze<M: Module + Clone>(&self, model: &M) -> M {
+        if self.groups.iter().any(|g| g.frozen) {
+            model.map(|name, p| if self.is_frozen(name) { p.detach() } else { p.clone() })
+        } else {
+            model.clone()
+        }
+    }
+
     /// Checks the settings, and that each group covers a parameter.
     ///
     /// # Errors
-    /// If a number is out of range, or a pattern matches nothing.
+    /// If a number is out of range, two transforms have one name, or a pattern matches nothing.
     pub fn check(&self, model: &dyn Module) -> Result<(), Error> {
-        let part = |v: f64| (0.0..1.0).contains(&v);
-        let sound = match self.rule {
-            Rule::Sgd { momentum, dampening, .. } => part(momentum) && (0.0..=1.0).contains(&dampening),
-            Rule::Adam { betas, eps, .. } => part(betas[0]) && part(betas[1]) && eps >= 0.0,
-        };
-        if !sound || self.weight_decay.is_nan() || self.weight_decay < 0.0 {
-            return Err(Error::Config(format!(
-                "{:?} with weight decay {}: momentum and betas must be in 0..1, dampening in 0..=1, eps and decay not negative",
-                self.rule, self.weight_decay
-            )));
+        for (i, Link { transform, .. }) in self.chain.iter().enumerate() {
+            transform.check()?;
+            let name = transform.name();
+            if self.chain[..i].iter().any(|before| before.transform.name() == name) {
+                return Err(Error::Config(format!("the optimiser has two transforms of the name {name}")));
+            }
+        }
+        if self.weight_decay.is_nan() || self.weight_decay < 0.0 {
+            let decay = self.weight_decay;
+            return Err(Error::Config(format!("weight decay is {decay}; it must not be negative")));
         }
         let parameters = model.named_parameters();
         for group in &self.groups {
@@ -148,13 +209,14 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Makes room for what will be remembered of each parameter. A training step does so first, not last:
-    /// then its peak of memory is that of all steps, and the next allocates nothing.
+    /// Allocates what will be remembered of each parameter. A training step does so first, not last: then its peak of
+    /// memory is that of all steps, and the next allocates nothing.
     pub(crate) fn prepare(&mut self, model: &dyn Module) {
         for (name, p) in model.named_parameters() {
-            if !self.memory.contains_key(&name) && !self.is_frozen(&name) {
-                let slots = self.rule.slots().iter().map(|_| Tensor::zeros(p.shape(), p.dtype())).collect();
-                self.memory.insert(name, Memory { updates: 0, slots });
+            if !self.is_frozen(&name) {
+                for Link { transform, memories } in &mut self.chain {
+                    memories.make_room(&name, p, transform.slots(p));
+                }
             }
         }
     }
@@ -163,87 +225,79 @@ impl Optimizer {
     ///
     /// # Errors
     /// If a parameter that is not frozen has no gradient; nothing is then updated.
-    pub fn step(&mut self, model: &mut dyn Module, grads: Grads, lr: f64) -> Result<(), Error> {
-        let gradients = self.collect(model, grads)?;
-        self.update(model, gradients, lr);
-        Ok(())
-    }
-
-    /// The gradients of the parameters that are not frozen, by name.
-    pub(crate) fn collect(
-        &self,
-        model: &dyn Module,
-        mut grads: Grads,
-    ) -> Result<BTreeMap<String, Tensor>, Error> {
-        let mut found = BTreeMap::new();
-        for (name, p) in model.named_parameters() {
-            if self.is_frozen(&name) {
-                continue;
-            }
+    pub fn step(&mut self, model: &mut dyn Module, mut grads: Grads, lr: f64) -> Result<(), Error> {
+        let mut gradients = BTreeMap::new();
+        for (name, p) in model.named_parameters().into_iter().filter(|(name, _)| !self.is_frozen(name)) {
             match grads.take(p) {
-                Some(g) => drop(found.insert(name, g)),
+                Some(g) => drop(gradients.insert(name, g)),
                 None => return Err(Error::NoGradient { name, reason: grads.reason(p) }),
             }
         }
-        Ok(found)
+        self.update(model, gradients, lr)
     }
 
-    /// Clips the gradients and applies the rule.
-    pub(crate) fn update(
+    /// As [`Optimizer::step`], from gradients by name. Gradients of frozen parameters have no effect.
+    ///
+    /// # Errors
+    /// If a parameter that is not frozen has no gradient; nothing is then updated. If no transform applied the
+    /// gradients.
+    pub fn update(
         &mut self,
         model: &mut dyn Module,
         mut gradients: BTreeMap<String, Tensor>,
         lr: f64,
-    ) {
+    ) -> Result<(), Error> {
+        /// A parameter, and what is to be done with it.
+        struct Item<'a> {
+            name: String,
+            parameter: &'a mut Tensor,
+            gradient: Option<Tensor>,
+            lr: f64,
+            weight_decay: f64,
+        }
         self.prepare(model);
-        self.clip.apply(gradients.values_mut());
-        model.visit_mut(&mut |name, p, kind| {
-            if kind == Kind::Parameter
-                && let Some(g) = gradients.remove(name)
-            {
-                match p.dtype() {
-                    DType::F32 => self.update_one::<f32>(name, p, &g, lr),
-                    DType::F64 => self.update_one::<f64>(name, p, &g, lr),
-                }
+        let mut items: Vec<Item<'_>> = Vec::new();
+        let mut missing = None;
+        model.visit_mut(&mut |name, parameter, kind| {
+            let group = self.group_of(name);
+            if kind != Kind::Parameter || group.is_some_and(|g| g.frozen) {
+                return;
             }
+            let gradient = gradients.remove(name);
+            if gradient.is_none() {
+                missing.get_or_insert_with(|| name.to_string());
+            }
+            let lr = lr * group.map_or(1.0, |g| g.lr_factor);
+            let weight_decay = group.and_then(|g| g.weight_decay).unwrap_or(self.weight_decay);
+            items.push(Item { name: name.to_string(), parameter, gradient, lr, weight_decay });
         });
-    }
-
-    fn update_one<T: Scalar>(&mut self, name: &str, p: &mut Tensor, g: &Tensor, lr: f64) {
-        let group = self.group_of(name);
-        let lr = lr * group.map_or(1.0, |g| g.lr_factor);
-        let weight_decay = group.and_then(|g| g.weight_decay).unwrap_or(self.weight_decay);
-        let memory = self.memory.get_mut(name).expect("prepare made room for every parameter");
-        memory.updates += 1;
-        let t = memory.updates;
-        let g = g.data::<T>();
-        match (self.rule, memory.slots.as_mut_slice()) {
-            (Rule::Sgd { momentum, dampening, nesterov }, slots) => {
-                let sgd = Sgd { lr, momentum, dampening, nesterov, weight_decay };
-                match slots {
-                    [v] => p.update::<T>(|p| v.update::<T>(|v| sgd.step(p, g, v, t == 1))),
-                    _ => p.update::<T>(|p| sgd.step(p, g, &mut [], t == 1)),
-                }
+        if let Some(name) = missing {
+            return Err(Error::NoGradient { name, reason: "no gradient was given".to_string() });
+        }
+        for Link { transform, memories } in &mut self.chain {
+            let mut memories = memories.by_name();
+            let mut updates: Vec<Update<'_>> = Vec::with_capacity(items.len());
+            for Item { name, parameter, gradient, lr, weight_decay } in &mut items {
+                let memory = memories.remove(name.as_str()).expect("prepare made room for every parameter");
+                memory.updates += 1;
+                let (count, lr, weight_decay) = (memory.updates, *lr, *weight_decay);
+                let slots = &mut memory.slots;
+                updates.push(Update { name, parameter, gradient, slots, count, lr, weight_decay });
             }
-            (Rule::Adam { betas, eps, decoupled }, [m, s]) => {
-                let adam = Adam { lr, betas, eps, weight_decay, decoupled };
-                p.update::<T>(|p| m.update::<T>(|m| s.update::<T>(|s| adam.step(p, g, m, s, t))));
-            }
-            (rule, slots) => unreachable!("{rule:?} keeps {} tensors", slots.len()),
+            transform.apply(&mut updates);
+        }
+        match items.iter().find(|item| item.gradient.is_some()) {
+            None => Ok(()),
+            Some(Item { name, .. }) => Err(Error::Config(format!(
+                "no transform of the optimiser applied the gradient of {name}: end the chain with Sgd::default()"
+            ))),
         }
     }
 
-    /// What it remembers: for each parameter the tensors of the rule, `velocity.fc.weight` for example, and
-    /// the number of updates as `updates.fc.weight`.
+    /// What it remembers: for each transform and parameter the tensors in the slots, `sgd.velocity.fc.weight` for
+    /// example, and the number of updates as `sgd.updates.fc.weight`.
     pub fn state(&self) -> Vec<(String, Tensor)> {
-        let mut list = Vec::new();
-        for (name, memory) in &self.memory {
-            list.push((format!("{UPDATES}.{name}"), Tensor::scalar(memory.updates as f64, DType::F64)));
-            for (slot, t) in self.rule.slots().iter().zip(&memory.slots) {
-                list.push((format!("{slot}.{name}"), t.clone()));
-            }
-        }
-        list
+        self.chain.iter().flat_map(|link| link.memories.state(&*link.transform)).collect()
     }
 
     /// Remembers what [`Optimizer::state`] said, in place of what it remembers now.
@@ -253,36 +307,14 @@ impl Optimizer {
     /// listed.
     pub fn load_state(&mut self, model: &dyn Module, state: &[(String, Tensor)]) -> Result<(), Error> {
         let mut given: BTreeMap<&str, &Tensor> = state.iter().map(|(name, t)| (name.as_str(), t)).collect();
-        let mut memory = BTreeMap::new();
         let mut wrong = Vec::new();
-        for (name, p) in model.named_parameters() {
-            let Some(updates) = given.remove(format!("{UPDATES}.{name}").as_str()) else { continue };
-            let mut slots = Vec::new();
-            for slot in self.rule.slots() {
-                let slot = format!("{slot}.{name}");
-                match given.remove(slot.as_str()) {
-                    Some(t) if t.shape() == p.shape() && t.dtype() == p.dtype() => slots.push(t.clone()),
-                    Some(t) => wrong.push(format!(
-                        "{slot} is {} {}, {} {} is needed",
-                        t.dtype(),
-                        t.shape(),
-                        p.dtype(),
-                        p.shape()
-                    )),
-                    None => wrong.push(format!("{slot} is missing")),
-                }
-            }
-            if updates.numel() != 1 {
-                wrong.push(format!("{UPDATES}.{name} has shape {}, one number is needed", updates.shape()));
-                continue;
-            }
-            memory.insert(name, Memory { updates: updates.item() as u64, slots });
-        }
+        let mut taken = |link: &Link| Memories::taken(&*link.transform, model, &mut given, &mut wrong);
+        let memories: Vec<Memories> = self.chain.iter().map(&mut taken).collect();
         wrong.extend(given.keys().map(|name| format!("{name} is left over")));
         if !wrong.is_empty() {
             return Err(Error::Mismatch(wrong));
         }
-        self.memory = memory;
+        self.chain.iter_mut().zip(memories).for_each(|(link, memories)| link.memories = memories);
         Ok(())
     }
 }

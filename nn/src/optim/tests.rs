@@ -1,4 +1,4 @@
-use autograd::Key;
+use autograd::{DType, Key};
 
 use super::*;
 use crate::{Archive, Context, Init, Linear, Sequential};
@@ -34,9 +34,9 @@ fn groups_have_their_own_rate_decay_and_rest() {
         net
     };
     let start = net();
-    let base = plain(Optimizer::new(Rule::sgd(0.9)).weight_decay(0.5));
+    let base = plain(Optimizer::sgd(0.9).weight_decay(0.5));
     let grouped = plain(
-        Optimizer::new(Rule::sgd(0.9))
+        Optimizer::sgd(0.9)
             .weight_decay(0.5)
             .group(ParameterGroup::new("fc1.weight").frozen())
             .group(ParameterGroup::new("fc1.*").lr_factor(3.0))
@@ -63,7 +63,7 @@ fn groups_have_their_own_rate_decay_and_rest() {
 fn a_parameter_without_gradient_is_an_error_that_names_it_and_the_cut() {
     let mut net = net();
     let before = numbers(&net, "*");
-    let mut optimizer = Optimizer::new(Rule::sgd(0.9));
+    let mut optimizer = Optimizer::sgd(0.9);
     let cut = net.map(|name, t| if name == "fc1.bias" { t.detach() } else { t.clone() });
     let grads = loss(&cut).backward();
     let error = optimizer.step(&mut net, grads, 0.1).unwrap_err().to_string();
@@ -79,56 +79,59 @@ fn a_parameter_without_gradient_is_an_error_that_names_it_and_the_cut() {
 
 #[test]
 fn settings_are_checked() {
-    let typo = Optimizer::new(Rule::ADAM).group(ParameterGroup::new("*.wieght"));
+    let typo = Optimizer::new(Adam::default()).group(ParameterGroup::new("*.wieght"));
     let error = typo.check(&net()).unwrap_err().to_string();
     assert!(error.contains("\"*.wieght\" matches no parameter") && error.contains("fc2.weight"), "{error}");
-    for rule in
-        [Rule::sgd(1.0), Rule::sgd(f64::NAN), Rule::Adam { betas: [0.9, 1.0], eps: 1e-8, decoupled: false }]
-    {
-        assert!(Optimizer::new(rule).check(&net()).is_err(), "{rule:?}");
+    let adam = Adam { betas: [0.9, 1.0], ..Adam::default() };
+    let clip = Optimizer::sgd(0.0).clip(Clip::Norm(0.0));
+    for wrong in [Optimizer::sgd(1.0), Optimizer::sgd(f64::NAN), Optimizer::new(adam), clip] {
+        assert!(wrong.check(&net()).is_err());
     }
-    assert!(Optimizer::new(Rule::ADAMW).weight_decay(-0.1).check(&net()).is_err());
+    let twice = Optimizer::sgd(0.9).then(Sgd::default()).check(&net()).unwrap_err().to_string();
+    assert!(twice.contains("two transforms of the name sgd"), "{twice}");
+    assert!(Optimizer::new(Adam::decoupled()).weight_decay(-0.1).check(&net()).is_err());
 }
 
 #[test]
 fn a_saved_optimiser_goes_on_as_if_nothing_had_happened() {
-    let nesterov = Rule::Sgd { momentum: 0.9, dampening: 0.1, nesterov: true };
-    for rule in [Rule::sgd(0.0), nesterov, Rule::ADAM, Rule::ADAMW] {
-        let (mut net, mut optimizer) = (net(), Optimizer::new(rule).weight_decay(0.01));
+    let nesterov = Sgd { momentum: 0.9, dampening: 0.1, nesterov: true };
+    let [adam, adamw] = [Adam::default(), Adam::decoupled()].map(Optimizer::new);
+    for new in [Optimizer::sgd(0.0), Optimizer::new(nesterov).clip(Clip::Norm(1.0)), adam, adamw] {
+        let (mut net, mut optimizer) = (net(), new.clone().weight_decay(0.01));
         for _ in 0..3 {
             let grads = loss(&net).backward();
             optimizer.step(&mut net, grads, 0.01).unwrap();
         }
         let bytes = Archive::of(optimizer.state()).to_bytes().unwrap();
-        let (mut net2, mut optimizer2) = (net.clone(), Optimizer::new(rule).weight_decay(0.01));
+        let (mut net2, mut optimizer2) = (net.clone(), new.weight_decay(0.01));
         optimizer2.load_state(&net2, &Archive::from_bytes(&bytes).unwrap().tensors).unwrap();
         for (net, optimizer) in [(&mut net, &mut optimizer), (&mut net2, &mut optimizer2)] {
             let grads = loss(net).backward();
             optimizer.step(net, grads, 0.01).unwrap();
         }
-        assert_eq!(numbers(&net, "*"), numbers(&net2, "*"), "{rule:?}");
+        assert_eq!(numbers(&net, "*"), numbers(&net2, "*"));
     }
 }
 
 #[test]
 fn a_state_that_does_not_fit_is_listed() {
     let mut net = net();
-    let mut adam = Optimizer::new(Rule::ADAM);
+    let mut adam = Optimizer::new(Adam::default());
     let grads = loss(&net).backward();
     adam.step(&mut net, grads, 0.01).unwrap();
     let mut state = adam.state();
-    state.retain(|(name, _)| name != "mean.fc1.bias");
-    state.push(("mean.fc9.bias".into(), Tensor::from(1.0)));
+    state.retain(|(name, _)| name != "adam.mean.fc1.bias");
+    state.push(("adam.mean.fc9.bias".into(), Tensor::from(1.0)));
     for (name, t) in &mut state {
-        if name == "square.fc2.weight" {
+        if name == "adam.square.fc2.weight" {
             *t = Tensor::zeros([3], DType::F32);
         }
     }
     let error = adam.load_state(&net, &state).unwrap_err().to_string();
     for part in [
-        "mean.fc1.bias is missing",
-        "square.fc2.weight is f32 [3], f64 [2, 4] is needed",
-        "mean.fc9.bias is left over",
+        "adam.mean.fc1.bias is missing",
+        "adam.square.fc2.weight is f32 [3], f64 [2, 4] is needed",
+        "adam.mean.fc9.bias is left over",
     ] {
         assert!(error.contains(part), "{error}");
     }
@@ -136,7 +139,7 @@ fn a_state_that_does_not_fit_is_listed() {
 
 #[test]
 fn updates_happen_in_place() {
-    let (mut net, mut optimizer) = (net(), Optimizer::new(Rule::sgd(0.9)));
+    let (mut net, mut optimizer) = (net(), Optimizer::sgd(0.9));
     let address = |net: &Sequential| net.named_parameters()[0].1.data::<f64>().as_ptr();
     let before = address(&net);
     let grads = loss(&net).backward();

@@ -12,24 +12,29 @@ const STEP: &str = "step";
 const MODEL: &str = "model";
 
 impl Trainer {
-    /// All that a resumed run needs besides its settings: `model.*`, `optimizer.*`, `regulariser.*`, and the
-    /// step in the metadata, which has room for more.
+    /// All that a resumed run needs besides its settings: `model.*`, `optimizer.*`, the state of the loss, the penalties
+    /// (`penalty0.*`, ...), the regulariser and the method, and the step in the metadata, which has room for more.
     pub fn checkpoint(&self) -> Archive {
         let mut archive = Archive::default();
         archive.add("model", self.model.state_dict());
         archive.add("optimizer", self.optimizer.state());
+        archive.add("loss", self.loss.state());
+        for (i, penalty) in self.penalties.iter().enumerate() {
+            archive.add(&format!("penalty{i}"), penalty.state());
+        }
         archive.add("regulariser", self.regulariser.as_ref().map_or(Vec::new(), |r| r.state()));
+        archive.add("method", self.method.state());
         archive.metadata.insert(STEP.to_string(), self.step.to_string());
         archive.metadata.insert(MODEL.to_string(), self.model.name.clone());
         archive
     }
 
-    /// Goes on from a checkpoint of a trainer with the same settings: the steps that follow are, bit for bit,
-    /// those that would have followed there.
+    /// Resumes from a checkpoint of a trainer with the same settings: the steps that follow are, bit for bit, those that
+    /// would have followed there.
     ///
     /// # Errors
-    /// If it is of another model, or tensors are missing, left over or of another shape; nothing has then
-    /// changed, except perhaps in the regulariser.
+    /// If it is of another model, or tensors are missing, left over or of another shape; nothing has then changed, except
+    /// perhaps in the method.
     pub fn restore(&mut self, archive: &Archive) -> Result<(), Error> {
         let text = |key: &str| archive.metadata.get(key).map(String::as_str);
         let Some(step) = text(STEP).and_then(|step| step.parse().ok()) else {
@@ -45,17 +50,24 @@ impl Trainer {
         let (mut model, mut optimizer) = (self.model.clone(), self.optimizer.clone());
         load_state_dict(&mut model, &archive.part("model"))?;
         optimizer.load_state(&model, &archive.part("optimizer"))?;
-        let state = archive.part("regulariser");
-        match &mut self.regulariser {
-            Some(regulariser) => regulariser.load_state(&state)?,
-            None if state.is_empty() => {}
-            None => {
+        let (mut loss, mut penalties) = (self.loss.clone(), self.penalties.clone());
+        loss.load_state(&archive.part("loss"))?;
+        for (i, penalty) in penalties.iter_mut().enumerate() {
+            penalty.load_state(&archive.part(&format!("penalty{i}")))?;
+        }
+        let mut regulariser = self.regulariser.clone();
+        match (&mut regulariser, archive.part("regulariser")) {
+            (Some(regulariser), state) => regulariser.load_state(&state)?,
+            (None, state) if state.is_empty() => {}
+            (None, _) => {
                 return Err(Error::Config(
                     "the checkpoint is of a run with a regulariser; this one has none".to_string(),
                 ));
             }
         }
+        self.method.load_state(&archive.part("method"))?;
         (self.model, self.optimizer, self.step) = (model, optimizer, step);
+        (self.loss, self.penalties, self.regulariser) = (loss, penalties, regulariser);
         Ok(())
     }
 }

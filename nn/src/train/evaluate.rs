@@ -1,41 +1,64 @@
 //! How good a model is on data it does not learn from.
 
 use super::Batch;
-use crate::loss::cross_entropy;
+use crate::error::Error;
+use crate::losses::{CrossEntropy, Loss};
 use crate::metrics::{ConfusionMatrix, label_ranks};
 use crate::models::Model;
 use crate::module::{Context, Module};
 
+use super::BatchLoss;
+
 /// The outcome of [`evaluate`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
-    /// How many images were seen.
+    /// The number of inputs.
     pub images: usize,
-    /// The mean cross-entropy, without label smoothing.
+    /// The mean loss; of [`evaluate`] the cross-entropy.
     pub loss: f64,
-    /// The part of the images whose label has the largest logit.
+    /// The share of the inputs whose label has the largest logit; NaN for real targets.
     pub accuracy: f64,
-    /// The part of the images whose label is among the five largest logits.
+    /// The share of the inputs whose label is among the five largest logits; NaN for real targets.
     pub top5: f64,
-    /// How often each class was taken for each other.
+    /// How often each class was predicted for each.
     pub confusion: ConfusionMatrix,
 }
 
-/// Evaluates a model on batches: running statistics, no dropout, nothing recorded. Without images all is NaN.
+/// Evaluates a classifier on batches: running statistics, no dropout, nothing recorded. Without inputs all is NaN.
 ///
 /// # Panics
-/// If a batch does not fit the model.
+/// If a batch does not fit the model, or its targets are not classes of it.
 pub fn evaluate(model: &Model, batches: impl IntoIterator<Item = Batch>) -> Evaluation {
-    let mut model = model.detached();
+    evaluate_loss(model, &CrossEntropy::default(), batches).unwrap_or_else(|error| panic!("evaluate: {error}"))
+}
+
+/// As [`evaluate`], with any loss: what it calls its [evaluation](Loss::evaluation).
+///
+/// # Errors
+/// If the loss does not take outputs or targets.
+///
+/// # Panics
+/// If the inputs of a batch do not fit the model.
+pub fn evaluate_loss(
+    model: &Model,
+    loss: &dyn Loss,
+    batches: impl IntoIterator<Item = Batch>,
+) -> Result<Evaluation, Error> {
+    let (model, loss) = (model.detached(), loss.evaluation());
     let mut confusion = ConfusionMatrix::new(model.classes);
-    let (mut loss, mut ranks) = (0.0, Vec::new());
+    let (mut sum, mut images, mut ranks) = (0.0, 0, Vec::new());
     for batch in batches {
-        let logits = model.forward(&batch.images, &mut Context::eval());
-        loss += cross_entropy(&logits, &batch.labels, 0.0).item() * batch.labels.len() as f64;
-        ranks.extend(label_ranks(&logits, &batch.labels));
-        confusion.add(&logits, &batch.labels);
+        let n = batch.len();
+        let one = BatchLoss { loss: loss.clone(), context: Context::eval(), ..BatchLoss::new(model.clone(), batch) };
+        let pass = one.pass()?;
+        let outputs = &pass.outputs.values;
+        sum += pass.terms[0].1.item() * n as f64;
+        images += n;
+        if let Some(labels) = one.batch.targets.labels() {
+            ranks.extend(label_ranks(outputs, &labels));
+            confusion.add(outputs, &labels);
+        }
     }
-    let images = ranks.len();
-    let top = |k: usize| ranks.iter().filter(|&&rank| rank < k).count() as f64 / images as f64;
-    Evaluation { images, loss: loss / images as f64, accuracy: top(1), top5: top(5), confusion }
+    let top = |k: usize| ranks.iter().filter(|&&rank| rank < k).count() as f64 / ranks.len() as f64;
+    Ok(Evaluation { images, loss: sum / images as f64, accuracy: top(1), top5: top(5), confusion })
 }

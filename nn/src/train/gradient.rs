@@ -1,42 +1,80 @@
-//! The gradient of one batch, for those who want to look at it.
+//! The gradient of a step, with the numbers of its evaluation.
+
+use std::collections::BTreeMap;
+use std::ops::Deref;
 
 use autograd::Tensor;
 
-use super::{Batch, Trainer};
-use crate::error::Error;
+use super::Targets;
+use super::batch_loss::{Pass, State};
+use crate::metrics::accuracy;
 
-/// What a step of training would see before its update.
-#[derive(Clone, Debug)]
-pub struct Gradient {
+/// The numbers of an evaluation of the loss.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Numbers {
     /// What is minimised: `fit` + `reg`.
     pub loss: f64,
-    /// The cross-entropy, with label smoothing, and the network's own penalties.
+    /// The loss of the outputs and the penalties of layers and inputs.
     pub fit: f64,
-    /// The regulariser's term.
+    /// The regulariser's term; 0 without one.
     pub reg: f64,
-    /// The accuracy on the batch.
+    /// The accuracy on the batch; NaN for real targets.
     pub accuracy: f64,
-    /// The gradient of the loss by each parameter, without weight decay, in the order of the names.
-    pub parameters: Vec<(String, Tensor)>,
+    /// The terms of `fit`, by name.
+    pub terms: Vec<(String, f64)>,
 }
 
-impl Trainer {
-    /// The loss of a batch and its gradient by all parameters. Nothing is updated but the running statistics of batch
-    /// norm.
-    ///
-    /// # Errors
-    /// As [`Trainer::step`].
-    ///
-    /// # Panics
-    /// If the images do not fit the model.
-    pub fn gradient(&mut self, batch: &Batch) -> Result<Gradient, Error> {
-        let (values, gradients, _) = self.gradients(batch)?;
-        Ok(Gradient {
-            loss: values.loss,
-            fit: values.fit,
-            reg: values.reg,
-            accuracy: values.accuracy,
-            parameters: gradients.into_iter().collect(),
-        })
+/// The gradient of a [`BatchLoss`](super::BatchLoss) by its parameters, with the numbers of the evaluation.
+#[derive(Clone)]
+pub struct Gradient {
+    /// Loss and accuracy.
+    pub numbers: Numbers,
+    /// The outputs of the network, outside every graph.
+    pub outputs: Tensor,
+    /// The gradient by each parameter, without weight decay.
+    pub parameters: BTreeMap<String, Tensor>,
+    pub(crate) state: State,
+    pub(super) parts: Option<Parts>,
+}
+
+/// What an evaluation leaves behind for instruments, with its graph.
+#[derive(Clone)]
+pub(super) struct Parts {
+    pub fit: Tensor,
+    pub penalty: Option<Tensor>,
+    pub relus: Vec<(String, Tensor)>,
+}
+
+impl Gradient {
+    /// The same evaluation with other gradients.
+    pub fn with_parameters(self, parameters: BTreeMap<String, Tensor>) -> Gradient {
+        Gradient { parameters, ..self }
+    }
+
+    /// The same numbers and gradients with the state that another evaluation left behind, which training then keeps.
+    pub fn with_state_of(self, other: &Gradient) -> Gradient {
+        Gradient { state: other.state.clone(), ..self }
+    }
+}
+
+/// Loss, fit, reg and accuracy are read directly.
+impl Deref for Gradient {
+    type Target = Numbers;
+    fn deref(&self) -> &Numbers {
+        &self.numbers
+    }
+}
+
+impl Pass {
+    /// The numbers of the evaluation.
+    pub fn numbers(&self, targets: &Targets) -> Numbers {
+        let labels = targets.labels();
+        Numbers {
+            loss: self.loss.item(),
+            fit: self.fit.item(),
+            reg: self.regulariser.as_ref().map_or(0.0, Tensor::item),
+            accuracy: labels.map_or(f64::NAN, |labels| accuracy(&self.outputs.values, &labels)),
+            terms: self.terms.iter().map(|(name, term)| (name.clone(), term.item())).collect(),
+        }
     }
 }

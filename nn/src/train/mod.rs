@@ -1,38 +1,42 @@
 //! The training loop.
 
+mod batch;
+mod batch_loss;
 mod checkpoint;
 mod evaluate;
 mod gradient;
 mod observe;
 mod regulariser;
 
-pub use evaluate::{Evaluation, evaluate};
-pub use gradient::Gradient;
+pub use batch::{Batch, Targets};
+pub use batch_loss::{BatchLoss, Pass};
+pub use evaluate::{Evaluation, evaluate, evaluate_loss};
+pub use gradient::{Gradient, Numbers};
 pub use observe::Observed;
-pub use regulariser::Regulariser;
+pub use regulariser::{CloneRegulariser, Regulariser};
 
-use std::collections::BTreeMap;
+use std::any::Any;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use autograd::{Key, Tensor, detect_anomaly};
+use autograd::Key;
 
 use crate::error::Error;
-use crate::loss::cross_entropy;
-use crate::metrics::accuracy;
+use crate::losses::{CrossEntropy, Loss};
+use crate::methods::{Method, Plain};
 use crate::models::Model;
 use crate::module::{Context, Module};
 use crate::optim::{Optimizer, Schedule};
+use crate::penalties::Penalty;
 
-/// Images with their labels.
-#[derive(Clone, Debug)]
-pub struct Batch {
-    /// The images, [N, C, H, W], in the model's dtype.
-    pub images: Tensor,
-    /// The class of each image.
-    pub labels: Vec<u32>,
-    /// How many times the data were gone through before.
-    pub epoch: u64,
+/// Where training is. What a loss, penalty or regulariser draws or repeats follows from it alone, so that a resumed run
+/// draws and repeats the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Step {
+    /// The number of updates before this one.
+    pub index: u64,
+    /// The learning rate of this step.
+    pub lr: f64,
 }
 
 /// What one step of training did. Loss and accuracy are those before the update.
@@ -44,17 +48,17 @@ pub struct StepMetrics {
     pub epoch: u64,
     /// What was minimised: `fit` + `reg`.
     pub loss: f64,
-    /// The cross-entropy, with label smoothing, and the network's own penalties.
+    /// The loss of the outputs and the penalties of layers and inputs.
     pub fit: f64,
     /// The regulariser's term.
     pub reg: f64,
     /// The learning rate.
     pub lr: f64,
-    /// The accuracy on the batch.
+    /// The accuracy on the batch; NaN for real targets.
     pub accuracy: f64,
     /// How long the step took.
     pub time: Duration,
-    /// The regulariser's own numbers and the network's penalties, by name.
+    /// The regulariser's own numbers and the penalties, by name.
     pub extra: Vec<(String, f64)>,
 }
 
@@ -68,48 +72,45 @@ pub enum Outcome {
 }
 
 /// A model in training, with all that the next step depends on.
+///
+/// A step takes the [loss of the batch as a function](Trainer::batch_loss), lets the [`Method`] make a gradient of it,
+/// and the [`Optimizer`] an update of that.
 pub struct Trainer {
     /// What is trained.
     pub model: Model,
-    /// How gradients change it.
+    /// The loss of outputs and targets.
+    pub loss: Box<dyn Loss>,
+    /// Penalties on the network as a function of its inputs.
+    pub penalties: Vec<Box<dyn Penalty>>,
+    /// The penalty on the weights.
+    pub regulariser: Option<Box<dyn Regulariser>>,
+    /// How a gradient is made from the loss.
+    pub method: Box<dyn Method>,
+    /// How gradients change the model.
     pub optimizer: Optimizer,
     /// The base learning rate.
     pub lr: f64,
     /// The learning rate over time.
     pub schedule: Schedule,
-    /// Label smoothing a: the target is (1 - a) one-hot + a / classes.
-    pub smoothing: f64,
-    /// What is added to the cross-entropy.
-    pub regulariser: Option<Box<dyn Regulariser>>,
     key: Key,
     step: u64,
     wanted: Option<Box<dyn Fn(u64) -> bool + Send>>,
     observed: Option<Observed>,
 }
 
-/// The numbers of a forward pass.
-struct Values {
-    loss: f64,
-    fit: f64,
-    reg: f64,
-    accuracy: f64,
-    penalties: Vec<(String, f64)>,
-}
-
-/// What a step computes before its update.
-type Gradients = (Values, BTreeMap<String, Tensor>, Option<observe::Parts>);
-
 impl Trainer {
-    /// A trainer at step 0 with a constant learning rate. `key` names the random draws of the run; those of a
-    /// step depend on its number alone.
+    /// A trainer at step 0: cross-entropy, a constant learning rate, nothing else. `key` names the random draws of the
+    /// run; those of a step depend on its number alone.
     pub fn new(model: Model, optimizer: Optimizer, lr: f64, key: Key) -> Trainer {
         Trainer {
             model,
+            loss: Box::new(CrossEntropy::default()),
+            penalties: Vec::new(),
+            regulariser: None,
+            method: Box::new(Plain),
             optimizer,
             lr,
             schedule: Schedule::Constant,
-            smoothing: 0.0,
-            regulariser: None,
             key: key.stream("train"),
             step: 0,
             wanted: None,
@@ -117,19 +118,36 @@ impl Trainer {
         }
     }
 
+    /// The same trainer with another loss.
+    pub fn loss(self, loss: impl Loss + 'static) -> Trainer {
+        Trainer { loss: Box::new(loss), ..self }
+    }
+
+    /// The same trainer with one more penalty on the network as a function of its inputs.
+    pub fn penalty(mut self, penalty: impl Penalty + 'static) -> Trainer {
+        self.penalties.push(Box::new(penalty));
+        self
+    }
+
+    /// The same trainer with a regulariser.
+    pub fn regulariser(self, regulariser: impl Regulariser) -> Trainer {
+        Trainer { regulariser: Some(Box::new(regulariser)), ..self }
+    }
+
+    /// The same trainer with another method.
+    pub fn method(self, method: impl Method + 'static) -> Trainer {
+        Trainer { method: Box::new(method), ..self }
+    }
+
     /// The same trainer with a schedule.
     pub fn schedule(self, schedule: Schedule) -> Trainer {
         Trainer { schedule, ..self }
     }
 
-    /// The same trainer with label smoothing.
-    pub fn smoothing(self, smoothing: f64) -> Trainer {
-        Trainer { smoothing, ..self }
-    }
-
-    /// The same trainer with a regulariser.
-    pub fn regulariser(self, regulariser: impl Regulariser + 'static) -> Trainer {
-        Trainer { regulariser: Some(Box::new(regulariser)), ..self }
+    /// The regulariser, if it is an `R`.
+    pub fn regulariser_as<R: Regulariser>(&self) -> Option<&R> {
+        let regulariser: &dyn Any = &**self.regulariser.as_ref()?;
+        regulariser.downcast_ref()
     }
 
     /// Keeps what the steps for whose number `wanted` holds did, each until the next step. What they do does not
@@ -146,6 +164,49 @@ impl Trainer {
     /// How many steps have been done: the number of the next one.
     pub fn step_count(&self) -> u64 {
         self.step
+    }
+
+    /// Where training is: the number of the next step, and its learning rate.
+    pub fn now(&self) -> Step {
+        Step { index: self.step, lr: self.schedule.lr(self.lr, self.step) }
+    }
+
+    /// The loss that the next step minimises on a batch, as a function. Frozen parameters are constants.
+    pub fn batch_loss(&self, batch: &Batch) -> BatchLoss {
+        let context = Context::train(self.key.step(self.step));
+        let watched = self.wanted.as_ref().is_some_and(|wanted| wanted(self.step));
+        BatchLoss {
+            model: self.optimizer.freeze(&self.model),
+            batch: batch.clone(),
+            loss: self.loss.clone(),
+            penalties: self.penalties.clone(),
+            regulariser: self.regulariser.clone(),
+            context: if watched { context.tapped() } else { context },
+            step: self.now(),
+        }
+    }
+
+    /// The gradient of the next step on a batch, before clipping and weight decay. Nothing changes but the method's
+    /// state.
+    ///
+    /// # Errors
+    /// As [`Trainer::step`].
+    ///
+    /// # Panics
+    /// If the inputs do not fit the model.
+    pub fn gradient(&mut self, batch: &Batch) -> Result<Gradient, Error> {
+        self.method.gradient(&self.batch_loss(batch))
+    }
+
+    /// Evaluates the model on batches, by the loss that it is trained with: see [`Loss::evaluation`].
+    ///
+    /// # Errors
+    /// If the loss does not take outputs or targets.
+    ///
+    /// # Panics
+    /// If the inputs do not fit the model.
+    pub fn evaluate(&self, batches: impl IntoIterator<Item = Batch>) -> Result<Evaluation, Error> {
+        evaluate_loss(&self.model, &*self.loss, batches)
     }
 
     /// Trains on each batch, until there are none or `stop` is set, which is looked at before each step:
@@ -174,53 +235,33 @@ impl Trainer {
     ///
     /// # Errors
     /// If the loss or a gradient is not finite (the error names the first operation that made it so), a
-    /// parameter has no gradient, the regulariser fails, or the batch has labels that the model has no class for.
-    /// Model and optimiser are then as before the step. Also if the update itself overflows; the model is then
-    /// lost.
+    /// parameter has no gradient, loss, penalties or regulariser fail, or the batch has labels that the model has no class
+    /// for. The trainer is then as before the step. Also if the update itself overflows; the model is then lost.
     ///
     /// # Panics
-    /// If the images do not fit the model.
+    /// If the inputs do not fit the model.
     pub fn step(&mut self, batch: &Batch) -> Result<StepMetrics, Error> {
         let start = Instant::now();
         self.observed = None;
         self.optimizer.prepare(&self.model);
-        let before = self.model.clone();
-        match self.gradients(batch) {
-            Ok((values, gradients, parts)) => {
-                self.observed =
-                    parts.map(|parts| Observed::new(self, batch, before.clone(), &gradients, parts));
-                // With nobody else holding the weights, they change in place.
-                drop(before);
-                let step = self.step;
-                let lr = self.schedule.lr(self.lr, step);
-                self.optimizer.update(&mut self.model, gradients, lr);
-                self.check_update(lr)?;
-                self.step += 1;
-                let Values { loss, fit, reg, accuracy, penalties } = values;
-                let mut extra = self.regulariser.as_ref().map_or(Vec::new(), |r| r.metrics());
-                extra.extend(penalties);
-                let time = start.elapsed();
-                Ok(StepMetrics { step, epoch: batch.epoch, loss, fit, reg, lr, accuracy, time, extra })
-            }
-            Err(Error::NotFinite { step, what, .. }) => {
-                self.model = before.clone();
-                let again = detect_anomaly(|| {
-                    // Not backwards from a loss that already is not finite: all its gradients would be to
-                    // blame.
-                    self.forward(batch).map(|(loss, ..)| {
-                        if loss.is_finite() {
-                            drop(loss.backward())
-                        }
-                    })
-                });
-                self.model = before;
-                Err(Error::NotFinite { step, what, anomaly: again.err() })
-            }
-            Err(error) => {
-                self.model = before;
-                Err(error)
-            }
-        }
+        let loss = self.batch_loss(batch);
+        let gradient = self.method.gradient(&loss)?;
+        let Step { index: step, lr } = loss.step;
+        self.observed = Observed::new(&loss, &gradient);
+        let Gradient { numbers, parameters, state, .. } = gradient;
+        // With nobody else holding the weights, they change in place.
+        drop(loss);
+        batch_loss::adopt(&mut self.model, &state.model);
+        drop(state.model);
+        (self.loss, self.penalties, self.regulariser) = (state.loss, state.penalties, state.regulariser);
+        self.optimizer.update(&mut self.model, parameters, lr)?;
+        self.check_update(lr)?;
+        self.step += 1;
+        let Numbers { loss, fit, reg, accuracy, terms } = numbers;
+        let mut extra = self.regulariser.as_ref().map_or(Vec::new(), |r| r.metrics());
+        extra.extend(terms.into_iter().skip(1));
+        let time = start.elapsed();
+        Ok(StepMetrics { step, epoch: batch.epoch, loss, fit, reg, lr, accuracy, time, extra })
     }
 
     /// Whether the update left every weight and statistic a finite number.
@@ -234,68 +275,6 @@ impl Trainer {
         match bad {
             Some(name) => Err(Error::Overflow { step: self.step, name, lr }),
             None => Ok(()),
-        }
-    }
-
-    /// What the forward pass of this step depends on besides images and weights.
-    fn context(&self) -> Context {
-        Context::train(self.key.step(self.step))
-    }
-
-    /// The loss as a graph, its numbers, and its parts if they are to be kept.
-    fn forward(&mut self, batch: &Batch) -> Result<(Tensor, Values, Option<observe::Parts>), Error> {
-        let (images, labels) = (batch.images.shape(), batch.labels.len());
-        if labels == 0 || images.first() != Some(&labels) {
-            return Err(Error::Config(format!("the batch has images {images} for {labels} labels")));
-        }
-        let watched = self.wanted.as_ref().is_some_and(|wanted| wanted(self.step));
-        let mut cx = if watched { self.context().tapped() } else { self.context() };
-        let logits = self.model.forward(&batch.images, &mut cx);
-        let classes = logits.shape().get(1).copied().unwrap_or(0);
-        if let Some(label) = batch.labels.iter().find(|&&label| label as usize >= classes) {
-            return Err(Error::Config(format!("the batch has a label {label}, the model {classes} classes")));
-        }
-        let accuracy = accuracy(&logits, &batch.labels);
-        let mut loss = cross_entropy(&logits, &batch.labels, self.smoothing);
-        let mut penalties = Vec::new();
-        for (name, term) in cx.penalties() {
-            penalties.push((name.to_string(), term.item()));
-            loss = loss + term;
-        }
-        let fit = loss.item();
-        let mut parts =
-            watched.then(|| observe::Parts { fit: loss.clone(), penalty: None, relus: cx.relus() });
-        let mut reg = 0.0;
-        if let Some(regulariser) = &mut self.regulariser {
-            let penalty = regulariser.penalty(&self.model.weights(), self.step)?;
-            if penalty.numel() != 1 {
-                let shape = penalty.shape();
-                return Err(Error::Config(format!(
-                    "the regulariser gave shape {shape}; one element is needed"
-                )));
-            }
-            reg = penalty.item();
-            if let Some(parts) = &mut parts {
-                parts.penalty = Some(penalty.clone());
-            }
-            loss = loss + penalty.reshape([]);
-        }
-        let values = Values { loss: loss.item(), fit, reg, accuracy, penalties };
-        Ok((loss, values, parts))
-    }
-
-    /// The numbers of a forward pass, the gradients by parameter, all of them finite, and the loss's parts if they
-    /// are to be kept.
-    fn gradients(&mut self, batch: &Batch) -> Result<Gradients, Error> {
-        let not_finite = |step, what: String| Err(Error::NotFinite { step, what, anomaly: None });
-        let (loss, values, parts) = self.forward(batch)?;
-        if !values.loss.is_finite() {
-            return not_finite(self.step, "the loss".to_string());
-        }
-        let gradients = self.optimizer.collect(&self.model, loss.backward())?;
-        match gradients.iter().find(|(_, g)| !g.is_finite()) {
-            Some((name, _)) => not_finite(self.step, format!("the gradient of {name}")),
-            None => Ok((values, gradients, parts)),
         }
     }
 }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use autograd::Tensor;
 
-use super::{Batch, Trainer};
-use crate::instruments::BatchLoss;
+use super::gradient::Parts;
+use super::{BatchLoss, Gradient};
 use crate::models::Model;
 use crate::module::Module;
 
@@ -21,45 +21,38 @@ pub struct Observed {
     pub gradients: BTreeMap<String, Tensor>,
     /// What came out of each ReLU, units or channels on the second axis, by the path of its layer.
     pub relus: Vec<(String, Tensor)>,
-    /// The cross-entropy of the batch as a function of the parameters, as the step computed it.
+    /// The loss of the batch as a function of the parameters, as the step computed it, without the regulariser and the
+    /// penalties of inputs.
     pub loss: BatchLoss,
     fit: Tensor,
     penalty: Option<Tensor>,
 }
 
-/// What a forward pass leaves behind if it is to be kept.
-pub(super) struct Parts {
-    pub fit: Tensor,
-    pub penalty: Option<Tensor>,
-    pub relus: Vec<(String, Tensor)>,
-}
-
 impl Observed {
-    pub(super) fn new(
-        trainer: &Trainer,
-        batch: &Batch,
-        before: Model,
-        gradients: &BTreeMap<String, Tensor>,
-        parts: Parts,
-    ) -> Observed {
-        let Parts { fit, penalty, relus } = parts;
-        let loss = BatchLoss {
-            model: before.clone(),
-            batch: batch.clone(),
-            smoothing: trainer.smoothing,
-            context: trainer.context(),
-        };
-        Observed { step: trainer.step, before, gradients: gradients.clone(), relus, loss, fit, penalty }
+    /// What a step did, if its evaluation kept that.
+    pub(super) fn new(loss: &BatchLoss, gradient: &Gradient) -> Option<Observed> {
+        let Gradient { parameters, parts, .. } = gradient;
+        let Parts { fit, penalty, relus } = parts.clone()?;
+        Some(Observed {
+            step: loss.step.index,
+            before: loss.model.clone(),
+            gradients: parameters.clone(),
+            relus,
+            loss: loss.data_term(),
+            fit,
+            penalty,
+        })
     }
 
-    /// The gradient of the cross-entropy alone, by parameter.
+    /// The gradient of the loss without the regulariser, by parameter.
     pub fn fit_gradients(&self) -> BTreeMap<String, Tensor> {
         self.of(&self.fit)
     }
 
-    /// The gradient of the regulariser's term alone, for the parameters that it depends on; `None` without one.
+    /// The gradient of the regulariser's term alone, for the parameters that it depends on; `None` without
+    /// one, or if it depends on none.
     pub fn penalty_gradients(&self) -> Option<BTreeMap<String, Tensor>> {
-        self.penalty.as_ref().map(|penalty| self.of(penalty))
+        self.penalty.as_ref().filter(|penalty| penalty.is_tracked()).map(|penalty| self.of(penalty))
     }
 
     fn of(&self, term: &Tensor) -> BTreeMap<String, Tensor> {

@@ -1,63 +1,83 @@
-//! What else the loss may consist of.
+//! Penalties on weights.
+
+use std::any::Any;
 
 use autograd::Tensor;
 
-use crate::error::Error;
+use super::Step;
+use crate::error::{Error, nothing_to_load};
 use crate::models::Weight;
 
-/// A function of a network's weights that is added to the loss.
+/// A function of the weights of a network that is added to the loss.
+///
+/// A regulariser may have state. A step that evaluates it at more than one place starts each evaluation from the state
+/// before the step, and keeps the state after the evaluation at the weights themselves.
 ///
 /// ```
 /// use autograd::Tensor;
-/// use nn::{Error, Regulariser, Weight};
+/// use nn::{Error, Regulariser, Step, Weight};
 ///
-/// /// Half the squared length of all weights, times a constant.
+/// /// Half the squared norm of all weights, times a constant.
+/// #[derive(Clone)]
 /// struct Ridge(f64);
 /// impl Regulariser for Ridge {
-///     fn penalty(&mut self, weights: &[Weight], _step: u64) -> Result<Tensor, Error> {
+///     fn penalty(&mut self, weights: &[Weight], _: Step) -> Result<Tensor, Error> {
 ///         let squares = weights.iter().map(|w| (&w.value * &w.value).sum(..));
 ///         let sum = squares.reduce(|a, b| a + b).expect("a network has weights");
 ///         Ok(sum * (self.0 / 2.0))
 ///     }
 /// }
 /// ```
-pub trait Regulariser: Send {
-    /// The term of step `step`: a tensor with one element, of the weights' dtype.
+pub trait Regulariser: CloneRegulariser + Any + Send {
+    /// The penalty at a step: a tensor with one element, of the weights' dtype.
     ///
     /// # Errors
-    /// If the weights are not ones that it can take.
-    fn penalty(&mut self, weights: &[Weight], step: u64) -> Result<Tensor, Error>;
+    /// If the weights are not ones that it takes.
+    fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, Error>;
 
-    /// What a later [`Regulariser::penalty`] depends on besides its arguments, by name.
+    /// The state, by name: what a later [`Regulariser::penalty`] depends on besides its arguments.
     fn state(&self) -> Vec<(String, Tensor)> {
         Vec::new()
     }
 
-    /// Takes back what [`Regulariser::state`] gave.
+    /// Restores what [`Regulariser::state`] gave.
     ///
     /// # Errors
     /// If the tensors are not what `state` gives.
     fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), Error> {
-        if state.is_empty() {
-            return Ok(());
-        }
-        Err(Error::Mismatch(
-            state.iter().map(|(name, _)| format!("regulariser.{name} is left over")).collect(),
-        ))
+        nothing_to_load("regulariser", state)
     }
 
-    /// Numbers of the last penalty worth a line in the log, by name.
+    /// Numbers of the last penalty for the log, by name.
     fn metrics(&self) -> Vec<(String, f64)> {
         Vec::new()
+    }
+}
+
+/// Cloning behind a box. Every `Clone` regulariser has it.
+pub trait CloneRegulariser {
+    /// A copy of the regulariser in a box.
+    fn clone_regulariser(&self) -> Box<dyn Regulariser>;
+}
+
+impl<R: Regulariser + Clone> CloneRegulariser for R {
+    fn clone_regulariser(&self) -> Box<dyn Regulariser> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Regulariser> {
+    fn clone(&self) -> Box<dyn Regulariser> {
+        (**self).clone_regulariser()
     }
 }
 
 /// A function of weights and step is a regulariser without state.
 impl<F> Regulariser for F
 where
-    F: FnMut(&[Weight], u64) -> Result<Tensor, Error> + Send,
+    F: FnMut(&[Weight], Step) -> Result<Tensor, Error> + Clone + Send + 'static,
 {
-    fn penalty(&mut self, weights: &[Weight], step: u64) -> Result<Tensor, Error> {
+    fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, Error> {
         self(weights, step)
     }
 }

@@ -1,15 +1,16 @@
-use autograd::DType;
+use autograd::{DType, Tensor};
 
 use super::*;
-use crate::{Archive, Module, ParameterGroup, Role, Rule, Weight, models};
+use crate::{Adam, Archive, ParameterGroup, Role, Weight, models};
 
 /// A regulariser with a state: a different part of the weights' squares each time.
+#[derive(Clone)]
 struct Growing {
     factor: Tensor,
 }
 
 impl Regulariser for Growing {
-    fn penalty(&mut self, weights: &[Weight], _: u64) -> Result<Tensor, Error> {
+    fn penalty(&mut self, weights: &[Weight], _: Step) -> Result<Tensor, Error> {
         self.factor = &self.factor * 1.5;
         let last = weights.iter().find(|w| w.role == Role::Classifier).unwrap();
         Ok((&last.value * &last.value).sum(..) * &self.factor)
@@ -28,16 +29,16 @@ impl Regulariser for Growing {
 
 fn trainer() -> Trainer {
     let model = models::build("cnn6", [1, 8, 8], 3, 1, Key::new(1), DType::F64).unwrap();
-    let optimizer = Optimizer::new(Rule::sgd(0.9)).weight_decay(1e-3);
+    let optimizer = Optimizer::sgd(0.9).weight_decay(1e-3);
     Trainer::new(model, optimizer, 0.05, Key::new(2))
         .schedule(Schedule::Cosine { steps: 10, min: 0.0 })
-        .smoothing(0.1)
+        .loss(CrossEntropy::smoothed(0.1))
         .regulariser(Growing { factor: Tensor::from(1e-3) })
 }
 
 fn batch(i: u64) -> Batch {
     let images = Tensor::normal([6, 1, 8, 8], DType::F64, Key::new(3).step(i));
-    Batch { images, labels: vec![0, 1, 2, 0, 1, 2], epoch: i / 4 }
+    Batch::new(images, vec![0, 1, 2, 0, 1, 2]).epoch(i / 4)
 }
 
 fn numbers(trainer: &Trainer) -> Vec<u64> {
@@ -124,11 +125,12 @@ fn a_stop_flag_ends_between_two_steps() {
 
 #[test]
 fn a_loss_that_is_not_finite_names_the_step_and_the_operation() {
+    #[derive(Clone)]
     struct Bad;
     impl Regulariser for Bad {
-        fn penalty(&mut self, weights: &[Weight], step: u64) -> Result<Tensor, Error> {
+        fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, Error> {
             let sum = weights[0].value.sum(..);
-            Ok(if step < 1 { sum } else { (&sum - &sum).log() })
+            Ok(if step.index < 1 { sum } else { (&sum - &sum).log() })
         }
     }
     let mut t = trainer().regulariser(Bad);
@@ -142,9 +144,10 @@ fn a_loss_that_is_not_finite_names_the_step_and_the_operation() {
 
 #[test]
 fn a_gradient_that_is_not_finite_is_found_before_the_update() {
+    #[derive(Clone)]
     struct Steep;
     impl Regulariser for Steep {
-        fn penalty(&mut self, weights: &[Weight], _: u64) -> Result<Tensor, Error> {
+        fn penalty(&mut self, weights: &[Weight], _: Step) -> Result<Tensor, Error> {
             Ok((&weights[0].value * 0.0).sum(..).sqrt())
         }
     }
@@ -173,7 +176,7 @@ fn a_weight_that_already_was_nan_is_told_apart() {
 #[test]
 fn frozen_parameters_stay() {
     let mut t = trainer();
-    t.optimizer = Optimizer::new(Rule::ADAM).group(ParameterGroup::new("conv*").frozen());
+    t.optimizer = Optimizer::new(Adam::default()).group(ParameterGroup::new("conv*").frozen());
     let conv = |t: &Trainer| t.model.weights()[0].value.to_vec::<f64>();
     let before = conv(&t);
     t.step(&batch(0)).unwrap();
@@ -184,14 +187,7 @@ fn frozen_parameters_stay() {
 fn evaluation_counts_every_image_once() {
     let t = trainer();
     let all = batch(0);
-    let part = |from: usize, to: usize| {
-        let data = &all.images.data::<f64>()[from * 64..to * 64];
-        Batch {
-            images: Tensor::new(data, [to - from, 1, 8, 8]),
-            labels: all.labels[from..to].to_vec(),
-            epoch: 0,
-        }
-    };
+    let part = |from: usize, to: usize| all.part(from..to);
     let before = numbers(&t);
     let whole = evaluate(&t.model, [all.clone()]);
     let parts = evaluate(&t.model, [part(0, 1), part(1, 4), part(4, 6)]);

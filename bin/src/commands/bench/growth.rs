@@ -3,7 +3,7 @@
 use autograd::{DType, Key, Tensor, set_threads};
 use clap::Args;
 use comhe::Energy;
-use nn::{Optimizer, Rule, Trainer};
+use nn::{Optimizer, Trainer};
 use serde_json::json;
 
 use super::Timing;
@@ -113,9 +113,10 @@ fn energy(timing: &Timing, n: usize, d: usize) -> Result<f64, Failure> {
 fn step(timing: &Timing, width: usize, batch: usize) -> Result<f64, Failure> {
     let model = nn::models::build("cnn9", [3, 32, 32], 100, width, Key::new(0), DType::F32)?;
     memory::check(&model, width, batch, DType::F32)?;
-    let mut trainer = Trainer::new(model, Optimizer::new(Rule::sgd(0.9)), 0.01, Key::new(0));
+    let mut trainer = Trainer::new(model, Optimizer::sgd(0.9), 0.01, Key::new(0));
     let images = Tensor::normal([batch, 3, 32, 32], DType::F32, Key::new(1));
-    let batch = nn::Batch { images, labels: (0..batch as u32).map(|i| i * 7 % 100).collect(), epoch: 0 };
+    let labels: Vec<u32> = (0..batch as u32).map(|i| i * 7 % 100).collect();
+    let batch = nn::Batch::new(images, labels);
     let mut failed = None;
     let times = timing.measure(|| {
         if failed.is_none() {

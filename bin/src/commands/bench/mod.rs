@@ -4,14 +4,12 @@ use std::time::Instant;
 
 use autograd::{DType, GemmBackend, Key, Tensor, gemm_backend, set_gemm_backend};
 use clap::{Args, Subcommand};
-use nn::{Rule, Trainer};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::config::{Config, Conv, Precision, parts};
 use crate::failure::Failure;
 use crate::output::{self, Table};
-use crate::penalty::Penalty;
 use crate::statistics::median;
 use crate::{memory, setup, system};
 use peak::Peak;
@@ -169,20 +167,11 @@ impl StepBench {
                 "--batch-size is 1; {alone} cannot take a variance of one value"
             )));
         }
-        let optimizer = nn::Optimizer::new(Rule::sgd(config.momentum)).weight_decay(config.weight_decay);
-        let mut trainer = Trainer::new(model, optimizer, config.rate(), Key::new(0));
-        if self.reg != "none" {
-            let objective = setup::objective(&config)?;
-            trainer = trainer.regulariser(Penalty {
-                objective,
-                lr: config.rate(),
-                schedule: nn::Schedule::Constant,
-            });
-        }
+        let mut trainer = setup::trainer(model, &config)?;
         let [c, h, w] = shape;
         let images = Tensor::normal([self.batch_size, c, h, w], dtype, Key::new(1));
-        let labels = (0..self.batch_size as u32).map(|i| i * 7 % classes as u32).collect();
-        let batch = nn::Batch { images, labels, epoch: 0 };
+        let labels: Vec<u32> = (0..self.batch_size as u32).map(|i| i * 7 % classes as u32).collect();
+        let batch = nn::Batch::new(images, labels);
         let mut failed = None;
         let times = self.timing.measure(|| {
             if failed.is_none() {

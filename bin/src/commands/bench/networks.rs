@@ -4,7 +4,7 @@ use std::hint::black_box;
 
 use autograd::{ConvAlgorithm, DType, Key, Tensor, set_conv_algorithm};
 use clap::Args;
-use nn::{Context, Model, Module, Optimizer, Rule, Trainer};
+use nn::{BatchLoss, Context, Model, Module, Optimizer, Trainer};
 
 use super::{Rows, Timing, Work};
 use crate::failure::Failure;
@@ -46,14 +46,14 @@ fn network(name: &str, size: usize, dtype: DType) -> Result<(Model, nn::Batch), 
     let model = nn::models::build(name, shape, classes, width, Key::new(0), dtype)?;
     let [c, h, w] = shape;
     let images = Tensor::normal([size, c, h, w], dtype, Key::new(1));
-    let labels = (0..size as u32).map(|i| i * 7 % classes as u32).collect();
-    Ok((model, nn::Batch { images, labels, epoch: 0 }))
+    let labels: Vec<u32> = (0..size as u32).map(|i| i * 7 % classes as u32).collect();
+    Ok((model, nn::Batch::new(images, labels)))
 }
 
 /// Forward, cross-entropy, backward, SGD with momentum and weight decay.
 fn step(rows: &mut Rows<'_>, name: &str, size: usize, dtype: DType, how: &str) -> Result<(), Failure> {
     let (model, batch) = network(name, size, dtype)?;
-    let optimizer = Optimizer::new(Rule::sgd(0.9)).weight_decay(5e-4);
+    let optimizer = Optimizer::sgd(0.9).weight_decay(5e-4);
     let mut trainer = Trainer::new(model, optimizer, 0.01, Key::new(0));
     let flops = autograd::profile(|| trainer.step(&batch)).1.flops() as f64;
     let mut failed = None;
@@ -71,17 +71,17 @@ fn inference(rows: &mut Rows<'_>, size: usize) -> Result<(), Failure> {
     let flops = model.summary().flops() as f64 * size as f64;
     let mut model = model.detached();
     rows.time(format!("cnn9 inference, batch {size}"), Work::Flops(flops, DType::F32), || {
-        drop(black_box(model.forward(&batch.images, &mut Context::eval())));
+        drop(black_box(model.forward(&batch.inputs, &mut Context::eval())));
     })
 }
 
 /// The gradients of |d loss / d images|^2 with respect to the weights: a gradient of a gradient.
 fn penalty(rows: &mut Rows<'_>, size: usize) -> Result<(), Failure> {
-    let (mut model, batch) = network("cnn9", size, DType::F32)?;
-    let images = batch.images.requires_grad();
+    let (model, batch) = network("cnn9", size, DType::F32)?;
+    let images = batch.inputs.requires_grad();
+    let loss = BatchLoss::new(model, batch);
     rows.time(format!("cnn9 gradient penalty, batch {size}"), Work::Other, || {
-        let logits = model.forward(&images, &mut Context::train(Key::new(0)));
-        let loss = nn::cross_entropy(&logits, &batch.labels, 0.0);
+        let loss = loss.fit(&images).expect("the labels are classes");
         let g = loss.recorded().grad(&[&images]).remove(0);
         drop(black_box((&g * &g).sum(..).backward()));
     })

@@ -1,8 +1,8 @@
 //! One run of a comparison: a network, trained, measured on the way.
 
-use comhe::{LayerReport, Step};
+use comhe::LayerReport;
 use datasets::Dataset;
-use nn::{Outcome, evaluate};
+use nn::Outcome;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
@@ -10,7 +10,7 @@ use crate::failure::Failure;
 use crate::run_folder::LayerLine;
 use crate::setup::{self, Setup};
 use crate::statistics::median;
-use crate::{data, low_rank, penalty, stop};
+use crate::{data, stop};
 
 /// Points of a curve after its start, unless told.
 const POINTS: u64 = 10;
@@ -84,16 +84,15 @@ impl Job {
     /// Trains the network; None if the user stopped it.
     pub fn run(&self, shared: &Config, dataset: &Dataset) -> Result<Option<Run>, Failure> {
         let config = self.config(shared)?;
-        let mut setup = Setup::on(dataset.clone(), setup::objective(&config)?, &config)?;
+        let mut setup = Setup::on(dataset.clone(), &config)?;
         let batches = setup.batches();
-        let Setup { trainer, objective, dtype, steps, .. } = &mut setup;
+        let Setup { trainer, dtype, steps, .. } = &mut setup;
         let every = config.eval_every.unwrap_or(steps.div_ceil(POINTS)).max(1);
         let mut layers = Vec::new();
         let mut look = |trainer: &nn::Trainer| {
             let step = trainer.step_count();
-            let now = Step { index: step, lr: trainer.schedule.lr(trainer.lr, step) };
-            layers = penalty::energies(objective, &trainer.model.weights(), now)?;
-            let test = evaluate(&trainer.model, data::test(dataset, *dtype));
+            layers = setup::energies(trainer)?;
+            let test = trainer.evaluate(data::test(dataset, *dtype))?;
             let energy = Energies::mean(&layers);
             Ok::<Point, Failure>(Point { step, test_acc: test.accuracy, test_loss: test.loss, energy })
         };
@@ -108,7 +107,7 @@ impl Job {
             }
             Ok::<(), Failure>(())
         });
-        let outcome = fitted.map_err(|failure| low_rank::check(&trainer.model).err().unwrap_or(failure))?;
+        let outcome = fitted.map_err(|failure| setup::explained(&trainer.model, failure))?;
         let [Some(first), Some(last)] = [curve.first(), curve.last()] else { return Ok(None) };
         if outcome == Outcome::Stopped || stop::wanted() {
             return Ok(None);

@@ -4,11 +4,10 @@ use std::fmt::Write;
 use std::path::Path;
 
 use autograd::{Graph, GraphNode, Key, Tensor, inspect};
-use nn::{Context, Model, Module, Regulariser, cross_entropy, write_atomic};
+use nn::{Batch, Model, Module, write_atomic};
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::penalty::Penalty;
 use crate::{memory, output, setup};
 
 /// The look of the page.
@@ -51,21 +50,14 @@ fn step(model: Model, config: &Config) -> Result<(Graph, Vec<String>), Failure> 
     let [c, h, w] = model.input;
     // Leaves of their own, made in the order of the names: the graph lists nodes by age.
     let mut names = Vec::new();
-    let mut model = model.map(|name, t| {
+    let model = model.map(|name, t| {
         names.push(name.to_string());
         t.detach().requires_grad()
     });
     let n = config.batch_size;
     let images = Tensor::normal([n, c, h, w], setup::dtype(config), Key::new(config.seed).stream("inspect"));
     let labels: Vec<u32> = (0..n).map(|i| (i % model.classes) as u32).collect();
-    let logits = model.forward(&images, &mut Context::train(Key::new(config.seed)));
-    let mut loss = cross_entropy(&logits, &labels, config.label_smoothing);
-    if config.reg != "none" {
-        let objective = setup::objective(config)?;
-        let mut penalty = Penalty { objective, lr: config.rate(), schedule: nn::Schedule::Constant };
-        loss = loss + penalty.penalty(&model.weights(), 0)?.reshape([]);
-    }
-    let graph = inspect(&loss);
+    let graph = inspect(&setup::trainer(model, config)?.batch_loss(&Batch::new(images, labels)).pass()?.loss);
     let mut parameters = names.into_iter();
     let mut of_leaf = |node: &GraphNode| if node.op == "leaf" { parameters.next() } else { None };
     let mut found: Vec<String> = Vec::new();

@@ -9,7 +9,7 @@ use autograd::Key;
 use clap::{ArgMatches, Args};
 use datasets::{Loader, LoaderConfig};
 use nn::instruments::{filter_normalised, moved};
-use nn::{Batch, evaluate, write_atomic};
+use nn::{Batch, evaluate_loss, write_atomic};
 
 use crate::config::{Config, given};
 use crate::data::{self, Stream};
@@ -138,9 +138,10 @@ impl Landscape {
         eprintln!(
             "{} losses of {} images",
             steps.len() * across.len(),
-            images.iter().map(|b| b.labels.len()).sum::<usize>()
+            images.iter().map(|b| b.len()).sum::<usize>()
         );
         stop::on_signals()?;
+        let loss = setup::loss(&config);
         let mut samples = Vec::new();
         for &b in across {
             for &a in steps {
@@ -148,7 +149,7 @@ impl Landscape {
                     return Err(Failure::unfinished("stopped; nothing was written"));
                 }
                 let there = moved(&model, &[(a, &directions[0]), (b, &directions[1])]);
-                let found = evaluate(&there, images.iter().cloned());
+                let found = evaluate_loss(&there, &*loss, images.iter().cloned())?;
                 samples.push(Sample { at: [a, b], loss: found.loss, accuracy: found.accuracy });
             }
         }
@@ -187,12 +188,10 @@ impl Landscape {
         let wanted = self.images.min(split.len());
         let steps = wanted.div_ceil(loader.config().batch_size) as u64;
         let mut left = wanted;
-        let cut = |mut batch: Batch| {
-            let n = batch.labels.len().min(left);
+        let cut = |batch: Batch| {
+            let n = batch.len().min(left);
             left -= n;
-            batch.images = batch.images.slice_axis(0, ..n);
-            batch.labels.truncate(n);
-            batch
+            batch.part(0..n)
         };
         Stream::new(loader, dtype, 0, steps).map(cut).collect()
     }

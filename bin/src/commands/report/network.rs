@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use autograd::{DType, Tensor, parallel_map};
 use comhe::checked_rows;
 use datasets::Dataset;
-use nn::{Evaluation, Model, Weight, evaluate};
+use nn::{Evaluation, Model, Weight, evaluate_loss};
 
 use super::collect::Run;
 use super::groups::Group;
@@ -330,7 +330,8 @@ fn evaluated(run: &Run, config: &Config, dataset: &Dataset) -> Result<Evaluation
         return Err("the data found have another shape, or other classes, than those of the run".into());
     }
     setup::apply(config);
-    Ok(evaluate(&networks.after, data::judged(dataset, setup::dtype(config))))
+    let images = data::judged(dataset, setup::dtype(config));
+    evaluate_loss(&networks.after, &*setup::loss(config), images).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

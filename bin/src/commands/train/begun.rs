@@ -7,7 +7,6 @@ use toml::Table;
 
 use crate::config::{self, Config};
 use crate::failure::Failure;
-use crate::low_rank;
 use crate::run_folder::identity::{self, CHANGEABLE, SETTINGS};
 use crate::run_folder::inputs::Inputs;
 use crate::run_folder::{self, CONFIG, RunFolder, manifest, origin};
@@ -104,7 +103,7 @@ impl Begun {
                 {
                     return Err(another(&what));
                 }
-                low_rank::check(&setup.trainer.model)?;
+                comhe::check_factors(&setup.trainer.model)?;
                 let (made, steps) = (setup.trainer.step_count(), setup.steps);
                 if made > steps {
                     return Err(Failure::place(

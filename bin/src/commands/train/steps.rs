@@ -2,15 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use comhe::{LayerReport, Objective, Step};
-use nn::{Archive, Module, Outcome, Trainer, evaluate};
+use comhe::LayerReport;
+use nn::{Archive, Module, Outcome, Trainer};
 
 use super::begun::Begun;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::run_folder::{Judged, RunFolder};
-use crate::setup::Setup;
-use crate::{data, low_rank, penalty, stop};
+use crate::setup::{self, Setup};
+use crate::{data, stop};
 
 /// Steps between two measurements of energies, at least, unless told: one costs up to half a step, which is so less than a
 /// hundredth of the run.
@@ -36,7 +36,7 @@ impl Begun {
     pub fn steps(&mut self, progress: &mut Progress, cost: &mut Cost) -> Result<Outcome, Failure> {
         let batches = self.setup.batches();
         let Begun { setup, folder, config, watch, .. } = self;
-        let Setup { dataset, loader, trainer, objective, dtype, steps, epoch } = setup;
+        let Setup { dataset, loader, trainer, dtype, steps, epoch } = setup;
         let every = config.eval_every.unwrap_or(*epoch);
         let energy_every = config.energy_every.unwrap_or(APART.max(every).next_multiple_of(every));
         let on = Judged::of(config).name();
@@ -44,9 +44,12 @@ impl Begun {
         let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
         let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &mut Progress| {
             let step = trainer.step_count();
-            let seen = due(step, every).then(|| evaluate(&trainer.model, data::judged(dataset, *dtype)));
+            let seen = match due(step, every) {
+                true => Some(trainer.evaluate(data::judged(dataset, *dtype))?),
+                false => None,
+            };
             let layers = match due(step, energy_every) {
-                true => Some(measured(trainer, objective, cost)?),
+                true => Some(measured(trainer, cost)?),
                 false => None,
             };
             if step == 0 {
@@ -70,7 +73,7 @@ impl Begun {
         let fitted = trainer.fit(batches, &stop::STOP, |trainer, metrics| {
             let done = metrics.step + 1;
             folder.step(metrics)?;
-            if let Some((step, seen)) = watch.look(trainer, objective)? {
+            if let Some((step, seen)) = watch.look(trainer)? {
                 folder.watched(step, &seen)?;
             }
             progress.step(metrics, loader.config().batch_size);
@@ -80,8 +83,7 @@ impl Begun {
             }
             Ok::<(), Failure>(())
         });
-        // A weight that could not be made explains a loss that is not finite.
-        let outcome = fitted.map_err(|failure| low_rank::check(&trainer.model).err().unwrap_or(failure))?;
+        let outcome = fitted.map_err(|failure| setup::explained(&trainer.model, failure))?;
         folder.checkpoint(watch.kept(trainer.checkpoint()))?;
         if outcome == Outcome::Finished {
             folder.finish(Archive::of(trainer.model.state_dict()))?;
@@ -112,10 +114,9 @@ fn told_if_too_small(reg: &str, layers: &[LayerReport], progress: &mut Progress)
 }
 
 /// The energies and angles of all layers, and what it took to measure them.
-fn measured(trainer: &Trainer, objective: &Objective, cost: &mut Cost) -> Result<Vec<LayerReport>, Failure> {
-    let (start, step) = (Instant::now(), trainer.step_count());
-    let now = Step { index: step, lr: trainer.schedule.lr(trainer.lr, step) };
-    let layers = penalty::energies(objective, &trainer.model.weights(), now)?;
+fn measured(trainer: &Trainer, cost: &mut Cost) -> Result<Vec<LayerReport>, Failure> {
+    let start = Instant::now();
+    let layers = setup::energies(trainer)?;
     cost.measurements += 1;
     cost.time += start.elapsed();
     Ok(layers)

@@ -2,7 +2,7 @@
 //!
 //!   W = L (R P')^-1 R,   L (N x r) and R (r x d) are learned, P (r x d) is a constant
 //!
-//! L and R are the transposes of Y1 and Y2 in [`comhe::low_rank_weight`]: their rows are the points whose energy the
+//! L and R are the transposes of Y1 and Y2 in [`low_rank_weight`]: their rows are the points whose energy the
 //! method takes. A regulariser sees the two as two hidden layers, so that `mhe` or `hs-mhe` on them is E(Y1) + E(Y2).
 //!
 //! This works for any network: in each forward pass the products take the place of the weights. A layer's `NAME.weight`
@@ -11,10 +11,10 @@
 use std::collections::BTreeMap;
 
 use autograd::{Shape, Tensor};
-use comhe::{LowRank, low_rank_weight};
-use nn::{Change, Context, Kind, Model, Module, Role, See, Sequential, Summary};
+use nn::{Change, Context, Kind, Model, Module, Role, See, Sequential, Summary, Weight};
 
-use crate::failure::Failure;
+use crate::error::Error;
+use crate::low_rank::{LowRank, low_rank_weight};
 
 const WEIGHT: &str = ".weight";
 const PROJECTION: &str = ".projection";
@@ -36,8 +36,11 @@ struct Factored {
     factors: BTreeMap<String, Factors>,
 }
 
-/// The network with weights of rank `r` in all hidden layers whose N and d are larger, drawn anew.
-pub fn factored(model: Model, r: usize, seed: u64) -> Result<Model, Failure> {
+/// The network with weights of rank `r` in all hidden layers whose N and d are larger, drawn from `seed`.
+///
+/// # Errors
+/// If no hidden layer is larger, or a projection cannot be drawn.
+pub fn factored(model: &Model, r: usize, seed: u64) -> Result<Model, Error> {
     let mut factors = BTreeMap::new();
     for weight in model.weights() {
         let (n, d) = (weight.value.shape()[0], weight.value.shape()[1..].iter().product());
@@ -51,31 +54,35 @@ pub fn factored(model: Model, r: usize, seed: u64) -> Result<Model, Failure> {
         }
     }
     if factors.is_empty() {
-        let largest = |w: &nn::Weight| w.value.shape()[0].min(w.value.shape()[1..].iter().product());
+        let largest = |w: &Weight| w.value.shape()[0].min(w.value.shape()[1..].iter().product());
         let hidden = model.weights().iter().filter(|w| w.role != Role::Classifier).map(largest).max();
-        return Err(Failure::usage(match hidden {
+        return Err(Error::option(match hidden {
             Some(most) => format!(
-                "--low-rank {r} changes nothing: no hidden layer of {} has more than {most} neurons and dimensions; \
-                 take less than that",
+                "rank {r} changes nothing: no hidden layer of {} has more than {most} neurons and dimensions; take less \
+                 than that",
                 model.name
             ),
-            None => format!("--low-rank {r} changes nothing: {} has no hidden layer", model.name),
+            None => format!("rank {r} changes nothing: {} has no hidden layer", model.name),
         }));
     }
-    let mut net = Factored { net: model.layers, factors };
+    let mut net = Factored { net: model.layers().clone(), factors };
     net.set(|factors| factors.place.clone());
     // Without a name of its own it adds nothing to those inside.
-    Ok(Model { layers: Sequential::new().with("", net), ..model })
+    let layers = Sequential::new().with("", net);
+    Ok(Model::new(model.name.clone(), model.input, model.classes, layers).expect("shapes are the same"))
 }
 
 /// Whether all weights of low rank can be made.
-pub fn check(model: &Model) -> Result<(), Failure> {
+///
+/// # Errors
+/// If one cannot: the message names the layer.
+pub fn check_factors(model: &Model) -> Result<(), Error> {
     let state: BTreeMap<String, Tensor> = model.state_dict().into_iter().collect();
     for (name, p) in &state {
         let Some(layer) = name.strip_suffix(PROJECTION) else { continue };
         if let (Some(left), Some(right)) = (state.get(&left(layer)), state.get(&right(layer))) {
             low_rank_weight(&left.transpose(0, 1), &right.transpose(0, 1), p)
-                .map_err(|e| Failure::usage(format_args!("{layer}: {e}")))?;
+                .map_err(|e| e.in_layer(layer))?;
         }
     }
     Ok(())
@@ -90,7 +97,7 @@ fn right(layer: &str) -> String {
 }
 
 impl Factors {
-    /// The weight, differentiable. NaN if it cannot be made, which ends a run; [`check`] says why.
+    /// The weight, differentiable. NaN if it cannot be made, which ends a run; [`check_factors`] says why.
     fn weight(&self) -> Tensor {
         let (y1, y2) = (self.left.transpose(0, 1), self.right.transpose(0, 1));
         let weight = low_rank_weight(&y1, &y2, &self.projection);
@@ -154,9 +161,9 @@ mod tests {
     use super::*;
     use autograd::{DType, Key};
 
-    fn lenet(r: usize) -> Result<Model, Failure> {
+    fn lenet(r: usize) -> Result<Model, Error> {
         let model = nn::models::build("lenet", [1, 8, 8], 3, 1, Key::new(1), DType::F64).unwrap();
-        factored(model, r, 2)
+        factored(&model, r, 2)
     }
 
     #[test]
@@ -193,22 +200,22 @@ mod tests {
         }
         let again = model.forward(&x, &mut Context::eval());
         assert_eq!(again.to_vec::<f64>(), y.to_vec::<f64>());
-        check(&model).unwrap();
+        check_factors(&model).unwrap();
     }
 
     #[test]
     fn what_cannot_be_made_is_explained() {
         let line = lenet(200).err().unwrap();
-        let said = "--low-rank 200 changes nothing: no hidden layer of lenet has more than 128 neurons and dimensions";
-        assert!(line.message().unwrap().starts_with(said), "{line:?}");
+        let said = "rank 200 changes nothing: no hidden layer of lenet has more than 128 neurons and dimensions";
+        assert!(line.to_string().starts_with(said), "{line}");
         let mut model = lenet(4).unwrap();
         model.visit_mut(&mut |name, t, _| {
             if name == "fc1.right" {
                 t.assign(&(t.detach() * 0.0));
             }
         });
-        let line = check(&model).unwrap_err();
-        assert!(line.message().unwrap().starts_with("fc1: P1 Y2 of shape [4, 4] is singular"), "{line:?}");
+        let line = check_factors(&model).unwrap_err();
+        assert!(line.to_string().starts_with("fc1: P1 Y2 of shape [4, 4] is singular"), "{line}");
         let y = model.forward(&Tensor::ones([1, 1, 8, 8], DType::F64), &mut Context::eval());
         assert!(!y.is_finite());
     }

@@ -1,0 +1,119 @@
+//! Losses: how far the outputs of a network are from their targets.
+
+mod cross_entropy;
+mod mse;
+
+pub use cross_entropy::CrossEntropy;
+pub use mse::Mse;
+
+use autograd::Tensor;
+
+use crate::error::{Error, nothing_to_load};
+use crate::train::{Step, Targets};
+
+/// What a forward pass gave, as a loss sees it.
+#[derive(Clone, Debug)]
+pub struct Outputs {
+    /// The outputs of the network: logits [N, classes], or predictions.
+    pub values: Tensor,
+    /// The last fully connected layer that was applied; `None` if the network has none.
+    pub classifier: Option<Classifier>,
+}
+
+impl Outputs {
+    /// Outputs of something that is not a network.
+    pub fn new(values: Tensor) -> Outputs {
+        Outputs { values, classifier: None }
+    }
+}
+
+/// A fully connected layer with its input.
+#[derive(Clone, Debug)]
+pub struct Classifier {
+    /// The features: its input, [N, d].
+    pub features: Tensor,
+    /// Its weight, [classes, d].
+    pub weight: Tensor,
+    /// Its bias, `[classes]`.
+    pub bias: Option<Tensor>,
+}
+
+/// A function of outputs and targets that training minimises.
+///
+/// A loss may have state, an estimate that it updates from each batch for example. A step that evaluates it at more
+/// than one place starts each evaluation from the state before the step, and keeps the state after the evaluation at
+/// the weights themselves.
+///
+/// ```
+/// use autograd::Tensor;
+/// use nn::{Error, Loss, Outputs, Step, Targets};
+///
+/// /// The mean absolute error.
+/// #[derive(Clone)]
+/// struct Absolute;
+/// impl Loss for Absolute {
+///     fn name(&self) -> &str {
+///         "absolute"
+///     }
+///     fn loss(&mut self, outputs: &Outputs, targets: &Targets, _: Step) -> Result<Tensor, Error> {
+///         let Targets::Values(y) = targets else {
+///             return Err(Error::Config("absolute: real targets are needed".into()));
+///         };
+///         Ok((&outputs.values - y).abs().mean(..))
+///     }
+/// }
+/// let outputs = Outputs::new(Tensor::from([[1.0], [4.0]]));
+/// let targets = Targets::Values(Tensor::from([[2.0], [2.0]]));
+/// assert_eq!(Absolute.loss(&outputs, &targets, Step::default())?.item(), 1.5);
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Loss: CloneLoss + Send {
+    /// What messages and logs call it.
+    fn name(&self) -> &str;
+
+    /// The loss of a batch, a tensor of one element in the dtype of the outputs: a mean over the batch, so that it does
+    /// not depend on the batch's size.
+    ///
+    /// # Errors
+    /// If the outputs or the targets are not ones that it takes.
+    fn loss(&mut self, outputs: &Outputs, targets: &Targets, step: Step) -> Result<Tensor, Error>;
+
+    /// The loss that evaluations report: without smoothing, for instance. By default this one.
+    fn evaluation(&self) -> Box<dyn Loss> {
+        self.clone_loss()
+    }
+
+    /// The state, by name.
+    fn state(&self) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
+
+    /// Restores what [`Loss::state`] gave.
+    ///
+    /// # Errors
+    /// If the tensors are not what `state` gives.
+    fn load_state(&mut self, state: &[(String, Tensor)]) -> Result<(), Error> {
+        nothing_to_load("loss", state)
+    }
+}
+
+/// Cloning behind a box. Every `Clone` loss has it.
+pub trait CloneLoss {
+    /// A copy of the loss in a box.
+    fn clone_loss(&self) -> Box<dyn Loss>;
+}
+
+impl<L: Loss + Clone + 'static> CloneLoss for L {
+    fn clone_loss(&self) -> Box<dyn Loss> {
+        Box::new(self.clone())
+    }
+}
+
+impl Clone for Box<dyn Loss> {
+    fn clone(&self) -> Box<dyn Loss> {
+        (**self).clone_loss()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,88 @@
+//! What an optimiser's transform remembers of each parameter.
+
+use std::collections::{BTreeMap, HashMap};
+
+use autograd::{DType, Tensor};
+
+use super::Transform;
+use crate::module::Module;
+
+/// What is remembered of a parameter.
+#[derive(Clone, Debug)]
+pub(super) struct Memory {
+    pub updates: u64,
+    pub slots: Vec<Tensor>,
+}
+
+/// What is remembered of all parameters, by name.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memories(BTreeMap<String, Memory>);
+
+/// The name, in a saved state, of the number of updates.
+const UPDATES: &str = "updates";
+
+impl Memories {
+    /// Zeros for a parameter that nothing is remembered of.
+    pub fn make_room(&mut self, name: &str, p: &Tensor, slots: &[&str]) {
+        if !self.0.contains_key(name) {
+            let slots = slots.iter().map(|_| Tensor::zeros(p.shape(), p.dtype())).collect();
+            self.0.insert(name.to_string(), Memory { updates: 0, slots });
+        }
+    }
+
+    /// All of them, to be changed.
+    pub fn by_name(&mut self) -> HashMap<&str, &mut Memory> {
+        self.0.iter_mut().map(|(name, memory)| (name.as_str(), memory)).collect()
+    }
+
+    /// As named tensors.
+    pub fn state(&self, transform: &dyn Transform) -> Vec<(String, Tensor)> {
+        let prefix = transform.name();
+        let mut list = Vec::new();
+        for (name, Memory { updates, slots }) in &self.0 {
+            let updates = Tensor::scalar(*updates as f64, DType::F64);
+            list.push((format!("{prefix}.{UPDATES}.{name}"), updates));
+            let names = slots.first().map_or(&[][..], |like| transform.slots(like));
+            for (slot, t) in names.iter().zip(slots) {
+                list.push((format!("{prefix}.{slot}.{name}"), t.clone()));
+            }
+        }
+        list
+    }
+
+    /// What [`Memories::state`] said. What was used is removed from `given`; what does not fit goes to `wrong`.
+    pub fn taken(
+        transform: &dyn Transform,
+        model: &dyn Module,
+        given: &mut BTreeMap<&str, &Tensor>,
+        wrong: &mut Vec<String>,
+    ) -> Memories {
+        let prefix = transform.name();
+        let mut memories = Memories::default();
+        for (name, p) in model.named_parameters() {
+            let key = format!("{prefix}.{UPDATES}.{name}");
+            let Some(updates) = given.remove(key.as_str()) else { continue };
+            let mut slots = Vec::new();
+            for slot in transform.slots(p) {
+                let slot = format!("{prefix}.{slot}.{name}");
+                match given.remove(slot.as_str()) {
+                    Some(t) if t.shape() == p.shape() && t.dtype() == p.dtype() => slots.push(t.clone()),
+                    Some(t) => wrong.push(format!(
+                        "{slot} is {} {}, {} {} is needed",
+                        t.dtype(),
+                        t.shape(),
+                        p.dtype(),
+                        p.shape()
+                    )),
+                    None => wrong.push(format!("{slot} is missing")),
+                }
+            }
+            if updates.numel() == 1 {
+                memories.0.insert(name, Memory { updates: updates.item() as u64, slots });
+            } else {
+                wrong.push(format!("{key} has shape {}, one number is needed", updates.shape()));
+            }
+        }
+        memories
+    }
+}
