@@ -206,7 +206,8 @@ mod tests {
     #[test]
     fn what_cannot_be_made_is_explained() {
         let line = lenet(200).err().unwrap();
-        let said = "rank 200 changes nothing: no hidden layer of lenet has more than 128 neurons and dimensions";
+        let said =
+            "rank 200 changes nothing: no hidden layer of lenet has more than 128 neurons and dimensions";
         assert!(line.to_string().starts_with(said), "{line}");
         let mut model = lenet(4).unwrap();
         model.visit_mut(&mut |name, t, _| {

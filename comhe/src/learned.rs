@@ -159,7 +159,7 @@ pub trait Inner: Sized {
 }
 
 /// A kind of inner loss: what makes a variant.
-pub trait Lesson: Clone + fmt::Debug + Send + 'static {
+pub trait Lesson: Clone + fmt::Debug + Send + Sync + 'static {
     /// The regulariser's name.
     const NAME: &'static str;
     /// The published number of plain steps.

@@ -202,7 +202,8 @@ impl Objective {
         let select = |roles: &[Role]| Select { roles: roles.to_vec(), ..Select::default() };
         if peers::knows(name) {
             options.peer().check()?;
-            let known = peers::NAMES.into_iter().find(|(known, _)| *known == name).expect("the name is known").0;
+            let known =
+                peers::NAMES.into_iter().find(|(known, _)| *known == name).expect("the name is known").0;
             // The same function for every layer, each rule with its own weight.
             for (roles, weight) in [(&[Role::Classifier][..], head_weight), (&before, options.weight)] {
                 let regulariser = peers::peer(name, &options.peer()).expect("the name is known");
@@ -266,7 +267,8 @@ impl Objective {
         let named = |e: Error| e.in_layer(&layer.name);
         let rows = checked_rows(&layer.value.detach()).map_err(named)?;
         let rule = self.rule_for(layer)?.map(|i| &self.rules[i]);
-        let energy = |half_space| Energy { half_space, ..self.energy }.of(&rows).map(|e| e.item()).map_err(named);
+        let energy =
+            |half_space| Energy { half_space, ..self.energy }.of(&rows).map(|e| e.item()).map_err(named);
         Ok(LayerReport {
             name: layer.name.clone(),
             n: rows.shape()[0],
@@ -363,7 +365,9 @@ fn regulariser(
             };
             ("group", Box::new(GroupEnergy::new(half, groups, redraw)?), small)
         }
-        "bilateral" => ("bilateral", Box::new(Bilateral::new(half, projections, redraw)?), below(projections.k)),
+        "bilateral" => {
+            ("bilateral", Box::new(Bilateral::new(half, projections, redraw)?), below(projections.k))
+        }
         _ => {
             let known = NAMES.iter().chain(&peers::NAMES).map(|(name, _)| name.to_string()).collect();
             return Err(Problem::Unknown { what: "regulariser", name: name.into(), known }.into());

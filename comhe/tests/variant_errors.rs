@@ -3,8 +3,8 @@
 use autograd::{DType, Key, Tensor};
 use comhe::{
     Energy, Error, Grouping, Groups, InnerSteps, Learning, LowRank, Mode, Objective, Options, Preserve,
-    Projections, Rate, adversarial_energy, angle_preserving_energy, bilateral_energy,
-    group_energy, projected_energy,
+    Projections, Rate, adversarial_energy, angle_preserving_energy, bilateral_energy, group_energy,
+    projected_energy,
 };
 use nn::{Regulariser, Step, Weight};
 

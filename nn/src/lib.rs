@@ -50,7 +50,7 @@ pub use layers::{
     LayerNorm, Linear, MaxPool2d, Sequential,
 };
 pub use losses::{Classifier, CloneLoss, CrossEntropy, Loss, Mse, Outputs};
-pub use methods::{Method, Plain};
+pub use methods::{Method, Plain, Sam};
 pub use metrics::{ConfusionMatrix, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};
 pub use module::{Change, CloneModule, Context, Kind, Module, See, join};

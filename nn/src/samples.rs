@@ -6,17 +6,53 @@ use crate::layers::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
     LayerNorm, Linear, MaxPool2d, Sequential,
 };
+use crate::losses::{CrossEntropy, Loss, Mse, Outputs};
 use crate::models::{self, Model};
 use crate::module::{Context, Kind, Module};
+use crate::train::{Step, Targets};
 
-/// Samples of every layer and of every family of models: functions of the input and of all parameters.
+/// Samples of every layer, every loss and every family of models: functions of the input and of all parameters.
 ///
 /// Those of models ([`Group::Model`]) are for f64. Between the kinks of their thousands of ReLUs and maxima
 /// there is no room for a difference quotient that f32 could resolve.
 pub fn samples() -> Vec<Sample> {
     let mut list = layers();
+    list.extend(losses());
     list.extend(networks());
     list
+}
+
+fn losses() -> Vec<Sample> {
+    let sample = |name: &str, case: &str, loss: &dyn Loss, input: Input, targets: Targets| {
+        let loss = loss.clone_loss();
+        let f = move |x: &[Tensor]| {
+            let targets = match &targets {
+                Targets::Distributions(t) => Targets::Distributions(t.to_dtype(x[0].dtype())),
+                other => other.clone(),
+            };
+            let value = loss.clone().loss(&Outputs::new(x[0].clone()), &targets, Step::default());
+            value.expect("outputs and targets fit")
+        };
+        Sample::new(name, case, [input], f).group(Group::Loss)
+    };
+    let floor = CrossEntropy { floor: 1e-4, ..CrossEntropy::default() };
+    let smoothed = CrossEntropy { smoothing: 0.1, ..floor.clone() };
+    let labels = || Targets::Classes(vec![2, 0, 2]);
+    let shares = Tensor::from([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.0, 0.9, 0.1]]);
+    let logits = || Input::normal([3, 3]);
+    vec![
+        sample("cross-entropy with a floor", "", &floor, logits(), labels()),
+        sample("cross-entropy with a floor", "smoothed", &smoothed, logits(), labels()),
+        sample("cross-entropy with a floor", "soft", &floor, logits(), Targets::Distributions(shares)),
+        sample("mse of classes", "", &Mse, logits(), labels()),
+        sample(
+            "mse of values",
+            "a column",
+            &Mse,
+            Input::normal([3, 1]),
+            Targets::Values(Tensor::from([1.0, -2.0, 0.5])),
+        ),
+    ]
 }
 
 fn layers() -> Vec<Sample> {
@@ -170,6 +206,12 @@ mod tests {
             })
             .collect();
         assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
+
+    #[test]
+    fn losses_pass_at_orders_1_and_2() {
+        assert_all_pass(losses(), DType::F64);
+        assert_all_pass(losses(), DType::F32);
     }
 
     #[test]

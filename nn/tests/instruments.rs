@@ -278,12 +278,12 @@ fn directions_have_the_lengths_of_the_filters() {
 }
 
 fn trainer() -> Trainer {
-    Trainer::new(model(true), Optimizer::sgd(0.9), 0.1, Key::new(11)).loss(CrossEntropy::smoothed(0.1)).regulariser(
-        |weights: &[nn::Weight], _: Step| {
+    Trainer::new(model(true), Optimizer::sgd(0.9), 0.1, Key::new(11))
+        .loss(CrossEntropy::smoothed(0.1))
+        .regulariser(|weights: &[nn::Weight], _: Step| {
             let w = &weights[1].value;
             Ok((w * w).sum(..) * 0.05)
-        },
-    )
+        })
 }
 
 #[test]

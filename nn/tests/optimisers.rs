@@ -4,7 +4,7 @@ mod common;
 
 use autograd::{Shape, Tensor};
 use common::{assert_close, fixture};
-use nn::{Context, Error, Module, Optimizer, Sgd, Adam, Schedule, Summary};
+use nn::{Adam, Context, Error, Module, Optimizer, Schedule, Sgd, Summary};
 
 /// A point as a model, so that an optimiser can move it.
 #[derive(Clone)]

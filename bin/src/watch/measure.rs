@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use autograd::Tensor;
+use comhe::Objective;
 use nn::instruments::{
     Dead, Lanczos, Largest, Noise, cosine, dead_units, gradient_noise, layer_of, sharpness, update_ratio,
 };
-use comhe::Objective;
 use nn::{Module, Observed, Trainer, global_norm};
 use serde_json::{Map, Value, json};
 
@@ -35,11 +35,7 @@ impl Part {
 
 impl Watch {
     /// `{"all": {...}, "layers": [{"name": ..., ...}, ...]}`; a number that does not exist is null.
-    pub(super) fn measured(
-        &self,
-        seen: &Observed,
-        trainer: &Trainer,
-    ) -> Result<Value, Failure> {
+    pub(super) fn measured(&self, seen: &Observed, trainer: &Trainer) -> Result<Value, Failure> {
         let before = named(&seen.before);
         let mut parts = vec![Part { layer: None, numbers: Map::new() }];
         for (name, _) in seen.before.named_parameters() {
@@ -133,12 +129,7 @@ impl Watch {
     }
 
     /// Energies and smallest angles of the weights before the update.
-    fn spread(
-        &self,
-        seen: &Observed,
-        trainer: &Trainer,
-        parts: &mut [Part],
-    ) -> Result<(), Failure> {
+    fn spread(&self, seen: &Observed, trainer: &Trainer, parts: &mut [Part]) -> Result<(), Failure> {
         let (energy, angles) = (self.has(Instrument::Energy), self.has(Instrument::Angles));
         if !energy && !angles {
             return Ok(());

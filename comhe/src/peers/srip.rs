@@ -16,7 +16,6 @@ use super::{finite, gram_less_identity};
 use crate::energy::checked_rows;
 use crate::error::Error;
 
-
 /// |(G - I) v|^2 for a given b of min(N, d) elements, a scalar.
 ///
 /// # Errors

@@ -13,9 +13,9 @@ pub use known::{THOMSON, least_energy};
 
 use autograd::{DType, Key, Tensor};
 
+use crate::angle::smallest_angle;
 use crate::energy::{Energy, Reduce};
 use crate::error::Error;
-use crate::angle::smallest_angle;
 
 /// Minima whose energies differ by less than this, relative to the energy (or N, if it is more), are one.
 pub const SAME: f64 = 1e-9;

@@ -4,8 +4,8 @@ use autograd::{DType, Tensor};
 
 use crate::error::Error;
 use crate::module::Module;
-use crate::train::BatchLoss;
 use crate::optim::global_norm;
+use crate::train::BatchLoss;
 
 /// The two moments that the noise scale is the ratio of. Both are sums over coordinates, so that those of several
 /// parameters add up.

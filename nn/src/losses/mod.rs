@@ -67,7 +67,7 @@ pub struct Classifier {
 /// assert_eq!(Absolute.loss(&outputs, &targets, Step::default())?.item(), 1.5);
 /// # Ok::<(), Error>(())
 /// ```
-pub trait Loss: CloneLoss + Send {
+pub trait Loss: CloneLoss + Send + Sync {
     /// What messages and logs call it.
     fn name(&self) -> &str;
 

@@ -1,5 +1,9 @@
 //! Training methods: from the loss of a step to the gradient that the optimiser gets.
 
+mod sam;
+
+pub use sam::Sam;
+
 use autograd::Tensor;
 
 use crate::error::{Error, nothing_to_load};
@@ -12,27 +16,23 @@ use crate::train::{BatchLoss, Gradient};
 /// [`BatchLoss::after`] and [`BatchLoss::redrawn`] choose otherwise. The step reports the losses of the gradient that
 /// the method returns, and keeps the state after its evaluation.
 ///
-/// Sharpness-aware minimisation (Foret et al. 2021, arXiv 2010.01412), with gradients taken at p + rho g / |g|:
+/// The extragradient method (Korpelevich 1976), with the gradient taken one step of gradient descent ahead:
 ///
 /// ```
-/// use nn::{BatchLoss, Error, Gradient, Method, global_norm};
+/// use nn::{BatchLoss, Error, Gradient, Method};
 ///
-/// struct Sam {
-///     rho: f64,
-/// }
-/// impl Method for Sam {
+/// struct Extragradient;
+/// impl Method for Extragradient {
 ///     fn name(&self) -> &str {
-///         "sam"
+///         "extragradient"
 ///     }
 ///     fn gradient(&mut self, loss: &BatchLoss) -> Result<Gradient, Error> {
-///         let clean = loss.gradient()?;
-///         let norm = global_norm(clean.parameters.values());
-///         let ascent = |name: &str, p: &autograd::Tensor| match clean.parameters.get(name) {
-///             Some(g) => p + g * (self.rho / (norm + 1e-12)),
-///             None => p.clone(),
-///         };
-///         let sharp = loss.moved(ascent).gradient()?;
-///         Ok(clean.with_parameters(sharp.parameters))
+///         let here = loss.gradient()?;
+///         let ahead = loss.moved(|name, p| match here.parameters.get(name) {
+///             Some(g) => p - g * loss.step.lr,
+///             None => p.clone(), // frozen
+///         });
+///         Ok(here.with_parameters(ahead.gradient()?.parameters))
 ///     }
 /// }
 /// ```

@@ -115,7 +115,9 @@ impl Model {
         let (mut places, mut parameter) = (self.places.iter().peekable(), 0);
         self.visit(&mut |_, t, kind| {
             if kind == Kind::Parameter {
-                if let Some(&Place { ref name, role, stride, .. }) = places.next_if(|p| p.parameter == parameter) {
+                if let Some(&Place { ref name, role, stride, .. }) =
+                    places.next_if(|p| p.parameter == parameter)
+                {
                     weights.push(Weight { name: name.clone(), value: t.clone(), role, stride });
                 }
                 parameter += 1;

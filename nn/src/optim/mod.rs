@@ -66,7 +66,7 @@ pub struct Update<'a> {
 /// }
 /// let optimizer = Optimizer::new(Centralise).then(Adam::default());
 /// ```
-pub trait Transform: CloneTransform + Send {
+pub trait Transform: CloneTransform + Send + Sync {
     /// What messages call it, and the prefix of its state in a checkpoint.
     fn name(&self) -> &'static str;
 

@@ -27,7 +27,7 @@ use crate::train::BatchLoss;
 ///     }
 /// }
 /// ```
-pub trait Penalty: ClonePenalty + Send {
+pub trait Penalty: ClonePenalty + Send + Sync {
     /// What logs call it.
     fn name(&self) -> &str;
 

@@ -234,7 +234,8 @@ impl BatchLoss {
     /// If the inputs do not fit the model.
     pub fn gradient(&self) -> Result<Gradient, Error> {
         let pass = self.pass()?;
-        let (numbers, parts) = (pass.numbers(&self.batch.targets), self.context.is_tapped().then(|| pass.parts()));
+        let (numbers, parts) =
+            (pass.numbers(&self.batch.targets), self.context.is_tapped().then(|| pass.parts()));
         if !numbers.loss.is_finite() {
             return Err(self.not_finite("the loss".to_string()));
         }

@@ -29,7 +29,8 @@ pub struct Evaluation {
 /// # Panics
 /// If a batch does not fit the model, or its targets are not classes of it.
 pub fn evaluate(model: &Model, batches: impl IntoIterator<Item = Batch>) -> Evaluation {
-    evaluate_loss(model, &CrossEntropy::default(), batches).unwrap_or_else(|error| panic!("evaluate: {error}"))
+    evaluate_loss(model, &CrossEntropy::default(), batches)
+        .unwrap_or_else(|error| panic!("evaluate: {error}"))
 }
 
 /// As [`evaluate`], with any loss: what it calls its [evaluation](Loss::evaluation).
@@ -49,7 +50,11 @@ pub fn evaluate_loss(
     let (mut sum, mut images, mut ranks) = (0.0, 0, Vec::new());
     for batch in batches {
         let n = batch.len();
-        let one = BatchLoss { loss: loss.clone(), context: Context::eval(), ..BatchLoss::new(model.clone(), batch) };
+        let one = BatchLoss {
+            loss: loss.clone(),
+            context: Context::eval(),
+            ..BatchLoss::new(model.clone(), batch)
+        };
         let pass = one.pass()?;
         let outputs = &pass.outputs.values;
         sum += pass.terms[0].1.item() * n as f64;

@@ -28,7 +28,7 @@ use crate::models::Weight;
 ///     }
 /// }
 /// ```
-pub trait Regulariser: CloneRegulariser + Any + Send {
+pub trait Regulariser: CloneRegulariser + Any + Send + Sync {
     /// The penalty at a step: a tensor with one element, of the weights' dtype.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl Clone for Box<dyn Regulariser> {
 /// A function of weights and step is a regulariser without state.
 impl<F> Regulariser for F
 where
-    F: FnMut(&[Weight], Step) -> Result<Tensor, Error> + Clone + Send + 'static,
+    F: FnMut(&[Weight], Step) -> Result<Tensor, Error> + Clone + Send + Sync + 'static,
 {
     fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, Error> {
         self(weights, step)

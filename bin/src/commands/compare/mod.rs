@@ -117,8 +117,7 @@ impl Compare {
     fn compared(&self, plan: &Plan, path: &Path) -> Result<(), Failure> {
         let dataset = data::load(&plan.settings)?;
         // Whatever is wrong with the settings shows before the first run.
-        let model =
-            Setup::on(dataset.clone(), &plan.settings)?.trainer.model;
+        let model = Setup::on(dataset.clone(), &plan.settings)?.trainer.model;
         for reg in &plan.regs {
             let config = Config { reg: reg.clone(), ..plan.settings.clone() };
             setup::check_groups(&config, &model)?;

@@ -1,0 +1,35 @@
+//! Sharpness-aware minimisation.
+
+use super::Method;
+use crate::error::Error;
+use crate::optim::global_norm;
+use crate::train::{BatchLoss, Gradient};
+
+/// Sharpness-aware minimisation (Foret, Kleiner, Mobahi, Neyshabur, ICLR 2021, arXiv 2010.01412): the gradient at
+///
+///   p + rho g / |g|,   g the gradient at p, |g| its norm over all parameters
+///
+/// which is the steepest ascent to a distance of rho. Losses and statistics are those at p.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sam {
+    /// The radius; 0.05 in the paper.
+    pub rho: f64,
+}
+
+impl Method for Sam {
+    fn name(&self) -> &str {
+        "sam"
+    }
+
+    fn gradient(&mut self, loss: &BatchLoss) -> Result<Gradient, Error> {
+        let clean = loss.gradient()?;
+        let norm = global_norm(clean.parameters.values());
+        // At a stationary point there is no direction of ascent.
+        let scale = if norm > 0.0 { self.rho / norm } else { 0.0 };
+        let ascended = loss.moved(|name, p| match clean.parameters.get(name) {
+            Some(g) => p + g * scale,
+            None => p.clone(),
+        });
+        Ok(clean.with_parameters(ascended.gradient()?.parameters))
+    }
+}
