@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::watch::Instrument;
-pub use choices::{Constants, Conv, InnerMode, Optimizer, Precision, Schedule};
+pub use choices::{Constants, Conv, InnerMode, Loss, Optimizer, Precision, Schedule};
 use preset::preset;
 
 /// What a run is a function of. The texts of the fields are those of `--help`.
@@ -43,7 +43,7 @@ pub struct Config {
     /// Hold out this share of the training examples, each class in proportion: evaluations are on them, and the test
     /// examples are left to comhe eval
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Data")]
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(skip_serializing_if = "is_default")]
     pub hold_out: f64,
     /// For subsets, label noise, held-out and synthetic data; the run's seed does not change the data
     #[arg(long, value_name = "SEED", default_value_t = 0, help_heading = "Data")]
@@ -172,17 +172,43 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reg_stride: Option<usize>,
 
-    /// How gradients change weights
+    /// What training minimises, besides penalties and the regulariser; mse compares with one-hot rows, or with real
+    /// targets where the data have them
+    #[arg(long, value_enum, default_value_t, help_heading = "Loss")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub loss: Loss,
+    /// Label smoothing: target = (1 - A) one-hot + A / classes
+    #[arg(long, value_name = "A", default_value_t = 0.0, help_heading = "Loss")]
+    pub label_smoothing: f64,
+    /// Minimise -sum t log(softmax + F); the published MHE and CoMHE code has 1e-4
+    #[arg(long, value_name = "F", default_value_t = 0.0, help_heading = "Loss")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub loss_floor: f64,
+
+    /// How gradients change weights; muon leaves biases and norms to adamw, lbfgs is for all data in one batch
     #[arg(long, value_enum, default_value_t, help_heading = "Optimiser")]
     pub optimizer: Optimizer,
-    /// Learning rate [default: sgd 0.05, adam and adamw 0.001]
+    /// Learning rate [default: sgd 0.05, lbfgs 1, others 0.001]
     #[arg(long, value_name = "RATE", help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
-    /// sgd: how much of the velocity stays
+    /// sgd: momentum coefficient
     #[arg(long, value_name = "SHARE", default_value_t = 0.9, help_heading = "Optimiser")]
     pub momentum: f64,
-    /// Added to the gradient of every parameter, times the parameter (adamw: decoupled)
+    /// sgd: Nesterov's momentum
+    #[arg(long, help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub nesterov: bool,
+    /// Clip the gradient to this norm over all parameters
+    #[arg(long, value_name = "NORM", help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip: Option<f64>,
+    /// Keep the exponential moving average of the weights, of which this share stays in each step; evaluations and
+    /// final.safetensors are of the average
+    #[arg(long, value_name = "DECAY", help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ema: Option<f64>,
+    /// Weight decay: added to the gradient of every parameter, times the parameter (adamw, muon: decoupled)
     #[arg(long, value_name = "DECAY", default_value_t = 5e-4, help_heading = "Optimiser")]
     pub weight_decay: f64,
     /// Learning rate over time; step divides by 10 at each milestone
@@ -194,10 +220,6 @@ pub struct Config {
     /// Steps over which the rate rises from near 0
     #[arg(long, value_name = "STEPS", default_value_t = 0, help_heading = "Optimiser")]
     pub warmup: u64,
-    /// Target (1 - A) one-hot + A / classes
-    #[arg(long, value_name = "A", default_value_t = 0.0, help_heading = "Optimiser")]
-    pub label_smoothing: f64,
-
     /// Length of the run in steps
     #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -247,9 +269,9 @@ pub struct Config {
     pub tensorboard: bool,
 }
 
-/// A share of nothing is what files of before say by their silence.
-fn is_zero(share: &f64) -> bool {
-    *share == 0.0
+/// Settings that came later are left out of files where they have no effect.
+fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
+    *setting == T::default()
 }
 
 /// So many threads a command may have.
@@ -270,7 +292,11 @@ impl Default for Config {
 impl Config {
     /// The learning rate, or the optimiser's default.
     pub fn rate(&self) -> f64 {
-        self.lr.unwrap_or(if self.optimizer == Optimizer::Sgd { 0.05 } else { 0.001 })
+        self.lr.unwrap_or(match self.optimizer {
+            Optimizer::Sgd => 0.05,
+            Optimizer::Lbfgs => 1.0,
+            _ => 0.001,
+        })
     }
 
     /// The same settings with what depends on others spelt out: learning rate and length.
@@ -303,6 +329,14 @@ impl Config {
     pub fn to_toml(&self) -> Result<String, Failure> {
         Ok(toml::to_string(&table(self)?).expect("a table of plain values"))
     }
+}
+
+/// What the settings are by default, as TOML values; one that is not there has none.
+fn table_of_defaults() -> toml::Table {
+    let command = Config::augment_args(clap::Command::new("defaults"));
+    let text = |arg: &clap::Arg| Some(toml::Value::from(arg.get_default_values().first()?.to_str()?));
+    let entry = |arg: &clap::Arg| Some((arg.get_id().as_str().replace('_', "-"), text(arg)?));
+    command.get_arguments().filter_map(entry).collect()
 }
 
 /// The settings given as flags, by their keys.

@@ -5,9 +5,10 @@ use std::path::Path;
 use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
 use comhe::{Energy, Groups, LayerReport, Learning, Mode, Objective, Options, Projections, Scale};
 use datasets::{Dataset, Loader};
-use nn::{Adam, Archive, CrossEntropy, Loss, Model, Trainer, load_state_dict};
+use nn::{Adam, Archive, Average, Clip, CrossEntropy, Lbfgs, Mse, Muon, RAdam, Sgd, load_state_dict};
+use nn::{Model, Trainer};
 
-use crate::config::{Config, Constants, Conv, InnerMode, Optimizer, Precision, Schedule};
+use crate::config::{Config, Constants, Conv, InnerMode, Loss, Optimizer, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::{memory, run_folder};
@@ -191,17 +192,33 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
 }
 
 /// The loss of the settings.
-pub fn loss(config: &Config) -> Box<dyn Loss> {
-    Box::new(CrossEntropy::smoothed(config.label_smoothing))
+pub fn loss(config: &Config) -> Box<dyn nn::Loss> {
+    let (smoothing, floor) = (config.label_smoothing, config.loss_floor);
+    match config.loss {
+        Loss::CrossEntropy => Box::new(CrossEntropy { smoothing, floor, ..CrossEntropy::default() }),
+        Loss::Mse => Box::new(Mse),
+    }
 }
 
 /// The optimiser of the settings.
 pub fn optimizer(config: &Config) -> nn::Optimizer {
-    let optimizer = match config.optimizer {
-        Optimizer::Sgd => nn::Optimizer::sgd(config.momentum),
+    let (momentum, nesterov) = (config.momentum, config.nesterov);
+    let mut optimizer = match config.optimizer {
+        Optimizer::Sgd => nn::Optimizer::new(Sgd { momentum, nesterov, ..Sgd::default() }),
         Optimizer::Adam => nn::Optimizer::new(Adam::default()),
         Optimizer::Adamw => nn::Optimizer::new(Adam::decoupled()),
+        Optimizer::Radam => nn::Optimizer::new(RAdam::default()),
+        Optimizer::Muon => {
+            nn::Optimizer::new(Muon { match_rms: true, ..Muon::default() }).then(Adam::decoupled())
+        }
+        Optimizer::Lbfgs => nn::Optimizer::new(Lbfgs),
     };
+    if let Some(norm) = config.clip {
+        optimizer = optimizer.clip(Clip::Norm(norm));
+    }
+    if let Some(decay) = config.ema {
+        optimizer = optimizer.then(Average { decay });
+    }
     optimizer.weight_decay(config.weight_decay)
 }
 

@@ -55,7 +55,8 @@ pub use metrics::{ConfusionMatrix, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};
 pub use module::{Change, CloneModule, Context, Kind, Module, See, join};
 pub use optim::{
-    Adam, Clip, CloneTransform, Optimizer, ParameterGroup, Schedule, Sgd, Transform, Update, global_norm,
+    Adam, Average, Clip, CloneTransform, Lbfgs, Muon, Optimizer, ParameterGroup, RAdam, Schedule, Sgd, Transform,
+    Update, global_norm, orthogonalised,
 };
 pub use penalties::{ClonePenalty, Penalty};
 pub use samples::samples;

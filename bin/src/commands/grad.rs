@@ -43,7 +43,7 @@ pub struct Grad {
 }
 
 /// Settings that play no part: data, the optimiser, the length of a run.
-pub const UNUSED: [&str; 28] = [
+pub const UNUSED: [&str; 31] = [
     "dataset",
     "data_dir",
     "train_size",
@@ -58,6 +58,9 @@ pub const UNUSED: [&str; 28] = [
     "optimizer",
     "lr",
     "momentum",
+    "nesterov",
+    "clip",
+    "ema",
     "weight_decay",
     "schedule",
     "milestones",

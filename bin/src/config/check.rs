@@ -43,7 +43,7 @@ impl Config {
         if self.watch_every.is_some() && self.watch.is_empty() {
             return Err(Failure::usage("--watch-every plays no part without --watch"));
         }
-        let rates: [(&str, f64, f64, &str); 11] = [
+        let rates: [(&str, f64, f64, &str); 14] = [
             ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
             ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
             ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
@@ -57,6 +57,9 @@ impl Config {
                 "a finite number, not negative",
             ),
             ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
+            ("loss-floor", self.loss_floor, f64::MAX, "a finite number, not negative"),
+            ("clip", self.clip.unwrap_or(1.0), f64::MAX, "a finite number above 0"),
+            ("ema", self.ema.unwrap_or(0.0), 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-noise", self.label_noise, 1.0, "in 0..=1"),
             ("hold-out", self.hold_out, 1f64.next_down(), "in 0..1, 1 excluded"),
@@ -64,6 +67,9 @@ impl Config {
         if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
         {
             return Err(Failure::usage(format_args!("--{name} is {}; it must be {rule}", short(*value))));
+        }
+        if self.clip == Some(0.0) {
+            return Err(Failure::usage("--clip is 0; it must be a finite number above 0"));
         }
         let dtype = setup::dtype(self);
         let most = Energy::largest_s(dtype);

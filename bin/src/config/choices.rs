@@ -54,6 +54,19 @@ pub enum Optimizer {
     Sgd,
     Adam,
     Adamw,
+    Radam,
+    Muon,
+    Lbfgs,
+}
+
+/// What training minimises, besides penalties and the regulariser.
+#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[allow(missing_docs)]
+pub enum Loss {
+    #[default]
+    CrossEntropy,
+    Mse,
 }
 
 /// The learning rate over time.

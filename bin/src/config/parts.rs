@@ -32,12 +32,15 @@ const ALL: &[&str] = &[
 ];
 const LEARNED: &[&str] = &["ap", "adv"];
 
-const PARTS: [Part; 24] = [
+const PARTS: [Part; 27] = [
     ("image-size", "dataset", &["images"]),
     ("grey", "dataset", &["images"]),
     ("points", "dataset", &["modelnet10", "clouds"]),
     ("conv", "dtype", &["f32"]),
+    ("label-smoothing", "loss", &["cross-entropy"]),
+    ("loss-floor", "loss", &["cross-entropy"]),
     ("momentum", "optimizer", &["sgd"]),
+    ("nesterov", "optimizer", &["sgd"]),
     ("milestones", "schedule", &["step"]),
     ("reg-weight", "reg", ALL),
     ("reg-head-weight", "reg", ALL),
@@ -62,7 +65,9 @@ const PARTS: [Part; 24] = [
 /// Whether every flag among `given` plays a part beside the other settings; `regs` are the regularisers in question.
 pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), Failure> {
     let settings = super::table(config)?;
-    let text = |key: &str| settings[key].as_str().unwrap_or_default().to_string();
+    let defaults = super::table_of_defaults();
+    let value = |key: &str| settings.get(key).or_else(|| defaults.get(key));
+    let text = |key: &str| value(key).and_then(toml::Value::as_str).unwrap_or_default().to_string();
     for (key, decider, values) in PARTS.iter().filter(|(key, ..)| given.iter().any(|g| g == key)) {
         let found = match *decider {
             "reg" => regs.iter().map(|reg| specific(reg, &text)).collect(),

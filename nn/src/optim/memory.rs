@@ -35,6 +35,16 @@ impl Memories {
         self.0.iter_mut().map(|(name, memory)| (name.as_str(), memory)).collect()
     }
 
+    /// One slot, by parameter.
+    pub fn slot(&self, transform: &dyn Transform, slot: &str) -> Vec<(String, Tensor)> {
+        let of = |(name, memory): (&String, &Memory)| {
+            let names = transform.slots(memory.slots.first()?);
+            let i = names.iter().position(|known| *known == slot)?;
+            Some((name.clone(), memory.slots[i].clone()))
+        };
+        self.0.iter().filter_map(of).collect()
+    }
+
     /// As named tensors.
     pub fn state(&self, transform: &dyn Transform) -> Vec<(String, Tensor)> {
         let prefix = transform.name();

@@ -1,15 +1,23 @@
 //! Optimisers: how gradients change parameters.
 
 mod adam;
+mod average;
 mod clip;
 mod groups;
+mod lbfgs;
 mod memory;
+mod muon;
+mod radam;
 mod schedule;
 mod sgd;
 
 pub use adam::Adam;
+pub use average::Average;
 pub use clip::{Clip, global_norm};
 pub use groups::ParameterGroup;
+pub use lbfgs::Lbfgs;
+pub use muon::{Muon, orthogonalised};
+pub use radam::RAdam;
 pub use schedule::Schedule;
 pub use sgd::Sgd;
 
@@ -292,6 +300,12 @@ impl Optimizer {
                 "no transform of the optimiser applied the gradient of {name}: end the chain with Sgd::default()"
             ))),
         }
+    }
+
+    /// The tensors that a transform keeps in a slot, by parameter; empty if it is not part of the chain.
+    pub fn slot(&self, transform: &str, slot: &str) -> BTreeMap<String, Tensor> {
+        let links = self.chain.iter().filter(|link| link.transform.name() == transform);
+        links.flat_map(|link| link.memories.slot(&*link.transform, slot)).collect()
     }
 
     /// What it remembers: for each transform and parameter the tensors in the slots, `sgd.velocity.fc.weight` for

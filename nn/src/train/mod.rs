@@ -26,7 +26,7 @@ use crate::losses::{CrossEntropy, Loss};
 use crate::methods::{Method, Plain};
 use crate::models::Model;
 use crate::module::{Context, Module};
-use crate::optim::{Optimizer, Schedule};
+use crate::optim::{Average, Optimizer, Schedule};
 use crate::penalties::Penalty;
 
 /// Where training is. What a loss, penalty or regulariser draws or repeats follows from it alone, so that a resumed run
@@ -198,7 +198,13 @@ impl Trainer {
         self.method.gradient(&self.batch_loss(batch))
     }
 
-    /// Evaluates the model on batches, by the loss that it is trained with: see [`Loss::evaluation`].
+    /// The model that evaluations are of: the [averaged](Trainer::averaged) one if there is an average, else the model
+    /// itself, outside every graph.
+    pub fn trained(&self) -> Model {
+        self.averaged().unwrap_or_else(|| self.model.detached())
+    }
+
+    /// Evaluates [`Trainer::trained`] on batches, by the loss that it is trained with: see [`Loss::evaluation`].
     ///
     /// # Errors
     /// If the loss does not take outputs or targets.
@@ -206,7 +212,17 @@ impl Trainer {
     /// # Panics
     /// If the inputs do not fit the model.
     pub fn evaluate(&self, batches: impl IntoIterator<Item = Batch>) -> Result<Evaluation, Error> {
-        evaluate_loss(&self.model, &*self.loss, batches)
+        evaluate_loss(&self.trained(), &*self.loss, batches)
+    }
+
+    /// The model with the moving average of its parameters, which [`Average`] keeps; `None` without one, or before the
+    /// first step. Running statistics are those of the model itself.
+    pub fn averaged(&self) -> Option<Model> {
+        let averages = self.optimizer.slot(Average::NAME, "value");
+        if averages.is_empty() || self.step == 0 {
+            return None;
+        }
+        Some(self.model.map(|name, p| averages.get(name).unwrap_or(p).detach()))
     }
 
     /// Trains on each batch, until there are none or `stop` is set, which is looked at before each step:

@@ -60,7 +60,7 @@ impl Begun {
                 folder.between(step, seen.as_ref(), layers)?;
             }
             if let Some(seen) = seen {
-                folder.candidate(step, seen.accuracy, || Archive::of(trainer.model.state_dict()));
+                folder.candidate(step, seen.accuracy, || Archive::of(trainer.trained().state_dict()));
                 let (accuracy, loss) = (100.0 * seen.accuracy, seen.loss);
                 progress.say(&format!("step {step}: {on} accuracy {accuracy:.2} %, loss {loss:.4}"));
             }
@@ -86,7 +86,7 @@ impl Begun {
         let outcome = fitted.map_err(|failure| setup::explained(&trainer.model, failure))?;
         folder.checkpoint(watch.kept(trainer.checkpoint()))?;
         if outcome == Outcome::Finished {
-            folder.finish(Archive::of(trainer.model.state_dict()))?;
+            folder.finish(Archive::of(trainer.trained().state_dict()))?;
         }
         Ok(outcome)
     }
