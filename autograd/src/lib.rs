@@ -62,7 +62,6 @@ pub use dtype::{DType, Scalar};
 pub use kernels::conv::{
     Algorithm as ConvAlgorithm, algorithm as conv_algorithm, set_algorithm as set_conv_algorithm,
 };
-pub use kernels::energy::PairEnergy;
 pub use kernels::environment::check as check_environment;
 pub use kernels::gemm::{
     Backend as GemmBackend, backend as gemm_backend, backend_in_use as gemm_backend_in_use,
@@ -74,7 +73,7 @@ pub use kernels::peak as machine;
 pub use kernels::random::{self, Key};
 pub use kernels::{MAX_RANK, Real};
 pub use kinds::elementwise::{Binary, Unary};
-pub use kinds::fused::{Custom, Fused, custom, fused};
+pub use kinds::fused::{Custom, Fused, custom, fused, fused_keeping};
 pub use ops::{
     BatchStats, ConvOptions, CrossEntropy, Index, Mask, Operand, Padding, Reduction, Transpose, conv2d_shape,
     matmul_with, pool2d_shape,

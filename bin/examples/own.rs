@@ -9,8 +9,8 @@ use autograd::{DType, Fused, Index, Key, Scalar, Shape, Tensor, fused, gradcheck
 use comhe::{checked_rows, per_layer};
 use datasets::{Loader, LoaderConfig};
 use nn::{
-    Activation, Batch, BatchLoss, Error, Flatten, Gradient, Init, Linear, Loss, Method, Model, Module, Optimizer,
-    Outputs, Regulariser, Sequential, Step, Summary, Targets, Trainer, Transform, Update, Weight,
+    Activation, Batch, BatchLoss, Error, Flatten, Gradient, Init, Linear, Loss, Method, Model, Module,
+    Optimizer, Outputs, Regulariser, Sequential, Step, Summary, Targets, Trainer, Transform, Update, Weight,
 };
 
 /// Rows divided by their root mean square: y = x / sqrt(mean x^2 + eps) (Zhang and Sennrich 2019, arXiv 1910.07467).
@@ -117,7 +117,8 @@ impl Method for Lookahead {
 
     fn gradient(&mut self, loss: &BatchLoss) -> Result<Gradient, Error> {
         let here = loss.gradient()?;
-        let ahead = loss.moved(|name, p| here.parameters.get(name).map_or(p.clone(), |g| p - g * loss.step.lr));
+        let ahead =
+            loss.moved(|name, p| here.parameters.get(name).map_or(p.clone(), |g| p - g * loss.step.lr));
         let mut mean = ahead.gradient()?.parameters;
         mean.iter_mut().for_each(|(name, g)| *g = (&*g + &here.parameters[name]) * 0.5);
         Ok(here.with_parameters(mean))
@@ -177,7 +178,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let batches = (0..8).flat_map(|epoch| train.epoch::<f32>(epoch).map(batch));
     trainer.fit(batches, &AtomicBool::new(false), |_, m| {
         if m.step % 80 == 0 {
-            println!("step {:3}  loss {:.4}  regulariser {:.4}  accuracy {:.2}", m.step, m.fit, m.reg, m.accuracy);
+            println!(
+                "step {:3}  loss {:.4}  regulariser {:.4}  accuracy {:.2}",
+                m.step, m.fit, m.reg, m.accuracy
+            );
         }
         Ok::<(), Error>(())
     })?;

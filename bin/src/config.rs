@@ -217,6 +217,14 @@ pub struct Config {
     /// step: where the rate is divided by 10, in steps, with commas between
     #[arg(long, value_name = "STEPS", value_delimiter = ',', help_heading = "Optimiser")]
     pub milestones: Vec<u64>,
+    /// Multiply the rate by FACTOR when the loss of evaluations has not fallen for more than --plateau-patience of them
+    #[arg(long, value_name = "FACTOR", help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau: Option<f64>,
+    /// Evaluations without improvement that --plateau waits for [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Optimiser")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plateau_patience: Option<u64>,
     /// Steps over which the rate rises from near 0
     #[arg(long, value_name = "STEPS", default_value_t = 0, help_heading = "Optimiser")]
     pub warmup: u64,
@@ -228,6 +236,10 @@ pub struct Config {
     #[arg(long, value_name = "N", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
+    /// End the run after N evaluations in which the loss has not fallen
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_stopping: Option<u64>,
     /// Images a step
     #[arg(long, value_name = "N", default_value_t = 128, help_heading = "Run")]
     pub batch_size: usize,

@@ -13,6 +13,9 @@ use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::{memory, run_folder};
 
+/// Evaluations without improvement that the learning rate waits for by default.
+const PLATEAU_PATIENCE: u64 = 5;
+
 /// A run that is ready to go.
 pub struct Setup {
     /// The data.
@@ -52,7 +55,11 @@ impl Setup {
         let images = config.batch_size.min(loader.split().len());
         memory::check(&model, config.width, images, dtype)?;
         check_batch_norm(&model, &loader)?;
-        let trainer = trainer(model, config)?.schedule(schedule(config, steps));
+        let mut trainer = trainer(model, config)?.schedule(schedule(config, steps));
+        trainer.plateau = config
+            .plateau
+            .map(|factor| nn::Plateau::new(factor, config.plateau_patience.unwrap_or(PLATEAU_PATIENCE)));
+        trainer.early_stopping = config.early_stopping.map(nn::EarlyStopping::new);
         if let Some(path) = &config.init {
             // Weights without an energy, as those with a zero row, show before the run.
             energies(&trainer).map_err(|e| Failure::place(path, e.message().unwrap_or_default()))?;

@@ -13,9 +13,10 @@
 
 use std::f64::consts::PI;
 
-use autograd::{DType, PairEnergy, Scalar, Shape, Tensor};
+use autograd::{DType, Scalar, Shape, Tensor};
 
 use crate::error::{Error, Problem, short};
+use crate::pair_energy::{PairEnergy, pair_energy, pair_energy_definition};
 
 /// Sum over the ordered pairs, or their mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,7 +117,7 @@ impl Energy {
         self.check_batch(&rows, false)?;
         let n = rows.shape()[1];
         let form = self.form(w.dtype(), n);
-        Ok(self.finish(rows.pair_energy_definition(form, self.eps), n).reshape([]))
+        Ok(self.finish(pair_energy_definition(&rows, form, self.eps), n).reshape([]))
     }
 
     /// The energy of projected neurons, \[N, k\].
@@ -127,7 +128,7 @@ impl Energy {
     /// The energies of a batch of matrices, \[B, N, d\] to \[B\].
     pub(crate) fn of_batch(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
         let form = self.checked_form(y.dtype(), y.shape()[1])?;
-        let (sums, lengths) = y.pair_energy_with_lengths(form, self.eps);
+        let (sums, lengths) = pair_energy(y, form, self.eps);
         self.check_lengths(&lengths, y, projected)?;
         Ok(self.finish(sums, y.shape()[1]))
     }

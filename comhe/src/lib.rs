@@ -50,6 +50,7 @@ mod low_rank;
 mod named;
 mod near;
 mod objective;
+mod pair_energy;
 mod pattern;
 pub mod peers;
 mod presets;

@@ -9,10 +9,11 @@
 //! 1, eps / (|y|^2 + eps), which depends on y, too. All of it are plain operations, differentiable to any order. In
 //! single precision there are too few digits to be worth it.
 
-use autograd::{DType, Index, PairEnergy, Tensor, keep};
+use autograd::{DType, Index, Tensor, keep};
 
 use crate::energy::Energy;
 use crate::error::Error;
+use crate::pair_energy::PairEnergy;
 
 /// How near 1 the cosine of a near pair is: an angle of 0.044.
 const NEAR: f64 = 1.0 / 1024.0;

@@ -55,14 +55,14 @@ pub use metrics::{ConfusionMatrix, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};
 pub use module::{Change, CloneModule, Context, Kind, Module, See, join};
 pub use optim::{
-    Adam, Average, Clip, CloneTransform, Lbfgs, Muon, Optimizer, ParameterGroup, RAdam, Schedule, Sgd, Transform,
-    Update, global_norm, orthogonalised,
+    Adam, Average, Clip, CloneTransform, Lbfgs, Muon, Optimizer, ParameterGroup, RAdam, Schedule, Sgd,
+    Transform, Update, global_norm, orthogonalised,
 };
 pub use penalties::{ClonePenalty, Penalty};
 pub use samples::samples;
 pub use state::load_state_dict;
 pub use summary::{Row, Summary};
 pub use train::{
-    Batch, BatchLoss, CloneRegulariser, Evaluation, Gradient, Numbers, Observed, Outcome, Pass, Regulariser,
-    Step, StepMetrics, Targets, Trainer, evaluate, evaluate_loss,
+    Batch, BatchLoss, CloneRegulariser, EarlyStopping, Evaluation, Gradient, Numbers, Observed, Outcome,
+    Pass, Plateau, Regulariser, Step, StepMetrics, Targets, Trainer, evaluate, evaluate_loss,
 };

@@ -5,8 +5,8 @@ mod common;
 use autograd::{DType, Key, Shape, Tensor};
 use common::{assert_close, fixture};
 use nn::{
-    Adam, Average, Batch, Context, Error, Init, Lbfgs, Linear, Module, Muon, Optimizer, RAdam, Schedule, Sequential, Sgd,
-    Summary, Trainer, orthogonalised,
+    Adam, Average, Batch, Context, Error, Init, Lbfgs, Linear, Module, Muon, Optimizer, RAdam, Schedule,
+    Sequential, Sgd, Summary, Trainer, orthogonalised,
 };
 
 /// A point as a model, so that an optimiser can move it.
@@ -89,7 +89,8 @@ fn rectified_adam_and_lbfgs_take_the_steps_of_pytorch() {
             _ => continue,
         };
         cases += 1;
-        let mut optimizer = if kind == "radam" { optimizer.weight_decay(number(case, "wd")) } else { optimizer };
+        let mut optimizer =
+            if kind == "radam" { optimizer.weight_decay(number(case, "wd")) } else { optimizer };
         let mut model = Point { p: optim.get("optim/p").unwrap().requires_grad() };
         for step in 0..path.shape()[0] {
             for i in 0..6 {
@@ -145,12 +146,11 @@ fn muon_takes_steps_of_nearly_orthogonal_matrices() {
 #[test]
 fn averages_follow_the_weights_and_change_nothing() {
     let model = || nn::models::build("mlp", [1, 2, 2], 3, 1, Key::new(1), DType::F64).unwrap();
-    let batch = |i| Batch::new(Tensor::normal([4, 1, 2, 2], DType::F64, Key::new(2).step(i)), vec![0, 1, 2, 0]);
+    let batch =
+        |i| Batch::new(Tensor::normal([4, 1, 2, 2], DType::F64, Key::new(2).step(i)), vec![0, 1, 2, 0]);
     let trainer = |optimizer| Trainer::new(model(), optimizer, 0.1, Key::new(3));
-    let (mut plain, mut with) = (
-        trainer(Optimizer::sgd(0.9)),
-        trainer(Optimizer::sgd(0.9).then(Average { decay: 0.75 })),
-    );
+    let (mut plain, mut with) =
+        (trainer(Optimizer::sgd(0.9)), trainer(Optimizer::sgd(0.9).then(Average { decay: 0.75 })));
     assert!(with.averaged().is_none());
     let mut by_hand: Option<Vec<Tensor>> = None;
     for i in 0..4 {

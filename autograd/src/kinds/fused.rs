@@ -95,7 +95,7 @@ pub fn fused<F: Fused>(f: F, inputs: &[&Tensor]) -> Tensor {
 
 /// As [`fused`], and hands out what the forward kernel kept (batch statistics, for example).
 #[track_caller]
-pub(crate) fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<F::Kept>) {
+pub fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<F::Kept>) {
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
     let (value, kept) = f.forward(&x);
     assert_untracked(F::NAME, &value);

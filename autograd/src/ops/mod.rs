@@ -7,7 +7,6 @@ mod choose;
 mod conv;
 mod dropout;
 mod elementwise;
-mod energy;
 mod extrema;
 mod gather;
 mod gram;
@@ -70,7 +69,6 @@ pub(crate) fn samples() -> Vec<Sample> {
         losses::samples,
         dropout::samples,
         linalg::samples,
-        energy::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }

@@ -43,7 +43,7 @@ pub struct Grad {
 }
 
 /// Settings that play no part: data, the optimiser, the length of a run.
-pub const UNUSED: [&str; 31] = [
+pub const UNUSED: [&str; 34] = [
     "dataset",
     "data_dir",
     "train_size",
@@ -65,6 +65,9 @@ pub const UNUSED: [&str; 31] = [
     "schedule",
     "milestones",
     "warmup",
+    "plateau",
+    "plateau_patience",
+    "early_stopping",
     "steps",
     "epochs",
     "batch_size",

@@ -22,6 +22,7 @@ impl Config {
             ("energy-every", self.energy_every.unwrap_or(1), "leave it out for some with evaluations"),
             ("watch-every", self.watch_every.unwrap_or(1), "leave it out for every tenth step"),
             ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
+            ("early-stopping", self.early_stopping.unwrap_or(1), "it counts evaluations"),
             ("steps", self.steps.unwrap_or(1), "a run has a step"),
             ("epochs", self.epochs.unwrap_or(1), "a run goes through the data"),
         ];
@@ -43,7 +44,7 @@ impl Config {
         if self.watch_every.is_some() && self.watch.is_empty() {
             return Err(Failure::usage("--watch-every plays no part without --watch"));
         }
-        let rates: [(&str, f64, f64, &str); 14] = [
+        let rates: [(&str, f64, f64, &str); 15] = [
             ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
             ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
             ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
@@ -58,6 +59,7 @@ impl Config {
             ),
             ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("loss-floor", self.loss_floor, f64::MAX, "a finite number, not negative"),
+            ("plateau", self.plateau.unwrap_or(0.0), 1f64.next_down(), "in 0..1, 1 excluded"),
             ("clip", self.clip.unwrap_or(1.0), f64::MAX, "a finite number above 0"),
             ("ema", self.ema.unwrap_or(0.0), 1f64.next_down(), "in 0..1, 1 excluded"),
             ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
@@ -67,6 +69,9 @@ impl Config {
         if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
         {
             return Err(Failure::usage(format_args!("--{name} is {}; it must be {rule}", short(*value))));
+        }
+        if self.plateau_patience.is_some() && self.plateau.is_none() {
+            return Err(Failure::usage("--plateau-patience has no effect without --plateau"));
         }
         if self.clip == Some(0.0) {
             return Err(Failure::usage("--clip is 0; it must be a finite number above 0"));

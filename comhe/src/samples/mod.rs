@@ -10,7 +10,7 @@ use crate::random::projected_energy;
 
 /// A function and inputs for each regulariser and option, at which `autograd::Sample::check` checks gradients.
 pub fn samples() -> Vec<Sample> {
-    let mut list = Vec::new();
+    let mut list = crate::pair_energy::samples();
     let mut add =
         |name: &str, case: String, inputs: Vec<Input>, f: fn(&[Tensor]) -> Tensor, energy: Energy, p| {
             list.push(sample(name, case, inputs, f, energy, p));

@@ -18,8 +18,8 @@ const HISTORY: usize = 10;
 
 /// The slots: the last gradient, the last move, then the moves and the changes of the gradient, the newest first.
 const SLOTS: [&str; 2 + 2 * HISTORY] = [
-    "gradient", "move", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "y0", "y1", "y2", "y3", "y4",
-    "y5", "y6", "y7", "y8", "y9",
+    "gradient", "move", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "y0", "y1", "y2", "y3",
+    "y4", "y5", "y6", "y7", "y8", "y9",
 ];
 const LAST_GRADIENT: usize = 0;
 const LAST_MOVE: usize = 1;

@@ -5,7 +5,7 @@ use crate::error::Error;
 use crate::module::Module;
 use crate::state::load_state_dict;
 
-use super::Trainer;
+use super::{Trainer, monitor};
 
 /// Metadata keys.
 const STEP: &str = "step";
@@ -24,6 +24,7 @@ impl Trainer {
         }
         archive.add("regulariser", self.regulariser.as_ref().map_or(Vec::new(), |r| r.state()));
         archive.add("method", self.method.state());
+        archive.add("monitor", monitor::state(&self.plateau, &self.early_stopping));
         archive.metadata.insert(STEP.to_string(), self.step.to_string());
         archive.metadata.insert(MODEL.to_string(), self.model.name.clone());
         archive
@@ -65,7 +66,10 @@ impl Trainer {
                 ));
             }
         }
+        let (mut plateau, mut stopping) = (self.plateau.clone(), self.early_stopping.clone());
+        monitor::load_state(&mut plateau, &mut stopping, &archive.part("monitor"))?;
         self.method.load_state(&archive.part("method"))?;
+        (self.plateau, self.early_stopping) = (plateau, stopping);
         (self.model, self.optimizer, self.step) = (model, optimizer, step);
         (self.loss, self.penalties, self.regulariser) = (loss, penalties, regulariser);
         Ok(())

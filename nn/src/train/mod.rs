@@ -5,6 +5,7 @@ mod batch_loss;
 mod checkpoint;
 mod evaluate;
 mod gradient;
+mod monitor;
 mod observe;
 mod regulariser;
 
@@ -12,6 +13,7 @@ pub use batch::{Batch, Targets};
 pub use batch_loss::{BatchLoss, Pass};
 pub use evaluate::{Evaluation, evaluate, evaluate_loss};
 pub use gradient::{Gradient, Numbers};
+pub use monitor::{EarlyStopping, Plateau};
 pub use observe::Observed;
 pub use regulariser::{CloneRegulariser, Regulariser};
 
@@ -69,6 +71,8 @@ pub enum Outcome {
     Finished,
     /// The stop flag was set.
     Stopped,
+    /// Early stopping: the loss of evaluations has not fallen for a while.
+    Converged,
 }
 
 /// A model in training, with all that the next step depends on.
@@ -92,6 +96,10 @@ pub struct Trainer {
     pub lr: f64,
     /// The learning rate over time.
     pub schedule: Schedule,
+    /// Reduces the learning rate further when the loss of evaluations does not fall.
+    pub plateau: Option<Plateau>,
+    /// Ends training when the loss of evaluations does not fall.
+    pub early_stopping: Option<EarlyStopping>,
     key: Key,
     step: u64,
     wanted: Option<Box<dyn Fn(u64) -> bool + Send>>,
@@ -111,6 +119,8 @@ impl Trainer {
             optimizer,
             lr,
             schedule: Schedule::Constant,
+            plateau: None,
+            early_stopping: None,
             key: key.stream("train"),
             step: 0,
             wanted: None,
@@ -168,7 +178,14 @@ impl Trainer {
 
     /// Where training is: the number of the next step, and its learning rate.
     pub fn now(&self) -> Step {
-        Step { index: self.step, lr: self.schedule.lr(self.lr, self.step) }
+        let scale = self.plateau.as_ref().map_or(1.0, Plateau::scale);
+        Step { index: self.step, lr: scale * self.schedule.lr(self.lr, self.step) }
+    }
+
+    /// Takes the loss of an evaluation, for [`Plateau`] and [`EarlyStopping`].
+    pub fn judge(&mut self, loss: f64) {
+        self.plateau.iter_mut().for_each(|plateau| plateau.judge(loss));
+        self.early_stopping.iter_mut().for_each(|stopping| stopping.judge(loss));
     }
 
     /// The loss that the next step minimises on a batch, as a function. Frozen parameters are constants.
@@ -225,8 +242,8 @@ impl Trainer {
         Some(self.model.map(|name, p| averages.get(name).unwrap_or(p).detach()))
     }
 
-    /// Trains on each batch, until there are none or `stop` is set, which is looked at before each step:
-    /// after a return the trainer is between two steps and can be saved. `after` is called after each step.
+    /// Trains on each batch, until there are none, `stop` is set, or early stopping ends it, which are looked at before
+    /// each step: after a return the trainer is between two steps and can be saved. `after` is called after each step.
     ///
     /// # Errors
     /// As [`Trainer::step`], and whatever `after` returns.
@@ -234,12 +251,15 @@ impl Trainer {
         &mut self,
         batches: impl IntoIterator<Item = Batch>,
         stop: &AtomicBool,
-        mut after: impl FnMut(&Trainer, &StepMetrics) -> Result<(), E>,
+        mut after: impl FnMut(&mut Trainer, &StepMetrics) -> Result<(), E>,
     ) -> Result<Outcome, E> {
         self.optimizer.check(&self.model)?;
         for batch in batches {
             if stop.load(Ordering::Relaxed) {
                 return Ok(Outcome::Stopped);
+            }
+            if self.early_stopping.as_ref().is_some_and(EarlyStopping::ended) {
+                return Ok(Outcome::Converged);
             }
             let metrics = self.step(&batch)?;
             after(self, &metrics)?;

@@ -212,3 +212,24 @@ fn the_number_of_threads_changes_no_bit() {
     assert_eq!(run(7), one);
     autograd::set_threads(before);
 }
+
+#[test]
+fn plateau_and_early_stopping_are_part_of_a_checkpoint() {
+    let new = || {
+        let mut t = trainer();
+        (t.plateau, t.early_stopping) = (Some(Plateau::new(0.5, 0)), Some(EarlyStopping::new(3)));
+        t
+    };
+    let mut t = new();
+    let before = t.now().lr;
+    [1.0, 1.0].map(|loss| t.judge(loss));
+    assert_eq!(t.now().lr, 0.5 * before);
+    assert_eq!(t.step(&batch(0)).unwrap().lr, 0.5 * before);
+    let mut resumed = new();
+    resumed.restore(&t.checkpoint()).unwrap();
+    assert_eq!((&resumed.plateau, &resumed.early_stopping), (&t.plateau, &t.early_stopping));
+    [1.0, 1.0].map(|loss| resumed.judge(loss));
+    let stop = AtomicBool::new(false);
+    let outcome = resumed.fit((1..4).map(batch), &stop, |_, _| Ok::<(), Error>(())).unwrap();
+    assert_eq!((outcome, resumed.step_count()), (Outcome::Converged, 1));
+}

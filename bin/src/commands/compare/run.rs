@@ -89,10 +89,11 @@ impl Job {
         let Setup { trainer, dtype, steps, .. } = &mut setup;
         let every = config.eval_every.unwrap_or(steps.div_ceil(POINTS)).max(1);
         let mut layers = Vec::new();
-        let mut look = |trainer: &nn::Trainer| {
+        let mut look = |trainer: &mut nn::Trainer| {
             let step = trainer.step_count();
             layers = setup::energies(trainer)?;
             let test = trainer.evaluate(data::test(dataset, *dtype))?;
+            trainer.judge(test.loss);
             let energy = Energies::mean(&layers);
             Ok::<Point, Failure>(Point { step, test_acc: test.accuracy, test_loss: test.loss, energy })
         };

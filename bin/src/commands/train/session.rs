@@ -78,6 +78,7 @@ impl Begun {
         let done = self.setup.trainer.step_count();
         let told = match &outcome {
             Ok(Outcome::Finished) => "finished".to_string(),
+            Ok(Outcome::Converged) => "finished by early stopping".to_string(),
             Ok(Outcome::Stopped) => "stopped".to_string(),
             Err(failure) => format!("failed: {}", failure.message().unwrap_or_default()),
         };
@@ -86,7 +87,7 @@ impl Begun {
         if let Some(watched) = &watched {
             record["watch"] = watched.clone();
         }
-        if let Ok(Outcome::Finished) = outcome {
+        if let Ok(Outcome::Finished | Outcome::Converged) = outcome {
             self.folder.results()?.into_iter().for_each(|(key, value)| manifest[key] = value);
         }
         let written = self.folder.manifest(&manifest, &record, false);
@@ -102,7 +103,7 @@ impl Begun {
             );
         }
         match outcome {
-            Ok(Outcome::Finished) => {
+            Ok(Outcome::Finished | Outcome::Converged) => {
                 written?;
                 self.folder.plots()
             }

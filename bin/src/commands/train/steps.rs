@@ -42,7 +42,7 @@ impl Begun {
         let on = Judged::of(config).name();
         // The first and the last step have both.
         let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
-        let mut assess = |trainer: &Trainer, folder: &mut RunFolder, progress: &mut Progress| {
+        let mut assess = |trainer: &mut Trainer, folder: &mut RunFolder, progress: &mut Progress| {
             let step = trainer.step_count();
             let seen = match due(step, every) {
                 true => Some(trainer.evaluate(data::judged(dataset, *dtype))?),
@@ -60,6 +60,7 @@ impl Begun {
                 folder.between(step, seen.as_ref(), layers)?;
             }
             if let Some(seen) = seen {
+                trainer.judge(seen.loss);
                 folder.candidate(step, seen.accuracy, || Archive::of(trainer.trained().state_dict()));
                 let (accuracy, loss) = (100.0 * seen.accuracy, seen.loss);
                 progress.say(&format!("step {step}: {on} accuracy {accuracy:.2} %, loss {loss:.4}"));
@@ -85,7 +86,12 @@ impl Begun {
         });
         let outcome = fitted.map_err(|failure| setup::explained(&trainer.model, failure))?;
         folder.checkpoint(watch.kept(trainer.checkpoint()))?;
-        if outcome == Outcome::Finished {
+        if outcome == Outcome::Converged {
+            let (step, n) = (trainer.step_count(), config.early_stopping.unwrap_or_default());
+            progress
+                .say(&format!("step {step}: the loss has not fallen in {n} evaluations; the run ends here"));
+        }
+        if outcome != Outcome::Stopped {
             folder.finish(Archive::of(trainer.trained().state_dict()))?;
         }
         Ok(outcome)

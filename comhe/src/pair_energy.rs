@@ -14,77 +14,54 @@
 //!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
-use kernels::energy::{Kept, Neurons, PairEnergy};
+use autograd::{DType, Fused, Input, Sample, Scalar, Shape, Tensor, fused_keeping};
+use kernels::energy::{Kept, Neurons};
 
-use crate::check::{Input, Sample};
-use crate::dtype::{DType, Scalar, dispatch};
-use crate::kinds::fused::{Fused, fused_keeping};
-use crate::shape::Shape;
-use crate::tensor::Tensor;
+pub use kernels::energy::PairEnergy;
 
 /// Up to this many rows the reverse pass starts from the N x N coefficients of the forward pass; beyond, they are
 /// computed again by blocks.
 const KEPT: usize = 1024;
 
-/// # Hyperspherical energy
-impl Tensor {
-    /// The sum over ordered pairs of neurons of the energy of their cosine (see [`PairEnergy`]), one for each matrix of
-    /// a batch: \[B, N, d\] to \[B\]. Only the neurons' directions w / sqrt(|w|^2 + eps) count; in half-space the
-    /// points are {u, -u}. Nearly coinciding neurons keep all their digits. A neuron of zeros with `eps` = 0 counts as
-    /// orthogonal to all, and has no gradient.
-    ///
-    /// Memory is O(B N^2) up to 1,024 rows, and O(N) times a block beyond.
-    ///
-    /// ```
-    /// use autograd::{PairEnergy, Tensor};
-    ///
-    /// // Two orthogonal rows are at distance sqrt 2: 1 / 2 each way.
-    /// let w = Tensor::from([[[3.0, 0.0], [0.0, 0.1]]]);
-    /// let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12, still: 1e-12 };
-    /// assert_eq!(w.pair_energy(form, 0.0).to_vec::<f64>(), [1.0]);
-    /// ```
-    ///
-    /// # Panics
-    /// If there are not three axes, s, the offset or `eps` is negative or not finite, the floor is not above 0, or
-    /// `still` is below it.
-    #[track_caller]
-    pub fn pair_energy(&self, form: PairEnergy, eps: f64) -> Tensor {
-        self.pair_energy_with_lengths(form, eps).0
-    }
+/// The sum over ordered pairs of neurons of the energy of their cosine (see [`PairEnergy`]), one for each matrix of a
+/// batch: \[B, N, d\] to \[B\]. Only the neurons' directions w / sqrt(|w|^2 + eps) count; in half-space the points are
+/// {u, -u}. Nearly coinciding neurons keep all their digits. A neuron of zeros with `eps` = 0 counts as orthogonal to
+/// all, and has no gradient.
+///
+/// With it come the lengths sqrt(|w|^2 + eps), constants in f64, \[B, N\]: that of a neuron with an element that is not
+/// finite is not finite either.
+///
+/// Memory is O(B N^2) up to 1,024 rows, and O(N) times a block beyond.
+///
+/// # Panics
+/// If there are not three axes, s, the offset or `eps` is negative or not finite, the floor is not above 0, or `still`
+/// is below it.
+#[track_caller]
+pub fn pair_energy(w: &Tensor, form: PairEnergy, eps: f64) -> (Tensor, Tensor) {
+    check(&form, eps, w);
+    let [n, d] = [w.shape()[1], w.shape()[2]];
+    let keep = if !w.is_tracked() || n > KEPT {
+        Keep::Nothing
+    } else if d < n {
+        Keep::Gradient
+    } else {
+        Keep::Coefficients
+    };
+    let (sums, kept) = fused_keeping(PairSums { form, eps, keep }, &[w]);
+    (sums, kept.0.clone())
+}
 
-    /// [`Tensor::pair_energy`], and the lengths sqrt(|w|^2 + eps), constants in f64, \[B, N\]: that of a neuron with an
-    /// element that is not finite is not finite either.
-    ///
-    /// # Panics
-    /// As [`Tensor::pair_energy`].
-    #[track_caller]
-    pub fn pair_energy_with_lengths(&self, form: PairEnergy, eps: f64) -> (Tensor, Tensor) {
-        check(&form, eps, self);
-        let [n, d] = [self.shape()[1], self.shape()[2]];
-        let keep = if !self.is_tracked() || n > KEPT {
-            Keep::Nothing
-        } else if d < n {
-            Keep::Gradient
-        } else {
-            Keep::Coefficients
-        };
-        let (sums, kept) = fused_keeping(PairSums { form, eps, keep }, &[self]);
-        (sums, kept.0.clone())
-    }
-
-    /// [`Tensor::pair_energy`] in plain operations, with its N x N matrices: what the gradients of its gradients
-    /// differentiate, and what its kernels are held against.
-    ///
-    /// Cosines lose digits where rows nearly coincide (2e-8 relative at an angle of 1e-4 in f64), which the
-    /// kernels do not.
-    ///
-    /// # Panics
-    /// As [`Tensor::pair_energy`].
-    #[track_caller]
-    pub fn pair_energy_definition(&self, form: PairEnergy, eps: f64) -> Tensor {
-        check(&form, eps, self);
-        definition(&form, eps, self)
-    }
+/// [`pair_energy`] in plain operations, with its N x N matrices: what the gradients of its gradients differentiate, and
+/// what its kernels are held against.
+///
+/// Cosines lose digits where rows nearly coincide (2e-8 relative at an angle of 1e-4 in f64), which the kernels do not.
+///
+/// # Panics
+/// As [`pair_energy`].
+#[track_caller]
+pub fn pair_energy_definition(w: &Tensor, form: PairEnergy, eps: f64) -> Tensor {
+    check(&form, eps, w);
+    definition(&form, eps, w)
 }
 
 #[track_caller]
@@ -130,11 +107,17 @@ impl Fused for PairSums {
     }
 
     fn forward(&self, x: &[Tensor]) -> (Tensor, Self::Kept) {
-        dispatch!(x[0].dtype(), T => self.forward_as::<T>(&x[0]))
+        match x[0].dtype() {
+            DType::F32 => self.forward_as::<f32>(&x[0]),
+            DType::F64 => self.forward_as::<f64>(&x[0]),
+        }
     }
 
     fn backward(&self, x: &[Tensor], kept: &Self::Kept, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
-        vec![Some(dispatch!(g.dtype(), T => self.backward_as::<T>(&x[0], kept, g)))]
+        vec![Some(match g.dtype() {
+            DType::F32 => self.backward_as::<f32>(&x[0], kept, g),
+            DType::F64 => self.backward_as::<f64>(&x[0], kept, g),
+        })]
     }
 
     /// The products of rows, each pair's once.
@@ -146,7 +129,7 @@ impl Fused for PairSums {
 
 impl PairSums {
     fn neurons<'a, T: Scalar>(&self, w: &'a Tensor) -> Neurons<'a, T> {
-        Neurons { w: w.slice::<T>(), eps: self.eps, n: w.shape()[1], d: w.shape()[2] }
+        Neurons { w: w.data::<T>(), eps: self.eps, n: w.shape()[1], d: w.shape()[2] }
     }
 
     fn forward_as<T: Scalar>(&self, w: &Tensor) -> (Tensor, (Tensor, Option<Tensor>)) {
@@ -172,13 +155,13 @@ impl PairSums {
     fn backward_as<T: Scalar>(&self, w: &Tensor, kept: &(Tensor, Option<Tensor>), g: &Tensor) -> Tensor {
         let (lengths, kept) = kept;
         let kept = match (self.keep, kept) {
-            (Keep::Coefficients, Some(k)) => Kept::Coefficients(k.slice::<T>()),
-            (Keep::Gradient, Some(gradient)) => Kept::Gradient(gradient.slice::<T>()),
+            (Keep::Coefficients, Some(k)) => Kept::Coefficients(k.data::<T>()),
+            (Keep::Gradient, Some(gradient)) => Kept::Gradient(gradient.data::<T>()),
             _ => Kept::Nothing,
         };
         Tensor::build(*w.shape(), |dw| {
             let neurons = self.neurons::<T>(w);
-            self.form.backward_batch(kept, neurons, lengths.slice::<f64>(), g.slice::<T>(), dw);
+            self.form.backward_batch(kept, neurons, lengths.data::<f64>(), g.data::<T>(), dw);
         })
     }
 }
@@ -233,6 +216,7 @@ fn scale(form: &PairEnergy) -> f64 {
     if form.s == 0.0 { 0.5 } else { 1.0 }
 }
 
+/// Samples of the operation for gradient checks.
 pub(crate) fn samples() -> Vec<Sample> {
     let mut list = Vec::new();
     for s in [0.0, 1.0, 2.0, 2.5] {
@@ -246,7 +230,7 @@ pub(crate) fn samples() -> Vec<Sample> {
                     if half_space { "half-space" } else { "full space" }
                 );
                 // Rows a little shorter than 1, so that the angle to the antipode has a derivative.
-                let sample = move |x: &[Tensor]| x[0].pair_energy(form, 0.1);
+                let sample = move |x: &[Tensor]| pair_energy(&x[0], form, 0.1).0;
                 list.push(Sample::new("pair_energy", case, [Input::normal([2, 3, 4])], sample));
             }
         }
@@ -255,7 +239,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     for half_space in [false, true] {
         let form = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space, floor: 1e-12, still: 1e-12 };
         let case = if half_space { "5 rows in the plane, half-space" } else { "5 rows in the plane" };
-        let sample = move |x: &[Tensor]| x[0].pair_energy(form, 0.5);
+        let sample = move |x: &[Tensor]| pair_energy(&x[0], form, 0.5).0;
         list.push(Sample::new("pair_energy", case, [Input::normal([2, 5, 2])], sample));
     }
     // Two rows of three nearly coincide.
@@ -269,7 +253,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         list.push(Sample::new("pair_energy", case, [Input::normal([3, 4])], move |x| {
             let near = Tensor::from([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.1]]);
             let w = near.to_dtype(x[0].dtype()).matmul(&x[0]);
-            w.unsqueeze(0).pair_energy(form, 1e-2)
+            pair_energy(&w.unsqueeze(0), form, 1e-2).0
         }));
     }
     let form =
@@ -277,11 +261,11 @@ pub(crate) fn samples() -> Vec<Sample> {
     // Far from length 1, copies of the neurons stand for their points.
     for (case, size) in [("tiny neurons", 1e-12), ("huge neurons", 1e12)] {
         list.push(Sample::new("pair_energy", case, [Input::normal([1, 3, 4])], move |x| {
-            (&x[0] * size).pair_energy(form, 0.0)
+            pair_energy(&(&x[0] * size), form, 0.0).0
         }));
     }
     for (case, dims) in [("no matrix", [0, 3, 2]), ("no row", [2, 0, 2]), ("one row", [2, 1, 3])] {
-        let sample = move |x: &[Tensor]| x[0].pair_energy(form, 0.1);
+        let sample = move |x: &[Tensor]| pair_energy(&x[0], form, 0.1).0;
         list.push(Sample::new("pair_energy", case, [Input::normal(dims)], sample));
     }
     list
@@ -296,7 +280,7 @@ mod tests {
         let form =
             PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
         let u = Tensor::from([[[0.6, 0.8], [0.6, 0.8]]]).requires_grad();
-        let e = u.pair_energy(form, 0.0).sum(..);
+        let e = pair_energy(&u, form, 0.0).0.sum(..);
         assert!((e.item() - 2.0 * 100.0).abs() < 1e-9, "{}", e.item());
         assert_eq!(e.backward()[&u].to_vec::<f64>(), [0.0; 4]);
     }
@@ -305,8 +289,8 @@ mod tests {
     fn a_profile_counts_the_products_of_pairs() {
         let form =
             PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
-        let w = Tensor::normal([3, 5, 7], DType::F32, crate::Key::new(1)).requires_grad();
-        let profile = crate::profile(|| w.pair_energy(form, 0.0).sum(..).backward()).1;
+        let w = Tensor::normal([3, 5, 7], DType::F32, autograd::Key::new(1)).requires_grad();
+        let profile = autograd::profile(|| pair_energy(&w, form, 0.0).0.sum(..).backward()).1;
         let of =
             |backward| profile.rows.iter().find(|r| r.op == "pair_energy" && r.backward == backward).unwrap();
         assert_eq!([false, true].map(|backward| of(backward).flops), [3 * 10 * 2 * 7; 2]);
@@ -317,6 +301,6 @@ mod tests {
     fn neurons_come_in_batches() {
         let form =
             PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
-        Tensor::zeros([2, 3], DType::F64).pair_energy(form, 0.0);
+        pair_energy(&Tensor::zeros([2, 3], DType::F64), form, 0.0);
     }
 }
