@@ -168,9 +168,9 @@ fn check_order(f: &impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usize
     let recorded = or_zero(pass::grad(&y, seed(), &refs, true));
 
     let mut max_fast_vs_recorded = 0.0f64;
-    for (a, b) in fast.iter().zip(&recorded) {
+    for ((a, b), x) in fast.iter().zip(&recorded).zip(inputs) {
         // Sums of terms that cancel differ by the rounding of the terms.
-        let floor = 1e-3 * largest(a) + f64::MIN_POSITIVE;
+        let floor = 1e-3 * largest(a).max(terms(magnitude, x)) + f64::MIN_POSITIVE;
         for (a, b) in a.iter().zip(b) {
             max_fast_vs_recorded = worse(max_fast_vs_recorded, relative(*a, *b, floor));
         }
@@ -266,38 +266,47 @@ impl<F: Fn(&[Tensor]) -> Tensor> Scalarised<'_, F> {
         let x: Vec<Tensor> =
             x.iter().map(|x| if x.is_tracked() { x.clone() } else { x.requires_grad() }).collect();
         if order == 1 {
-            return self.scalarise(&(self.f)(&x), order, 0);
+            return self.scalarise(&(self.f)(&x), order, 0, 0.0);
         }
-        let (y, _) = self.phi(&x, order - 1);
+        let (y, magnitude) = self.phi(&x, order - 1);
         let refs: Vec<&Tensor> = x.iter().collect();
         let gradients = pass::grad(&y, Tensor::ones(y.shape(), y.dtype()), &refs, true);
         let zero = (Tensor::scalar(0.0, y.dtype()), 0.0);
-        let parts = gradients.iter().enumerate().filter_map(|(i, g)| Some((g.as_ref()?, i as u64 + 1)));
-        parts.fold(zero, |(sum, magnitude), (g, which)| {
-            let (part, m) = self.scalarise(g, order, which);
-            (sum + part, magnitude + m)
-        })
+        let parts = gradients.iter().zip(&x).enumerate().filter_map(|(i, (g, x))| {
+            Some(self.scalarise(g.as_ref()?, order, i as u64 + 1, terms(magnitude, x)))
+        });
+        parts.fold(zero, |(sum, magnitude), (part, m)| (sum + part, magnitude + m))
     }
 
-    /// <w, z> + <v, z^2> with fixed random w and v, and the sum of its terms' absolute values.
-    fn scalarise(&self, y: &Tensor, order: usize, which: u64) -> (Tensor, f64) {
-        let z = y * &*self.sizes.borrow_mut().entry((order, which)).or_insert_with(|| reciprocal_sizes(y));
+    /// <w, z> + <v, z^2> with fixed random w and v, and the sum of its terms' absolute values. `terms` is the size of
+    /// what y is a sum of, if that is known.
+    fn scalarise(&self, y: &Tensor, order: usize, which: u64, terms: f64) -> (Tensor, f64) {
+        let mut sizes = self.sizes.borrow_mut();
+        let reciprocal = &*sizes.entry((order, which)).or_insert_with(|| reciprocal_sizes(y, terms));
+        let z = y * reciprocal;
         let key = Key::new(7).stream("scalarise").step(which);
         let w = Tensor::normal(y.shape(), y.dtype(), key);
         let v = Tensor::normal(y.shape(), y.dtype(), key.stream("square"));
-        let terms = [&z * w, &z * &z * v];
-        let magnitude = terms.iter().map(|t| t.value().abs().sum(..).item()).sum();
-        let [linear, square] = terms;
+        let weights = w.abs() + (&v * z.value()).abs();
+        let magnitude = (z.value().abs().maximum(&(reciprocal * terms)) * weights).sum(..).item();
+        let [linear, square] = [&z * w, &z * &z * v];
         (linear.sum(..) + square.sum(..), magnitude)
     }
 }
 
-/// 1 / |y|. Elements far below the largest one, which may have come of cancellation, count by a hundredth of it.
-fn reciprocal_sizes(y: &Tensor) -> Tensor {
+/// 1 / |y|. Elements far below the largest one, or far below `terms`, may have come of cancellation: they count by a
+/// hundredth of it, or their rounding would hide all else.
+fn reciprocal_sizes(y: &Tensor, terms: f64) -> Tensor {
     let values = y.to_vec::<f64>();
-    let floor = 1e-2 * largest(&values);
+    let floor = 1e-2 * largest(&values).max(terms);
     let reciprocal = |i: usize| 1.0 / values[i].abs().max(floor);
     Tensor::from_fn(y.shape(), y.dtype(), |i| Some(reciprocal(i)).filter(|r| r.is_finite()).unwrap_or(1.0))
+}
+
+/// The size of an element of the gradient by `x` whose terms do not cancel, for a scalar whose terms are of absolute sum
+/// `magnitude`.
+fn terms(magnitude: f64, x: &Tensor) -> f64 {
+    magnitude / (size(x) * x.numel().max(1) as f64)
 }
 
 /// The root mean square of an input, 1 for an empty or zero one.

@@ -132,7 +132,7 @@ fn out_of_memory_names_the_operation_the_shape_and_the_bytes() {
         "{product}"
     );
     let repeated = message(&|| drop(row.broadcast_to([1 << 25, 1 << 25])));
-    assert!(repeated.starts_with(&format!("{table} as the result of broadcast_to")), "{repeated}");
+    assert!(repeated.starts_with(&format!("{table} as the result of broadcast called at")), "{repeated}");
     let gradient = message(&|| drop(y.grad(&[&x])));
     let expected = "out of memory: 9007199254740992 bytes are needed for a tensor f64 [1125899906842624] as the result of the \
                     gradient of vast called at";
