@@ -64,6 +64,13 @@ impl Probe {
 #[derive(Clone, Copy)]
 pub(crate) struct Piece(pub bool);
 
+impl Piece {
+    #[inline(always)]
+    fn and(self, o: Piece) -> Piece {
+        Piece(self.0 & o.0)
+    }
+}
+
 /// A tensor as a number of a formula. (Not `Tensor` itself: the by-value methods of [`Real`] would hide the
 /// tensor's own wherever the trait is imported.)
 #[derive(Clone)]
@@ -88,7 +95,7 @@ macro_rules! operators {
             type Output = Piece;
             #[inline(always)]
             fn $f(self, o: Piece) -> Piece {
-                Piece(self.0 & o.0)
+                self.and(o)
             }
         }
     )*};
@@ -168,11 +175,11 @@ macro_rules! real_fns {
             })*
             $(#[inline(always)]
             fn $g(self, o: Piece) -> Piece {
-                Piece(self.0 & o.0)
+                self.and(o)
             })*
             #[inline(always)]
             fn gate(self, d: Piece) -> Piece {
-                Piece(self.0 & d.0)
+                self.and(d)
             }
             #[inline(always)]
             fn powf(self, p: f64) -> Piece {

@@ -81,6 +81,9 @@ fn a_user_s_step_is_a_choice_too() {
     assert_eq!(gradients(|x| x.map(Shelf).sqrt(), -1.0, DType::F64), [0.0; 3]);
 }
 
+/// The slope at an element.
+type Slope<'a> = dyn Fn(usize) -> f64 + 'a;
+
 /// x, a second number, and what arrives.
 fn numbers() -> impl Strategy<Value = (Vec<f64>, Vec<f64>, Vec<f64>)> {
     let number = prop_oneof![4 => -3.0..3.0f64, 1 => Just(0.0), 1 => prop::sample::select(vec![-1.0, 1.0, 1e30, -1e30])];
@@ -100,7 +103,7 @@ proptest! {
         let [tx, other] = [&x, &other].map(|v| Tensor::new(v, [v.len()]));
         let (tx, g) = (tx.requires_grad(), Tensor::new(&g, [g.len()]));
         // A value of each operation, and the slope with which it follows x.
-        let slopes: [(&str, Tensor, Box<dyn Fn(usize) -> f64>); 6] = [
+        let slopes: [(&str, Tensor, Box<Slope>); 6] = [
             ("relu", tx.relu(), Box::new(|i| f64::from(x[i] > 0.0))),
             ("clamp", tx.clamp(-1.0, 1.0), Box::new(|i| f64::from(x[i] > -1.0 && x[i] < 1.0))),
             ("leaky_relu", tx.leaky_relu(0.5), Box::new(|i| if x[i] > 0.0 { 1.0 } else { 0.5 })),

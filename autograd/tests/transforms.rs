@@ -73,23 +73,23 @@ fn a_transform_of_constants_is_a_constant() {
 #[test]
 fn nested_transforms_that_capture_are_those_of_the_formula() {
     // s(w) = d/dx (w^2 x^3) = 3 w^2 x^2, so d/dw s = 6 w x^2.
-    let x = Tensor::from(2.0);
-    let slope = |w: &[Tensor]| grad(|x| w[0].powi(2) * x[0].powi(3), &[x.clone()]).remove(0);
+    let x = [Tensor::from(2.0)];
+    let slope = |w: &[Tensor]| grad(|x| w[0].powi(2) * x[0].powi(3), &x).remove(0);
     assert_eq!(grad(slope, &[Tensor::from(5.0)])[0].item(), 6.0 * 5.0 * 4.0);
     assert_eq!(hessian(slope, &Tensor::from(5.0)).item(), 6.0 * 4.0);
 }
 
 #[test]
 fn a_tracked_cotangent_or_tangent_has_its_gradient() {
-    let x = Tensor::from([0.4, -0.9]);
-    let v = Tensor::from([1.0, 2.0]).requires_grad();
+    let x = [Tensor::from([0.4, -0.9])];
+    let v = [Tensor::from([1.0, 2.0]).requires_grad()];
     let f = |x: &[Tensor]| x[0].powi(2);
-    let (_, g) = vjp(f, &[x.clone()], &v);
-    assert_eq!(g[0].sum(..).grad(&[&v])[0].to_vec::<f64>(), [0.8, -1.8]);
-    let (_, t) = jvp(f, &[x.clone()], &[v.clone()]);
-    assert_eq!(t.sum(..).grad(&[&v])[0].to_vec::<f64>(), [0.8, -1.8]);
-    let h = hvp(|x| x[0].powi(3).sum(..), &[x], &[v.clone()]);
-    assert_eq!(h[0].sum(..).grad(&[&v])[0].to_vec::<f64>(), [6.0 * 0.4, 6.0 * -0.9]);
+    let (_, g) = vjp(f, &x, &v[0]);
+    assert_eq!(g[0].sum(..).grad(&[&v[0]])[0].to_vec::<f64>(), [0.8, -1.8]);
+    let (_, t) = jvp(f, &x, &v);
+    assert_eq!(t.sum(..).grad(&[&v[0]])[0].to_vec::<f64>(), [0.8, -1.8]);
+    let h = hvp(|x| x[0].powi(3).sum(..), &x, &v);
+    assert_eq!(h[0].sum(..).grad(&[&v[0]])[0].to_vec::<f64>(), [6.0 * 0.4, 6.0 * -0.9]);
 }
 
 #[test]
