@@ -1,12 +1,19 @@
 //! Gradients against finite differences, to any order.
 //!
-//! The function under test is made scalar by random weights, phi(x) = <w, y> + <v, y^2> with y = f(x) (the
-//! square keeps the second order of a linear f from being 0 = 0). At every order three numbers must agree along
-//! each direction: the gradient from the fast backward kernels, the gradient that is recorded and can be
-//! differentiated again, and a central difference of the values. Order n + 1 does the same to phi' in place of f.
+//! The function under test is made scalar by random weights, phi(x) = <w, z> + <v, z^2>, where z is y = f(x) with each
+//! element divided by its size at the point that is checked: so the largest output hides no other, and the square keeps
+//! the second order of a linear f from being 0 = 0. At every order three numbers must agree along each direction: the
+//! gradient from the fast backward kernels, the gradient that is recorded and can be differentiated again, and a
+//! central difference of the values. Order n + 1 does the same to phi' in place of f.
+//!
+//! An error of a gradient is relative to that gradient. Only what a difference quotient cannot see is forgiven: the
+//! rounding of phi, and the truncation of the five-point rule.
 
+mod sample;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
 
 use kernels::random::Key;
 
@@ -14,6 +21,8 @@ use crate::dtype::DType;
 use crate::pass;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
+
+pub use sample::{Group, Input, Sample, samples};
 
 /// The outcome of [`gradcheck`].
 #[derive(Clone, Debug)]
@@ -31,10 +40,12 @@ pub struct OrderReport {
     pub max_rel_err: f64,
     /// The largest relative difference between the fast and the recorded gradient.
     pub max_fast_vs_recorded: f64,
-    /// What both must stay below.
+    /// What the error against central differences must stay below.
     pub tolerance: f64,
-    /// The largest error of a gradient, relative to the largest one, that rounding in the difference quotient
-    /// could hide.
+    /// What the difference between fast and recorded gradient must stay below.
+    pub agreement: f64,
+    /// The largest error that rounding in the difference quotient could hide, relative to the largest gradient of the
+    /// same input. An input whose gradient is zero does not count.
     pub blind: f64,
     /// Where the error against central differences is largest.
     pub worst: Option<Entry>,
@@ -77,8 +88,8 @@ impl fmt::Display for Report {
             let verdict = if o.pass { "ok" } else { "FAIL" };
             write!(
                 f,
-                "order {}: {verdict}, relative error {:.1e}, fast against recorded {:.1e}, tolerance {:.0e}",
-                o.order, o.max_rel_err, o.max_fast_vs_recorded, o.tolerance
+                "order {}: {verdict}, relative error {:.1e} (tolerance {:.0e}), fast against recorded {:.1e} ({:.0e})",
+                o.order, o.max_rel_err, o.tolerance, o.max_fast_vs_recorded, o.agreement
             )?;
             if let Some(w) = &o.worst {
                 write!(
@@ -97,6 +108,11 @@ impl fmt::Display for Report {
 pub fn tolerance(dtype: DType, order: usize) -> f64 {
     let first = if dtype == DType::F64 { 1e-6 } else { 2e-3 };
     first * 10f64.powi(order as i32 - 1)
+}
+
+/// Relative tolerance between the fast and the recorded gradient: in f64 only rounding may tell them apart.
+fn agreement(dtype: DType, order: usize) -> f64 {
+    if dtype == DType::F64 { 1e-10 } else { tolerance(dtype, order) }
 }
 
 /// Checks the gradients of `f` at `inputs`, up to `order`.
@@ -135,10 +151,11 @@ const ELEMENTWISE: usize = 256;
 
 fn check_order(f: &impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usize) -> OrderReport {
     let dtype = inputs[0].dtype();
-    let tolerance = tolerance(dtype, order);
+    let (tolerance, agreement) = (tolerance(dtype, order), agreement(dtype, order));
+    let function = Scalarised { f, sizes: RefCell::default() };
     let leaves: Vec<Tensor> = inputs.iter().map(Tensor::requires_grad).collect();
     let refs: Vec<&Tensor> = leaves.iter().collect();
-    let (y, magnitude) = phi(f, &leaves, order);
+    let (y, magnitude) = function.phi(&leaves, order);
     let seed = || Tensor::ones(y.shape(), dtype);
     let or_zero = |found: Vec<Option<Tensor>>| -> Vec<Vec<f64>> {
         found
@@ -150,65 +167,78 @@ fn check_order(f: &impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usize
     let fast = or_zero(pass::grad(&y, seed(), &refs, false));
     let recorded = or_zero(pass::grad(&y, seed(), &refs, true));
 
-    let largest = fast.iter().flatten().fold(0.0, |m: f64, g| m.max(g.abs()));
-    let h = step(dtype);
-    let epsilon = if dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
-    // Entries far below the largest one, or below what rounding of phi leaves of a quotient, count by that floor.
-    let sizes: Vec<f64> = inputs.iter().map(size).collect();
-    let noise = |size: f64| 10.0 * epsilon * magnitude / (h * size) / tolerance;
-    let relative = |a: f64, b: f64, floor: f64| {
-        if a == b { 0.0 } else { (a - b).abs() / (a.abs().max(b.abs()) + 1e-3 * largest + floor) }
-    };
-
     let mut max_fast_vs_recorded = 0.0f64;
-    for (a, b) in fast.iter().flatten().zip(recorded.iter().flatten()) {
-        max_fast_vs_recorded = worse(max_fast_vs_recorded, relative(*a, *b, f64::MIN_POSITIVE));
+    for ((a, b), x) in fast.iter().zip(&recorded).zip(inputs) {
+        // Sums of terms that cancel differ by the rounding of the terms.
+        let floor = 1e-3 * largest(a).max(terms(magnitude, x)) + f64::MIN_POSITIVE;
+        for (a, b) in a.iter().zip(b) {
+            max_fast_vs_recorded = worse(max_fast_vs_recorded, relative(*a, *b, floor));
+        }
     }
 
+    let h = step(dtype);
+    let epsilon = if dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
+    let sizes: Vec<f64> = inputs.iter().map(size).collect();
+    // What rounding of phi leaves of a quotient along a direction.
+    let rounding = 10.0 * epsilon * magnitude / h;
+    // The derivative along a direction, and how far it may be off.
     let quotient = |direction: &[Vec<f64>]| {
-        let at = |t: f64| phi(f, &moved(inputs, direction, t), order).0.item();
-        (8.0 * (at(h) - at(-h)) - (at(2.0 * h) - at(-2.0 * h))) / (12.0 * h)
+        let at = |t: f64| function.phi(&moved(inputs, direction, t), order).0.item();
+        let [narrow, wide] = [h, 2.0 * h].map(|h| (at(h) - at(-h)) / (2.0 * h));
+        // The rule is off by h^4 / 30 times the fifth derivative; the two differ by h^2 / 2 times the third.
+        let truncation = 10.0 * h * h * (wide - narrow).abs();
+        ((4.0 * narrow - wide) / 3.0, rounding + truncation)
     };
     let total: usize = inputs.iter().map(Tensor::numel).sum();
     let mut max_rel_err = 0.0f64;
     let mut worst = None;
     if total > ELEMENTWISE {
-        let smallest = sizes.iter().copied().fold(f64::INFINITY, f64::min);
         for i in 0..4 {
             let key = Key::new(11).stream("direction").step(i);
             let direction = random_direction(inputs, &sizes, key);
-            let numeric = quotient(&direction);
-            let dot = |a: &[Vec<f64>], b: &[Vec<f64>]| -> f64 {
-                a.iter().flatten().zip(b.iter().flatten()).map(|(a, b)| a * b).sum()
-            };
-            let analytic = dot(&fast, &direction);
-            let scale = dot(&fast, &fast).sqrt() * dot(&direction, &direction).sqrt();
-            let error = (analytic - numeric).abs()
-                / (analytic.abs().max(numeric.abs()) + 1e-3 * scale + noise(1.0) * smallest.max(1.0));
-            max_rel_err = worse(max_rel_err, if analytic == numeric { 0.0 } else { error });
+            let (numeric, off) = quotient(&direction);
+            let terms = fast.iter().flatten().zip(direction.iter().flatten());
+            let analytic: f64 = terms.map(|(a, b)| a * b).sum();
+            max_rel_err = worse(max_rel_err, relative(analytic, numeric, off / tolerance));
         }
     }
     // Every element, or, to name the culprit of a failed direction, a sample of them.
-    if total <= ELEMENTWISE || fails(max_rel_err, tolerance) {
-        let stride = total.div_ceil(ELEMENTWISE).max(1);
-        for (input, x) in inputs.iter().enumerate() {
-            for i in (0..x.numel()).step_by(stride) {
-                let mut direction: Vec<Vec<f64>> = inputs.iter().map(|x| vec![0.0; x.numel()]).collect();
-                direction[input][i] = sizes[input];
-                let numeric = quotient(&direction) / sizes[input];
-                let analytic = fast[input][i];
-                let error = relative(analytic, numeric, noise(sizes[input]));
-                if worst.is_none() || error > max_rel_err || error.is_nan() {
-                    worst = Some(Entry { input, index: unravel(i, x.shape()), analytic, numeric });
-                }
-                max_rel_err = worse(max_rel_err, error);
+    let elements = total <= ELEMENTWISE || fails(max_rel_err, tolerance);
+    let stride = total.div_ceil(ELEMENTWISE).max(1);
+    let mut blind = 0.0f64;
+    for (input, x) in inputs.iter().enumerate() {
+        let mut most = largest(&fast[input]);
+        for i in (0..x.numel()).step_by(stride).filter(|_| elements) {
+            let mut direction: Vec<Vec<f64>> = inputs.iter().map(|x| vec![0.0; x.numel()]).collect();
+            direction[input][i] = sizes[input];
+            let (along, off) = quotient(&direction);
+            let (numeric, off) = (along / sizes[input], off / sizes[input]);
+            let analytic = fast[input][i];
+            let error = relative(analytic, numeric, off / tolerance);
+            if worst.is_none() || error > max_rel_err || error.is_nan() {
+                worst = Some(Entry { input, index: unravel(i, x.shape()), analytic, numeric });
+            }
+            max_rel_err = worse(max_rel_err, error);
+            if numeric.abs() > off {
+                most = most.max(numeric.abs());
             }
         }
+        if most > 0.0 {
+            blind = blind.max(rounding / sizes[input] / most);
+        }
     }
-    let pass = !fails(max_rel_err, tolerance) && !fails(max_fast_vs_recorded, tolerance);
-    let widest = sizes.iter().fold(0.0, |m: f64, &size| m.max(noise(size) * tolerance));
-    let blind = if largest > 0.0 { widest / largest } else { 0.0 };
-    OrderReport { order, max_rel_err, max_fast_vs_recorded, tolerance, blind, worst, pass }
+    let pass = !fails(max_rel_err, tolerance) && !fails(max_fast_vs_recorded, agreement);
+    OrderReport { order, max_rel_err, max_fast_vs_recorded, tolerance, agreement, blind, worst, pass }
+}
+
+/// The difference of two numbers, relative to the larger one and to `floor`.
+fn relative(a: f64, b: f64, floor: f64) -> f64 {
+    if a == b { 0.0 } else { (a - b).abs() / (a.abs().max(b.abs()) + floor) }
+}
+
+/// The largest absolute value.
+fn largest(v: &[f64]) -> f64 {
+    v.iter().fold(0.0, |m: f64, v| m.max(v.abs()))
 }
 
 /// Not-a-number fails.
@@ -221,31 +251,62 @@ fn worse(a: f64, b: f64) -> f64 {
     if a.is_nan() || b.is_nan() { f64::NAN } else { a.max(b) }
 }
 
-/// The scalar that is differentiated at an order: f made scalar, or the gradients of the order below. With it,
-/// the sum of the absolute values of its terms, which the rounding error of the scalar is proportional to.
-fn phi(f: &impl Fn(&[Tensor]) -> Tensor, x: &[Tensor], order: usize) -> (Tensor, f64) {
-    if order == 1 {
-        return scalarise(&f(x), 0);
-    }
-    let x: Vec<Tensor> =
-        x.iter().map(|x| if x.is_tracked() { x.clone() } else { x.requires_grad() }).collect();
-    let (y, _) = phi(f, &x, order - 1);
-    let refs: Vec<&Tensor> = x.iter().collect();
-    let gradients = pass::grad(&y, Tensor::ones(y.shape(), y.dtype()), &refs, true);
-    let zero = (Tensor::scalar(0.0, y.dtype()), 0.0);
-    let parts = gradients.iter().enumerate().filter_map(|(i, g)| Some(scalarise(g.as_ref()?, i as u64 + 1)));
-    parts.fold(zero, |(sum, magnitude), (part, m)| (sum + part, magnitude + m))
+/// A function that is made scalar.
+struct Scalarised<'a, F> {
+    f: &'a F,
+    /// The reciprocal sizes of the outputs, by order and output: those of the first point are used for all.
+    sizes: RefCell<HashMap<(usize, u64), Tensor>>,
 }
 
-/// <w, y> + <v, y^2> with fixed random w and v, and the sum of its terms' absolute values.
-fn scalarise(y: &Tensor, which: u64) -> (Tensor, f64) {
-    let key = Key::new(7).stream("scalarise").step(which);
-    let w = Tensor::normal(y.shape(), y.dtype(), key);
-    let v = Tensor::normal(y.shape(), y.dtype(), key.stream("square"));
-    let terms = [y * w, y * y * v];
-    let magnitude = terms.iter().map(|t| t.value().abs().sum(..).item()).sum();
-    let [linear, square] = terms;
-    (linear.sum(..) + square.sum(..), magnitude)
+impl<F: Fn(&[Tensor]) -> Tensor> Scalarised<'_, F> {
+    /// The scalar that is differentiated at an order: f made scalar, or the gradients of the order below. With it,
+    /// the sum of the absolute values of its terms, which the rounding error of the scalar is proportional to.
+    fn phi(&self, x: &[Tensor], order: usize) -> (Tensor, f64) {
+        // Leaves, also where only the value is asked for: f may take gradients itself.
+        let x: Vec<Tensor> =
+            x.iter().map(|x| if x.is_tracked() { x.clone() } else { x.requires_grad() }).collect();
+        if order == 1 {
+            return self.scalarise(&(self.f)(&x), order, 0, 0.0);
+        }
+        let (y, magnitude) = self.phi(&x, order - 1);
+        let refs: Vec<&Tensor> = x.iter().collect();
+        let gradients = pass::grad(&y, Tensor::ones(y.shape(), y.dtype()), &refs, true);
+        let zero = (Tensor::scalar(0.0, y.dtype()), 0.0);
+        let parts = gradients.iter().zip(&x).enumerate().filter_map(|(i, (g, x))| {
+            Some(self.scalarise(g.as_ref()?, order, i as u64 + 1, terms(magnitude, x)))
+        });
+        parts.fold(zero, |(sum, magnitude), (part, m)| (sum + part, magnitude + m))
+    }
+
+    /// <w, z> + <v, z^2> with fixed random w and v, and the sum of its terms' absolute values. `terms` is the size of
+    /// what y is a sum of, if that is known.
+    fn scalarise(&self, y: &Tensor, order: usize, which: u64, terms: f64) -> (Tensor, f64) {
+        let mut sizes = self.sizes.borrow_mut();
+        let reciprocal = &*sizes.entry((order, which)).or_insert_with(|| reciprocal_sizes(y, terms));
+        let z = y * reciprocal;
+        let key = Key::new(7).stream("scalarise").step(which);
+        let w = Tensor::normal(y.shape(), y.dtype(), key);
+        let v = Tensor::normal(y.shape(), y.dtype(), key.stream("square"));
+        let weights = w.abs() + (&v * z.value()).abs();
+        let magnitude = (z.value().abs().maximum(&(reciprocal * terms)) * weights).sum(..).item();
+        let [linear, square] = [&z * w, &z * &z * v];
+        (linear.sum(..) + square.sum(..), magnitude)
+    }
+}
+
+/// 1 / |y|. Elements far below the largest one, or far below `terms`, may have come of cancellation: they count by a
+/// hundredth of it, or their rounding would hide all else.
+fn reciprocal_sizes(y: &Tensor, terms: f64) -> Tensor {
+    let values = y.to_vec::<f64>();
+    let floor = 1e-2 * largest(&values).max(terms);
+    let reciprocal = |i: usize| 1.0 / values[i].abs().max(floor);
+    Tensor::from_fn(y.shape(), y.dtype(), |i| Some(reciprocal(i)).filter(|r| r.is_finite()).unwrap_or(1.0))
+}
+
+/// The size of an element of the gradient by `x` whose terms do not cancel, for a scalar whose terms are of absolute sum
+/// `magnitude`.
+fn terms(magnitude: f64, x: &Tensor) -> f64 {
+    magnitude / (size(x) * x.numel().max(1) as f64)
 }
 
 /// The root mean square of an input, 1 for an empty or zero one.
@@ -270,153 +331,4 @@ fn random_direction(inputs: &[Tensor], sizes: &[f64], key: Key) -> Vec<Vec<f64>>
 
 fn unravel(i: usize, shape: &Shape) -> Vec<usize> {
     shape.iter().zip(shape.strides()).map(|(d, s)| i / s % d).collect()
-}
-
-// ------------------------------------------------------------------------------------------ sample tables
-
-/// What a sample belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Group {
-    /// An operation of the engine.
-    Op,
-    /// A loss function.
-    Loss,
-    /// A layer of a network.
-    Layer,
-    /// A weight regulariser.
-    Regulariser,
-    /// A whole network.
-    Model,
-}
-
-impl fmt::Display for Group {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Group::Op => "op",
-            Group::Loss => "loss",
-            Group::Layer => "layer",
-            Group::Regulariser => "regulariser",
-            Group::Model => "model",
-        })
-    }
-}
-
-/// A function of some tensors, as a table can hold it.
-type Function = dyn Fn(&[Tensor]) -> Tensor + Send + Sync;
-
-/// A function and inputs at which its gradients can be checked. Every operation comes with some.
-#[derive(Clone)]
-pub struct Sample {
-    /// The operation.
-    pub name: String,
-    /// Which of its cases.
-    pub case: String,
-    /// What kind of thing it is.
-    pub group: Group,
-    inputs: Vec<Input>,
-    f: Arc<Function>,
-}
-
-impl Sample {
-    /// A sample of an operation.
-    pub fn new(
-        name: impl Into<String>,
-        case: impl Into<String>,
-        inputs: impl Into<Vec<Input>>,
-        f: impl Fn(&[Tensor]) -> Tensor + Send + Sync + 'static,
-    ) -> Sample {
-        Sample {
-            name: name.into(),
-            case: case.into(),
-            group: Group::Op,
-            inputs: inputs.into(),
-            f: Arc::new(f),
-        }
-    }
-
-    /// The same sample in another group.
-    pub fn group(self, group: Group) -> Sample {
-        Sample { group, ..self }
-    }
-
-    /// The inputs in a dtype.
-    pub fn inputs(&self, dtype: DType) -> Vec<Tensor> {
-        self.inputs.iter().enumerate().map(|(i, input)| input.make(dtype, i)).collect()
-    }
-
-    /// The function's value.
-    pub fn call(&self, x: &[Tensor]) -> Tensor {
-        (self.f)(x)
-    }
-
-    /// Runs [`gradcheck`].
-    pub fn check(&self, dtype: DType, order: usize) -> Report {
-        gradcheck(|x| self.call(x), &self.inputs(dtype), order)
-    }
-}
-
-/// An input of a sample: a shape and how its values are drawn, seeded.
-#[derive(Clone)]
-pub struct Input {
-    shape: Shape,
-    draw: Draw,
-}
-
-#[derive(Clone, Copy)]
-enum Draw {
-    Normal,
-    Uniform(f64, f64),
-    AwayFrom(f64, f64),
-    Apart(usize),
-}
-
-impl Input {
-    /// Standard normal values.
-    pub fn normal(shape: impl Into<Shape>) -> Input {
-        Input { shape: shape.into(), draw: Draw::Normal }
-    }
-
-    /// Values uniform on lo..hi.
-    pub fn uniform(lo: f64, hi: f64, shape: impl Into<Shape>) -> Input {
-        Input { shape: shape.into(), draw: Draw::Uniform(lo, hi) }
-    }
-
-    /// Normal values pushed away from `centre` by `gap`, on either side: for functions with a kink or pole there.
-    pub fn away_from(centre: f64, gap: f64, shape: impl Into<Shape>) -> Input {
-        Input { shape: shape.into(), draw: Draw::AwayFrom(centre, gap) }
-    }
-
-    /// Values that differ from one another, and from those of an input with another `family` (0 or 1), by at
-    /// least a quarter: for functions that compare.
-    pub fn apart(shape: impl Into<Shape>, family: usize) -> Input {
-        Input { shape: shape.into(), draw: Draw::Apart(family) }
-    }
-
-    fn make(&self, dtype: DType, position: usize) -> Tensor {
-        let key = Key::new(3).stream("sample input").step(position as u64);
-        let normal = Tensor::normal(self.shape, DType::F64, key);
-        let n = self.shape.numel();
-        match self.draw {
-            Draw::Normal => Tensor::from_fn(self.shape, dtype, |i| normal.get(i)),
-            Draw::Uniform(lo, hi) => {
-                let u = Tensor::uniform(self.shape, DType::F64, key);
-                Tensor::from_fn(self.shape, dtype, |i| lo + (hi - lo) * u.get(i))
-            }
-            Draw::AwayFrom(centre, gap) => Tensor::from_fn(self.shape, dtype, |i| {
-                let v = normal.get(i);
-                centre + v + gap.copysign(v)
-            }),
-            Draw::Apart(family) => {
-                let order = key.permutation(n);
-                Tensor::from_fn(self.shape, dtype, |i| {
-                    0.5 * (order[i] as f64 - n as f64 / 2.0) + 0.25 * family as f64
-                })
-            }
-        }
-    }
-}
-
-/// The samples of every operation of the engine.
-pub fn samples() -> Vec<Sample> {
-    crate::ops::samples()
 }

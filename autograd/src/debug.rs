@@ -192,7 +192,7 @@ pub struct Graph {
 /// One node of a [`Graph`].
 #[derive(Clone, Debug)]
 pub struct GraphNode {
-    /// The operation, "leaf", or "detach".
+    /// The operation, "leaf", or the method that cut the graph: "detach" or "requires_grad".
     pub op: &'static str,
     /// The shape of its result.
     pub shape: Shape,
@@ -249,7 +249,7 @@ impl Graph {
         for (i, n) in self.nodes.iter().enumerate() {
             let style = match n.op {
                 "leaf" => ", style=filled, fillcolor=\"#dcebff\"",
-                "detach" => ", style=filled, fillcolor=\"#ffd9d9\"",
+                "detach" | "requires_grad" => ", style=filled, fillcolor=\"#ffd9d9\"",
                 _ => "",
             };
             dot += &format!(

@@ -2,8 +2,8 @@
 //! A reverse-mode autodiff engine whose gradients can be differentiated again, to any order.
 //!
 //! One [`Tensor`], one graph, four kinds of rule. Reading order, for an evening: `tensor.rs` (what a tensor is),
-//! `node.rs` (what it remembers), `pass.rs` (the reverse pass), `kinds/` (the four rules), then any file of
-//! `ops/`.
+//! `node.rs` (what it remembers), `pass.rs` (the reverse pass), `grads.rs` (asking for gradients), `kinds/` (the
+//! four rules), then any file of `ops/`.
 //!
 //! ```
 //! use autograd::Tensor;
@@ -45,20 +45,22 @@ mod buffer;
 mod check;
 mod debug;
 mod dtype;
+mod grads;
 mod kinds;
 mod node;
 mod ops;
 mod pass;
+mod pool;
 mod profile;
 mod real;
 mod shape;
 mod tensor;
 pub mod transform;
 
-pub use buffer::{Memory, memory, release_memory};
 pub use check::{Entry, Group, Input, OrderReport, Report, Sample, gradcheck, samples, tolerance};
 pub use debug::{Anomaly, Graph, GraphNode, detect_anomaly, inspect, named_scope};
 pub use dtype::{DType, Scalar};
+pub use grads::{Grads, Recorded};
 pub use kernels::conv::{
     Algorithm as ConvAlgorithm, algorithm as conv_algorithm, set_algorithm as set_conv_algorithm,
 };
@@ -72,13 +74,14 @@ pub use kernels::par::{map as parallel_map, set_threads, threads};
 pub use kernels::peak as machine;
 pub use kernels::random::{self, Key};
 pub use kernels::{MAX_RANK, Real};
+pub use kinds::custom::{Custom, custom};
 pub use kinds::elementwise::{Binary, Unary};
-pub use kinds::fused::{Custom, Fused, custom, fused, fused_keeping};
+pub use kinds::fused::{Fused, Saved, fused, fused_keeping};
 pub use ops::{
     BatchStats, ConvOptions, CrossEntropy, Index, Mask, Operand, Padding, Reduction, Transpose, conv2d_shape,
     matmul_with, pool2d_shape,
 };
-pub use pass::{Grads, Recorded};
+pub use pool::{Memory, memory, release_memory};
 pub use profile::{Profile, ProfileRow, profile, tiny_operations};
 pub use shape::{Axes, Shape, ShapeError, keep};
 pub use tensor::Tensor;

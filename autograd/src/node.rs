@@ -1,7 +1,7 @@
 //! The graph: what a tensor remembers of how it was made.
 
 use std::cell::Cell;
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 use std::mem;
 use std::panic::Location;
 use std::sync::Arc;
@@ -28,6 +28,10 @@ pub(crate) trait Rule: Debug + Send + Sync {
     fn flops(&self, shape: &Shape) -> u64 {
         shape.numel() as u64
     }
+    /// Whether this is an input of a function that a transform is differentiating now.
+    fn is_open(&self) -> bool {
+        false
+    }
 }
 
 /// What a node is in the graph.
@@ -37,7 +41,7 @@ pub(crate) enum Role {
     Leaf,
     /// The result of an operation.
     Op,
-    /// Where `detach` cut the graph: carries no gradient, only the place for the error message.
+    /// Where `detach` or `requires_grad` cut the graph: carries no gradient, only the place for the error message.
     Cut,
 }
 
@@ -156,6 +160,57 @@ fn node<R: Rule + 'static>(
     Arc::new(Node { id, role, shape: *value.shape(), edges, site, rule })
 }
 
+/// An operation that is computing.
+#[derive(Clone, Copy)]
+pub(crate) struct Running {
+    pub op: &'static str,
+    /// Whether it is its part of the reverse pass.
+    pub backward: bool,
+    /// The user's line that called the operation.
+    pub site: &'static Location<'static>,
+}
+
+impl fmt::Display for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what = if self.backward { "the gradient of " } else { "" };
+        write!(f, "{what}{} called at {}", self.op, self.site)
+    }
+}
+
+thread_local! {
+    static RUNNING: Cell<Option<Running>> = const { Cell::new(None) };
+}
+
+/// The operation that this thread computes, the outermost one.
+pub(crate) fn running() -> Option<Running> {
+    RUNNING.get()
+}
+
+/// Runs `f` as operation `op`, whose name an error that comes from deep below needs.
+#[inline]
+#[track_caller]
+pub(crate) fn run<R>(op: &'static str, f: impl FnOnce() -> R) -> R {
+    run_as(Running { op, backward: false, site: Location::caller() }, f)
+}
+
+/// As [`run`].
+#[inline]
+pub(crate) fn run_as<R>(running: Running, f: impl FnOnce() -> R) -> R {
+    /// Ends the operation, also when `f` panics.
+    struct End;
+    impl Drop for End {
+        fn drop(&mut self) {
+            RUNNING.set(None);
+        }
+    }
+    if RUNNING.get().is_some() {
+        return f();
+    }
+    RUNNING.set(Some(running));
+    let _end = End;
+    f()
+}
+
 /// Makes `value` the result of an operation on `inputs`.
 ///
 /// `rule` is called only if some input is tracked, so that nothing is kept for a graph nobody asked for.
@@ -217,18 +272,26 @@ fn noted(name: &'static str, value: Tensor, inputs: &[&Tensor], node: NodeRef) -
     value.with_node(Some(node))
 }
 
-/// `value` as a fresh leaf.
+/// Makes `value` the result of a rule on `inputs`, tracked even if none of them is.
 #[track_caller]
-pub(crate) fn leaf(value: Tensor) -> Tensor {
-    let node = node(Role::Leaf, &value, Edges::default(), Location::caller(), End("leaf"));
+pub(crate) fn track<R: Rule + 'static>(value: Tensor, inputs: &[&Tensor], rule: R) -> Tensor {
+    let node = node(Role::Op, &value, Edges::new(inputs), Location::caller(), rule);
     value.with_node(Some(node))
 }
 
-/// `value` behind a cut.
+/// The numbers of `x` as a fresh leaf. What `x` was computed from is cut off; the leaf remembers where.
 #[track_caller]
-pub(crate) fn cut(value: Tensor) -> Tensor {
-    let node = node(Role::Cut, &value, Edges::default(), Location::caller(), End("detach"));
-    value.with_node(Some(node))
+pub(crate) fn leaf(x: &Tensor) -> Tensor {
+    let origin = if x.is_tracked() { cut(x, "requires_grad") } else { x.clone() };
+    let node = node(Role::Leaf, x, Edges::new(&[&origin]), Location::caller(), End("leaf"));
+    x.value().with_node(Some(node))
+}
+
+/// The numbers of `x` behind a cut that method `by` makes.
+#[track_caller]
+pub(crate) fn cut(x: &Tensor, by: &'static str) -> Tensor {
+    let node = node(Role::Cut, x, Edges::default(), Location::caller(), End(by));
+    x.value().with_node(Some(node))
 }
 
 /// The rule of a node where the reverse pass ends.

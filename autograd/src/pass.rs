@@ -1,217 +1,18 @@
 //! The reverse pass: from a result back to everything it depends on.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::ops::Index;
 use std::panic::Location;
 use std::sync::Arc;
 
-use crate::buffer::FastHash;
 use crate::debug;
-use crate::node::{NodeRef, Role};
+use crate::grads::{Cut, Grads};
+use crate::node::{self, NodeRef, Role, Running};
 use crate::ops::arith::add_into;
+use crate::pool::FastHash;
 use crate::profile;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
-
-/// # Gradients
-impl Tensor {
-    /// Gradients of this scalar with respect to every leaf it depends on.
-    ///
-    /// Takes the tensor by value: as the pass proceeds, each node and what it kept is freed, unless somebody
-    /// else holds it. The gradients are constants; see [`Tensor::recorded`] for ones that can be differentiated.
-    ///
-    /// # Panics
-    /// If the tensor has more than one element, or depends on no leaf.
-    #[track_caller]
-    pub fn backward(self) -> Grads {
-        let seed = unit_seed("backward", &self);
-        backward(self, seed, false)
-    }
-
-    /// The gradients of this scalar with respect to `inputs`, in their order. The graph is left as it is.
-    ///
-    /// An input need not be a leaf: any tensor that this one was computed from will do.
-    ///
-    /// # Panics
-    /// If the tensor has more than one element, or does not depend on one of the inputs: the message names the
-    /// cut in between, if there is one.
-    ///
-    /// ```
-    /// # use autograd::Tensor;
-    /// let x = Tensor::from(3.0).requires_grad();
-    /// let y = &x * &x;
-    /// assert_eq!(y.grad(&[&x])[0].item(), 6.0);
-    /// ```
-    #[track_caller]
-    pub fn grad(&self, inputs: &[&Tensor]) -> Vec<Tensor> {
-        let seed = unit_seed("grad", self);
-        required("grad", self, inputs, grad(self, seed, inputs, false))
-    }
-
-    /// The vector-Jacobian product: the gradients of sum(self * cotangent) with respect to `inputs`.
-    ///
-    /// # Panics
-    /// If `cotangent` has another shape or dtype than `self`, or `self` does not depend on one of the inputs.
-    #[track_caller]
-    pub fn vjp(&self, cotangent: &Tensor, inputs: &[&Tensor]) -> Vec<Tensor> {
-        check_seed(self, cotangent);
-        required("vjp", self, inputs, grad(self, cotangent.clone(), inputs, false))
-    }
-
-    /// The same gradients, themselves recorded: `y.recorded().grad(&[&x])` can be differentiated again.
-    ///
-    /// ```
-    /// # use autograd::Tensor;
-    /// let x = Tensor::from(2.0).requires_grad();
-    /// let y = x.powf(3.0);
-    /// let dy = y.recorded().grad(&[&x]).remove(0);
-    /// let ddy = dy.grad(&[&x]).remove(0);
-    /// assert_eq!((dy.item(), ddy.item()), (12.0, 12.0));
-    /// ```
-    pub fn recorded(&self) -> Recorded<'_> {
-        Recorded(self)
-    }
-}
-
-/// A tensor whose gradients are to be recorded. Made by [`Tensor::recorded`].
-pub struct Recorded<'a>(&'a Tensor);
-
-impl Recorded<'_> {
-    /// As [`Tensor::backward`], but the graph is left as it is and the gradients can be differentiated.
-    ///
-    /// # Panics
-    /// As [`Tensor::backward`].
-    #[track_caller]
-    pub fn backward(&self) -> Grads {
-        let seed = unit_seed("backward", self.0);
-        backward(self.0.clone(), seed, true)
-    }
-
-    /// As [`Tensor::grad`], differentiable.
-    ///
-    /// # Panics
-    /// As [`Tensor::grad`].
-    #[track_caller]
-    pub fn grad(&self, inputs: &[&Tensor]) -> Vec<Tensor> {
-        let seed = unit_seed("grad", self.0);
-        required("grad", self.0, inputs, grad(self.0, seed, inputs, true))
-    }
-
-    /// As [`Tensor::vjp`], differentiable, also with respect to the cotangent.
-    ///
-    /// # Panics
-    /// As [`Tensor::vjp`].
-    #[track_caller]
-    pub fn vjp(&self, cotangent: &Tensor, inputs: &[&Tensor]) -> Vec<Tensor> {
-        check_seed(self.0, cotangent);
-        required("vjp", self.0, inputs, grad(self.0, cotangent.clone(), inputs, true))
-    }
-}
-
-/// The gradients of one reverse pass, found by the tensor they belong to: `grads[&w]`.
-pub struct Grads {
-    /// By address of the leaf's node, which the entry keeps alive.
-    by_leaf: HashMap<usize, (NodeRef, Tensor), FastHash>,
-    cuts: Vec<&'static Location<'static>>,
-    site: &'static Location<'static>,
-}
-
-impl Grads {
-    /// The gradient of `leaf`, or `None` if the differentiated tensor does not depend on it.
-    pub fn get(&self, leaf: &Tensor) -> Option<&Tensor> {
-        self.by_leaf.get(&address(leaf.node()?)).map(|(_, g)| g)
-    }
-
-    /// Takes the gradient of `leaf` out.
-    pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
-        self.by_leaf.remove(&address(leaf.node()?)).map(|(_, g)| g)
-    }
-
-    /// How many leaves have a gradient.
-    pub fn len(&self) -> usize {
-        self.by_leaf.len()
-    }
-
-    /// Whether no leaf has a gradient.
-    pub fn is_empty(&self) -> bool {
-        self.by_leaf.is_empty()
-    }
-
-    /// Why `leaf` has no gradient, in one line: what it is and where the graph was cut.
-    pub fn reason(&self, leaf: &Tensor) -> String {
-        missing(leaf, self.site, &self.cuts)
-    }
-}
-
-impl Index<&Tensor> for Grads {
-    type Output = Tensor;
-
-    /// # Panics
-    /// If the differentiated tensor does not depend on `leaf`; the message names the cut.
-    #[track_caller]
-    fn index(&self, leaf: &Tensor) -> &Tensor {
-        match self.get(leaf) {
-            Some(g) => g,
-            None => panic!("{}", self.reason(leaf)),
-        }
-    }
-}
-
-fn missing(leaf: &Tensor, site: &Location<'_>, cuts: &[&Location<'_>]) -> String {
-    let shape = leaf.shape();
-    let who = match leaf.node() {
-        None => {
-            return format!(
-                "no gradient for a tensor of shape {shape}: it is a constant; call requires_grad() on it"
-            );
-        }
-        Some(n) if n.role == Role::Cut => {
-            return format!("no gradient for a tensor of shape {shape}: it was detached at {}", n.site);
-        }
-        Some(n) => format!("no gradient for the tensor of shape {shape} made at {}", n.site),
-    };
-    let cuts: Vec<String> = cuts.iter().map(|c| c.to_string()).collect();
-    let why = match cuts.as_slice() {
-        [] => "nothing that was computed from it leads there".to_string(),
-        cuts => format!("the graph was cut by detach at {}", cuts.join(", ")),
-    };
-    format!("{who}: the tensor made at {site} does not depend on it; {why}")
-}
-
-#[track_caller]
-fn required(what: &str, y: &Tensor, inputs: &[&Tensor], found: Vec<Option<Tensor>>) -> Vec<Tensor> {
-    let site = y.node().map_or(Location::caller(), |n| n.site);
-    let mut out = Vec::with_capacity(found.len());
-    for (found, input) in found.into_iter().zip(inputs) {
-        match found {
-            Some(g) => out.push(g),
-            None => panic!("{what}: {}", missing(input, site, &cuts_below(y))),
-        }
-    }
-    out
-}
-
-#[track_caller]
-fn unit_seed(what: &str, y: &Tensor) -> Tensor {
-    let shape = y.shape();
-    assert!(
-        y.numel() == 1,
-        "{what}: the gradient of a tensor of shape {shape} is not defined; reduce it to one element (sum, mean) or use vjp"
-    );
-    Tensor::ones(shape, y.dtype())
-}
-
-#[track_caller]
-fn check_seed(y: &Tensor, cotangent: &Tensor) {
-    assert!(
-        y.shape() == cotangent.shape() && y.dtype() == cotangent.dtype(),
-        "vjp: the cotangent is {} {}, the tensor {} {}; they must be alike",
-        cotangent.dtype(),
-        cotangent.shape(),
-        y.dtype(),
-        y.shape()
-    );
-}
 
 pub(crate) fn address(node: &NodeRef) -> usize {
     Arc::as_ptr(node).cast::<()>() as usize
@@ -232,7 +33,7 @@ struct Pass {
     leaves: HashMap<usize, (NodeRef, Tensor), FastHash>,
     /// The nodes to give gradients to, if not all.
     only: Option<HashSet<usize, FastHash>>,
-    cuts: Vec<&'static Location<'static>>,
+    cuts: Vec<Cut>,
     recording: bool,
 }
 
@@ -253,7 +54,10 @@ impl Pass {
         if node.role == Role::Leaf {
             match self.leaves.get_mut(&key.1) {
                 Some((_, sum)) => add_into(sum, g),
-                None => drop(self.leaves.insert(key.1, (Arc::clone(node), g))),
+                None => {
+                    self.note_cuts(node);
+                    self.leaves.insert(key.1, (Arc::clone(node), g));
+                }
             }
             return;
         }
@@ -289,14 +93,29 @@ impl Pass {
         self.pending.pop_last().map(|(_, entry)| entry)
     }
 
-    /// Sends the gradient `g` of `node` on to its inputs.
-    fn pull(&mut self, node: &NodeRef, g: Tensor) {
+    /// Remembers where the graph is cut just below `node`.
+    fn note_cuts(&mut self, node: &NodeRef) {
         node.edges.each(|edge| {
-            if edge.role == Role::Cut && !self.cuts.contains(&edge.site) {
-                self.cuts.push(edge.site);
+            if let Some(cut) = Cut::of(edge)
+                && !self.cuts.contains(&cut)
+            {
+                self.cuts.push(cut);
             }
         });
-        let mut pull = |g| node.rule.pullback(&mut Pullback { node, g: Some(g), pass: self });
+    }
+
+    /// `g` as the pass may use it: without recording, gradients are constants, whatever they were computed from.
+    fn admit(&self, g: Tensor) -> Tensor {
+        if self.recording { g } else { g.with_node(None) }
+    }
+
+    /// Sends the gradient `g` of `node` on to its inputs.
+    fn pull(&mut self, node: &NodeRef, g: Tensor) {
+        self.note_cuts(node);
+        let running = Running { op: node.rule.name(), backward: true, site: node.site };
+        let mut pull = |g| {
+            node::run_as(running, || node.rule.pullback(&mut Pullback { node, g: Some(g), pass: self }));
+        };
         if profile::running() { profile::backward(node, g, pull) } else { pull(g) }
     }
 }
@@ -329,6 +148,11 @@ impl Pullback<'_> {
         self.g.take().expect("take_g is a rule's last use of g")
     }
 
+    /// The user's line that called the operation.
+    pub fn site(&self) -> &'static Location<'static> {
+        self.node.site
+    }
+
     /// The shape of the output.
     pub fn shape(&self) -> &Shape {
         &self.node.shape
@@ -340,6 +164,7 @@ impl Pullback<'_> {
         if !self.pass.wants(edge) {
             return;
         }
+        let g = self.pass.admit(g);
         let g = if *g.shape() == edge.shape { g } else { g.sum_to(&edge.shape) };
         if debug::watching() {
             debug::check_backward(self.node, i, &g);
@@ -359,20 +184,22 @@ impl Pullback<'_> {
     }
 }
 
+/// Gradients with respect to every leaf.
 #[track_caller]
-fn backward(y: Tensor, seed: Tensor, recording: bool) -> Grads {
+pub(crate) fn backward(y: Tensor, seed: Tensor, recording: bool) -> Grads {
     let Some(root) = y.node().cloned() else {
         panic!("backward: this tensor of shape {} depends on no tensor with requires_grad()", y.shape());
     };
-    assert!(
-        root.is_tracked(),
-        "backward: this tensor of shape {} depends on nothing that requires a gradient: the graph was cut by detach at {}",
-        y.shape(),
-        root.site
-    );
+    if let Some(cut) = Cut::of(&root) {
+        panic!(
+            "backward: this tensor of shape {} depends on nothing that requires a gradient: the graph was cut by {cut}",
+            y.shape()
+        );
+    }
     drop(y);
     let site = root.site;
     let mut pass = Pass::new(recording, None);
+    let seed = pass.admit(seed);
     pass.send(&root, seed);
     drop(root);
     while let Some((node, g)) = pass.next() {
@@ -387,6 +214,7 @@ pub(crate) fn grad(y: &Tensor, seed: Tensor, inputs: &[&Tensor], recording: bool
     let Some(root) = y.node() else { return vec![None; inputs.len()] };
     let mut pass = Pass::new(recording, Some(leading(root, &targets)));
     if pass.wants(root) {
+        let seed = pass.admit(seed);
         pass.send(root, seed);
     }
     let wanted: HashSet<usize, FastHash> = targets.iter().flatten().map(|n| address(n)).collect();
@@ -430,15 +258,21 @@ pub(crate) fn reachable(root: &NodeRef, go: impl Fn(&NodeRef) -> bool) -> Vec<&N
     list
 }
 
-/// Where the graph below `y` was cut.
-fn cuts_below(y: &Tensor) -> Vec<&'static Location<'static>> {
-    let mut sites: Vec<_> = y
-        .node()
-        .map(|root| {
-            reachable(root, |_| true).iter().filter(|n| n.role == Role::Cut).map(|n| n.site).collect()
-        })
-        .unwrap_or_default();
-    sites.sort_unstable_by_key(|s| (s.file(), s.line(), s.column()));
-    sites.dedup();
-    sites
+/// Whether `y` was computed from `x`.
+pub(crate) fn depends_on(y: &Tensor, x: &Tensor) -> bool {
+    let (Some(root), Some(x)) = (y.node(), x.node()) else { return false };
+    x.is_tracked() && reachable(root, |n| n.is_tracked()).iter().any(|n| Arc::ptr_eq(n, x))
+}
+
+/// Whether `y` was computed from something that gradients are wanted for, other than `inputs`.
+pub(crate) fn captures(y: &Tensor, inputs: &[Tensor]) -> bool {
+    let Some(root) = y.node() else { return false };
+    let own = |n: &NodeRef| inputs.iter().filter_map(Tensor::node).any(|input| Arc::ptr_eq(n, input));
+    let found = Cell::new(false);
+    reachable(root, |n| {
+        let source = n.role == Role::Leaf || n.rule.is_open();
+        found.set(found.get() || source && !own(n));
+        n.is_tracked() && !found.get()
+    });
+    found.get()
 }

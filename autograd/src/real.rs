@@ -1,10 +1,11 @@
-//! Two more kinds of number that formulas can be evaluated on: tensors, which record what is computed, and
-//! probes, which find out what a formula uses.
+//! Three more kinds of number that formulas can be evaluated on: tensors, which record what is computed, probes, which
+//! find out what a formula uses, and pieces, which find out whether it is piecewise constant.
 
 use std::ops::{Add, BitOr, Div, Mul, Neg, Sub};
 
 use kernels::Real;
 
+use crate::kinds::chain::gate;
 use crate::tensor::Tensor;
 
 /// A set of arguments of a derivative formula.
@@ -58,6 +59,18 @@ impl Probe {
     }
 }
 
+/// Whether a number is piecewise constant: made of constants, steps and signs alone. Only truth values, so that a
+/// compiler evaluates a whole formula.
+#[derive(Clone, Copy)]
+pub(crate) struct Piece(pub bool);
+
+impl Piece {
+    #[inline(always)]
+    fn and(self, o: Piece) -> Piece {
+        Piece(self.0 & o.0)
+    }
+}
+
 /// A tensor as a number of a formula. (Not `Tensor` itself: the by-value methods of [`Real`] would hide the
 /// tensor's own wherever the trait is imported.)
 #[derive(Clone)]
@@ -76,6 +89,13 @@ macro_rules! operators {
             #[inline(always)]
             fn $f(self, o: Probe) -> Probe {
                 self.with(o, self.constant.$f(o.constant))
+            }
+        }
+        impl $tr for Piece {
+            type Output = Piece;
+            #[inline(always)]
+            fn $f(self, o: Piece) -> Piece {
+                self.and(o)
             }
         }
     )*};
@@ -97,9 +117,18 @@ impl Neg for Probe {
     }
 }
 
-/// Forwards the functions of [`Real`]: to f64 for a probe, to the tensor method of the given name for a symbol.
+impl Neg for Piece {
+    type Output = Piece;
+    #[inline(always)]
+    fn neg(self) -> Piece {
+        self
+    }
+}
+
+/// Forwards the functions of [`Real`]: to f64 for a probe, to the tensor method of the given name for a symbol. A
+/// function of pieces is a piece, and a step is one whatever it is a step of.
 macro_rules! real_fns {
-    (unary: $($f:ident => $tf:ident),*; binary: $($g:ident => $tg:ident),*) => {
+    (unary: $($f:ident => $tf:ident),*; steps: $($s:ident),*; binary: $($g:ident => $tg:ident),*) => {
         impl Real for Probe {
             #[inline(always)]
             fn c(&self, v: f64) -> Probe {
@@ -110,9 +139,17 @@ macro_rules! real_fns {
                 Probe { constant: Real::$f(self.constant), ..self }
             })*
             $(#[inline(always)]
+            fn $s(self) -> Probe {
+                Probe { constant: Real::$s(self.constant), ..self }
+            })*
+            $(#[inline(always)]
             fn $g(self, o: Probe) -> Probe {
                 self.with(o, Real::$g(self.constant, o.constant))
             })*
+            #[inline(always)]
+            fn gate(self, d: Probe) -> Probe {
+                self.with(d, Real::gate(self.constant, d.constant))
+            }
             #[inline(always)]
             fn powf(self, p: f64) -> Probe {
                 Probe { constant: Real::powf(self.constant, p), ..self }
@@ -123,6 +160,37 @@ macro_rules! real_fns {
             }
         }
 
+        impl Real for Piece {
+            #[inline(always)]
+            fn c(&self, _: f64) -> Piece {
+                Piece(true)
+            }
+            $(#[inline(always)]
+            fn $f(self) -> Piece {
+                self
+            })*
+            $(#[inline(always)]
+            fn $s(self) -> Piece {
+                Piece(true)
+            })*
+            $(#[inline(always)]
+            fn $g(self, o: Piece) -> Piece {
+                self.and(o)
+            })*
+            #[inline(always)]
+            fn gate(self, d: Piece) -> Piece {
+                self.and(d)
+            }
+            #[inline(always)]
+            fn powf(self, p: f64) -> Piece {
+                Piece(self.0 | (p == 0.0))
+            }
+            #[inline(always)]
+            fn powi(self, n: i32) -> Piece {
+                Piece(self.0 | (n == 0))
+            }
+        }
+
         impl Real for Symbol {
             fn c(&self, v: f64) -> Symbol {
                 Symbol(Tensor::scalar(v, self.0.dtype()))
@@ -130,6 +198,12 @@ macro_rules! real_fns {
             $(fn $f(self) -> Symbol {
                 Symbol(self.0.$tf())
             })*
+            $(fn $s(self) -> Symbol {
+                Symbol(self.0.$s())
+            })*
+            fn gate(self, d: Symbol) -> Symbol {
+                Symbol(gate(&self.0, &d.0))
+            }
             $(fn $g(self, o: Symbol) -> Symbol {
                 Symbol(self.0.$tg(&o.0))
             })*
@@ -143,8 +217,9 @@ macro_rules! real_fns {
     };
 }
 real_fns!(
-    unary: exp => exp, ln => log, ln_1p => log1p, sqrt => sqrt, rsqrt => rsqrt, abs => abs, sign => sign,
-        step => step, relu => relu, tanh => tanh, sigmoid => sigmoid, softplus => softplus, erf => erf,
+    unary: exp => exp, ln => log, ln_1p => log1p, sqrt => sqrt, rsqrt => rsqrt, abs => abs, relu => relu,
+         tanh => tanh, sigmoid => sigmoid, softplus => softplus, erf => erf,
         sin => sin, cos => cos, acos => acos;
+    steps: sign, step;
     binary: atan2 => atan2, max => maximum, min => minimum
 );

@@ -114,14 +114,16 @@ impl Tensor {
     /// A tensor whose elements `write` sets, all of them, in row-major order. What they hold before is of no use:
     /// numbers of some tensor that is no more.
     #[inline]
+    #[track_caller]
     pub fn build<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [T])) -> Tensor {
-        Tensor::from_buffer(Buffer::build(shape.numel(), write), shape)
+        Tensor::from_buffer(Buffer::build_of(&shape, write), shape)
     }
 
     /// As [`Tensor::build`], in whole blocks, for elementwise loops.
     #[inline]
+    #[track_caller]
     pub(crate) fn build_blocks<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [[T; BLOCK]])) -> Tensor {
-        Tensor::from_buffer(Buffer::build_blocks(shape.numel(), write), shape)
+        Tensor::from_buffer(Buffer::build_blocks(&shape, write), shape)
     }
 
     pub(crate) fn from_buffer(data: Buffer, shape: Shape) -> Tensor {
@@ -224,16 +226,17 @@ impl Tensor {
 impl Tensor {
     /// This tensor as a leaf of the graph: operations on it are recorded, and gradients flow to it.
     ///
-    /// The result shares its numbers with `self` but is another leaf: ask for the gradient of the result.
+    /// The result shares its numbers with `self` but is another leaf: ask for the gradient of the result. No gradient
+    /// flows from it to what `self` was computed from, as after [`Tensor::detach`].
     #[track_caller]
     pub fn requires_grad(&self) -> Tensor {
-        node::leaf(self.value())
+        node::leaf(self)
     }
 
-    /// The same numbers as a constant: gradients stop here. This is the only way to cut the graph.
+    /// The same numbers as a constant: gradients stop here.
     #[track_caller]
     pub fn detach(&self) -> Tensor {
-        if self.is_tracked() { node::cut(self.value()) } else { self.clone() }
+        if self.is_tracked() { node::cut(self, "detach") } else { self.clone() }
     }
 
     /// Whether gradients flow through this tensor.

@@ -1,7 +1,8 @@
 //! Transformations of functions: gradient, products with the Jacobian and the Hessian, recomputation.
 //!
-//! A function takes a slice of tensors and returns one. Transformations compose: where an input is already
-//! tracked, the result is recorded, so that `grad` of a function that calls `grad` is a second derivative.
+//! A function takes a slice of tensors and returns one. Transformations compose: where an input, or a tensor that the
+//! function captures, is tracked, the result is recorded, so that `grad` of a function that calls `grad` is a second
+//! derivative. Otherwise the result is a constant.
 //!
 //! ```
 //! use autograd::{Tensor, transform::grad};
@@ -13,7 +14,8 @@
 
 use std::fmt;
 
-use crate::kinds::fused::{Fused, enter, fused, gradients_of};
+use crate::grads::{check_cotangent, connected};
+use crate::kinds::fused::{Fused, Inside, fused, gradients_of};
 use crate::pass;
 use crate::tensor::Tensor;
 
@@ -52,14 +54,7 @@ pub fn value_and_grad(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor]) -> (Ten
 #[track_caller]
 pub fn vjp(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor], cotangent: &Tensor) -> (Tensor, Vec<Tensor>) {
     pull(f, x, |y| {
-        assert!(
-            y.shape() == cotangent.shape() && y.dtype() == cotangent.dtype(),
-            "vjp: the cotangent is {} {}, the function's value {} {}; they must be alike",
-            cotangent.dtype(),
-            cotangent.shape(),
-            y.dtype(),
-            y.shape()
-        );
+        check_cotangent("vjp", y, cotangent);
         cotangent.clone()
     })
 }
@@ -70,12 +65,22 @@ fn pull(
     x: &[Tensor],
     seed: impl FnOnce(&Tensor) -> Tensor,
 ) -> (Tensor, Vec<Tensor>) {
-    let recording = x.iter().any(Tensor::is_tracked);
-    let inside: Vec<Tensor> = x.iter().map(enter).collect();
-    let y = f(&inside);
-    let found = pass::grad(&y, seed(&y), &inside.iter().collect::<Vec<_>>(), recording);
-    let grads = found.into_iter().zip(x).map(|(g, x)| g.unwrap_or_else(|| zeros_like(x))).collect();
-    (if recording { y } else { y.value() }, grads)
+    let inside = Inside::new(x);
+    let y = f(&inside.x);
+    let seed = seed(&y);
+    let recording = records(&y, &inside, x.iter().chain([&seed]));
+    let found = pass::grad(&y, seed, &inside.x.iter().collect::<Vec<_>>(), recording);
+    let grads = found.into_iter().zip(x).map(|(g, x)| {
+        let g = g.unwrap_or_else(|| zeros_like(x));
+        if recording { connected(g, &[x, &y]) } else { g }
+    });
+    (if recording { y.clone() } else { y.value() }, grads.collect())
+}
+
+/// Whether the derivatives of y = f(x) are recorded: if anything that they may depend on is tracked, an argument of the
+/// transform or a tensor that f captures.
+fn records<'a>(y: &Tensor, inside: &Inside, mut arguments: impl Iterator<Item = &'a Tensor>) -> bool {
+    arguments.any(Tensor::is_tracked) || pass::captures(y, &inside.x)
 }
 
 /// f(x) and the Jacobian-vector product J `tangents`: how f changes when the inputs move along `tangents`. Exact,
@@ -92,11 +97,11 @@ fn pull(
 #[track_caller]
 pub fn jvp(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor], tangents: &[Tensor]) -> (Tensor, Tensor) {
     alike("jvp", "tangent", x, tangents);
-    let recording = x.iter().chain(tangents).any(Tensor::is_tracked);
-    let leaves: Vec<Tensor> = x.iter().map(enter).collect();
-    let y = f(&leaves);
+    let inside = Inside::new(x);
+    let y = f(&inside.x);
+    let recording = records(&y, &inside, x.iter().chain(tangents));
     let u = Tensor::zeros(y.shape(), y.dtype()).requires_grad();
-    let refs: Vec<&Tensor> = leaves.iter().collect();
+    let refs: Vec<&Tensor> = inside.x.iter().collect();
     // <J' u, t> is linear in u, so its gradient with respect to u is J t wherever u is.
     let pulled = pass::grad(&y, u.clone(), &refs, true);
     let terms = pulled.iter().zip(tangents).filter_map(|(g, t)| g.as_ref().map(|g| (g * t).sum(..)));
@@ -105,7 +110,12 @@ pub fn jvp(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor], tangents: &[Tensor
         pass::grad(&total, seed, &[&u], recording).remove(0)
     });
     let dy = moved.unwrap_or_else(|| zeros_like(&y));
-    (if recording { y } else { y.value() }, dy)
+    if !recording {
+        return (y.value(), dy);
+    }
+    let arguments: Vec<&Tensor> = x.iter().chain(tangents).chain([&y]).collect();
+    let dy = connected(dy, &arguments);
+    (y, dy)
 }
 
 /// The product of the Hessian of the scalar f(x), over all inputs together, with `vectors`.
@@ -145,19 +155,20 @@ pub fn hvp(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor], vectors: &[Tensor]
 /// If the result would have more than six axes.
 #[track_caller]
 pub fn jacobian(f: impl FnOnce(&[Tensor]) -> Tensor, x: &Tensor) -> Tensor {
-    let recording = x.is_tracked();
-    let leaf = enter(x);
-    let y = f(std::slice::from_ref(&leaf));
+    let inside = Inside::new([x]);
+    let y = f(&inside.x);
+    let recording = records(&y, &inside, [x].into_iter());
     let dims: Vec<usize> = y.shape().iter().chain(x.shape().iter()).copied().collect();
     let row = |i: usize| {
         let unit = Tensor::from_fn(y.shape(), y.dtype(), |j| if i == j { 1.0 } else { 0.0 });
-        pass::grad(&y, unit, &[&leaf], recording).remove(0).unwrap_or_else(|| zeros_like(x))
+        pass::grad(&y, unit, &[&inside.x[0]], recording).remove(0).unwrap_or_else(|| zeros_like(x))
     };
     let rows: Vec<Tensor> = (0..y.numel()).map(row).collect();
     if rows.is_empty() {
         return Tensor::zeros(dims.as_slice(), x.dtype());
     }
-    Tensor::stack(&rows.iter().collect::<Vec<_>>(), 0).reshape(dims.as_slice())
+    let jacobian = Tensor::stack(&rows.iter().collect::<Vec<_>>(), 0).reshape(dims.as_slice());
+    if recording { connected(jacobian, &[x, &y]) } else { jacobian }
 }
 
 /// The Hessian of the scalar f at one input, of shape [shape of x, shape of x].

@@ -44,6 +44,8 @@ struct Square {
     wrong_kernel: bool,
     /// The kernel forgets to multiply by g.
     forgets_g: bool,
+    /// The kernel's gradient is off by one part in a hundred million.
+    imprecise_kernel: bool,
     /// The definition cuts the graph.
     detaches: bool,
 }
@@ -64,6 +66,7 @@ impl Fused for Square {
     }
     fn backward(&self, x: &[Tensor], (): &(), g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
         let d = if self.wrong_kernel { &x[0] * 2.0 + 1.0 } else { &x[0] * 2.0 };
+        let d = if self.imprecise_kernel { d * (1.0 + 1e-8) } else { d };
         vec![Some(if self.forgets_g { d } else { d * g })]
     }
 }
@@ -81,6 +84,58 @@ fn a_definition_that_differs_from_its_kernel() {
 #[test]
 fn a_kernel_that_differs_from_its_definition() {
     caught_at(1, |x| fused(Square { wrong_kernel: true, ..Default::default() }, &[&x[0]]));
+}
+
+#[test]
+fn a_kernel_that_is_less_precise_than_its_definition() {
+    caught_at(1, |x| fused(Square { imprecise_kernel: true, ..Default::default() }, &[&x[0]]));
+}
+
+/// a scaled and b as they are, as one output.
+fn uneven(a: &Tensor, b: &Tensor, scale: f64) -> Tensor {
+    Tensor::concat(&[&(a * scale), b], 0)
+}
+
+#[test]
+fn a_large_output_hides_no_small_one() {
+    let [a, b] = [Tensor::from([0.4, -1.1]), Tensor::from([0.7, 1.3, 0.2])];
+    let both = [Tensor::concat(&[&a, &b], 0)];
+    let parts = |x: &Tensor| x.split(0, &[2, 3]);
+    for scale in [1e-5, 1.0, 1e5] {
+        // As two inputs, and as parts of one.
+        let good = gradcheck(|x| uneven(&x[0], &x[1], scale), &[a.clone(), b.clone()], 2);
+        let good_one = gradcheck(|x| uneven(&parts(&x[0])[0], &parts(&x[0])[1], scale), &both, 2);
+        for good in [good, good_one] {
+            assert!(good.pass() && good.orders[0].blind < good.orders[0].tolerance, "scale {scale}:\n{good}");
+        }
+        let bad = [
+            gradcheck(|x| uneven(&x[0], &x[1].detach(), scale), &[a.clone(), b.clone()], 1),
+            gradcheck(|x| uneven(&x[0].detach(), &x[1], scale), &[a.clone(), b.clone()], 1),
+            gradcheck(|x| uneven(&parts(&x[0])[0], &parts(&x[0])[1].detach(), scale), &both, 1),
+            gradcheck(|x| uneven(&parts(&x[0])[0].detach(), &parts(&x[0])[1], scale), &both, 1),
+            gradcheck(|x| uneven(&x[0], &x[1].map(SlightlyOff), scale), &[a.clone(), b.clone()], 1),
+            gradcheck(|x| uneven(&x[0].map(SlightlyOff), &x[1], scale), &[a.clone(), b.clone()], 1),
+        ];
+        for (i, bad) in bad.iter().enumerate() {
+            assert!(!bad.pass(), "scale {scale}, case {i}:\n{bad}");
+        }
+    }
+}
+
+#[test]
+fn a_small_term_of_an_output_is_hidden_only_where_the_report_says_so() {
+    let inputs = [Tensor::from([0.4, -1.1]), Tensor::from([0.7, 1.3])];
+    for scale in [1.0, 1e3, 1e6, 1e9, 1e12] {
+        let good = gradcheck(|x| &x[0] * scale + x[1].sin(), &inputs, 1);
+        let bad = gradcheck(|x| &x[0] * scale + x[1].map(SlightlyOff), &inputs, 1);
+        assert!(good.pass(), "scale {scale}:\n{good}");
+        // SlightlyOff is off by 1e-5.
+        assert!(
+            !bad.pass() || bad.orders[0].blind > 1e-6,
+            "scale {scale}: blind {}\n{bad}",
+            bad.orders[0].blind
+        );
+    }
 }
 
 #[test]

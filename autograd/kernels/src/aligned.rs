@@ -1,6 +1,6 @@
 //! A fixed-length heap slice on a 64-byte boundary: one cache line, one AVX-512 register.
 
-use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
@@ -20,18 +20,30 @@ pub const BLOCK: usize = 16;
 
 impl<T: Copy> Aligned<T> {
     /// `len` zeros (all bits clear). Only used with types for which that is a value: numbers.
+    ///
+    /// # Panics
+    /// If there is no memory for them.
+    #[track_caller]
     pub fn zeroed(len: usize) -> Self
     where
         T: Zeroable,
     {
+        let bytes = len * size_of::<T>();
+        Self::try_zeroed(len).unwrap_or_else(|| panic!("out of memory: {bytes} bytes are needed"))
+    }
+
+    /// As [`Aligned::zeroed`], or `None` if there is no memory for them.
+    pub fn try_zeroed(len: usize) -> Option<Self>
+    where
+        T: Zeroable,
+    {
         if len == 0 {
-            return Aligned { ptr: NonNull::dangling(), len };
+            return Some(Aligned { ptr: NonNull::dangling(), len });
         }
         let layout = Self::layout(len);
         // SAFETY: the layout has a non-zero size, since T is a number and len > 0.
         let raw = unsafe { alloc_zeroed(layout) }.cast::<T>();
-        let Some(ptr) = NonNull::new(raw) else { handle_alloc_error(layout) };
-        Aligned { ptr, len }
+        NonNull::new(raw).map(|ptr| Aligned { ptr, len })
     }
 
     /// The memory in whole blocks: after the elements, the rest of the last block holds anything.

@@ -234,6 +234,32 @@ mod tests {
         }
     }
 
+    #[derive(Clone, Copy)]
+    struct Gate;
+    impl Map<2> for Gate {
+        #[inline(always)]
+        fn call<R: Real>(&self, [x, d]: [R; 2]) -> R {
+            x.gate(d.step())
+        }
+    }
+
+    #[test]
+    fn a_gate_chooses_in_every_lane() {
+        fn check<T: Element>() {
+            let special = [f64::INFINITY, f64::NEG_INFINITY, f64::NAN, -0.0, 3.0];
+            let x = numbers::<T>(1000, |i| special[i % 5]);
+            let d = numbers::<T>(1000, |i| if i % 3 == 0 { 1.0 } else { -1.0 });
+            let mut out = numbers::<T>(1000, |_| 7.0);
+            flat(&Gate, [Some(x.blocks()), Some(d.blocks())], out.blocks_mut());
+            for i in 0..1000 {
+                let (found, expected) = (out[i].to_f64(), if i % 3 == 0 { special[i % 5] } else { 0.0 });
+                assert!(found == expected || found.is_nan() && expected.is_nan(), "{found} at {i}");
+            }
+        }
+        check::<f32>();
+        check::<f64>();
+    }
+
     #[test]
     fn broadcast_agrees_with_plain_indexing() {
         // shapes [3, 1, 70], [5, 1], [1] into [3, 5, 70]

@@ -59,6 +59,9 @@ pub trait Real:
     fn max(self, other: Self) -> Self;
     /// The smaller of two numbers; NaN if either is.
     fn min(self, other: Self) -> Self;
+    /// self * d for a piecewise constant d, and 0 where d is 0, also where `self` is infinite or NaN. The derivative by
+    /// d is 0 everywhere.
+    fn gate(self, d: Self) -> Self;
 }
 
 /// An element of a tensor: f32 or f64.
@@ -182,7 +185,7 @@ macro_rules! real_fns {
             $wrap(Element::from_f64(v))
         }
         real_fns!(@unary $arith, $wrap, $get, exp ln ln_1p sqrt rsqrt abs sign step relu tanh sigmoid softplus erf sin cos acos);
-        real_fns!(@binary $arith, $wrap, $get, atan2 max min);
+        real_fns!(@binary $arith, $wrap, $get, atan2 max min gate);
         #[inline(always)]
         fn powf(self, p: f64) -> Self {
             $wrap(Math::powf::<$arith>($get(self), p))

@@ -2,7 +2,7 @@
 //!
 //! The formulas are generic over [`Real`]: with SIMD lanes they become the fast loop of a first-order gradient,
 //! with tensors the recorded expression that can be differentiated again, and with a probe they tell which of
-//! inputs and output they use, so that nothing else is kept.
+//! inputs and output they use, so that nothing else is kept. What a derivative of 0 does is in [`super::chain`].
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -13,9 +13,10 @@ use kernels::map::{self, Map, Strided};
 
 use crate::buffer::Buffer;
 use crate::dtype::{DType, Scalar, dispatch};
+use crate::kinds::chain::chain;
 use crate::node::{self, Rule};
 use crate::pass::Pullback;
-use crate::real::{Probe, Symbol, Uses};
+use crate::real::{Piece, Probe, Symbol, Uses};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -107,24 +108,37 @@ struct Chain<F>(F);
 impl<F: Unary> Map<3> for Chain<F> {
     #[inline(always)]
     fn call<R: Real>(&self, [g, x, y]: [R; 3]) -> R {
-        g * self.0.d(x, y)
+        chain(g, self.0.d(x, y), piece_of(&self.0))
     }
+}
+
+/// Whether the derivative is piecewise constant.
+#[inline(always)]
+fn piece_of<F: Unary>(f: &F) -> Piece {
+    f.d(Piece(false), Piece(false))
+}
+
+/// Computes f in the memory of `x`, if nobody else holds it.
+fn write_over<F: Unary>(f: &F, x: &mut Tensor) -> bool {
+    dispatch!(x.dtype(), T => match x.unique_blocks_mut::<T>() {
+        Some(data) => {
+            map::flat(&Value(*f), [None], data);
+            true
+        }
+        None => false,
+    })
 }
 
 #[track_caller]
 pub(crate) fn unary<F: Unary>(f: F, mut x: Tensor) -> Tensor {
+    if write_over(&f, &mut x) {
+        return node::record(F::NAME, x, &[], |_| -> UnaryRule<F> { unreachable!("no inputs") });
+    }
     let value = dispatch!(x.dtype(), T => {
-        let reused = match x.unique_blocks_mut::<T>() {
-            Some(data) => {
-                map::flat(&Value(f), [None], data);
-                true
-            }
-            None => false,
-        };
-        if reused {
-            return node::record(F::NAME, x, &[], |_| -> UnaryRule<F> { unreachable!("no inputs") });
-        }
-        Tensor::build_blocks::<T>(*x.shape(), |out| map::flat(&Value(f), [Some(x.blocks())], out))
+        let shape = *x.shape();
+        node::run(F::NAME, || {
+            Tensor::build_blocks::<T>(shape, |out| map::flat(&Value(f), [Some(x.blocks())], out))
+        })
     });
     node::record(F::NAME, value, &[&x], |y| {
         let uses = f.d(Probe::new(Uses::A), Probe::new(Uses::Y)).uses();
@@ -151,12 +165,18 @@ impl<F: Unary> Rule for UnaryRule<F> {
     fn pullback(&self, cx: &mut Pullback<'_>) {
         let shape = *cx.shape();
         if cx.recording() {
-            let tensor = |b: &Buffer| Tensor::from_buffer(b.clone(), shape);
-            let x = self.x.as_ref().map_or_else(|| cx.g().clone(), |b| cx.input(0, &tensor(b)));
-            let y = self.y.as_ref().map_or_else(|| cx.g().clone(), |b| cx.output(&tensor(b)));
-            let d = self.f.d(Symbol(x), Symbol(y)).0;
-            let g = cx.take_g();
-            return cx.give(0, g * d);
+            let piecewise = piece_of(&self.f);
+            let kept = |b: &Option<Buffer>, attach: &dyn Fn(&Tensor) -> Tensor| {
+                let Some(b) = b else { return Symbol(cx.g().value()) };
+                let value = Tensor::from_buffer(b.clone(), shape);
+                // Nothing flows through a derivative that is piecewise constant.
+                Symbol(if piecewise.0 { value } else { attach(&value) })
+            };
+            let x = kept(&self.x, &|x| cx.input(0, x));
+            let y = kept(&self.y, &|y| cx.output(y));
+            let d = self.f.d(x, y);
+            let g = Symbol(cx.take_g());
+            return cx.give(0, chain(g, d, piecewise).0);
         }
         let mut g = cx.take_g();
         dispatch!(g.dtype(), T => {
@@ -189,14 +209,21 @@ struct ChainB<F>(F);
 impl<F: Binary> Map<4> for ChainA<F> {
     #[inline(always)]
     fn call<R: Real>(&self, [g, a, b, y]: [R; 4]) -> R {
-        g * self.0.da(a, b, y)
+        chain(g, self.0.da(a, b, y), pieces_of(&self.0)[0])
     }
 }
 impl<F: Binary> Map<4> for ChainB<F> {
     #[inline(always)]
     fn call<R: Real>(&self, [g, a, b, y]: [R; 4]) -> R {
-        g * self.0.db(a, b, y)
+        chain(g, self.0.db(a, b, y), pieces_of(&self.0)[1])
     }
+}
+
+/// Whether each derivative is piecewise constant.
+#[inline(always)]
+fn pieces_of<F: Binary>(f: &F) -> [Piece; 2] {
+    let (a, b, y) = (Piece(false), Piece(false), Piece(false));
+    [f.da(a, b, y), f.db(a, b, y)]
 }
 
 #[track_caller]
@@ -215,9 +242,12 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Cow<'_, Tensor>, mut b: Cow<'_, Ten
                 let value = b.into_owned();
                 return node::record(F::NAME, value, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
-            Tensor::build_blocks::<T>(shape, |out| map::flat(&Value(f), [Some(a.blocks()), Some(b.blocks())], out))
+            node::run(F::NAME, || {
+                let inputs = [Some(a.blocks()), Some(b.blocks())];
+                Tensor::build_blocks::<T>(shape, |out| map::flat(&Value(f), inputs, out))
+            })
         } else {
-            broadcast::<T, 2>(&Value(f), [&*a, &*b], &shape)
+            node::run(F::NAME, || broadcast::<T, 2>(&Value(f), [&*a, &*b], &shape))
         }
     });
     node::record(F::NAME, value, &[&a, &b], |y| {
@@ -305,22 +335,12 @@ impl<F: Binary> Rule for BinaryRule<F> {
     }
 
     fn pullback(&self, cx: &mut Pullback<'_>) {
-        let shape = *cx.shape();
         if cx.recording() {
-            let unused = cx.g().clone();
-            let operand = |i: usize, v: &Option<Kept>| {
-                Symbol(v.as_ref().map_or_else(|| unused.clone(), |v| cx.input(i, &v.tensor(&shape))))
-            };
-            let (a, b) = (operand(0, &self.a), operand(1, &self.b));
-            let y = self.y.as_ref().map(|y| cx.output(&Tensor::from_buffer(y.clone(), shape)));
-            let y = Symbol(y.unwrap_or_else(|| unused.clone()));
-            if cx.wants(0) {
-                let d = self.f.da(a.clone(), b.clone(), y.clone());
-                cx.give(0, &unused * d.0);
-            }
-            if cx.wants(1) {
-                let d = self.f.db(a, b, y);
-                cx.give(1, unused * d.0);
+            for i in 0..2 {
+                if cx.wants(i) {
+                    let gradient = self.recorded(cx, i == 0);
+                    cx.give(i, gradient);
+                }
             }
             return;
         }
@@ -346,6 +366,26 @@ impl<F: Binary> Rule for BinaryRule<F> {
 }
 
 impl<F: Binary> BinaryRule<F> {
+    /// g times the derivative, recorded.
+    fn recorded(&self, cx: &Pullback<'_>, first: bool) -> Tensor {
+        let (g, shape) = (cx.g(), cx.shape());
+        if self.constant(first) == Some(1.0) {
+            return g.clone();
+        }
+        let piecewise = pieces_of(&self.f)[usize::from(!first)];
+        let kept = |value: Option<Tensor>, attach: &dyn Fn(&Tensor) -> Tensor| match value {
+            None => Symbol(g.value()),
+            // Nothing flows through a derivative that is piecewise constant.
+            Some(value) if piecewise.0 => Symbol(value),
+            Some(value) => Symbol(attach(&value)),
+        };
+        let a = kept(self.a.as_ref().map(|a| a.tensor(shape)), &|a| cx.input(0, a));
+        let b = kept(self.b.as_ref().map(|b| b.tensor(shape)), &|b| cx.input(1, b));
+        let y = kept(self.y.as_ref().map(|y| Tensor::from_buffer(y.clone(), *shape)), &|y| cx.output(y));
+        let d = if first { self.f.da(a, b, y) } else { self.f.db(a, b, y) };
+        chain(Symbol(g.clone()), d, piecewise).0
+    }
+
     /// g times the derivative, in the memory of g if nobody else holds it.
     fn gradient(&self, first: bool, mut g: Tensor) -> Tensor {
         let shape = *g.shape();

@@ -6,6 +6,7 @@
 
 use std::fmt::Debug;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::node::{self, Rule};
 use crate::pass::{self, Pullback};
@@ -43,8 +44,8 @@ use crate::tensor::Tensor;
 /// assert_eq!(y.backward()[&x].to_vec::<f64>(), [2.0, 4.0]); // from the kernel
 /// ```
 pub trait Fused: Debug + Send + Sync + 'static {
-    /// What the forward kernel hands to the backward kernel besides the inputs.
-    type Kept: Debug + Send + Sync;
+    /// What the forward kernel saves for the backward kernel besides the inputs.
+    type Kept: Saved;
     /// For errors and graph pictures.
     const NAME: &'static str;
 
@@ -87,6 +88,36 @@ pub trait Fused: Debug + Send + Sync + 'static {
     }
 }
 
+/// What a forward kernel saves for the backward kernel.
+pub trait Saved: Debug + Send + Sync {
+    /// Its bytes of tensor memory, for [`inspect`](crate::inspect()) and [`profile`](crate::profile()).
+    fn bytes(&self) -> usize;
+}
+
+impl Saved for () {
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+impl Saved for Tensor {
+    fn bytes(&self) -> usize {
+        self.buffer().bytes()
+    }
+}
+
+impl<S: Saved> Saved for Option<S> {
+    fn bytes(&self) -> usize {
+        self.as_ref().map_or(0, S::bytes)
+    }
+}
+
+impl<A: Saved, B: Saved> Saved for (A, B) {
+    fn bytes(&self) -> usize {
+        self.0.bytes() + self.1.bytes()
+    }
+}
+
 /// Applies a fused operation, recorded.
 #[track_caller]
 pub fn fused<F: Fused>(f: F, inputs: &[&Tensor]) -> Tensor {
@@ -97,7 +128,7 @@ pub fn fused<F: Fused>(f: F, inputs: &[&Tensor]) -> Tensor {
 #[track_caller]
 pub fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<F::Kept>) {
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
-    let (value, kept) = f.forward(&x);
+    let (value, kept) = node::run(F::NAME, || f.forward(&x));
     assert_untracked(F::NAME, &value);
     #[cfg(test)]
     tests::assert_same(F::NAME, &value, &f.definition(&x));
@@ -108,7 +139,7 @@ pub fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<F::Kept
 
 /// The inputs are constants here, so a tracked result depends on some other tensor, which would get no gradient.
 #[track_caller]
-fn assert_untracked(name: &str, value: &Tensor) {
+pub(super) fn assert_untracked(name: &str, value: &Tensor) {
     assert!(
         !value.is_tracked(),
         "{name}: the function uses a tracked tensor that is not among its inputs and would get no gradient; pass it as an input"
@@ -130,24 +161,38 @@ impl<F: Fused> Rule for FusedRule<F> {
     fn pullback(&self, cx: &mut Pullback<'_>) {
         let wants: Vec<bool> = (0..self.x.len()).map(|i| cx.wants(i)).collect();
         let g = cx.take_g();
-        let gradients = if cx.recording() {
+        let (method, gradients) = if cx.recording() {
             let x: Vec<Tensor> = self.x.iter().enumerate().map(|(i, x)| cx.input(i, x)).collect();
             match self.f.recorded(&x, &self.kept, &g, &wants) {
-                Some(gradients) => gradients,
-                None => gradients_of(|x| self.f.definition(x), &x, &wants, &g, true),
+                Some(gradients) => ("recorded", gradients),
+                None => {
+                    let definition = |x: &[Tensor]| {
+                        let y = self.f.definition(x);
+                        assert!(
+                            y.shape() == g.shape() && y.dtype() == g.dtype(),
+                            "{}: definition() gives {} {}, forward() {} {}; they must be alike [{} called at {}]",
+                            F::NAME,
+                            y.dtype(),
+                            y.shape(),
+                            g.dtype(),
+                            g.shape(),
+                            F::NAME,
+                            cx.site()
+                        );
+                        y
+                    };
+                    ("definition", gradients_of(definition, &x, &wants, &g, true))
+                }
             }
         } else {
-            self.f.backward_over(&self.x, &self.kept, g, &wants)
+            ("backward", self.f.backward_over(&self.x, &self.kept, g, &wants))
         };
-        for (i, gradient) in gradients.into_iter().enumerate() {
-            if let Some(gradient) = gradient {
-                cx.give(i, gradient);
-            }
-        }
+        give(cx, F::NAME, method, &self.x, gradients);
     }
 
     fn kept_bytes(&self) -> usize {
-        self.x.iter().map(|t| t.buffer().bytes()).sum()
+        let inputs: usize = self.x.iter().map(Saved::bytes).sum();
+        inputs + self.kept.bytes()
     }
 
     fn flops(&self, shape: &Shape) -> u64 {
@@ -163,29 +208,46 @@ pub(crate) fn gradients_of(
     g: &Tensor,
     recording: bool,
 ) -> Vec<Option<Tensor>> {
-    let inside: Vec<Tensor> =
-        x.iter().zip(wants).map(|(x, &w)| if w { enter(x) } else { x.clone() }).collect();
-    let y = f(&inside);
-    let wanted: Vec<&Tensor> = inside.iter().zip(wants).filter(|(_, w)| **w).map(|(x, _)| x).collect();
-    let mut found = pass::grad(&y, g.clone(), &wanted, recording).into_iter();
+    let wanted: Vec<&Tensor> = x.iter().zip(wants).filter(|(_, w)| **w).map(|(x, _)| x).collect();
+    let inside = Inside::new(wanted);
+    let mut entered = inside.x.iter();
+    let mixed: Vec<Tensor> = x
+        .iter()
+        .zip(wants)
+        .map(|(x, &w)| if w { entered.next().expect("one for each wanted").clone() } else { x.clone() })
+        .collect();
+    let y = f(&mixed);
+    let mut found = pass::grad(&y, g.clone(), &inside.x.iter().collect::<Vec<_>>(), recording).into_iter();
     wants.iter().map(|&w| if w { found.next().flatten() } else { None }).collect()
 }
 
-/// x as an input of a function that is to be differentiated on its own: a node of its own, where the pass ends.
-/// So what x depends on is not counted twice, and yet a recorded gradient still depends on x itself.
-#[track_caller]
-pub(crate) fn enter(x: &Tensor) -> Tensor {
-    if x.is_tracked() { alias(x) } else { x.requires_grad() }
+/// Inputs of a function that is to be differentiated on its own: each under a node of its own, where the pass ends.
+/// So what an input depends on is not counted twice, and yet a recorded gradient still depends on the input itself.
+pub(crate) struct Inside {
+    /// The inputs, all of them tracked.
+    pub x: Vec<Tensor>,
+    open: Arc<AtomicBool>,
 }
 
-/// x under another node.
-#[track_caller]
-fn alias(x: &Tensor) -> Tensor {
-    node::record("alias", x.value(), &[x], |_| Alias)
+impl Inside {
+    #[track_caller]
+    pub fn new<'a>(x: impl IntoIterator<Item = &'a Tensor>) -> Inside {
+        let open = Arc::new(AtomicBool::new(true));
+        let enter = |x: &Tensor| node::track(x.value(), &[x], Alias(Arc::clone(&open)));
+        Inside { x: x.into_iter().map(enter).collect(), open }
+    }
 }
 
+/// From here on nobody wants gradients of these inputs, though a recorded gradient may still hold their nodes.
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.open.store(false, Relaxed);
+    }
+}
+
+/// The same value under another node, and whether the function that it is an input of is still being differentiated.
 #[derive(Debug)]
-struct Alias;
+struct Alias(Arc<AtomicBool>);
 
 impl Rule for Alias {
     fn name(&self) -> &'static str {
@@ -201,92 +263,36 @@ impl Rule for Alias {
     fn flops(&self, _: &Shape) -> u64 {
         0
     }
-}
-
-/// An operation whose gradient the user writes, in plain operations. Apply it with [`custom`].
-///
-/// Because the gradient is itself made of operations, it can be differentiated again.
-///
-/// ```
-/// use autograd::{Custom, Tensor, custom};
-///
-/// /// x^3, with a hand-written gradient.
-/// #[derive(Debug)]
-/// struct Cube;
-/// impl Custom for Cube {
-///     const NAME: &'static str = "cube";
-///     fn forward(&self, x: &[Tensor]) -> Tensor {
-///         &x[0] * &x[0] * &x[0]
-///     }
-///     fn gradient(&self, x: &[Tensor], _y: &Tensor, g: &Tensor) -> Vec<Option<Tensor>> {
-///         vec![Some(&x[0] * &x[0] * 3.0 * g)]
-///     }
-/// }
-///
-/// let x = Tensor::from(2.0).requires_grad();
-/// let dy = custom(Cube, &[&x]).recorded().grad(&[&x]).remove(0);
-/// assert_eq!(dy.item(), 12.0);
-/// assert_eq!(dy.backward()[&x].item(), 12.0); // 6 x
-/// ```
-pub trait Custom: Debug + Send + Sync + 'static {
-    /// For errors and graph pictures.
-    const NAME: &'static str;
-    /// The value. The inputs are outside every graph.
-    fn forward(&self, x: &[Tensor]) -> Tensor;
-    /// The gradients of sum(g * y) with respect to each input; `None` stands for zero. When gradients are
-    /// recorded, x, y and g are part of the graph.
-    fn gradient(&self, x: &[Tensor], y: &Tensor, g: &Tensor) -> Vec<Option<Tensor>>;
-}
-
-/// Applies a user's operation, recorded.
-#[track_caller]
-pub fn custom<C: Custom>(c: C, inputs: &[&Tensor]) -> Tensor {
-    let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
-    let value = c.forward(&x);
-    assert_untracked(C::NAME, &value);
-    let value = value.value();
-    node::record(C::NAME, value, inputs, |y| CustomRule { c, x, y: y.value() })
-}
-
-#[derive(Debug)]
-struct CustomRule<C> {
-    c: C,
-    x: Vec<Tensor>,
-    y: Tensor,
-}
-
-impl<C: Custom> Rule for CustomRule<C> {
-    fn name(&self) -> &'static str {
-        C::NAME
+    fn is_open(&self) -> bool {
+        self.0.load(Relaxed)
     }
+}
 
-    fn pullback(&self, cx: &mut Pullback<'_>) {
-        let x: Vec<Tensor> = self.x.iter().enumerate().map(|(i, x)| cx.input(i, x)).collect();
-        let y = cx.output(&self.y);
-        let g = cx.take_g();
-        let gradients = self.c.gradient(&x, &y, &g);
+/// Gives each input the gradient that `method` of an operation returned for it, which must be like the input.
+pub(super) fn give(
+    cx: &mut Pullback<'_>,
+    name: &str,
+    method: &str,
+    x: &[Tensor],
+    gradients: Vec<Option<Tensor>>,
+) {
+    let (found, inputs, site) = (gradients.len(), x.len(), cx.site());
+    assert!(
+        found == inputs,
+        "{name}: {method}() returned {found} gradients for {inputs} inputs [{name} called at {site}]"
+    );
+    for (i, (x, gradient)) in x.iter().zip(gradients).enumerate() {
+        let Some(gradient) = gradient else { continue };
         assert!(
-            gradients.len() == x.len(),
-            "{}: gradient() returned {} gradients for {} inputs",
-            C::NAME,
-            gradients.len(),
-            x.len()
+            gradient.shape() == x.shape() && gradient.dtype() == x.dtype(),
+            "{name}: {method}() returned a gradient {} {} for input {i}, which is {} {}; they must be alike \
+             [{name} called at {site}]",
+            gradient.dtype(),
+            gradient.shape(),
+            x.dtype(),
+            x.shape()
         );
-        for (i, gradient) in gradients.into_iter().enumerate() {
-            let Some(gradient) = gradient else { continue };
-            assert!(
-                gradient.shape() == x[i].shape(),
-                "{}: gradient() returned shape {} for input {i} of shape {}",
-                C::NAME,
-                gradient.shape(),
-                x[i].shape()
-            );
-            cx.give(i, gradient);
-        }
-    }
-
-    fn kept_bytes(&self) -> usize {
-        self.x.iter().map(|t| t.buffer().bytes()).sum()
+        cx.give(i, gradient);
     }
 }
 

@@ -9,6 +9,8 @@
 //!
 //! Every rule is made of operations of the same four kinds, so gradients of gradients exist to any order.
 
+pub mod chain;
+pub mod custom;
 pub mod elementwise;
 pub mod fused;
 pub mod linear;

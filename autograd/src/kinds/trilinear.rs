@@ -43,7 +43,7 @@ pub(crate) trait Trilinear: Clone + Debug + Send + Sync + 'static {
 /// The contraction that leaves `open` open, recorded; `p` and `q` fill the other slots, in slot order.
 #[track_caller]
 pub(crate) fn contract<F: Trilinear>(form: F, open: Slot, p: &Tensor, q: &Tensor) -> Tensor {
-    let value = form.contract(open, p, q);
+    let value = node::run(form.name(open), || form.contract(open, p, q));
     node::record(form.name(open), value, &[p, q], |_| TrilinearRule {
         p: q.is_tracked().then(|| p.value()),
         q: p.is_tracked().then(|| q.value()),

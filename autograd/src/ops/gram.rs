@@ -4,7 +4,7 @@ use kernels::gram::gram;
 
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
-use crate::kinds::fused::{Custom, custom};
+use crate::kinds::custom::{Custom, custom};
 use crate::tensor::Tensor;
 
 #[derive(Debug)]

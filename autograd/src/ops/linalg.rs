@@ -11,8 +11,8 @@ use kernels::linalg;
 
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
+use crate::kinds::custom::{Custom, custom};
 use crate::kinds::elementwise::same_dtype;
-use crate::kinds::fused::{Custom, custom};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

@@ -34,6 +34,7 @@ pub trait Math: Copy {
     fn atan2<A: Arithmetic>(self, x: Self) -> Self;
     fn max<A: Arithmetic>(self, o: Self) -> Self;
     fn min<A: Arithmetic>(self, o: Self) -> Self;
+    fn gate<A: Arithmetic>(self, d: Self) -> Self;
     fn powf<A: Arithmetic>(self, p: f64) -> Self;
     fn powi(self, n: i32) -> Self;
 }
@@ -137,6 +138,10 @@ macro_rules! math {
                 if self <= o || self.is_nan() { self } else { o }
             }
             #[inline(always)]
+            fn gate<A: Arithmetic>(self, d: Self) -> Self {
+                if d == 0.0 { 0.0 } else { self * d }
+            }
+            #[inline(always)]
             fn powf<A: Arithmetic>(self, p: f64) -> Self {
                 // One question of p, which compilers take out of a loop, where they leave four of them in it.
                 if ![-1.0, 0.0, 1.0, 2.0].contains(&p) {
@@ -172,6 +177,14 @@ mod tests {
         assert_eq!([-1.0, 0.0, 2.0].map(Math::relu::<Plain>), [0.0, 0.0, 2.0]);
         assert_eq!([-3.0, 0.0, 2.0].map(Math::sign::<Plain>), [-1.0, 0.0, 1.0]);
         assert_eq!([-3.0, 0.0, 2.0].map(Math::step::<Plain>), [0.0, 0.0, 1.0]);
+    }
+
+    #[test]
+    fn a_gate_is_a_choice() {
+        for x in [2.0, f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            assert_eq!([0.0, -0.0].map(|d| Math::gate::<Plain>(x, d)), [0.0, 0.0]);
+            assert_eq!(Math::gate::<Plain>(x, -3.0).to_bits(), (x * -3.0).to_bits());
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::buffer::Buffer;
 use crate::check::{Input, Sample};
 use crate::dtype::{Scalar, dispatch};
 use crate::kinds::elementwise::same_dtype;
-use crate::kinds::fused::{Fused, fused, fused_keeping, gradients_of};
+use crate::kinds::fused::{Fused, Saved, fused, fused_keeping, gradients_of};
 use crate::shape::keep;
 use crate::tensor::Tensor;
 
@@ -48,6 +48,13 @@ struct Measured {
     rstd: Tensor,
     /// The output, where its sign cannot be told from x.
     y: Option<Tensor>,
+}
+
+impl Saved for Measured {
+    fn bytes(&self) -> usize {
+        let BatchStats { mean, var, .. } = &self.stats;
+        mean.bytes() + var.bytes() + self.rstd.bytes() + self.y.bytes()
+    }
 }
 
 impl Fused for Train {
