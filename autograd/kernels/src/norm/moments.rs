@@ -42,7 +42,7 @@ pub(super) fn moments<T: Element, A: Arithmetic>(x: &[T]) -> Moments<T> {
             let d = x - centre;
             [d, d * d]
         };
-        let [d, squares] = row_sums([x], deviation).map(T::to_f64);
+        let [d, squares] = row_sums::<T, 1, 2, 32>([x], deviation).map(T::to_f64);
         let offset = d / count;
         let var = squares / count - offset * offset;
         // NaN asks for no second time.

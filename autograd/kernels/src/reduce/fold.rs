@@ -70,18 +70,18 @@ pub(crate) fn of<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: 
 /// The sum of f over rows read side by side, equally long.
 #[inline(always)]
 pub(crate) fn row_sum<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: [&[T]; N]) -> T {
-    let [sum] = row_sums(x, |x| [of::<T, A, N>(f, x)]);
+    let [sum] = row_sums::<T, N, 1, LANES>(x, |x| [of::<T, A, N>(f, x)]);
     sum
 }
 
-/// The sums of the K values of f over rows read side by side, equally long: LANES sums each, and a tree over them.
+/// The sums of the K values of f over rows read side by side, equally long: L sums each, and a tree over them.
 #[inline(always)]
-pub(crate) fn row_sums<T: Element, const N: usize, const K: usize>(
+pub(crate) fn row_sums<T: Element, const N: usize, const K: usize, const L: usize>(
     x: [&[T]; N],
     f: impl Fn([T; N]) -> [T; K],
 ) -> [T; K] {
     let len = x[0].len();
-    if len < LANES / 2 {
+    if len < L / 2 {
         // Too short for lanes to pay; neighbouring rows overlap instead.
         let mut sums = [T::ZERO; K];
         for i in 0..len {
@@ -92,13 +92,13 @@ pub(crate) fn row_sums<T: Element, const N: usize, const K: usize>(
         }
         return sums;
     }
-    let blocks = each(x, |x| x.as_chunks::<LANES>().0);
+    let blocks = each(x, |x| x.as_chunks::<L>().0);
     let mut sums = cascade(
-        len / LANES,
-        [[T::ZERO; LANES]; K],
+        len / L,
+        [[T::ZERO; L]; K],
         |b, sums| {
             let block = each(blocks, |x| &x[b]);
-            for l in 0..LANES {
+            for l in 0..L {
                 let v = f(each(block, |x| x[l]));
                 for k in 0..K {
                     sums[k][l] = sums[k][l] + v[k];
@@ -107,7 +107,7 @@ pub(crate) fn row_sums<T: Element, const N: usize, const K: usize>(
         },
         add_lanes,
     );
-    let tail = len / LANES * LANES;
+    let tail = len / L * L;
     for i in tail..len {
         let v = f(each(x, |x| x[i]));
         for k in 0..K {

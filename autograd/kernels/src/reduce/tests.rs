@@ -239,6 +239,7 @@ fn inner_products_and_accumulation() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
+    let _settings = crate::simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let dims = [130, 70, 33];
     let x = numbers::<f32>(130 * 70 * 33);
     let mut results = Vec::new();
