@@ -31,14 +31,18 @@ impl Shape {
     /// 0 count as 1).
     #[track_caller]
     pub fn new(dims: &[usize]) -> Shape {
-        assert!(
-            dims.len() <= MAX_RANK,
-            "shape {dims:?} has {} axes; at most {MAX_RANK} are supported",
-            dims.len()
-        );
+        Shape::checked(dims).unwrap_or_else(|e| panic!("{e}"))
+    }
+
+    /// [`Shape::new`], with an error where that panics.
+    pub(crate) fn checked(dims: &[usize]) -> Result<Shape, ShapeError> {
+        if dims.len() > MAX_RANK {
+            let rule = format!("has {} axes; at most {MAX_RANK} are supported", dims.len());
+            return Err(ShapeError(format!("shape {dims:?} {rule}")));
+        }
         let mut shape = Shape { dims: [0; MAX_RANK], rank: dims.len() as u8 };
         shape.dims[..dims.len()].copy_from_slice(dims);
-        shape.fitting().unwrap_or_else(|e| panic!("{e}"))
+        shape.fitting()
     }
 
     /// This shape, if products of its dimensions are small enough to count bytes with: then no number of elements

@@ -7,6 +7,7 @@
 
 pub mod aligned;
 mod arrays;
+mod cascade;
 pub mod conv;
 pub mod energy;
 pub mod environment;

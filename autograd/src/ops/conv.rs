@@ -114,7 +114,7 @@ fn geometry(x: &Shape, w: &Shape, o: &ConvOptions) -> Result<Conv2d, ShapeError>
             ));
         }
     }
-    Ok(Conv2d {
+    let conv = Conv2d {
         batch: x[0],
         groups: o.groups,
         in_channels: x[1],
@@ -124,7 +124,12 @@ fn geometry(x: &Shape, w: &Shape, o: &ConvOptions) -> Result<Conv2d, ShapeError>
         stride: o.stride,
         padding: o.padding,
         dilation: o.dilation,
-    })
+    };
+    let [rows, columns] = conv.output();
+    match Shape::checked(&[x[0], w[0], rows, columns]) {
+        Ok(_) => Ok(conv),
+        Err(e) => fail(format!("the result's {e}")),
+    }
 }
 
 /// A number with which positions in a padded image could overflow.
@@ -285,6 +290,16 @@ mod tests {
     fn the_kernel_must_fit() {
         let x = Tensor::zeros([1, 1, 4, 4], DType::F32);
         x.conv2d(&Tensor::zeros([1, 1, 5, 5], DType::F32), ConvOptions::default());
+    }
+
+    #[test]
+    fn a_result_beyond_the_address_space_is_an_error() {
+        let (x, w) = (Shape::new(&[1, 1, 3, 3]), Shape::new(&[1, 1, 3, 3]));
+        let options = ConvOptions { padding: [1 << 31, 1 << 31], ..ConvOptions::default() };
+        let message = conv2d_shape(&x, &w, &options).unwrap_err().0;
+        assert!(message.ends_with("is larger than the address space"), "{message}");
+        let options = ConvOptions { padding: [1 << 31, 0], ..ConvOptions::default() };
+        assert_eq!(conv2d_shape(&x, &w, &options).unwrap(), [1, 1, (1 << 32) + 1, 1]);
     }
 
     #[test]

@@ -79,10 +79,14 @@ fn extremum<const MAX: bool>(x: &Tensor, r: &Reduction) -> (Tensor, Index) {
 
 /// The coordinate along `axis` of row-major positions in `shape`.
 fn coordinate(positions: &Index, shape: &Shape, axis: usize) -> Index {
-    let (stride, n) = (shape.strides()[axis] as u32, shape[axis] as u32);
-    let data = positions.data();
-    let write = |out: &mut [u32]| out.iter_mut().zip(data).for_each(|(out, &p)| *out = p / stride % n);
+    let (stride, n, data) = (shape.strides()[axis], shape[axis], positions.data());
+    let write = |out: &mut [u32]| out.iter_mut().zip(data).for_each(|(out, &p)| *out = along(p, stride, n));
     Index::from_buffer(Buffer::build(data.len(), write), *positions.shape())
+}
+
+/// The coordinate of a position along an axis of `n` elements, `stride` apart: of which either may be 2^32, beyond u32.
+fn along(position: u32, stride: usize, n: usize) -> u32 {
+    (u64::from(position) / stride as u64 % n as u64) as u32
 }
 
 /// # Extrema
@@ -204,6 +208,14 @@ mod tests {
         assert!(least.at(&[0]).is_nan() && least.at(&[1]) == f64::NEG_INFINITY);
         assert_eq!(place.to_vec(), [1, 2]);
         assert_eq!(most.sum(..).backward()[&x].to_vec::<f64>(), [0.0, 1.0, 0.0, 1.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn axes_of_4_billion_elements_have_coordinates() {
+        let all = 1 << 32;
+        assert_eq!(along(u32::MAX, 1, all), u32::MAX);
+        assert_eq!(along(u32::MAX, all, 1), 0);
+        assert_eq!(along(7, 2, all / 2), 3);
     }
 
     #[test]

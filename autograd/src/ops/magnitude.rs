@@ -114,7 +114,9 @@ impl Tensor {
     }
 
     /// The Euclidean norm over `axes`: the root of the sum of squares. Squares neither overflow nor vanish.
-    /// Where all elements are 0 the gradient is 0, and so are all further derivatives.
+    /// Where all elements are 0 the gradient is 0, and so are all further derivatives. (The norm has none there. Those of its
+    /// square do exist, but no rule for the norm alone can give them: for a second derivative of |x|^2 that is right at 0
+    /// write `(&x * &x).sum(..)`.)
     ///
     /// # Panics
     /// As [`Tensor::sum`].
@@ -185,6 +187,13 @@ mod tests {
                 assert!((v - expected).abs() < 1e-7);
             }
         }
+    }
+
+    #[test]
+    fn the_square_of_the_norm_is_as_documented_at_zeros() {
+        let x = Tensor::zeros([2], DType::F64);
+        assert_eq!(orders(&x, |x| x.norm(..) * x.norm(..))[2], [0.0, 0.0]);
+        assert_eq!(orders(&x, |x| (x * x).sum(..))[2], [2.0, 2.0]);
     }
 
     #[test]

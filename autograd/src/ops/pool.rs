@@ -144,8 +144,10 @@ fn images(shape: &Shape) -> (usize, [usize; 2]) {
 }
 
 /// A shape [.., H, W] with another height and width.
-fn resized(shape: &Shape, [h, w]: [usize; 2]) -> Shape {
-    shape.with(shape.rank() - 2, h).with(shape.rank() - 1, w)
+fn resized(shape: &Shape, [h, w]: [usize; 2]) -> Result<Shape, ShapeError> {
+    let mut dims = shape.to_vec();
+    dims.splice(shape.rank() - 2.., [h, w]);
+    Shape::checked(&dims)
 }
 
 fn windows(
@@ -175,7 +177,10 @@ fn windows(
         }
     }
     let pool = Pool2d { planes, input: size, kernel, stride, padding };
-    Ok(Windows { pool, input: *input, output: resized(input, pool.output()) })
+    match resized(input, pool.output()) {
+        Ok(output) => Ok(Windows { pool, input: *input, output }),
+        Err(e) => fail(format!("the result's {e}")),
+    }
 }
 
 /// The shape of the result of [`Tensor::max_pool2d`] and [`Tensor::avg_pool2d`].
@@ -254,7 +259,10 @@ impl Tensor {
             full,
             "adaptive_avg_pool2d: shape {input} holds no images [.., H, W] of at least one element"
         );
-        linear(AdaptivePool { input, output: resized(&input, output) }, self)
+        match resized(&input, output) {
+            Ok(output) => linear(AdaptivePool { input, output }, self),
+            Err(e) => panic!("adaptive_avg_pool2d: the result's {e}"),
+        }
     }
 
     /// The mean of each image: [N, C, H, W] gives [N, C].
@@ -344,6 +352,11 @@ mod tests {
             shape(2, 3, 2, 0).unwrap_err().0,
             "input [2, 3, 2, 9], kernel [3, 3]: the padded image has 2 positions, too few for a window"
         );
+        let largest = Shape::new(&[1 << 30, 1 << 29]);
+        let larger = pool2d_shape(&largest, [2, 2], [1, 1], [1, 1]);
+        assert!(larger.is_ok());
+        let larger = pool2d_shape(&Shape::new(&[1 << 30, (1 << 30) - 1]), [2, 2], [1, 1], [1, 1]);
+        assert!(larger.unwrap_err().0.ends_with("is larger than the address space"));
     }
 
     #[test]

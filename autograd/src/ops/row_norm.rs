@@ -7,6 +7,7 @@ use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::fused::{Fused, fused};
 use crate::ops::batch_norm::by_channel;
+use crate::ops::softmax::largest;
 use crate::shape::keep;
 use crate::tensor::Tensor;
 
@@ -28,11 +29,20 @@ impl Fused for Standardize {
     type Kept = (Tensor, Tensor);
     const NAME: &'static str = "standardize";
 
+    /// With every row divided by a constant of about the size of its deviations, so that no square vanishes or overflows.
     fn definition(&self, x: &[Tensor]) -> Tensor {
         let rows = x[0].reshape([self.rows(&x[0]), self.len]);
-        let deviation = &rows - rows.mean(keep(1));
-        let var = (&deviation * &deviation).mean(keep(1));
-        (deviation * (var + self.eps).rsqrt()).reshape(x[0].shape())
+        let centred = |x: &Tensor| x - x.mean(keep(1));
+        // Twice: the mean of numbers far from 0 is rounded.
+        let deviation = centred(&centred(&rows));
+        let root = Tensor::scalar(self.eps.sqrt(), rows.dtype());
+        let size = largest(&deviation.value().abs()).maximum(&root);
+        // Rows of equal numbers without an epsilon: divided by 1 and multiplied by 0.
+        let alive = size.step();
+        let size = size + (1.0 - &alive);
+        let (deviation, root) = (deviation / &size, root / &size);
+        let std = ((&deviation * &deviation).mean(keep(1)) + &root * &root + (1.0 - &alive)).sqrt();
+        (deviation / std * alive).reshape(x[0].shape())
     }
 
     fn forward(&self, x: &[Tensor]) -> (Tensor, Self::Kept) {
@@ -169,6 +179,58 @@ mod tests {
         let y = (Tensor::normal([4, 3, 5], DType::F64, Key::new(1)) * 7.0 + 100.0).standardize(2, 0.0);
         let (mean, var) = (y.mean([1, 2]).to_vec::<f64>(), y.var([1, 2], 0).to_vec::<f64>());
         assert!(mean.iter().all(|m| m.abs() < 1e-12) && var.iter().all(|v| (v - 1.0).abs() < 1e-12));
+    }
+
+    /// Value and gradient, fast and recorded, of the sum of (1, 2, ..) y.
+    fn value_and_gradients(x: &Tensor, eps: f64) -> [Vec<f64>; 3] {
+        let x = x.requires_grad();
+        let y = x.standardize(1, eps);
+        let sum = (&y * Tensor::from_fn(y.shape(), y.dtype(), |i| 1.0 + i as f64)).sum(..);
+        let fast = sum.grad(&[&x]).remove(0);
+        [y.to_vec(), fast.to_vec(), sum.recorded().grad(&[&x]).remove(0).to_vec()]
+    }
+
+    #[test]
+    fn rows_of_any_magnitude_are_normalised() {
+        let close = |found: &[f64], want: &[f64], size: f64, tolerance: f64| {
+            let near = |(f, w): (&f64, &f64)| (f * size - w).abs() < tolerance;
+            assert!(found.iter().zip(want).all(near), "{found:?}, truly {want:?} / {size}");
+        };
+        let row = Tensor::from([1.0, -1.0, 2.0, 0.0]);
+        let [y, d, _] = value_and_gradients(&row, 0.0);
+        close(&y, &[0.2f64.sqrt(), -3.0 * 0.2f64.sqrt(), 3.0 * 0.2f64.sqrt(), -(0.2f64.sqrt())], 1.0, 1e-15);
+        for size in [1e-200, 1e-30, 1e30, 1e200] {
+            let [found, fast, recorded] = value_and_gradients(&(&row * size), 0.0);
+            close(&found, &y, 1.0, 1e-14);
+            close(&fast, &d, size, 1e-13);
+            close(&recorded, &d, size, 1e-13);
+        }
+        for size in [1e-25, 1e30] {
+            let [found, fast, recorded] = value_and_gradients(&(&row * size).to_dtype(DType::F32), 0.0);
+            close(&found, &y, 1.0, 1e-6);
+            close(&fast, &d, size, 1e-5);
+            close(&recorded, &d, size, 1e-5);
+        }
+    }
+
+    #[test]
+    fn numbers_far_from_0_keep_their_deviations() {
+        let x = Tensor::from_fn([1, 17], DType::F32, |i| 10_000.0 + i as f64 / 1000.0);
+        let exact = x.to_dtype(DType::F64);
+        let [want, want_d, _] = value_and_gradients(&exact, 1e-5);
+        let [y, fast, recorded] = value_and_gradients(&x, 1e-5);
+        let near =
+            |a: &[f64], b: &[f64]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-5 * (1.0 + b.abs()));
+        assert!(near(&y, &want), "{y:?}, truly {want:?}");
+        assert!(near(&fast, &want_d) && near(&recorded, &want_d), "{fast:?} {recorded:?}, truly {want_d:?}");
+    }
+
+    #[test]
+    fn equal_numbers_without_an_epsilon_are_flat() {
+        let x = Tensor::from([[5.0, 5.0, 5.0], [0.0, 0.0, 0.0]]);
+        for values in value_and_gradients(&x, 0.0) {
+            assert_eq!(values, [0.0; 6]);
+        }
     }
 
     #[test]

@@ -54,13 +54,44 @@ impl Transform for Clip {
     }
 }
 
-/// The Euclidean norm of all elements of all tensors together, summed in f64.
+/// The Euclidean norm of all elements of all tensors together, summed in f64. Squares neither overflow nor vanish.
 pub fn global_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> f64 {
-    let square = |t: &Tensor| match t.dtype() {
-        DType::F32 => t.data::<f32>().iter().map(|&v| f64::from(v).powi(2)).sum::<f64>(),
-        DType::F64 => t.data::<f64>().iter().map(|v| v * v).sum::<f64>(),
+    let tensors: Vec<&Tensor> = tensors.collect();
+    let norm_by = |factor: f64| {
+        let squares = tensors.iter().map(|t| match t.dtype() {
+            DType::F32 => squares(t.data::<f32>(), factor),
+            DType::F64 => squares(t.data::<f64>(), factor),
+        });
+        squares.sum::<f64>().sqrt()
     };
-    tensors.map(square).sum::<f64>().sqrt()
+    let norm = norm_by(1.0);
+    // Above 1e-140, squares that vanish change no digit.
+    if norm.is_nan() || (1e-140..f64::INFINITY).contains(&norm) {
+        return norm;
+    }
+    let most = tensors.iter().filter(|t| t.numel() > 0).map(|t| t.abs().max(..).item()).fold(0.0, f64::max);
+    if most == 0.0 || most.is_infinite() {
+        return most;
+    }
+    // A power of two, so that nothing is rounded.
+    let size = f64::from_bits(most.to_bits() & f64::INFINITY.to_bits()).max(f64::MIN_POSITIVE);
+    size * norm_by(1.0 / size)
+}
+
+/// The sum of (factor v)^2, pairwise.
+fn squares<T: Scalar>(v: &[T], factor: f64) -> f64 {
+    const LANES: usize = 16;
+    if v.len() > 16 * LANES {
+        let (low, high) = v.split_at(v.len() / 2);
+        return squares(low, factor) + squares(high, factor);
+    }
+    let mut sums = [0.0; LANES];
+    for v in v.chunks(LANES) {
+        for (sum, v) in sums.iter_mut().zip(v) {
+            *sum += (v.to_f64() * factor).powi(2);
+        }
+    }
+    sums.iter().sum()
 }
 
 fn each(t: &mut Tensor, f: impl Fn(f64) -> f64) {
@@ -90,6 +121,23 @@ mod tests {
             assert!((g[1].item() - 4.0 / (norm + 1e-6)).abs() < 1e-7);
             assert!((global_norm(g.iter()) - 1.0).abs() < 1e-6);
         }
+    }
+
+    #[test]
+    fn huge_and_tiny_gradients_have_a_norm() {
+        let all =
+            |value: f64| [Tensor::full([60], value, DType::F64), Tensor::full([40], -value, DType::F64)];
+        for value in [1e200, 1e-200, 1e-310, 3.0] {
+            let norm = global_norm(all(value).iter());
+            assert!((norm / (10.0 * value) - 1.0).abs() < 1e-14, "{value}: {norm}");
+        }
+        let mut g = all(1e200);
+        Clip::Norm(1.0).apply(g.iter_mut());
+        assert!((g[0].at(&[0]) - 0.1).abs() < 1e-15 && (g[1].at(&[39]) + 0.1).abs() < 1e-15);
+        assert_eq!(global_norm(all(0.0).iter()), 0.0);
+        assert_eq!(global_norm(all(f64::INFINITY).iter()), f64::INFINITY);
+        assert!(global_norm(all(f64::NAN).iter()).is_nan());
+        assert_eq!(global_norm([Tensor::zeros([0], DType::F64)].iter()), 0.0);
     }
 
     #[test]

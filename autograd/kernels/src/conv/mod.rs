@@ -175,7 +175,9 @@ enum Tiles {
 ///
 /// Winograd's algorithm does 3 x 3 kernels with stride 1, dilation 1, one group and a padding of at most 2 with
 /// 2.25 (F2) or 4 (F4) times fewer multiplications, at the price of rounding: see [`Algorithm::bound`]. It is
-/// for f32 only; f64 is always direct. Kernels of 5 x 5 are done with 2.8 times fewer under `Auto`.
+/// for f32 only; f64 is always direct. Kernels of 5 x 5 are done with 2.8 times fewer under `Auto`. Images that hold a
+/// number that is not finite, or 256 times larger than most large ones, are done directly, and so is all that could
+/// overflow on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Algorithm {

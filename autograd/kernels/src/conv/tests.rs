@@ -250,3 +250,75 @@ fn every_algorithm_keeps_its_bound() {
         }
     }
 }
+
+/// Checks one slot of given operands in f32 against the definition in f64: what is not finite must be the same, and the error
+/// small relative to the absolute values of the terms of each result alone.
+fn agrees_locally(s: &Conv2d, which: usize, operands: &[Aligned<f32>; 3], what: &str) {
+    let exact = |f: fn(f64) -> f64| {
+        let [x, w, y] = operands.each_ref().map(|v| v.iter().map(|&v| f(f64::from(v))).collect::<Vec<_>>());
+        slot(s, which, false, &x, &w, &y)
+    };
+    let (want, size) = (exact(|v| v), exact(f64::abs));
+    let [x, w, y] = operands;
+    for level in levels() {
+        simd::set_level(level);
+        let got = slot(s, which, true, x, w, y);
+        for (i, ((&got, &want), &size)) in got.iter().zip(&want).zip(&size).enumerate() {
+            let got = f64::from(got);
+            let same = if want.is_finite() {
+                (got - want).abs() <= 2e-5 * size
+            } else {
+                got.is_nan() == want.is_nan() && (got == want || want.is_nan())
+            };
+            assert!(same, "{level:?} slot {which} {s:?}, {what}: element {i} is {got}, truly {want}");
+        }
+    }
+}
+
+/// Shapes that `Auto` does with each of the tiles.
+fn tiled_shapes() -> [Conv2d; 4] {
+    [
+        Conv2d { padding: [1, 1], ..shape(3, [16, 20], [16, 16], [3, 3]) },
+        Conv2d { padding: [1, 1], ..shape(17, [16, 12], [7, 7], [3, 3]) },
+        Conv2d { padding: [1, 1], ..shape(1, [64, 16], [6, 6], [3, 3]) },
+        Conv2d { padding: [2, 2], ..shape(3, [16, 16], [14, 14], [5, 5]) },
+    ]
+}
+
+#[test]
+fn a_bad_number_reaches_no_more_results_than_see_it() {
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    for s in tiled_shapes() {
+        for bad in [f32::NAN, f32::INFINITY, 1e8] {
+            for (which, operand) in [(0, 0), (1, 2), (2, 0), (2, 2), (0, 1), (1, 1)] {
+                // All results of a channel see a large weight, with numbers large and small.
+                if operand == 1 && bad.is_finite() {
+                    continue;
+                }
+                let mut operands = operands::<f32>(&s);
+                // In the middle of an image, or of a kernel.
+                let [h, w] = [s.input, s.kernel, s.output()][operand];
+                operands[operand][3 * h * w + h / 2 * w + w / 2] = bad;
+                agrees_locally(&s, which, &operands, &format!("{bad} in operand {operand}"));
+            }
+        }
+    }
+    simd::set_level(simd::detect());
+}
+
+#[test]
+fn what_is_finite_directly_is_finite_by_tiles() {
+    let _settings = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    for s in tiled_shapes() {
+        for scales in [[1e37, 1e-10, 1e-10], [1e-10, 1e37, 1e-10], [1e-10, 1e-10, 1e37], [1e18, 1e18, 1e18]] {
+            for which in 0..3 {
+                let mut operands = operands::<f32>(&s);
+                for (v, scale) in operands.iter_mut().zip(scales) {
+                    v.iter_mut().for_each(|v| *v *= scale);
+                }
+                agrees_locally(&s, which, &operands, &format!("{scales:?}"));
+            }
+        }
+    }
+    simd::set_level(simd::detect());
+}

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use super::Conv2d;
 use super::padded::Padded;
+use crate::cascade::{Cascade, Slices};
 use crate::gemm::pack::{self, Source};
 use crate::gemm::vector::{self, Kernel, Vector};
 use crate::gemm::{scratch, tile};
@@ -21,6 +22,8 @@ use crate::simd;
 const PIECES: usize = 16;
 const SUMS: usize = 1 << 16;
 const PLACES: usize = 512;
+/// Products that are added in order, at least: few enough for small rounding errors, so many that the rest costs nothing.
+const TERMS: usize = 128;
 
 /// How the work is cut: by sizes alone.
 struct Cut {
@@ -75,6 +78,11 @@ impl Cut {
         Cut { s: *s, taps, padded, channels, chunk, chunks, output: [oh, ow], images, rows, blocks, slices }
     }
 
+    /// The blocks of a part of the batch.
+    fn blocks_of(&self, slice: usize) -> Range<usize> {
+        self.blocks * slice / self.slices..self.blocks * (slice + 1) / self.slices
+    }
+
     /// The most places in a block.
     fn places(&self) -> usize {
         self.images * self.rows * self.output[1]
@@ -101,9 +109,11 @@ pub fn grad_weight<T: Element>(s: &Conv2d, x: &[T], y: &[T], w: &mut [T]) {
             // Rows of one tile with different taps do not lie in x for the same places.
             let copied = !chunk.is_multiple_of(height);
             let windows = if copied { cut.images * chunk * cut.padded.plane(cut.rows) } else { 0 };
-            scratch::with(windows + cut.places() * panels * width, |memory: &mut [T]| {
-                let (windows, packed) = memory.split_at_mut(windows);
-                sums.fill(T::ZERO);
+            let packed = cut.places() * panels * width;
+            let room = Slices::<T>::room(sums.len(), cut.blocks_of(slice).len());
+            scratch::with(windows + packed + room, |memory: &mut [T]| {
+                let (windows, memory) = memory.split_at_mut(windows);
+                let (packed, others) = memory.split_at_mut(packed);
                 let piece = Piece {
                     cut: &cut,
                     x,
@@ -115,7 +125,7 @@ pub fn grad_weight<T: Element>(s: &Conv2d, x: &[T], y: &[T], w: &mut [T]) {
                     copied,
                     windows,
                     packed,
-                    sums,
+                    sums: Slices::new(sums, others),
                     next: None,
                 };
                 // SAFETY: level is what the machine has.
@@ -161,7 +171,7 @@ struct Piece<'a, T> {
     copied: bool,
     windows: &'a mut [T],
     packed: &'a mut [T],
-    sums: &'a mut [T],
+    sums: Slices<'a, T>,
     /// The block after the present one, which is asked for ahead.
     next: Option<Block>,
 }
@@ -191,19 +201,20 @@ struct Rows<T, const R: usize> {
 impl<T: Element> Kernel<T> for Piece<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(mut self) {
-        let Cut { s, output, images, rows, blocks, slices, .. } = self.cut;
+        let Cut { s, output, images, rows, .. } = self.cut;
         let bands = output[0].div_ceil(*rows);
         let block_at = |i: usize| {
             let (image, row) = (i / bands * images, i % bands * rows);
             let (images, rows) = (*images.min(&(s.batch - image)), *rows.min(&(output[0] - row)));
             Block { image, images, row, rows }
         };
-        for i in blocks * self.slice / slices..blocks * (self.slice + 1) / slices {
+        let blocks = self.cut.blocks_of(self.slice);
+        for i in blocks.clone() {
             let block = block_at(i);
             if self.copied {
                 self.gather(block);
             }
-            self.next = (i + 1 < blocks * (self.slice + 1) / slices).then(|| block_at(i + 1));
+            self.next = (i + 1 < blocks.end).then(|| block_at(i + 1));
             // SAFETY: the slices have the sizes given in `grad_weight`.
             unsafe {
                 self.pack::<V>(block);
@@ -216,7 +227,9 @@ impl<T: Element> Kernel<T> for Piece<'_, T> {
                     }
                 }
             }
+            self.sums.carry();
         }
+        self.sums.finish();
     }
 }
 
@@ -291,15 +304,28 @@ impl<T: Element> Piece<'_, T> {
                 self.prefetch(panel * tiles + i, panels * tiles);
                 let Rows { at, image, line, step, down, across } = self.rows::<R>(b, i * R);
                 let right = packed.add(across.start * width);
-                let sums = self.sums.as_mut_ptr().add((i * panels + panel) * R * 2 * V::LANES);
-                let mut sum = tile::zero::<T, V, R, W>();
+                let sums = self.sums.first.as_mut_ptr().add((i * panels + panel) * R * 2 * V::LANES);
+                let (mut sum, mut terms) = (tile::zero::<T, V, R, W>(), 0);
+                let mut total = Cascade::new();
                 for n in 0..b.images {
                     for row in down.clone() {
                         let from = n * image + (row - down.start) * line;
                         let to = right.add((n * b.rows + row) * ow * width);
-                        tile::accumulate(&mut sum, across.len(), at, [from, step], to, width);
+                        let mut column = 0;
+                        while column < across.len() {
+                            if terms >= TERMS {
+                                total.push(sum, tile::plus::<T, V, R, W>);
+                                (sum, terms) = (tile::zero::<T, V, R, W>(), 0);
+                            }
+                            let count = TERMS.min(across.len() - column);
+                            let (from, to) = (from + column * step, to.add(column * width));
+                            tile::accumulate(&mut sum, count, at, [from, step], to, width);
+                            (column, terms) = (column + count, terms + count);
+                        }
                     }
                 }
+                let total = total.total(tile::zero(), tile::plus::<T, V, R, W>);
+                tile::plus::<T, V, R, W>(&mut sum, &total);
                 tile::add(&mut sum, sums, 2 * V::LANES);
                 tile::store(&sum, sums, 2 * V::LANES);
             }

@@ -88,6 +88,16 @@ pub unsafe fn accumulate_apart<T: Element, V: Vector<T>, const R: usize, const W
     }
 }
 
+/// a += b.
+#[inline(always)]
+pub fn plus<T: Element, V: Vector<T>, const R: usize, const W: usize>(a: &mut [[V; W]; R], b: &[[V; W]; R]) {
+    for i in 0..R {
+        for j in 0..W {
+            a[i][j] = a[i][j].add(b[i][j]);
+        }
+    }
+}
+
 /// Adds the tile whose rows of W registers start at `c`, `ldc` apart.
 ///
 /// # Safety

@@ -105,14 +105,13 @@ impl<T: Element> Work<'_, T> {
         let shape = self.shape;
         if shape.one_by_one() {
             return par::run(shape.c, |c| {
-                let mut total = [0.0; 2];
-                for run in 0..shape.runs() {
+                let total = shape.total(|run| {
                     let mut part = [[T::ZERO; 2]];
                     let block = shape.block(run, c..c + 1);
                     // SAFETY: this channel has not been written yet.
                     unsafe { shape.block_sums(sums, inputs, &block, &[self.numbers(c)], &mut part) }
-                    add(&mut total, part[0].map(T::to_f64));
-                }
+                    part[0].map(T::to_f64)
+                });
                 let numbers = [self.finish(c, total)];
                 let Some(out) = out else { return };
                 // What was read last is the likeliest to be in the cache still.
@@ -130,11 +129,8 @@ impl<T: Element> Work<'_, T> {
             unsafe { shape.block_sums(sums, inputs, block, &numbers, &mut values) }
             parts.iter_mut().zip(values).for_each(|(part, sums)| *part = sums.map(T::to_f64));
         });
-        let mut total = vec![[0.0; 2]; shape.c];
-        for parts in parts.chunks_exact(shape.c.max(1)) {
-            total.iter_mut().zip(parts).for_each(|(total, part)| add(total, *part));
-        }
-        let numbers: Vec<Numbers<T>> = (0..shape.c).map(|c| self.finish(c, total[c])).collect();
+        let total = |c: usize| shape.total(|run| parts[run * shape.c + c]);
+        let numbers: Vec<Numbers<T>> = (0..shape.c).map(|c| self.finish(c, total(c))).collect();
         let Some(out) = out else { return };
         shape.each_block(|block, _| {
             // SAFETY: each block comes once.
@@ -157,12 +153,8 @@ impl<T: Element> Work<'_, T> {
             *self.dgamma.at(c) = T::from_f64(sums[1] * rstd);
         }
         let [mean, scale, shift] = self.by.of(c);
-        [mean, scale, shift, T::from_f64(sums[0] / count), T::from_f64(sums[1] / count * rstd.powi(2))]
+        [mean, scale, shift, T::from_f64(sums[0] / count), T::from_f64(sums[1] / count * rstd * rstd)]
     }
-}
-
-fn add(total: &mut [f64; 2], part: [f64; 2]) {
-    *total = [total[0] + part[0], total[1] + part[1]];
 }
 
 /// g and g (x - mean).

@@ -2,8 +2,11 @@
 //! with what often follows it in the same pass: another tensor added (a residual), and max(y, 0).
 
 use super::channels::{Block, Channels, Input, Terms, WIDTH};
+use super::moments::{FAR, SAMPLE, Scaled};
+use crate::cascade::cascade;
 use crate::par::{self, Shared};
 use crate::real::{Element, Real};
+use crate::reduce::fold::safe;
 
 /// Mean and sum of squares about it of some elements, to be merged with those of others.
 #[derive(Clone, Copy, Default)]
@@ -15,12 +18,35 @@ struct Moments {
 
 impl Moments {
     /// Takes in `count` more elements, as Chan, Golub and LeVeque (1979) do.
-    fn merge(&mut self, [mean, squares]: [f64; 2], count: f64) {
-        let share = count / (self.count + count);
-        let d = mean - self.mean;
+    fn merge(&mut self, other: &Moments) {
+        if other.count == 0.0 {
+            return;
+        }
+        let share = other.count / (self.count + other.count);
+        let d = other.mean - self.mean;
         self.mean += d * share;
-        self.squares += squares + d * d * self.count * share;
-        self.count += count;
+        self.squares += other.squares + d * d * self.count * share;
+        self.count += other.count;
+    }
+
+    /// The moments of all runs of a channel.
+    fn of_runs(shape: Channels, part: impl Fn(usize) -> [f64; 2]) -> Moments {
+        let add_run = |run: usize, sum: &mut Moments| {
+            let [mean, squares] = part(run);
+            sum.merge(&Moments { mean, squares, count: shape.elements(run) });
+        };
+        cascade(shape.runs(), Moments::default(), add_run, Moments::merge)
+    }
+
+    /// 1 / sqrt(var + eps) of channel `c` of `x`. Squares neither overflow nor vanish.
+    fn rstd<T: Element>(&self, x: &[T], shape: Channels, c: usize, eps: f64) -> T {
+        let var = T::from_f64(self.squares / self.count + eps);
+        if safe(var) {
+            return Real::rsqrt(var);
+        }
+        let items = (0..shape.n).flat_map(|n| &x[(n * shape.c + c) * shape.s..][..shape.s]);
+        let Scaled { scale, moments, .. } = Scaled::new(items.map(|x| x.to_f64()));
+        T::from_f64(moments.rstd(eps.sqrt() / scale) / scale)
     }
 
     /// Mean and biased variance. 0 / 0, where there are no elements, is the NaN promised.
@@ -38,15 +64,17 @@ impl Moments {
 pub fn batch_stats<T: Element>(x: &[T], shape: Channels, mean: &mut [T], var: &mut [T]) {
     assert_eq!(x.len(), shape.len(), "batch_stats: x is (n, c, s)");
     assert!(mean.len() == shape.c && var.len() == shape.c, "batch_stats: a mean and a variance a channel");
-    // SAFETY: x has the tensor's size, and nobody writes it.
-    let parts = shape.blocks(|block, out| unsafe { block_moments(Input::new(x), shape, block, out) });
-    let mut total = vec![Moments::default(); shape.c];
-    for (run, parts) in parts.chunks_exact(shape.c.max(1)).enumerate() {
-        total.iter_mut().zip(parts).for_each(|(m, &part)| m.merge(part, shape.elements(run)));
-    }
-    for ((mean, var), m) in mean.iter_mut().zip(var).zip(total) {
+    for ((mean, var), m) in mean.iter_mut().zip(var).zip(all_moments(x, shape)) {
         [*mean, *var] = m.statistics();
     }
+}
+
+/// The moments of each channel. `x` must have the tensor's size.
+fn all_moments<T: Element>(x: &[T], shape: Channels) -> Vec<Moments> {
+    assert_eq!(x.len(), shape.len(), "batch norm: x is (n, c, s)");
+    // SAFETY: x has the tensor's size, and nobody writes it.
+    let parts = shape.blocks(|block, out| unsafe { block_moments(Input::new(x), shape, block, out) });
+    (0..shape.c).map(|c| Moments::of_runs(shape, |run| parts[run * shape.c + c])).collect()
 }
 
 /// The mean of each channel of a block, and the sum of squares about it.
@@ -85,11 +113,6 @@ unsafe fn block_moments<T: Element>(x: Input<T>, shape: Channels, block: &Block,
         }
     }
 }
-
-/// Elements whose mean stands in for that of a block.
-const SAMPLE: usize = 32;
-/// How much larger squares about a centre may be than those about the mean.
-const FAR: f64 = 4.0;
 
 struct Value;
 impl Terms<1, 1, 1> for Value {
@@ -190,23 +213,23 @@ pub fn batch_norm_train<T: Element>(
     check_forward(x, shape, &then, y);
     Affine { mean, rstd, gamma, beta }.check(shape);
     assert_eq!(var.len(), shape.c, "batch norm: a variance a channel");
-    let root = |var: T| Real::rsqrt(var + T::from_f64(eps));
     if !shape.one_by_one() {
-        batch_stats(x, shape, mean, var);
-        rstd.iter_mut().zip(&*var).for_each(|(r, &v)| *r = root(v));
+        for (c, m) in all_moments(x, shape).into_iter().enumerate() {
+            [mean[c], var[c]] = m.statistics();
+            rstd[c] = m.rstd(x, shape, c, eps);
+        }
         return batch_norm_forward(x, shape, &Affine { mean, rstd, gamma, beta }, then, y);
     }
     let [mean, var, rstd, y] = [mean, var, rstd, y].map(Shared::new);
     par::run(shape.c, |c| {
-        let mut moments = Moments::default();
-        for run in 0..shape.runs() {
+        let moments = Moments::of_runs(shape, |run| {
             let mut part = [[0.0; 2]];
             // SAFETY: x has the tensor's size, and nobody writes it.
             unsafe { block_moments(Input::new(x), shape, &shape.block(run, c..c + 1), &mut part) }
-            moments.merge(part[0], shape.elements(run));
-        }
+            part[0]
+        });
         let [m, v] = moments.statistics();
-        let r = root(v);
+        let r = moments.rstd(x, shape, c, eps);
         // SAFETY: one number a channel, and each channel comes once.
         unsafe { (*mean.at(c), *var.at(c), *rstd.at(c)) = (m, v, r) }
         // What was read last is the likeliest to be in the cache still.

@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use crate::arrays::{each, numbered};
+use crate::cascade::{cascade, sum_of};
 use crate::par::{self, Shared};
 use crate::real::{Arithmetic, Element, Num, Real};
-use crate::reduce::fold::tree;
+use crate::reduce::fold::{add_lanes, tree};
 use crate::simd::{self, Kernel};
 
 /// The sizes of a tensor viewed as (items, channels, inner elements): NCHW has inner = H W, a matrix of
@@ -30,7 +31,7 @@ const BLOCK: usize = 1 << 14;
 const AHEAD: usize = 4096;
 /// Running sums side by side in a long row: two of them fill half the registers of AVX2.
 const LANES: usize = 32;
-/// Additions to a running sum before it is added to the others, against the rounding errors of long runs.
+/// Additions to a lane before it is added to the others.
 const FEW: usize = 16;
 
 /// K functions of N inputs and of C numbers of the channel: to be summed over each channel, or written.
@@ -161,6 +162,15 @@ impl Channels {
         parts
     }
 
+    /// The sums of `part` over all runs.
+    pub(super) fn total<const K: usize>(self, part: impl Fn(usize) -> [f64; K]) -> [f64; K] {
+        let add_run = |run: usize, [sums]: &mut [[f64; K]; 1]| {
+            sums.iter_mut().zip(part(run)).for_each(|(sum, part)| *sum += part);
+        };
+        let [total] = cascade(self.runs(), [[0.0; K]], add_run, add_lanes);
+        total
+    }
+
     /// For each channel of a block, the sums of `terms` over its elements. `numbers` has those of each channel of
     /// the block.
     ///
@@ -213,55 +223,50 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
         let Channels { c, s, .. } = shape;
         let numbers = numbers[0];
         let (blocks, ahead) = (s / LANES, shape.ahead::<T>(s));
-        let together = (FEW / blocks).max(1);
-        let mut sums = [[T::ZERO; LANES]; K];
-        for top in block.items.clone().step_by(together) {
-            let items = top..(top + together).min(block.items.end);
-            let start = |item: usize| (item * c + block.channels.start) * s;
-            let value = |x| of::<T, A, N, C, K>(terms, x, numbers);
-            for first in (0..blocks).step_by(FEW) {
-                let mut run = [[T::ZERO; LANES]; K];
-                for item in items.clone() {
-                    for b in first..(first + FEW).min(blocks) {
-                        let at = start(item) + b * LANES;
-                        x.iter().for_each(|x| x.prefetch(at + ahead, LANES));
-                        // SAFETY: lanes of a row of the tensor, by the promise of `block_sums`. Copied, they are known
-                        // not to be the sums' memory.
-                        let x = each(x, |x| unsafe { x.at(at).cast::<[T; LANES]>().read() });
-                        for l in 0..LANES {
-                            let v = value(numbered(|i| x[i][l]));
-                            for k in 0..K {
-                                run[k][l] = run[k][l] + v[k];
-                            }
+        // A term of the sum: FEW additions to each lane, of a part of an item or of several items.
+        let (together, parts) = ((FEW / blocks).max(1), blocks.div_ceil(FEW));
+        let start = |item: usize| (item * c + block.channels.start) * s;
+        let value = |x| of::<T, A, N, C, K>(terms, x, numbers);
+        let add_term = |i: usize, sums: &mut [[T; LANES]; K]| {
+            let (top, first) = (block.items.start + i / parts * together, i % parts * FEW);
+            let mut few = [[T::ZERO; LANES]; K];
+            for item in top..(top + together).min(block.items.end) {
+                for b in first..(first + FEW).min(blocks) {
+                    let at = start(item) + b * LANES;
+                    x.iter().for_each(|x| x.prefetch(at + ahead, LANES));
+                    // SAFETY: lanes of a row of the tensor, by the promise of `block_sums`. Copied, they are known not to
+                    // be the sums' memory.
+                    let x = each(x, |x| unsafe { x.at(at).cast::<[T; LANES]>().read() });
+                    for l in 0..LANES {
+                        let v = value(numbered(|i| x[i][l]));
+                        for k in 0..K {
+                            few[k][l] = few[k][l] + v[k];
                         }
                     }
                 }
-                for (sums, run) in sums.iter_mut().zip(&run) {
-                    for l in 0..LANES {
-                        sums[l] = sums[l] + run[l];
-                    }
-                }
-            }
-            for item in items {
-                for i in blocks * LANES..s {
+                let tail = if first + FEW < blocks { s } else { blocks * LANES };
+                for i in tail..s {
                     // SAFETY: an element of such a row.
                     let v = value(each(x, |x| unsafe { *x.at(start(item) + i) }));
                     for k in 0..K {
-                        sums[k][i % LANES] = sums[k][i % LANES] + v[k];
+                        few[k][i - tail] = few[k][i - tail] + v[k];
                     }
                 }
             }
-        }
+            add_lanes(sums, &few);
+        };
+        let count = block.items.len().div_ceil(together) * parts;
+        let sums = cascade(count, [[T::ZERO; LANES]; K], add_term, add_lanes);
         out[0] = each(sums, |sums| tree(sums, |a, b| a + b));
     }
 }
 
-/// The numbers of each channel, written out for each of its inner elements.
+/// The numbers of each channel, written out for each of its inner elements, as often as there is room.
 #[inline(always)]
 pub(super) fn columns<T: Element, const C: usize>(numbers: &[[T; C]], s: usize) -> [[T; WIDTH]; C] {
     let mut columns = [[T::ZERO; WIDTH]; C];
     for (k, columns) in columns.iter_mut().enumerate() {
-        for (columns, numbers) in columns.chunks_exact_mut(s).zip(numbers) {
+        for (columns, numbers) in columns.chunks_exact_mut(s).zip(numbers.iter().cycle()) {
             columns.fill(numbers[k]);
         }
     }
@@ -286,13 +291,15 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
     fn run<A: Arithmetic>(self) {
         let Narrow { shape: Channels { c, s, .. }, terms, x, block, numbers, out } = self;
         let width = block.channels.len() * s;
+        // Items without gaps between them lie side by side in a row: few rows, and short sums.
+        let together = if block.channels.len() == c { WIDTH / width } else { 1 };
         let columns = columns(numbers, s);
         let mut sums = [[T::ZERO; WIDTH]; K];
-        for item in block.items.clone() {
+        for first in block.items.clone().step_by(together) {
             // SAFETY: a row of the tensor, by the promise of `block_sums`.
-            let x = each(x, |x| unsafe { x.at((item * c + block.channels.start) * s) });
-            for j in 0..width {
-                // SAFETY: element j < width of the row.
+            let x = each(x, |x| unsafe { x.at((first * c + block.channels.start) * s) });
+            for j in 0..width * together.min(block.items.end - first) {
+                // SAFETY: element j of the row.
                 let x = each(x, |x| unsafe { *x.add(j) });
                 let v = of::<T, A, N, C, K>(terms, x, numbered(|k| columns[k][j]));
                 for k in 0..K {
@@ -302,7 +309,8 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
         }
         for (channel, out) in out.iter_mut().enumerate() {
             for k in 0..K {
-                out[k] = sums[k][channel * s..(channel + 1) * s].iter().copied().sum();
+                let item = |i: usize| sums[k][i * width + channel * s..][..s].iter().copied();
+                out[k] = sum_of((0..together).flat_map(item));
             }
         }
     }

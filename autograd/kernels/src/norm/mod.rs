@@ -3,6 +3,7 @@
 mod backward;
 mod batch;
 mod channels;
+mod moments;
 mod row;
 mod rows;
 mod second;

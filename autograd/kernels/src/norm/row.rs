@@ -2,17 +2,18 @@
 //! group of channels of an item) and instance norm (a single channel). The scale and shift that follow are
 //! ordinary products and sums, by element or by channel.
 
-use crate::map::Map;
+use super::moments::{Scaled, moments};
 use crate::par::{self, Shared};
 use crate::real::{Arithmetic, Element, Num, Real};
-use crate::reduce::fold::{Product, Same, row_sum};
+use crate::reduce::fold::{Product, Same, row_sum, safe};
 use crate::simd::{self, Kernel};
 
 /// Elements that one thread normalises at a time, in whole rows.
 pub(super) const GRAIN: usize = 1 << 14;
 
 /// y = (x - mean) rstd for each row of x, which is (rows, len), with rstd = 1 / sqrt(var + eps) and the biased
-/// variance. `mean` and `rstd` get a number for each row.
+/// variance. `mean` and `rstd` get a number for each row. Squares neither overflow nor vanish. A row of equal numbers becomes
+/// zeros, without an epsilon too.
 ///
 /// # Panics
 /// If a slice has the wrong length.
@@ -56,28 +57,34 @@ impl<T: Element> Kernel for Forward<'_, T> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let count = T::from_f64(self.len as f64);
         let rows = self.x.chunks_exact(self.len).zip(self.y.chunks_exact_mut(self.len));
         for ((x, y), (mean, rstd)) in rows.zip(self.mean.iter_mut().zip(self.rstd)) {
-            *mean = row_sum::<T, A, 1>(&Same, [x]) / count;
-            let var = row_sum::<T, A, 1>(&SquareFrom(*mean), [x]) / count;
-            *rstd = Num::<T, A>::new(var + self.eps).rsqrt().0;
+            let m = moments::<T, A>(x);
+            let var = T::from_f64(m.var + self.eps.to_f64());
+            if !safe(var) {
+                (*mean, *rstd) = standardize_scaled(x, self.eps.to_f64(), y);
+                continue;
+            }
+            *mean = T::from_f64(m.mean());
+            *rstd = Num::<T, A>::new(var).rsqrt().0;
+            let shift = T::from_f64(-m.offset * rstd.to_f64());
             for (y, &x) in y.iter_mut().zip(x) {
-                *y = (x - *mean) * *rstd;
+                *y = A::mul_add(x - m.centre, *rstd, shift);
             }
         }
     }
 }
 
-/// (x - centre)^2.
-#[derive(Clone, Copy)]
-struct SquareFrom<T>(T);
-impl<T: Element> Map<1> for SquareFrom<T> {
-    #[inline(always)]
-    fn call<R: Real>(&self, [x]: [R; 1]) -> R {
-        let d = x.clone() - x.c(self.0.to_f64());
-        d.clone() * d
+/// Writes the normalised row, for numbers whose squares over- or underflow; returns the mean and 1 / sqrt(var + eps).
+#[cold]
+#[inline(never)]
+fn standardize_scaled<T: Element>(x: &[T], eps: f64, y: &mut [T]) -> (T, T) {
+    let Scaled { x, scale, moments } = Scaled::new(x.iter().map(|x| x.to_f64()));
+    let rstd = moments.rstd(eps.sqrt() / scale);
+    for (y, x) in y.iter_mut().zip(x) {
+        *y = T::from_f64(((x - moments.centre) - moments.offset) * rstd);
     }
+    (T::from_f64(moments.mean() * scale), T::from_f64(rstd / scale))
 }
 
 /// The gradient with respect to x, from the normalised rows `y` and the gradient `g` of them:

@@ -44,13 +44,12 @@ pub fn batch_norm_second<T: Element>(
     };
     if shape.one_by_one() {
         return par::run(shape.c, |c| {
-            let mut total = [0.0; 5];
-            for run in 0..shape.runs() {
+            let total = shape.total(|run| {
                 let mut part = [[T::ZERO; 5]];
                 // SAFETY: the slices have the tensor's size, and the inputs are nobody's to write.
                 unsafe { shape.block_sums(&Sums, inputs, &shape.block(run, c..c + 1), &[mean(c)], &mut part) }
-                add(&mut total, part[0].map(T::to_f64));
-            }
+                part[0].map(T::to_f64)
+            });
             let numbers = [finish(c, total)];
             for run in (0..shape.runs()).rev() {
                 // SAFETY: each block comes once.
@@ -65,19 +64,12 @@ pub fn batch_norm_second<T: Element>(
         unsafe { shape.block_sums(&Sums, inputs, block, &means, &mut values) }
         parts.iter_mut().zip(values).for_each(|(part, sums)| *part = sums.map(T::to_f64));
     });
-    let mut total = vec![[0.0; 5]; shape.c];
-    for parts in parts.chunks_exact(shape.c.max(1)) {
-        total.iter_mut().zip(parts).for_each(|(total, part)| add(total, *part));
-    }
-    let numbers: Vec<Numbers<T>> = (0..shape.c).map(|c| finish(c, total[c])).collect();
+    let total = |c: usize| shape.total(|run| parts[run * shape.c + c]);
+    let numbers: Vec<Numbers<T>> = (0..shape.c).map(|c| finish(c, total(c))).collect();
     shape.each_block(|block, _| {
         // SAFETY: each block comes once.
         unsafe { shape.block_map(&Map, inputs, block, &numbers[block.channels.clone()], [dx, dg]) }
     });
-}
-
-fn add(total: &mut [f64; 5], part: [f64; 5]) {
-    total.iter_mut().zip(part).for_each(|(total, part)| *total += part);
 }
 
 /// Mean of x, averages of g and u; gamma rstd and b rstd, for dg; the factors of g, u and x - mean in dx.

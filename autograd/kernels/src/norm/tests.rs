@@ -379,6 +379,7 @@ fn unit_rows_of_extreme_length() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
+    let _settings = crate::simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     for [n, c, s] in [[40, 5, 1000], [40, 9, 1000], [900, 70, 3]] {
         let shape = Channels { n, c, s };
         let case = case(shape);

@@ -3,8 +3,11 @@
 use std::ops::Range;
 
 use super::Pool2d;
+use crate::cascade::cascade;
+use crate::gemm::scratch;
 use crate::par;
 use crate::real::{Arithmetic, Element};
+use crate::reduce::fold::{Same, add_lanes, row_sum};
 use crate::simd::{self, Kernel};
 
 impl Pool2d {
@@ -118,10 +121,29 @@ impl<W: Fn(usize, usize) -> Range<usize> + Sync> Means<W> {
 
     fn adjoint<T: Element>(&self, g: &[T], out: &mut [T]) {
         let (area, windows) = (self.input[0] * self.input[1], self.output[0] * self.output[1]);
+        if windows == 0 {
+            return out.fill(T::ZERO);
+        }
+        let met = [0, 1].map(|axis| if self.halves { vec![] } else { self.met(axis) });
+        let pitch = self.input[1].next_multiple_of(LANES);
+        let room = if self.halves { 0 } else { self.output[1] + self.output[0] * pitch };
         par::chunks(out, self.planes_a_piece * area, |piece, out| {
             let g = &g[piece * self.planes_a_piece * windows..][..out.len() / area * windows];
-            simd::dispatch(Adjoint { means: self, g, out });
+            scratch::with(room, |memory| {
+                simd::dispatch(Adjoint { means: self, met: &met, pitch, memory, g, out });
+            });
         });
+    }
+
+    /// For each row or column of the image, the windows that cover it: neighbours, since both ends of windows rise.
+    fn met(&self, axis: usize) -> Vec<Range<usize>> {
+        let mut met = vec![0..0; self.input[axis]];
+        for i in 0..self.output[axis] {
+            for at in (self.window)(axis, i) {
+                met[at] = if met[at].is_empty() { i..i + 1 } else { met[at].start..i + 1 };
+            }
+        }
+        met
     }
 
     /// What the sum over a window is divided by.
@@ -158,10 +180,11 @@ impl<T: Element, W: Fn(usize, usize) -> Range<usize> + Sync> Kernel for Forward<
             let rows = (means.window)(0, i);
             for (j, out) in out.iter_mut().enumerate() {
                 let columns = (means.window)(1, j);
-                let mut sum = T::ZERO;
-                for r in rows.clone() {
-                    x[r * w..][columns.clone()].iter().for_each(|&v| sum = sum + v);
-                }
+                let add_row = |r: usize, sum: &mut T| {
+                    let row = &x[(rows.start + r) * w..][columns.clone()];
+                    *sum = *sum + row_sum::<T, A, 1>(&Same, [row]);
+                };
+                let sum = cascade(rows.len(), T::ZERO, add_row, |a, b| *a = *a + *b);
                 *out = sum / means.count(&rows, &columns);
             }
         }
@@ -170,6 +193,10 @@ impl<T: Element, W: Fn(usize, usize) -> Range<usize> + Sync> Kernel for Forward<
 
 struct Adjoint<'a, T, W> {
     means: &'a Means<W>,
+    met: &'a [Vec<Range<usize>>; 2],
+    /// Room for the shares of a row of windows, and for a row of sums, `pitch` apart, for each row of windows.
+    pitch: usize,
+    memory: &'a mut [T],
     g: &'a [T],
     out: &'a mut [T],
 }
@@ -178,29 +205,66 @@ impl<T: Element, W: Fn(usize, usize) -> Range<usize> + Sync> Kernel for Adjoint<
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        let Adjoint { means, g, out } = self;
+        let Adjoint { means, met: [down, across], pitch, memory, g, out } = self;
         let ([h, w], [oh, ow]) = (means.input, means.output);
-        out.fill(T::ZERO);
-        for (plane, out) in out.chunks_exact_mut(h * w).enumerate() {
-            for i in 0..oh {
+        if means.halves {
+            return halves_adjoint(g, means.output, means.input, out);
+        }
+        // A pixel is in all pairs of a row and a column of windows that cover it: columns are summed first.
+        let (shares, sums) = memory.split_at_mut(ow);
+        for (g, out) in g.chunks_exact(oh * ow).zip(out.chunks_exact_mut(h * w)) {
+            for (i, (g, sums)) in g.chunks_exact(ow).zip(sums.chunks_exact_mut(pitch)).enumerate() {
                 let rows = (means.window)(0, i);
-                let g = &g[(plane * oh + i) * ow..][..ow];
-                if means.halves {
-                    let (top, bottom) = out[2 * i * w..2 * (i + 1) * w].split_at_mut(w);
-                    let places = top.as_chunks_mut().0.iter_mut().zip(bottom.as_chunks_mut().0);
-                    for (&g, (top, bottom)) in g.iter().zip(places) {
-                        let quarter = g / T::from_f64(4.0);
-                        (*top, *bottom) = ([quarter; 2], [quarter; 2]);
-                    }
-                    continue;
+                for (j, (share, &g)) in shares.iter_mut().zip(g).enumerate() {
+                    *share = g / means.count(&rows, &(means.window)(1, j));
                 }
-                for (j, &g) in g.iter().enumerate() {
-                    let columns = (means.window)(1, j);
-                    let g = g / means.count(&rows, &columns);
-                    for r in rows.clone() {
-                        out[r * w..][columns.clone()].iter_mut().for_each(|v| *v = *v + g);
-                    }
+                for (sum, windows) in sums.iter_mut().zip(across) {
+                    *sum = row_sum::<T, A, 1>(&Same, [&shares[windows.clone()]]);
                 }
+                sums[w..].fill(T::ZERO);
+            }
+            for (out, windows) in out.chunks_exact_mut(w).zip(down) {
+                add_rows(&sums[windows.start * pitch..windows.end * pitch], pitch, out);
+            }
+        }
+    }
+}
+
+/// Columns whose sums are computed together.
+const LANES: usize = 32;
+
+/// The sums of the columns of rows that are `pitch` apart.
+#[inline(always)]
+fn add_rows<T: Element>(rows: &[T], pitch: usize, out: &mut [T]) {
+    for (i, out) in out.chunks_mut(LANES).enumerate() {
+        let add_row = |r: usize, [sums]: &mut [[T; LANES]; 1]| {
+            let row = &rows[r * pitch + i * LANES..][..LANES];
+            for l in 0..LANES {
+                sums[l] = sums[l] + row[l];
+            }
+        };
+        let [sums] = cascade(rows.len() / pitch, [[T::ZERO; LANES]], add_row, add_lanes);
+        match out.first_chunk_mut::<LANES>() {
+            Some(out) => *out = sums,
+            None => out.copy_from_slice(&sums[..out.len()]),
+        }
+    }
+}
+
+/// A quarter of each element of `g` to the four of its window, 0 to what lies in none.
+#[inline(always)]
+fn halves_adjoint<T: Element>(g: &[T], [oh, ow]: [usize; 2], [h, w]: [usize; 2], out: &mut [T]) {
+    for (plane, out) in out.chunks_exact_mut(h * w).enumerate() {
+        if h % 2 + w % 2 > 0 {
+            out.fill(T::ZERO);
+        }
+        for i in 0..oh {
+            let g = &g[(plane * oh + i) * ow..][..ow];
+            let (top, bottom) = out[2 * i * w..2 * (i + 1) * w].split_at_mut(w);
+            let places = top.as_chunks_mut().0.iter_mut().zip(bottom.as_chunks_mut().0);
+            for (&g, (top, bottom)) in g.iter().zip(places) {
+                let quarter = g / T::from_f64(4.0);
+                (*top, *bottom) = ([quarter; 2], [quarter; 2]);
             }
         }
     }

@@ -2,14 +2,13 @@
 
 use super::{Fold, WIDTH};
 use crate::arrays::each;
+use crate::cascade::{cascade, sum_of};
 use crate::map::Map;
 use crate::math::Math;
 use crate::real::{Arithmetic, Element, Num, Real};
 
 /// Running results side by side in a row: several registers' worth, to hide the latency of addition.
 const LANES: usize = 64;
-/// Blocks of LANES that are summed before they are added to the total.
-const RUN: usize = 16;
 
 /// x itself.
 #[derive(Clone, Copy)]
@@ -68,39 +67,64 @@ pub(crate) fn of<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: 
     f.call(each(x, Num::<T, A>::new)).0
 }
 
-/// The sum of f over rows read side by side, equally long: LANES running sums and a tree over them.
+/// The sum of f over rows read side by side, equally long.
 #[inline(always)]
 pub(crate) fn row_sum<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: [&[T]; N]) -> T {
+    let [sum] = row_sums::<T, N, 1, LANES>(x, |x| [of::<T, A, N>(f, x)]);
+    sum
+}
+
+/// The sums of the K values of f over rows read side by side, equally long: L sums each, and a tree over them.
+#[inline(always)]
+pub(crate) fn row_sums<T: Element, const N: usize, const K: usize, const L: usize>(
+    x: [&[T]; N],
+    f: impl Fn([T; N]) -> [T; K],
+) -> [T; K] {
     let len = x[0].len();
-    let at = |i: usize| of::<T, A, N>(f, each(x, |x| x[i]));
-    if len < LANES / 2 {
+    if len < L / 2 {
         // Too short for lanes to pay; neighbouring rows overlap instead.
-        let mut sum = T::ZERO;
+        let mut sums = [T::ZERO; K];
         for i in 0..len {
-            sum = sum + at(i);
-        }
-        return sum;
-    }
-    let mut sums = [T::ZERO; LANES];
-    let blocks = each(x, |x| x.as_chunks::<LANES>().0);
-    // Sums of a few, then sums of those: the rounding errors of long runs of alike numbers would add up.
-    for start in (0..len / LANES).step_by(RUN) {
-        let mut run = [T::ZERO; LANES];
-        for b in start..(start + RUN).min(len / LANES) {
-            let block = blocks.map(|x| &x[b]);
-            for l in 0..LANES {
-                run[l] = run[l] + of::<T, A, N>(f, block.map(|x| x[l]));
+            let v = f(each(x, |x| x[i]));
+            for k in 0..K {
+                sums[k] = sums[k] + v[k];
             }
         }
-        for l in 0..LANES {
-            sums[l] = sums[l] + run[l];
+        return sums;
+    }
+    let blocks = each(x, |x| x.as_chunks::<L>().0);
+    let mut sums = cascade(
+        len / L,
+        [[T::ZERO; L]; K],
+        |b, sums| {
+            let block = each(blocks, |x| &x[b]);
+            for l in 0..L {
+                let v = f(each(block, |x| x[l]));
+                for k in 0..K {
+                    sums[k][l] = sums[k][l] + v[k];
+                }
+            }
+        },
+        add_lanes,
+    );
+    let tail = len / L * L;
+    for i in tail..len {
+        let v = f(each(x, |x| x[i]));
+        for k in 0..K {
+            sums[k][i - tail] = sums[k][i - tail] + v[k];
         }
     }
-    let tail = len / LANES * LANES;
-    for i in tail..len {
-        sums[i - tail] = sums[i - tail] + at(i);
+    each(sums, |sums| tree(sums, |a, b| a + b))
+}
+
+/// a += b, lane by lane.
+#[inline(always)]
+pub(crate) fn add_lanes<T: Element, const L: usize, const K: usize>(a: &mut [[T; L]; K], b: &[[T; L]; K]) {
+    for k in 0..K {
+        for l in 0..L {
+            a[k][l] = a[k][l] + b[k][l];
+        }
     }
-    tree(sums, |a, b| a + b)
 }
 
 /// Combines a power of two of numbers, halving them again and again.
@@ -219,7 +243,7 @@ pub(super) struct Norm;
 
 /// Whether a sum of squares is neither near overflow nor so small that squares were lost below it.
 #[inline(always)]
-fn safe<T: Element>(squares: T) -> bool {
+pub(crate) fn safe<T: Element>(squares: T) -> bool {
     // 1e-24 leaves 14 decades above the smallest normal f32 for the entries that vanish: 1e7 of them change
     // nothing. f64 has room to spare.
     let (low, high) = if size_of::<T>() == 4 { (1e-24, 1e38) } else { (1e-270, 1e306) };
@@ -234,7 +258,7 @@ fn scaled_norm<T: Element>(x: impl Iterator<Item = T> + Clone) -> T {
     if !most.is_finite() || most == T::ZERO {
         return most;
     }
-    let squares: T = x.map(|v| (v / most) * (v / most)).sum();
+    let squares = sum_of(x.map(|v| (v / most) * (v / most)));
     most * Math::sqrt::<crate::real::Plain>(squares)
 }
 

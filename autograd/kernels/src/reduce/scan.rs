@@ -8,7 +8,8 @@ use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
 
 /// The running sum along `len` of x viewed as (outer, len, inner), each result including its own element; from
-/// the end backwards if `reverse`. The sum runs in order, so its rounding error grows with `len`.
+/// the end backwards if `reverse`. Sums are kept in f64, those of f64 with a correction, so that every result is as
+/// accurate as [`super::sum`].
 ///
 /// # Panics
 /// If a slice does not have outer * len * inner elements.
@@ -23,29 +24,59 @@ pub fn cumsum<T: Element>(x: &[T], outer: usize, len: usize, inner: usize, rever
     par::chunks(out, together, |i, out| {
         let x = &x[i * together..][..out.len()];
         for (x, out) in x.chunks_exact(size).zip(out.chunks_exact_mut(size)) {
-            scan(x, inner, reverse, out);
+            simd::dispatch(Scan { x, inner, reverse, out });
         }
     });
 }
 
-fn scan<T: Element>(x: &[T], inner: usize, reverse: bool, out: &mut [T]) {
-    let len = out.len() / inner;
-    let row = |i: usize| if reverse { len - 1 - i } else { i };
-    if inner == 1 {
-        let mut sum = T::ZERO;
-        for i in 0..len {
-            sum = sum + x[row(i)];
-            out[row(i)] = sum;
+struct Scan<'a, T> {
+    x: &'a [T],
+    inner: usize,
+    reverse: bool,
+    out: &'a mut [T],
+}
+
+impl<T: Element> Kernel for Scan<'_, T> {
+    type Output = ();
+    #[inline(always)]
+    fn run<A: Arithmetic>(mut self) {
+        let mut column = 0;
+        while column < self.inner {
+            column += match self.inner - column {
+                32.. => self.columns::<32>(column),
+                8.. => self.columns::<8>(column),
+                _ => self.columns::<1>(column),
+            };
         }
-        return;
     }
-    out.copy_from_slice(x);
-    for i in 1..len {
-        let (this, previous) = (row(i) * inner, row(i - 1) * inner);
-        let (low, high) = out.split_at_mut(this.max(previous));
-        let (this, previous) =
-            if reverse { (&mut low[this..], &high[..inner]) } else { (&mut high[..inner], &low[previous..]) };
-        this.iter_mut().zip(previous).for_each(|(v, &p)| *v = *v + p);
+}
+
+impl<T: Element> Scan<'_, T> {
+    /// The running sums of L columns from `column` on. Returns L.
+    #[inline(always)]
+    fn columns<const L: usize>(&mut self, column: usize) -> usize {
+        let corrected = size_of::<T>() == size_of::<f64>();
+        let (mut sums, mut lost) = ([0.0; L], [0.0; L]);
+        let len = self.x.len() / self.inner;
+        for i in 0..len {
+            let row = if self.reverse { len - 1 - i } else { i };
+            let range = row * self.inner + column..row * self.inner + column + L;
+            let (x, out) = (&self.x[range.clone()], &mut self.out[range]);
+            for l in 0..L {
+                let v = x[l].to_f64();
+                let sum = sums[l] + v;
+                let mut value = sum;
+                if corrected {
+                    // What rounding takes from the sum (Knuth's TwoSum). It is NaN where the sum is infinite.
+                    let share = sum - sums[l];
+                    lost[l] += (sums[l] - (sum - share)) + (v - share);
+                    value = if lost[l].is_nan() { sum } else { sum + lost[l] };
+                }
+                sums[l] = sum;
+                out[l] = T::from_f64(value);
+            }
+        }
+        L
     }
 }
 

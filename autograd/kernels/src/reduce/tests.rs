@@ -196,7 +196,8 @@ fn a_long_f32_sum_stays_accurate() {
 #[test]
 fn running_sums() {
     for (outer, len, inner) in [(0, 3, 2), (1, 1, 1), (2, 5, 1), (3, 4, 37), (1, 60_000, 1), (5, 3, 20_000)] {
-        let x = numbers::<f64>(outer * len * inner);
+        // Integers, whose sums are exact in any order.
+        let x: Vec<f64> = numbers::<f64>(outer * len * inner).iter().map(|v| (v * 1e6).round()).collect();
         let mut out = vec![f64::NAN; x.len()];
         for reverse in [false, true] {
             cumsum(&x, outer, len, inner, reverse, &mut out);
@@ -213,6 +214,18 @@ fn running_sums() {
 }
 
 #[test]
+fn running_sums_pass_2_to_the_24_and_infinity() {
+    let n = (1 << 24) + 10;
+    let mut out = vec![0.0f32; n];
+    cumsum(&vec![1.0; n], 1, n, 1, false, &mut out);
+    assert_eq!(out[n - 1], n as f32);
+    let mut out = [0.0; 4];
+    cumsum(&[1.0, f64::INFINITY, 1.0, f64::NEG_INFINITY], 1, 4, 1, false, &mut out);
+    assert_eq!(out[..3], [1.0, f64::INFINITY, f64::INFINITY]);
+    assert!(out[3].is_nan());
+}
+
+#[test]
 fn inner_products_and_accumulation() {
     for n in [0, 1, 63, 64, 65, 100_000] {
         let (x, mut y) = (numbers::<f64>(n), numbers::<f64>(n + 1)[1..].to_vec());
@@ -226,6 +239,7 @@ fn inner_products_and_accumulation() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
+    let _settings = crate::simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let dims = [130, 70, 33];
     let x = numbers::<f32>(130 * 70 * 33);
     let mut results = Vec::new();

@@ -1,6 +1,7 @@
 //! Cross-entropy of rows of logits with integer labels.
 
 use super::{exponentials, log_softmax, rows};
+use crate::cascade::sum_of;
 use crate::par::Shared;
 use crate::real::{Arithmetic, Element};
 use crate::reduce::fold::{Product, Same, row_sum};
@@ -26,7 +27,7 @@ impl<T: Element> Targets<'_, T> {
     /// The sum of the labels' weights: what the mean divides by.
     pub fn total(&self) -> T {
         match self.weights {
-            Some(w) => T::from_f64(self.labels.iter().map(|&l| w[l as usize].to_f64()).sum()),
+            Some(w) => T::from_f64(sum_of(self.labels.iter().map(|&l| w[l as usize].to_f64()))),
             None => T::from_f64(self.labels.len() as f64),
         }
     }

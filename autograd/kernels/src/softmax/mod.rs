@@ -7,10 +7,11 @@ mod cross_entropy;
 
 pub use cross_entropy::{Targets, cross_entropy_backward, cross_entropy_forward};
 
+use crate::cascade::cascade;
 use crate::math::Math;
 use crate::par;
 use crate::real::{Arithmetic, Element};
-use crate::reduce::fold::{ExpDifference, Product, Same, of, row_max, row_sum, tree};
+use crate::reduce::fold::{ExpDifference, Product, Same, add_lanes, of, row_max, row_sum, tree};
 use crate::simd::{self, Kernel};
 
 /// Elements that one thread works on at a time, in whole rows.
@@ -92,8 +93,8 @@ const LANES: usize = 32;
 /// that ten classes cost hardly more than one.
 #[inline(always)]
 fn exponentials<T: Element, A: Arithmetic>(x: &[T], max: T, mut y: Option<&mut [T]>) -> T {
-    let mut sums = [T::ZERO; LANES];
-    for start in (0..x.len()).step_by(LANES) {
+    let add_terms = |i: usize, [sums]: &mut [[T; LANES]; 1]| {
+        let start = i * LANES;
         let n = LANES.min(x.len() - start);
         let mut lanes = [-T::INFINITY; LANES];
         match x[start..].first_chunk::<LANES>() {
@@ -113,7 +114,8 @@ fn exponentials<T: Element, A: Arithmetic>(x: &[T], max: T, mut y: Option<&mut [
             Some(y) => y[..n].copy_from_slice(&terms[..n]),
             None => {}
         }
-    }
+    };
+    let [sums] = cascade(x.len().div_ceil(LANES), [[T::ZERO; LANES]], add_terms, add_lanes);
     tree(sums, |a, b| a + b)
 }
 

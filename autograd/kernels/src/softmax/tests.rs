@@ -155,6 +155,7 @@ fn labels_beyond_the_classes_are_refused() {
 
 #[test]
 fn the_number_of_threads_changes_no_bit() {
+    let _settings = crate::simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let x = cast::<f32>(&numbers(5000 * 11, 9.0));
     let results = [1, 2, 7].map(|threads| {
         par::set_threads(threads);

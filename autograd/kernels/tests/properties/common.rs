@@ -18,7 +18,7 @@ pub fn config(cases: u32) -> ProptestConfig {
 static SETTINGS: Mutex<()> = Mutex::new(());
 
 /// Checks a property with each instruction set that this machine has.
-pub fn at_every_level(property: impl Fn() -> TestResult) -> TestResult {
+pub fn at_every_level(mut property: impl FnMut() -> TestResult) -> TestResult {
     let _settings = SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
     let levels = [Level::Portable, Level::Avx2, Level::Avx512].into_iter().filter(|l| *l <= simd::detect());
     let result = levels.map(|level| {

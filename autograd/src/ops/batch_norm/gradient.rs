@@ -39,12 +39,9 @@ impl Fused for Gradient {
     fn definition(&self, x: &[Tensor]) -> Tensor {
         let [x, gamma, g] = x else { unreachable!("three inputs") };
         let axes: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
-        let deviation = x - x.mean(keep(axes.as_slice()));
-        let var = (&deviation * &deviation).mean(axes.as_slice());
-        let scale = (var + self.eps).rsqrt() * gamma;
-        let h = standard(x, self.eps);
+        let (h, rstd) = standard(x, self.eps);
         let slope = (&h * g).mean(keep(axes.as_slice()));
-        (g - g.mean(keep(axes.as_slice())) - h * slope) * by_channel(&scale, x)
+        (g - g.mean(keep(axes.as_slice())) - h * slope) * (rstd * by_channel(gamma, x))
     }
 
     fn forward(&self, x: &[Tensor]) -> (Tensor, ()) {

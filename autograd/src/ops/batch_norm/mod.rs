@@ -63,7 +63,7 @@ impl Fused for Train {
 
     fn definition(&self, x: &[Tensor]) -> Tensor {
         let [x, gamma, beta, residual @ ..] = x else { unreachable!("three inputs or four") };
-        let y = standard(x, self.eps) * by_channel(gamma, x) + by_channel(beta, x);
+        let y = standard(x, self.eps).0 * by_channel(gamma, x) + by_channel(beta, x);
         finish(y, residual, self.relu)
     }
 
@@ -165,7 +165,7 @@ impl Fused for Train {
         };
         let axes: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
         let dx = wants[0].then(|| gradient::apply(self.eps, stats, rstd, x, gamma, g));
-        let dgamma = wants[1].then(|| (standard(x, self.eps) * g).sum(axes.as_slice()));
+        let dgamma = wants[1].then(|| (standard(x, self.eps).0 * g).sum(axes.as_slice()));
         let dbeta = wants[2].then(|| g.sum(axes.as_slice()));
         let dr = residual.first().map(|_| wants[3].then(|| g.clone()));
         Some([dx, dgamma, dbeta].into_iter().chain(dr).collect())
@@ -194,13 +194,22 @@ impl Fused for Eval {
     }
 }
 
-/// Every channel with mean 0 and variance 1, or a little less because of `eps`, in plain operations.
-fn standard(x: &Tensor, eps: f64) -> Tensor {
+/// Every channel with mean 0 and variance 1, or a little less because of `eps`, and 1 / sqrt(var + eps), which broadcasts
+/// over it: in plain operations.
+///
+/// Deviations are divided by a constant of about their size, so that no square vanishes or overflows.
+fn standard(x: &Tensor, eps: f64) -> (Tensor, Tensor) {
     let axes: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
-    let deviation = x - x.mean(keep(axes.as_slice()));
-    let var = (&deviation * &deviation).mean(axes.as_slice());
-    let rstd = by_channel(&(var + eps).rsqrt(), x);
-    deviation * rstd
+    let axes = || keep(axes.as_slice());
+    let deviation = x - x.mean(axes());
+    let root = Tensor::scalar(eps.sqrt(), x.dtype());
+    let size = deviation.value().abs().max(axes()).maximum(&root);
+    // Channels of equal numbers without an epsilon: divided by 1 and multiplied by 0.
+    let alive = size.step();
+    let size = size + (1.0 - &alive);
+    let (scaled, root) = (&deviation / &size, root / &size);
+    let std = ((&scaled * &scaled).mean(axes()) + &root * &root + (1.0 - &alive)).sqrt();
+    (scaled / &std * &alive, alive / (std * size))
 }
 
 /// gamma (x - mean) rstd + beta and what follows, by the kernel.

@@ -69,3 +69,41 @@ fn parameters_fit_the_channels() {
 fn the_input_has_channels() {
     ones(3).batch_norm_eval(&ones(3), &ones(3), &ones(3), &ones(3), 1e-5);
 }
+
+#[test]
+fn channels_of_any_magnitude_are_normalised() {
+    let values = [1.0, -1.0, 2.0, 0.0];
+    // 1 channel: all at once; 9: one by one.
+    for (channels, space) in [(1, 1), (9, 64)] {
+        let run = |size: f64, dtype: DType| {
+            let x = Tensor::from_fn([4, channels, space], dtype, |i| values[i / (channels * space)] * size);
+            let x = x.requires_grad();
+            let (one, zero) = (Tensor::ones([channels], dtype), Tensor::zeros([channels], dtype));
+            let y = x.batch_norm_train(&one, &zero, 0.0).0;
+            let weight = Tensor::from_fn(y.shape(), dtype, |i| ((i * i) % 7) as f64);
+            let sum = (&y * weight).sum(..);
+            let fast = sum.grad(&[&x]).remove(0);
+            [y, fast, sum.recorded().grad(&[&x]).remove(0)].map(|t| t.to_vec::<f64>())
+        };
+        let [y, d, _] = run(1.0, DType::F64);
+        assert!((y[0] - 0.2f64.sqrt()).abs() < 1e-15, "{}", y[0]);
+        for (size, dtype, tolerance) in [
+            (1e200, DType::F64, 1e-12),
+            (1e-200, DType::F64, 1e-12),
+            (1e30, DType::F32, 1e-4),
+            (1e-25, DType::F32, 1e-4),
+        ] {
+            let [found, fast, recorded] = run(size, dtype);
+            let near = |a: &[f64], b: &[f64], size: f64| {
+                a.iter().zip(b).all(|(a, b)| (a * size - b).abs() < tolerance * b.abs().max(1.0))
+            };
+            assert!(near(&found, &y, 1.0), "{size}: {found:?}");
+            assert!(
+                near(&fast, &d, size) && near(&recorded, &d, size),
+                "{size}: {:?} {:?}",
+                fast[0],
+                recorded[0]
+            );
+        }
+    }
+}

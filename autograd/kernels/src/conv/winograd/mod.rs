@@ -3,6 +3,9 @@
 //! A block of tiles is transformed to values at A x A points, each point is a matrix product over channels, and
 //! the results are transformed back while they are still in the second-level cache. Tiles of several channels
 //! fill a register, so images are transposed to pixels of channels and back on the way, 16 channels at a time.
+//!
+//! A tile's outputs are sums and differences of values that all its inputs are in. So where an input is not finite, or
+//! dwarfs the others, or where values could overflow, [`range`] says so, and the direct algorithm does the work.
 
 use std::ops::Range;
 
@@ -11,6 +14,7 @@ use crate::real::Element;
 use transform::{Linear, square};
 
 pub mod pass;
+mod range;
 mod stage;
 pub mod transform;
 pub mod weight;
@@ -89,7 +93,8 @@ struct Source<'a, T> {
 }
 
 impl<T: Element> Source<'_, T> {
-    /// Transforms block `i`: tiles of I x I pixels, M apart, to values at A x A points.
+    /// Transforms block `i`: tiles of I x I pixels, M apart, to values at A x A points. Returns the largest magnitudes of
+    /// some of the pixels each.
     #[inline(always)]
     unsafe fn values<F: Linear<I, A>, V: Vector<T>, const M: usize, const I: usize, const A: usize>(
         &self,
@@ -98,9 +103,11 @@ impl<T: Element> Source<'_, T> {
         pixels: *mut T,
         values: Values,
         to: *mut T,
-    ) {
+    ) -> V {
         let ([h, w], across, lanes) = (self.image, tiling.grid[1], V::LANES);
         let cols = across * M + I - M;
+        // SAFETY: the caller's promise.
+        let mut most = unsafe { V::splat(T::ZERO) };
         for first in self.channels.clone().step_by(lanes) {
             for (image, top, rows, before) in tiling.bands(i) {
                 // SAFETY: there is room for the pixels and values of a block.
@@ -109,7 +116,8 @@ impl<T: Element> Source<'_, T> {
                     let from = &self.x[(image * self.all + first) * h * w..];
                     let count = lanes.min(self.channels.end - first);
                     let rows_of = (row, rows * M + I - M);
-                    stage::spread::<T, V>(from, count, self.image, rows_of, (self.padding[1], cols), pixels);
+                    let columns = (self.padding[1], cols);
+                    stage::spread::<T, V>(from, count, self.image, rows_of, columns, pixels, &mut most);
                     for t in 0..rows * across {
                         let from = pixels.add((t / across * cols + t % across) * M * lanes);
                         let to = to.add((before + t) * values.tile + first);
@@ -125,5 +133,6 @@ impl<T: Element> Source<'_, T> {
                 }
             }
         }
+        most
     }
 }

@@ -1,11 +1,14 @@
-//! The forward map and the input's gradient by minimal filtering, fused block by block.
+//! The forward map and the input's gradient by minimal filtering, fused block by block. An image with a block of numbers
+//! that minimal filtering is not fit for is done directly instead.
 
 use std::marker::PhantomData;
 use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use super::range::{Largest, Magnitudes, in_range};
 use super::transform::{Winograd, square};
 use super::{Source, Tiling, Values, stage};
-use crate::conv::Conv2d;
+use crate::conv::{Conv2d, correlate};
 use crate::gemm::vector::{self, Kernel, Vector};
 use crate::gemm::{scratch, tile};
 use crate::par::{self, Shared};
@@ -43,7 +46,9 @@ pub fn forward<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize,
         padding: s.padding,
         adjoint: false,
     };
-    pass.run::<T, F, M, K, A>(x, w, y);
+    pass.run::<T, F, M, K, A>(x, w, y, |batch, x, y| {
+        correlate::forward(&Conv2d { batch, ..*s }, x, w, y);
+    });
 }
 
 /// Writes x; the padding must be less than the kernel.
@@ -56,19 +61,24 @@ pub fn grad_input<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usi
     let channels = [s.out_channels, s.in_channels];
     let padding = s.padding.map(|p| K - 1 - p);
     let pass = Pass { batch: s.batch, channels, source: s.output(), output: s.input, padding, adjoint: true };
-    pass.run::<T, F, M, K, A>(y, w, x);
+    pass.run::<T, F, M, K, A>(y, w, x, |batch, y, x| {
+        correlate::grad_input(&Conv2d { batch, ..*s }, y, w, x);
+    });
 }
 
 impl Pass {
+    /// Writes y. `direct` does some images in the plain way: their number, their part of x and of y.
     fn run<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize>(
         &self,
         x: &[T],
         w: &[T],
         y: &mut [T],
+        direct: impl Fn(usize, &[T], &mut [T]),
     ) {
         if y.is_empty() {
             return;
         }
+        let unfit: Vec<_> = (0..self.batch).map(|_| AtomicBool::new(false)).collect();
         let level = simd::level();
         let (rows, width) = vector::tile::<T>(level);
         let [depth, channels] = self.channels;
@@ -76,10 +86,17 @@ impl Pass {
         // Weights, [point][panel][source channel][destination channel].
         let point = (channels.next_multiple_of(width) * depth).next_multiple_of(16) + 16;
         scratch::with(A * A * point, |weights: &mut [T]| {
-            let shared = Shared::new(weights);
+            let (shared, largest) = (Shared::new(weights), Largest::default());
             par::run(channels.div_ceil(width / 2), |slab| {
-                let job =
-                    Weights::<T, F, M, K, A> { pass: self, w, to: shared, point, slab, family: PhantomData };
+                let job = Weights::<T, F, M, K, A> {
+                    pass: self,
+                    w,
+                    to: shared,
+                    point,
+                    slab,
+                    largest: &largest,
+                    family: PhantomData,
+                };
                 // SAFETY: level is what the machine has; slabs are disjoint.
                 unsafe { vector::dispatch(level, job) }
             });
@@ -91,7 +108,7 @@ impl Pass {
             let most = tiling.block * M + tiling.block.min(self.batch + 1) * (A - M);
             let pixels = most * (tiling.grid[1] * M + A - M);
             let sizes = [A * A * values.point, A * A * products.point, pixels * width];
-            let y = Shared::new(y);
+            let (y, largest_weight) = (Shared::new(&mut *y), largest.get(width / 2).most);
             par::run(tiling.blocks(), |i| {
                 scratch::with(sizes.iter().sum(), |memory: &mut [T]| {
                     let (from, rest) = memory.split_at_mut(sizes[0]);
@@ -104,6 +121,8 @@ impl Pass {
                         i,
                         x,
                         weights,
+                        largest_weight,
+                        unfit: &unfit,
                         point,
                         values,
                         products,
@@ -117,6 +136,16 @@ impl Pass {
                 });
             });
         });
+        let [x_len, y_len] = [x.len() / self.batch, y.len() / self.batch];
+        let unfit: Vec<bool> = unfit.into_iter().map(AtomicBool::into_inner).collect();
+        let mut first = 0;
+        for images in unfit.chunk_by(|a, b| a == b) {
+            let (count, end) = (images.len(), first + images.len());
+            if images[0] {
+                direct(count, &x[first * x_len..end * x_len], &mut y[first * y_len..end * y_len]);
+            }
+            first = end;
+        }
     }
 }
 
@@ -127,6 +156,8 @@ struct Weights<'a, T, F, const M: usize, const K: usize, const A: usize> {
     to: Shared<T>,
     point: usize,
     slab: usize,
+    /// The largest magnitude of all weights.
+    largest: &'a Largest,
     family: PhantomData<F>,
 }
 
@@ -144,6 +175,8 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
         let panel = self.slab / 2;
         let width = if channels - panel * 2 * lanes <= lanes { lanes } else { 2 * lanes };
         let mut taps = [T::ZERO; 32 * 16];
+        // SAFETY: inherited.
+        let mut most = unsafe { V::splat(T::ZERO) };
         for c in 0..depth {
             let from = &self.w[first * line + c * step..];
             // SAFETY: whole registers of taps are read where w holds them all, and there is room for 32.
@@ -159,6 +192,9 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                         }
                     }
                 }
+                for t in 0..area {
+                    most = most.max_abs(V::load(taps.as_ptr().add(t * lanes)));
+                }
                 let to = self.to.at((panel * 2 * depth + c * (width / lanes) + self.slab % 2) * lanes);
                 let (start, sign) = if self.pass.adjoint { (area - 1, -1) } else { (0, 1) };
                 let row = sign * (K * lanes) as isize;
@@ -171,6 +207,7 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                 );
             }
         }
+        self.largest.see(most);
     }
 }
 
@@ -181,6 +218,10 @@ struct Block<'a, T, F, const M: usize, const K: usize, const A: usize> {
     i: usize,
     x: &'a [T],
     weights: &'a [T],
+    /// The largest magnitude of a weight.
+    largest_weight: f64,
+    /// Images that are to be done directly.
+    unfit: &'a [AtomicBool],
     point: usize,
     values: Values,
     products: Values,
@@ -206,7 +247,18 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                 image: self.pass.source,
                 padding: self.pass.padding,
             };
-            source.values::<F, V, M, A, A>(self.tiling, self.i, self.memory[2], self.values, self.memory[0]);
+            let most = source.values::<F, V, M, A, A>(
+                self.tiling,
+                self.i,
+                self.memory[2],
+                self.values,
+                self.memory[0],
+            );
+            let most = Magnitudes::new(most);
+            if !(most.alike() && in_range::<T>(most.most, self.largest_weight, self.pass.channels[0])) {
+                self.tiling.bands(self.i).for_each(|(image, ..)| self.unfit[image].store(true, Relaxed));
+                return;
+            }
             let panels = self.pass.channels[1].div_ceil(2 * V::LANES);
             for first in (0..panels).step_by(self.panels) {
                 let together = first..panels.min(first + self.panels);

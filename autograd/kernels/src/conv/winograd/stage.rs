@@ -9,7 +9,7 @@ use crate::simd;
 /// Copies rows `row..row + rows` of up to one register of channels into `to`, \[rows\]\[cols\]\[LANES\].
 ///
 /// `from` holds `channels` planes of `image` pixels. What lies outside of them, including `left` columns before
-/// the first, is 0.
+/// the first, is 0. `most` becomes the largest magnitudes of some of the pixels each, if they exceed it.
 ///
 /// # Safety
 /// `to` must have room for rows x cols registers, and `cols` be at least `left` and the image's width; the
@@ -22,6 +22,7 @@ pub unsafe fn spread<T: Element, V: Vector<T>>(
     (row, rows): (isize, usize),
     (left, cols): (usize, usize),
     to: *mut T,
+    most: &mut V,
 ) {
     let (lanes, plane) = (V::LANES, h * w);
     let inside = |i: isize| i.clamp(0, h as isize) as usize;
@@ -51,6 +52,7 @@ pub unsafe fn spread<T: Element, V: Vector<T>>(
             let (mut i, mut j) = (0, 0);
             while done + lanes <= pixels {
                 for c in 0..lanes {
+                    *most = most.max_abs(V::load(from.as_ptr().add(c * plane + done)));
                     // The next channels' turn comes when these pixels have been transformed.
                     simd::prefetch(from.as_ptr().wrapping_add((lanes + c) * plane + done), 1);
                 }
@@ -74,10 +76,11 @@ pub unsafe fn spread<T: Element, V: Vector<T>>(
             }
         }
         for p in done..pixels {
+            let to = to.add((p / w * cols + p % w) * lanes);
             for c in 0..lanes {
-                let v = if c < channels { from[c * plane + p] } else { T::ZERO };
-                *to.add((p / w * cols + p % w) * lanes + c) = v;
+                *to.add(c) = if c < channels { from[c * plane + p] } else { T::ZERO };
             }
+            *most = most.max_abs(V::load(to));
         }
     }
 }

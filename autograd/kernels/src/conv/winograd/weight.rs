@@ -3,14 +3,17 @@
 //! Each point is a matrix product over tiles. The batch is cut into parts with sums of their own, by sizes alone; a part's
 //! tiles are transformed to values a chunk at a time, and then each point adds to the sums. A thread does whole parts where
 //! these suffice for all, so that values and sums stay in its own caches; else all do one part after another. Nothing is
-//! summed in an order that depends on threads.
+//! summed in an order that depends on threads. Where the numbers are not fit for minimal filtering, the direct
+//! algorithm does all again.
 
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use super::range::{Largest, in_range};
 use super::transform::{Winograd, square};
 use super::{Source, Tiling, Values, stage};
-use crate::conv::Conv2d;
+use crate::cascade::Slices;
+use crate::conv::{Conv2d, weight};
 use crate::gemm::vector::{self, Kernel, Vector};
 use crate::gemm::{scratch, tile};
 use crate::par::{self, Shared};
@@ -24,6 +27,9 @@ const CHUNK: usize = 1 << 18;
 const SUMS: usize = 1 << 23;
 const PARTS: usize = 16;
 const WORTH: usize = 128;
+
+/// Tiles whose products are summed in place: only large images have many such terms.
+const TERM: usize = 2048;
 
 /// Bytes of a panel of outputs between two visits to the sums: they stay in the first-level cache, while all input
 /// channels pass by.
@@ -54,8 +60,21 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
     let [from_len, to_len] = values.map(|v| A * A * v.point);
     // Tiles of an operand of a block.
     let pixels = tiling.block * A * (tiling.grid[1] * M + A - M) * lanes;
+    let largest = [Largest::default(), Largest::default()];
     let job = |shared, what| {
-        let job = Job::<T, F, M, K, A> { s, x, y, tiling, values, sums, shared, what, family: PhantomData };
+        let largest = &largest;
+        let job = Job::<T, F, M, K, A> {
+            s,
+            x,
+            y,
+            tiling,
+            values,
+            sums,
+            shared,
+            what,
+            largest,
+            family: PhantomData,
+        };
         // SAFETY: level is what the machine has; jobs of a kind are disjoint.
         unsafe { vector::dispatch(level, job) }
     };
@@ -70,12 +89,15 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
     scratch::with(parts * sums_len, |sum: &mut [T]| {
         // The sums of a part of the batch.
         let add = |part: usize, sum: &mut [T]| {
-            sum.fill(T::ZERO);
             let part = part * tiling.blocks() / parts..(part + 1) * tiling.blocks() / parts;
-            scratch::with(from_len + to_len, |memory: &mut [T]| {
-                let (from, to) = memory.split_at_mut(from_len);
-                let shared = [from, to, &mut *sum].map(Shared::new);
+            let blocks = together * TERM.div_ceil(together * tiling.tiles());
+            let room = Slices::<T>::room(sums_len, part.len().div_ceil(blocks));
+            scratch::with(from_len + to_len + room, |memory: &mut [T]| {
+                let (from, memory) = memory.split_at_mut(from_len);
+                let (to, others) = memory.split_at_mut(to_len);
+                let mut sums = Slices::new(sum, others);
                 for first in part.clone().step_by(together) {
+                    let shared = [&mut *from, &mut *to, &mut *sums.first].map(Shared::new);
                     let count = together.min(part.end - first);
                     par::run(count * (slabs[0] + slabs[1]), |i| {
                         let (block, slab) = (i / (slabs[0] + slabs[1]), i % (slabs[0] + slabs[1]));
@@ -91,7 +113,11 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
                     });
                     let tiles = tiles(first..first + count);
                     par::run(A * A, |point| job(shared, What::Multiply(point, tiles)));
+                    if (first + together - part.start).is_multiple_of(blocks) {
+                        sums.carry();
+                    }
                 }
+                sums.finish();
             });
         };
         if parts.is_multiple_of(par::threads()) || parts > 2 * par::threads() {
@@ -108,12 +134,17 @@ pub fn grad_weight<T: Element, F: Winograd<M, K, A>, const M: usize, const K: us
             }
         });
         let shared = [Shared::new(&mut []), Shared::new(&mut []), Shared::new(sum)];
-        let w = Shared::new(w);
+        let w = Shared::new(&mut *w);
         par::run(s.out_channels.div_ceil(lanes), |slab| {
             let room = s.in_channels * K * K * lanes;
             scratch::with(room, |taps: &mut [T]| job(shared, What::Collect(slab, taps.as_mut_ptr(), w)));
         });
     });
+    let [largest_x, largest_y] = largest.each_ref().map(|largest| largest.get(lanes));
+    let finite = in_range::<T>(largest_x.most, largest_y.most, tiling.rows * tiling.grid[1]);
+    if !(finite && largest_x.alike() && largest_y.alike()) {
+        weight::grad_weight(s, x, y, w);
+    }
 }
 
 struct Job<'a, T, F, const M: usize, const K: usize, const A: usize> {
@@ -126,6 +157,8 @@ struct Job<'a, T, F, const M: usize, const K: usize, const A: usize> {
     /// Values of inputs and of outputs, and sums: \[point\]\[source channel\]\[destination channel\].
     shared: [Shared<T>; 3],
     what: What<T>,
+    /// The largest magnitude of an input and of an output.
+    largest: &'a [Largest; 2],
     family: PhantomData<F>,
 }
 
@@ -164,7 +197,8 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                         padding: s.padding,
                     };
                     let to = self.shared[0].at(place * self.values[0].tile);
-                    source.values::<F, V, M, A, A>(self.tiling, block, pixels, self.values[0], to);
+                    let most = source.values::<F, V, M, A, A>(self.tiling, block, pixels, self.values[0], to);
+                    self.largest[0].see(most);
                 }
                 What::Transform(Operand::Outputs, channels, block, place, pixels) => {
                     let source = Source {
@@ -175,7 +209,8 @@ impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: 
                         padding: [0, 0],
                     };
                     let to = self.shared[1].at(place * self.values[1].tile);
-                    source.values::<F, V, M, M, A>(self.tiling, block, pixels, self.values[1], to);
+                    let most = source.values::<F, V, M, M, A>(self.tiling, block, pixels, self.values[1], to);
+                    self.largest[1].see(most);
                 }
                 What::Multiply(point, tiles) => self.multiply::<V, R>(point, tiles),
                 What::Collect(slab, taps, w) => self.collect::<V>(slab, taps, w),

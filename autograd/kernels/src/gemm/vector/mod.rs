@@ -38,6 +38,8 @@ pub trait Vector<T>: Copy {
     fn mul(self, b: Self) -> Self;
     /// self * b + c.
     fn mul_add(self, b: Self, c: Self) -> Self;
+    /// The larger of `self` and |b|, lane by lane; NaN is larger than infinity. `self` must not be negative.
+    fn max_abs(self, b: Self) -> Self;
     /// The lanes of both taken in turns: (a0 b0 a1 b1 ..., the second halves likewise).
     fn zip(self, b: Self) -> (Self, Self);
     /// Writes the transpose of the `LANES` x `LANES` matrix at `src` to `dst`; rows are `ld` and `ldd` apart.
@@ -177,6 +179,13 @@ impl<T: Element> Vector<T> for Portable<T> {
         let fused =
             |i: usize| if FUSED { self.0[i].fma(b.0[i], c.0[i]) } else { self.0[i] * b.0[i] + c.0[i] };
         Portable(std::array::from_fn(fused), PhantomData)
+    }
+    #[inline(always)]
+    fn max_abs(self, b: Self) -> Self {
+        self.zip_with(b, |a, b| {
+            let b = if b < T::ZERO { -b } else { b };
+            if b <= a || a.partial_cmp(&a).is_none() { a } else { b }
+        })
     }
     #[inline(always)]
     fn zip(self, b: Self) -> (Self, Self) {

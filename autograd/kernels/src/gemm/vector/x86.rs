@@ -21,7 +21,7 @@ fn single<T>() -> bool {
 /// Both instruction sets differ in names only: the instructions for f32 | f64.
 macro_rules! vector {
     ($name:ident, $lanes:literal, $pd:ident $ps:ident, $set:ident $setd:ident, $load:ident, $store:ident,
-     $($op:ident $single:ident $double:ident),*; $fma:ident $fmad:ident; $zip:ident) => {
+     $($op:ident $single:ident $double:ident),*; $fma:ident $fmad:ident; $zip:ident $max_abs:ident) => {
         impl<T: Element> Vector<T> for $name<T> {
             const LANES: usize = $lanes * 4 / size_of::<T>();
             #[inline(always)]
@@ -69,6 +69,11 @@ macro_rules! vector {
                 $name(register, PhantomData)
             }
             #[inline(always)]
+            fn max_abs(self, b: Self) -> Self {
+                // SAFETY: as above.
+                $name(unsafe { $max_abs::<T>(self.0, b.0) }, PhantomData)
+            }
+            #[inline(always)]
             fn zip(self, b: Self) -> (Self, Self) {
                 // SAFETY: as above.
                 let (low, high) = unsafe { $zip::<T>(self.0, b.0) };
@@ -90,10 +95,10 @@ macro_rules! vector {
 }
 vector!(Avx512, 16, _mm512_castps_pd _mm512_castpd_ps, _mm512_set1_ps _mm512_set1_pd, _mm512_loadu_ps, _mm512_storeu_ps,
     add _mm512_add_ps _mm512_add_pd, sub _mm512_sub_ps _mm512_sub_pd, mul _mm512_mul_ps _mm512_mul_pd;
-    _mm512_fmadd_ps _mm512_fmadd_pd; zip512);
+    _mm512_fmadd_ps _mm512_fmadd_pd; zip512 max_abs512);
 vector!(Avx2, 8, _mm256_castps_pd _mm256_castpd_ps, _mm256_set1_ps _mm256_set1_pd, _mm256_loadu_ps, _mm256_storeu_ps,
     add _mm256_add_ps _mm256_add_pd, sub _mm256_sub_ps _mm256_sub_pd, mul _mm256_mul_ps _mm256_mul_pd;
-    _mm256_fmadd_ps _mm256_fmadd_pd; zip256);
+    _mm256_fmadd_ps _mm256_fmadd_pd; zip256 max_abs256);
 
 #[inline]
 #[target_feature(enable = "avx512f")]
@@ -122,4 +127,29 @@ fn zip256<T>(a: __m256, b: __m256) -> (__m256, __m256) {
         (_mm256_castpd_ps(_mm256_unpacklo_pd(a, b)), _mm256_castpd_ps(_mm256_unpackhi_pd(a, b)))
     };
     (_mm256_permute2f128_ps::<0x20>(low, high), _mm256_permute2f128_ps::<0x31>(low, high))
+}
+
+// Numbers that are not negative are in the order of their bits, and NaN comes after infinity.
+
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn max_abs512<T>(a: __m512, b: __m512) -> __m512 {
+    let (a, b) = (_mm512_castps_si512(a), _mm512_castps_si512(b));
+    _mm512_castsi512_ps(if single::<T>() {
+        _mm512_max_epi32(a, _mm512_and_si512(b, _mm512_set1_epi32(i32::MAX)))
+    } else {
+        _mm512_max_epi64(a, _mm512_and_si512(b, _mm512_set1_epi64(i64::MAX)))
+    })
+}
+
+#[inline]
+#[target_feature(enable = "avx2")]
+fn max_abs256<T>(a: __m256, b: __m256) -> __m256 {
+    let (a, b) = (_mm256_castps_si256(a), _mm256_castps_si256(b));
+    _mm256_castsi256_ps(if single::<T>() {
+        _mm256_max_epi32(a, _mm256_and_si256(b, _mm256_set1_epi32(i32::MAX)))
+    } else {
+        let b = _mm256_and_si256(b, _mm256_set1_epi64x(i64::MAX));
+        _mm256_blendv_epi8(a, b, _mm256_cmpgt_epi64(b, a))
+    })
 }
