@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod adjoints;
 mod batch_norm;
+mod cholesky;
 mod choose;
 mod conv;
 mod dropout;
@@ -70,6 +71,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         losses::samples,
         dropout::samples,
         linalg::samples,
+        cholesky::samples,
         energy::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
