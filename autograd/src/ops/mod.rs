@@ -23,12 +23,15 @@ mod matrix;
 mod normalize;
 mod pad;
 mod pool;
+mod power;
 mod reduce;
 mod row_norm;
 mod scan;
 mod shape;
 mod slice;
 mod softmax;
+
+pub(crate) use elementwise::{Binade, Gaussian, NormalCdf};
 
 pub(crate) mod arith;
 pub(crate) mod table;
@@ -49,6 +52,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     let families = [
         arith::samples,
         elementwise::samples,
+        power::samples,
         reduce::samples,
         shape::samples,
         matmul::samples,
