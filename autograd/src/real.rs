@@ -3,9 +3,10 @@
 
 use std::ops::{Add, BitOr, Div, Mul, Neg, Sub};
 
-use kernels::Real;
+use kernels::{Binary, Real, Unary};
 
 use crate::kinds::chain::gate;
+use crate::ops::{Binade, Gaussian, NormalCdf};
 use crate::tensor::Tensor;
 
 /// A set of arguments of a derivative formula.
@@ -155,8 +156,16 @@ macro_rules! real_fns {
                 Probe { constant: Real::powf(self.constant, p), ..self }
             }
             #[inline(always)]
-            fn powi(self, n: i32) -> Probe {
-                Probe { constant: Real::powi(self.constant, n), ..self }
+            fn binade(self) -> Probe {
+                Probe { constant: Real::binade(self.constant), ..self }
+            }
+            #[inline(always)]
+            fn normal_cdf(self) -> Probe {
+                Probe { constant: Real::normal_cdf(self.constant), ..self }
+            }
+            #[inline(always)]
+            fn gaussian(self, c: f64) -> Probe {
+                Probe { constant: Real::gaussian(self.constant, c), ..self }
             }
         }
 
@@ -186,8 +195,16 @@ macro_rules! real_fns {
                 Piece(self.0 | (p == 0.0))
             }
             #[inline(always)]
-            fn powi(self, n: i32) -> Piece {
-                Piece(self.0 | (n == 0))
+            fn binade(self) -> Piece {
+                Piece(true)
+            }
+            #[inline(always)]
+            fn gaussian(self, _: f64) -> Piece {
+                self
+            }
+            #[inline(always)]
+            fn normal_cdf(self) -> Piece {
+                self
             }
         }
 
@@ -210,8 +227,20 @@ macro_rules! real_fns {
             fn powf(self, p: f64) -> Symbol {
                 Symbol(self.0.powf(p))
             }
-            fn powi(self, n: i32) -> Symbol {
-                Symbol(self.0.powi(n))
+            fn binade(self) -> Symbol {
+                self.map(Binade)
+            }
+            fn gaussian(self, c: f64) -> Symbol {
+                self.map(Gaussian(c))
+            }
+            fn normal_cdf(self) -> Symbol {
+                self.map(NormalCdf)
+            }
+            fn map<F: Unary>(self, f: F) -> Symbol {
+                Symbol(self.0.map(f))
+            }
+            fn map2<F: Binary>(self, other: Symbol, f: F) -> Symbol {
+                Symbol(self.0.map2(&other.0, f))
             }
         }
     };

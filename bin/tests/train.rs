@@ -224,7 +224,8 @@ fn weights_of_low_rank_are_trained_and_evaluated() {
     let line = refuses(here.path(), "eval run --low-rank 5");
     assert!(line.contains("fc1.left has shape [128, 4], [128, 5] is needed"), "{line}");
     assert!(
-        refuses(here.path(), &format!("{TINY} --low-rank 999")).contains("--low-rank: rank 999 changes nothing")
+        refuses(here.path(), &format!("{TINY} --low-rank 999"))
+            .contains("--low-rank: rank 999 changes nothing")
     );
 }
 

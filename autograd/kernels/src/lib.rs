@@ -28,7 +28,7 @@ pub mod reduce;
 pub mod simd;
 pub mod softmax;
 
-pub use real::{Element, Real};
+pub use real::{Binary, Element, Real, Unary};
 
 /// The largest number of axes any kernel or tensor has.
 pub const MAX_RANK: usize = 6;

@@ -29,6 +29,9 @@ pub trait Real:
     fn rsqrt(self) -> Self;
     /// |x|.
     fn abs(self) -> Self;
+    /// The largest power of two that is not above |x|, but at least the smallest normal number: numbers near x are
+    /// divided by it without rounding. Its derivative is 0 everywhere.
+    fn binade(self) -> Self;
     /// -1, 0 or 1. Its derivative is 0 everywhere.
     fn sign(self) -> Self;
     /// 1 where x > 0, else 0. Its derivative is 0 everywhere.
@@ -51,10 +54,12 @@ pub trait Real:
     fn acos(self) -> Self;
     /// The angle of the point (x, y) = (other, self), in -pi..=pi.
     fn atan2(self, other: Self) -> Self;
+    /// e^(-c x^2) for a constant c, a power of two that is at least 1/2.
+    fn gaussian(self, c: f64) -> Self;
+    /// The distribution function of the standard normal, (1 + erf(x / sqrt 2)) / 2, accurate in its lower tail.
+    fn normal_cdf(self) -> Self;
     /// x^p for a constant p. x^0 = 1 for every x, and p = 1, 2, -1 are exact products and quotients.
     fn powf(self, p: f64) -> Self;
-    /// x^n by repeated multiplication (reciprocal for n < 0); correct for negative x.
-    fn powi(self, n: i32) -> Self;
     /// The larger of two numbers; NaN if either is.
     fn max(self, other: Self) -> Self;
     /// The smaller of two numbers; NaN if either is.
@@ -62,6 +67,40 @@ pub trait Real:
     /// self * d for a piecewise constant d, and 0 where d is 0, also where `self` is infinite or NaN. The derivative by
     /// d is 0 everywhere.
     fn gate(self, d: Self) -> Self;
+    /// The value of another function, as a step of this formula. A derivative of this formula takes the other one's
+    /// as it declares it, which may be more accurate than the derivative of what it computes.
+    #[inline(always)]
+    fn map<F: Unary>(self, f: F) -> Self {
+        f.f(self)
+    }
+    /// [`Real::map`] for a function of two numbers.
+    #[inline(always)]
+    fn map2<F: Binary>(self, other: Self, f: F) -> Self {
+        f.f(self, other)
+    }
+}
+
+/// A function of one number and its derivative. Implement it, `#[inline(always)]`, from outside this crate too.
+pub trait Unary: Copy + Debug + Send + Sync + 'static {
+    /// For errors and graph pictures.
+    const NAME: &'static str;
+    /// The value at x.
+    fn f<R: Real>(&self, x: R) -> R;
+    /// The derivative at x, where y = f(x): use whichever is cheaper, but not the rounded y where the derivative is
+    /// sensitive to it.
+    fn d<R: Real>(&self, x: R, y: R) -> R;
+}
+
+/// A function of two numbers, as [`Unary`].
+pub trait Binary: Copy + Debug + Send + Sync + 'static {
+    /// For errors and graph pictures.
+    const NAME: &'static str;
+    /// The value at (a, b).
+    fn f<R: Real>(&self, a: R, b: R) -> R;
+    /// The derivative with respect to a, where y = f(a, b).
+    fn da<R: Real>(&self, a: R, b: R, y: R) -> R;
+    /// The derivative with respect to b, where y = f(a, b).
+    fn db<R: Real>(&self, a: R, b: R, y: R) -> R;
 }
 
 /// An element of a tensor: f32 or f64.
@@ -184,15 +223,15 @@ macro_rules! real_fns {
         fn c(&self, v: f64) -> Self {
             $wrap(Element::from_f64(v))
         }
-        real_fns!(@unary $arith, $wrap, $get, exp ln ln_1p sqrt rsqrt abs sign step relu tanh sigmoid softplus erf sin cos acos);
+        real_fns!(@unary $arith, $wrap, $get, exp ln ln_1p sqrt rsqrt abs binade sign step relu tanh sigmoid softplus erf normal_cdf sin cos acos);
         real_fns!(@binary $arith, $wrap, $get, atan2 max min gate);
         #[inline(always)]
         fn powf(self, p: f64) -> Self {
             $wrap(Math::powf::<$arith>($get(self), p))
         }
         #[inline(always)]
-        fn powi(self, n: i32) -> Self {
-            $wrap(Math::powi($get(self), n))
+        fn gaussian(self, c: f64) -> Self {
+            $wrap(Math::gaussian::<$arith>($get(self), c))
         }
     };
     (@unary $arith:ty, $wrap:expr, $get:expr, $($f:ident)*) => {$(

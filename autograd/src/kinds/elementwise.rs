@@ -20,56 +20,36 @@ use crate::real::{Piece, Probe, Symbol, Uses};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// A function of one number. Implement it, `#[inline(always)]`, and call [`Tensor::map`]: from outside this crate too.
-///
-/// A straight-through estimator is an operation whose declared derivative is not that of its value:
-///
-/// ```
-/// use autograd::{Real, Tensor, Unary};
-///
-/// /// The sign of x, with the gradient of a clipped identity (Hinton 2012; Bengio et al. 2013).
-/// #[derive(Clone, Copy, Debug)]
-/// struct Binarise;
-/// impl Unary for Binarise {
-///     const NAME: &'static str = "binarise";
-///     #[inline(always)]
-///     fn f<R: Real>(&self, x: R) -> R {
-///         x.sign()
-///     }
-///     #[inline(always)]
-///     fn d<R: Real>(&self, x: R, _y: R) -> R {
-///         (x.c(1.0) - x.abs()).step() // 1 inside (-1, 1), else 0
-///     }
-/// }
-///
-/// let x = Tensor::from([-2.0, -0.5, 0.5]).requires_grad();
-/// let y = x.map(Binarise);
-/// assert_eq!(y.to_vec::<f64>(), [-1.0, -1.0, 1.0]);
-/// assert_eq!(y.sum(..).backward()[&x].to_vec::<f64>(), [0.0, 1.0, 1.0]);
-/// ```
-pub trait Unary: Copy + Debug + Send + Sync + 'static {
-    /// For errors and graph pictures.
-    const NAME: &'static str;
-    /// The value at x.
-    fn f<R: Real>(&self, x: R) -> R;
-    /// The derivative at x, where y = f(x): use whichever is cheaper.
-    fn d<R: Real>(&self, x: R, y: R) -> R;
-}
-
-/// A function of two numbers, as [`Unary`]; the operands broadcast. Apply it with [`Tensor::map2`].
-pub trait Binary: Copy + Debug + Send + Sync + 'static {
-    /// For errors and graph pictures.
-    const NAME: &'static str;
-    /// The value at (a, b).
-    fn f<R: Real>(&self, a: R, b: R) -> R;
-    /// The derivative with respect to a, where y = f(a, b).
-    fn da<R: Real>(&self, a: R, b: R, y: R) -> R;
-    /// The derivative with respect to b, where y = f(a, b).
-    fn db<R: Real>(&self, a: R, b: R, y: R) -> R;
-}
+pub use kernels::{Binary, Unary};
 
 impl Tensor {
     /// Applies a function to every element.
+    ///
+    /// A straight-through estimator is an operation whose declared derivative is not that of its value:
+    ///
+    /// ```
+    /// use autograd::{Real, Tensor, Unary};
+    ///
+    /// /// The sign of x, with the gradient of a clipped identity (Hinton 2012; Bengio et al. 2013).
+    /// #[derive(Clone, Copy, Debug)]
+    /// struct Binarise;
+    /// impl Unary for Binarise {
+    ///     const NAME: &'static str = "binarise";
+    ///     #[inline(always)]
+    ///     fn f<R: Real>(&self, x: R) -> R {
+    ///         x.sign()
+    ///     }
+    ///     #[inline(always)]
+    ///     fn d<R: Real>(&self, x: R, _y: R) -> R {
+    ///         (x.c(1.0) - x.abs()).step() // 1 inside (-1, 1), else 0
+    ///     }
+    /// }
+    ///
+    /// let x = Tensor::from([-2.0, -0.5, 0.5]).requires_grad();
+    /// let y = x.map(Binarise);
+    /// assert_eq!(y.to_vec::<f64>(), [-1.0, -1.0, 1.0]);
+    /// assert_eq!(y.sum(..).backward()[&x].to_vec::<f64>(), [0.0, 1.0, 1.0]);
+    /// ```
     #[track_caller]
     pub fn map<F: Unary>(&self, f: F) -> Tensor {
         unary(f, self.clone())

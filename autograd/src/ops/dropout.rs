@@ -3,12 +3,36 @@
 use kernels::random::Key;
 
 use crate::check::{Input, Sample};
+use crate::kinds::linear::{Linear, linear};
+use crate::ops::mask::Mask;
 use crate::tensor::Tensor;
+
+/// `scale` times the elements where the mask is true, 0 elsewhere, whatever the element is. Its own adjoint.
+#[derive(Clone, Debug)]
+struct Dropout {
+    kept: Mask,
+    scale: f64,
+}
+
+impl Linear for Dropout {
+    type Adjoint = Dropout;
+    const NAME: &'static str = "dropout";
+    fn apply(&self, x: &Tensor) -> Tensor {
+        self.kept.select(&(x.value() * self.scale), &Tensor::scalar(0.0, x.dtype()))
+    }
+    fn adjoint(&self) -> Dropout {
+        self.clone()
+    }
+    fn kept_bytes(&self) -> usize {
+        self.kept.bytes()
+    }
+}
 
 impl Tensor {
     /// Every element lost (set to 0) with probability `p`, the others divided by 1 - p, so that the mean stays:
     /// inverted dropout (Srivastava et al. 2014). Which ones are lost is a pure function of `key`, shape and
-    /// dtype. With p = 0 nothing changes, with p = 1 all is lost. In evaluation, do not call it.
+    /// dtype. With p = 0 nothing changes, with p = 1 all is lost; what is lost is 0 also where the element or the
+    /// gradient is infinite or NaN. In evaluation, do not call it.
     ///
     /// # Panics
     /// If `p` is not in 0..=1.
@@ -18,12 +42,9 @@ impl Tensor {
         if p == 0.0 {
             return self.clone();
         }
-        if p == 1.0 {
-            return self * 0.0;
-        }
-        // Uniform on [0, 1): kept where u >= p.
-        let lost = (p - Tensor::uniform(self.shape(), self.dtype(), key)).step();
-        self * ((1.0 - lost) / (1.0 - p))
+        // Uniform on [0, 1).
+        let kept = Tensor::uniform(self.shape(), self.dtype(), key).ge(p);
+        linear(Dropout { kept, scale: 1.0 / (1.0 - p) }, self)
     }
 }
 
@@ -59,6 +80,21 @@ mod tests {
         assert!((lost - p).abs() < 4.0 * deviation, "{lost} lost");
         // The gradient is the mask itself.
         assert_eq!(y.sum(..).backward()[&ones].to_vec::<f64>(), values);
+    }
+
+    #[test]
+    fn what_is_lost_is_zero_whatever_it_was() {
+        for bad in [f64::INFINITY, f64::NEG_INFINITY, f64::NAN] {
+            for p in [0.5, 1.0] {
+                let x = Tensor::from([bad; 100]).requires_grad();
+                let y = x.dropout(p, Key::new(7));
+                let lost: Vec<bool> = y.to_vec::<f64>().iter().map(|&v| v == 0.0).collect();
+                let count = lost.iter().filter(|&&lost| lost).count();
+                assert!(if p == 1.0 { count == 100 } else { (20..80).contains(&count) }, "{count} lost");
+                let dx = y.vjp(&Tensor::from([bad; 100]), &[&x]).remove(0).to_vec::<f64>();
+                assert!(dx.iter().zip(lost).all(|(&d, lost)| (d == 0.0) == lost), "{dx:?}");
+            }
+        }
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Functions of one and two numbers: exp, tanh, powf, clamp, atan2, …
+//! Functions of one and two numbers: exp, tanh, clamp, atan2, …
+
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use kernels::Real;
 
@@ -7,9 +9,6 @@ use crate::kinds::elementwise::{Unary, binary, unary};
 use crate::ops::table::{binary_ops, unary_ops};
 use crate::tensor::Tensor;
 
-/// 2 / sqrt(pi), the slope of erf at 0.
-const TWO_OVER_SQRT_PI: f64 = std::f64::consts::FRAC_2_SQRT_PI;
-
 unary_ops! {
     /// e^x; y' = y
     Exp "exp": |x, y| x.exp(); y;
@@ -17,102 +16,109 @@ unary_ops! {
     Log "log": |x, _y| x.ln(); x.c(1.0) / x;
     /// ln(1 + x); y' = 1 / (1 + x)
     Log1p "log1p": |x, _y| x.ln_1p(); x.c(1.0) / (x.c(1.0) + x);
-    /// sqrt x; y' = 1 / (2 y)
-    Sqrt "sqrt": |x, y| x.sqrt(); y.c(0.5) / y;
-    /// 1 / sqrt x; y' = -y^3 / 2
-    Rsqrt "rsqrt": |x, y| x.rsqrt(); y.c(-0.5) * y.clone() * y.clone() * y;
+    /// sqrt x; y' = 1 / (2 sqrt x)
+    Sqrt "sqrt": |x, _y| x.sqrt(); x.c(0.5) * x.rsqrt();
+    /// 1 / sqrt x; y' = -y / (2 x)
+    Rsqrt "rsqrt": |x, y| x.rsqrt(); y.c(-0.5) * y / x;
     /// |x|; y' = sign x
     Abs "abs": |x, _y| x.abs(); x.sign();
+    /// the power of two at or below |x|, without gradient
+    Binade "binade": |x, _y| x.binade(); x.c(0.0);
     /// sign x, without gradient
     Sign "sign": |x, _y| x.sign(); x.c(0.0);
     /// 1 where x > 0 else 0, without gradient
     Step "step": |x, _y| x.step(); x.c(0.0);
-    /// tanh x; y' = 1 - y^2
-    Tanh "tanh": |x, y| x.tanh(); y.c(1.0) - y.clone() * y;
-    /// 1 / (1 + e^-x); y' = y (1 - y)
-    Sigmoid "sigmoid": |x, y| x.sigmoid(); y.clone() * (y.c(1.0) - y);
+    /// tanh x; y' = 1 - y^2 = 4 s(2 x) s(-2 x), s the sigmoid
+    Tanh "tanh": |x, _y| x.tanh(); x.c(4.0) * (x.c(2.0) * x).map(LogisticDensity);
+    /// s(x) = 1 / (1 + e^-x); y' = s(x) s(-x)
+    Sigmoid "sigmoid": |x, _y| x.sigmoid(); x.map(LogisticDensity);
+    /// s(x) s(-x), s the sigmoid: t / (1 + t)^2 with t = e^-|x|; y' = -y tanh(x / 2)
+    LogisticDensity "logistic_density": |x, y| {
+            let t = (-x.abs()).exp();
+            let s = t.c(1.0) + t.clone();
+            t / (s.clone() * s)
+        };
+        -(y * (x.c(0.5) * x).tanh());
     /// max(x, 0); y' = 1 where y > 0
     Relu "relu": |x, y| x.relu(); y.step();
     /// ln(1 + e^x); y' = sigmoid x
     Softplus "softplus": |x, _y| x.softplus(); x.sigmoid();
     /// the error function; y' = 2 / sqrt(pi) e^(-x^2)
-    Erf "erf": |x, _y| x.erf(); x.c(TWO_OVER_SQRT_PI) * (-(x.clone() * x)).exp();
-    /// x Phi(x), Phi the normal distribution function; y' = Phi(x) + x phi(x)
-    Gelu "gelu": |x, _y| x.clone() * normal_cdf(x); normal_cdf(x.clone()) + x.clone() * normal_density(x);
+    Erf "erf": |x, _y| x.erf(); x.c(FRAC_2_SQRT_PI) * x.map(Gaussian(1.0));
+    /// Phi(x), the normal distribution function; y' = e^(-x^2 / 2) / sqrt(2 pi)
+    NormalCdf "normal_cdf": |x, _y| x.normal_cdf(); normal_density(x);
+    /// x Phi(x); y' = Phi(x) + x phi(x), phi the normal density
+    Gelu "gelu": |x, _y| x.clone().map(Clamp { lo: -GAUSSIAN_END, hi: f64::INFINITY }) * x.map(NormalCdf);
+        x.clone().map(NormalCdf) + x.clone().map(GAUSSIAN_SUPPORT) * normal_density(x);
     /// sin x; y' = cos x
     Sin "sin": |x, _y| x.sin(); x.cos();
     /// cos x; y' = -sin x
     Cos "cos": |x, _y| x.cos(); -x.sin();
     /// arccos x; y' = -1 / sqrt(1 - x^2) inside (-1, 1), and 0 at and beyond the ends
-    Acos "acos": |x, _y| x.acos(); {
-        let t = x.c(1.0) - x.clone() * x.clone();
-        let inside = t.clone().step();
-        -(inside.clone() * (t.clone() * inside.clone() + (x.c(1.0) - inside)).rsqrt())
-    };
+    Acos "acos": |x, _y| x.acos(); -x.map(AcosSlope);
+    /// 1 / sqrt(1 - x^2) inside (-1, 1), and 0 at and beyond the ends; y' = x y / (1 - x^2)
+    AcosSlope "acos_slope": |x, y| {
+            let (t, inside) = above_circle(x);
+            inside * t.rsqrt()
+        };
+        x.clone() * y / above_circle(x).0;
 }
 
 binary_ops! {
     /// the angle of the point (b, a); by a: b / (a^2 + b^2), by b: -a / (a^2 + b^2), both 0 at the origin
     Atan2 "atan2": |a, b, _y| a.atan2(b);
-        b.clone() / squared_radius(a, b);
-        -(a.clone() / squared_radius(a, b));
+        a.map2(b, AtanSlope);
+        -b.map2(a, AtanSlope);
+    /// b / (a^2 + b^2); by a: -2 a b / (a^2 + b^2)^2, by b: (a^2 - b^2) / (a^2 + b^2)^2, all 0 at the origin
+    AtanSlope "atan_slope": |a, b, _y| over_square(b.clone(), a, b);
+        a.c(-2.0) * over_square(a.clone(), a.clone(), b.clone()) * over_square(b.clone(), a, b);
+        over_square(a.clone() - b.clone(), a.clone(), b.clone()) * over_square(a.clone() + b.clone(), a, b);
     /// the larger; the gradient goes to it, and to a if they are equal
     Maximum "maximum": |a, b, _y| a.max(b); a.c(1.0) - (b - a).step(); (b - a).step();
     /// the smaller; the gradient goes to it, and to a if they are equal
     Minimum "minimum": |a, b, _y| a.min(b); a.c(1.0) - (a - b).step(); (a - b).step();
 }
 
-/// a^2 + b^2, and 1 where that is 0.
+/// n / (a^2 + b^2) without squares that over- or underflow; 0 at the origin, where n must be 0.
 #[inline(always)]
-fn squared_radius<R: Real>(a: R, b: R) -> R {
-    let r = a.clone() * a + b.clone() * b;
-    let zero = r.c(1.0) - r.clone().step();
-    r + zero
+fn over_square<R: Real>(n: R, a: R, b: R) -> R {
+    let scale = a.clone().abs().max(b.clone().abs()).binade();
+    let (a, b) = (a / scale.clone(), b / scale.clone());
+    let square = a.clone() * a + b.clone() * b;
+    let square = square.clone() + (square.c(1.0) - square.step());
+    n / scale.clone() / square / scale
 }
 
-/// (1 + erf(x / sqrt 2)) / 2
+/// 1 - x^2 inside (-1, 1) and 1 elsewhere; 1 inside and 0 elsewhere. The factors have the digits that x^2 loses.
 #[inline(always)]
-fn normal_cdf<R: Real>(x: R) -> R {
-    let one = x.c(1.0);
-    x.c(0.5) * (one + (x.c(std::f64::consts::FRAC_1_SQRT_2) * x).erf())
+fn above_circle<R: Real>(x: R) -> (R, R) {
+    let t = (x.c(1.0) - x.clone()) * (x.c(1.0) + x);
+    let inside = t.clone().step();
+    (t * inside.clone() + (inside.c(1.0) - inside.clone()), inside)
 }
 
 /// e^(-x^2 / 2) / sqrt(2 pi)
 #[inline(always)]
 fn normal_density<R: Real>(x: R) -> R {
-    let scale = 0.5 * TWO_OVER_SQRT_PI * std::f64::consts::FRAC_1_SQRT_2;
-    x.c(scale) * (x.c(-0.5) * x.clone() * x).exp()
+    x.c(0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2) * x.map(Gaussian(0.5))
 }
 
-/// x^p
-#[derive(Clone, Copy, Debug)]
-struct Powf(f64);
-impl Unary for Powf {
-    const NAME: &'static str = "powf";
-    #[inline(always)]
-    fn f<R: Real>(&self, x: R) -> R {
-        x.powf(self.0)
-    }
-    #[inline(always)]
-    fn d<R: Real>(&self, x: R, _: R) -> R {
-        // The constant function has derivative 0 also at x = 0, where x^-1 is infinite: 0 x^0.
-        let less = if self.0 == 0.0 { 0.0 } else { self.0 - 1.0 };
-        x.c(self.0) * x.powf(less)
-    }
-}
+/// From here on e^(-x^2 / 2) is 0. Factors x are held inside, since 0 times infinity is NaN.
+const GAUSSIAN_END: f64 = 40.0;
+const GAUSSIAN_SUPPORT: Clamp = Clamp { lo: -GAUSSIAN_END, hi: GAUSSIAN_END };
 
-/// x^n for an integer n
+/// e^(-c x^2) for a power of two c, at least 1/2
 #[derive(Clone, Copy, Debug)]
-struct Powi(i32);
-impl Unary for Powi {
-    const NAME: &'static str = "powi";
+pub(crate) struct Gaussian(pub f64);
+impl Unary for Gaussian {
+    const NAME: &'static str = "gaussian";
     #[inline(always)]
     fn f<R: Real>(&self, x: R) -> R {
-        x.powi(self.0)
+        x.gaussian(self.0)
     }
     #[inline(always)]
-    fn d<R: Real>(&self, x: R, _: R) -> R {
-        if self.0 == 0 { x.c(0.0) } else { x.c(f64::from(self.0)) * x.powi(self.0 - 1) }
+    fn d<R: Real>(&self, x: R, y: R) -> R {
+        x.c(-2.0 * self.0) * x.map(GAUSSIAN_SUPPORT) * y
     }
 }
 
@@ -123,11 +129,12 @@ impl Unary for LeakyRelu {
     const NAME: &'static str = "leaky_relu";
     #[inline(always)]
     fn f<R: Real>(&self, x: R) -> R {
-        x.clone().relu() - x.c(self.0) * (-x).relu()
+        if self.0 == 0.0 { x.relu() } else { x.clone().relu() - x.c(self.0) * (-x).relu() }
     }
     #[inline(always)]
     fn d<R: Real>(&self, x: R, _: R) -> R {
-        x.c(self.0) + x.c(1.0 - self.0) * x.step()
+        let positive = x.step();
+        positive.clone() + positive.c(self.0) * (positive.c(1.0) - positive)
     }
 }
 
@@ -203,19 +210,6 @@ methods! {
 }
 
 impl Tensor {
-    /// x^p for a constant p. x^0 is 1 with derivative 0 for every x; p = 1, 2 and -1 are exact. A negative x
-    /// with a p that is not an integer gives NaN.
-    #[track_caller]
-    pub fn powf(&self, p: f64) -> Tensor {
-        unary(Powf(p), self.clone())
-    }
-
-    /// x^n for an integer n.
-    #[track_caller]
-    pub fn powi(&self, n: i32) -> Tensor {
-        unary(Powi(n), self.clone())
-    }
-
     /// x where x > 0, `slope` * x elsewhere; the derivative at 0 is `slope`.
     #[track_caller]
     pub fn leaky_relu(&self, slope: f64) -> Tensor {
@@ -255,7 +249,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     let any = || Input::normal([3, 4]);
     let positive = || Input::uniform(0.3, 2.5, [3, 4]);
     let kinked = || Input::away_from(0.0, 0.2, [3, 4]);
-    let mut list = vec![
+    vec![
         Sample::new("exp", "", [any()], |x| x[0].exp()),
         Sample::new("log", "", [positive()], |x| x[0].log()),
         Sample::new("log1p", "", [Input::uniform(-0.7, 2.0, [3, 4])], |x| x[0].log1p()),
@@ -285,19 +279,13 @@ pub(crate) fn samples() -> Vec<Sample> {
         }),
         Sample::new("exp", "no elements", [Input::normal([0])], |x| x[0].exp()),
         Sample::new("exp", "scalar", [Input::normal([])], |x| x[0].exp()),
-    ];
-    for p in [0.0, 1.0, 2.0, -1.0, 3.0, 0.5, -1.7] {
-        list.push(Sample::new("powf", format!("p = {p}"), [positive()], move |x| x[0].powf(p)));
-    }
-    for n in [0, 1, 2, 3, -1, -2] {
-        list.push(Sample::new("powi", format!("n = {n}"), [kinked()], move |x| x[0].powi(n)));
-    }
-    list
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{DType, gradcheck};
 
     #[track_caller]
     fn first_and_second(f: impl Fn(&Tensor) -> Tensor, at: f64) -> [f64; 3] {
@@ -326,6 +314,69 @@ mod tests {
         let other = Tensor::from(0.0).requires_grad();
         let grads = zero.atan2(&other).grad(&[&zero, &other]);
         assert_eq!((grads[0].item(), grads[1].item()), (0.0, 0.0));
+    }
+
+    #[test]
+    fn derivatives_in_the_tails_are_those_of_the_function() {
+        let near =
+            |found: f64, exact: f64| assert!((found / exact - 1.0).abs() < 1e-3, "{found:e}, not {exact:e}");
+        let d = |f: fn(&Tensor) -> Tensor, at| first_and_second(f, at);
+        near(d(Tensor::sigmoid, 37.43)[1], 5.551e-17);
+        near(d(Tensor::tanh, 20.0)[1], 1.699e-17);
+        near(d(Tensor::softplus, 40.0)[2], 4.248e-18);
+        near(d(Tensor::gelu, -9.0)[0], -1.0158e-18);
+        let x = Tensor::from([-5.5f32, -0.99988]);
+        near(x.gelu().at(&[0]), -1.0444e-7);
+        // The number that -0.99988 is in f32.
+        let exact = -1.0 / (1.0 - x.at(&[1]) * x.at(&[1])).sqrt();
+        let x = x.requires_grad();
+        let found = x.acos().sum(..).grad(&[&x])[0].at(&[1]);
+        assert!((found / exact - 1.0).abs() < 2e-7, "{found:e}, not {exact:e}");
+    }
+
+    #[test]
+    fn functions_at_infinity_are_their_limits() {
+        let inf = f64::INFINITY;
+        assert_eq!(first_and_second(Tensor::gelu, -inf), [0.0, 0.0, 0.0]);
+        assert_eq!(first_and_second(Tensor::gelu, inf), [inf, 1.0, 0.0]);
+        assert_eq!(first_and_second(Tensor::erf, -inf), [-1.0, 0.0, 0.0]);
+        assert_eq!(first_and_second(Tensor::sigmoid, -inf), [0.0, 0.0, 0.0]);
+        assert_eq!(first_and_second(Tensor::tanh, inf), [1.0, 0.0, 0.0]);
+        assert_eq!(first_and_second(Tensor::softplus, inf), [inf, 1.0, 0.0]);
+        assert_eq!(first_and_second(|x| x.leaky_relu(0.0), -inf), [0.0, 0.0, 0.0]);
+    }
+
+    #[test]
+    fn the_angle_has_derivatives_at_every_radius_and_the_same_mixed_ones() {
+        for (radius, dtype) in
+            [(1e-23, DType::F32), (1e20, DType::F32), (1e-200, DType::F64), (1e200, DType::F64)]
+        {
+            let a = Tensor::scalar(radius, dtype).requires_grad();
+            let b = Tensor::scalar(-radius, dtype).requires_grad();
+            let d = a.atan2(&b).grad(&[&a, &b]);
+            for d in d {
+                assert!((d.item() * radius + 0.5).abs() < 1e-6, "{d:?} at {radius}");
+            }
+        }
+        for at in [[0.0, 0.0], [3.0, -4.0], [-1e-3, 1.0]] {
+            let [a, b] = at.map(|v| Tensor::from(v).requires_grad());
+            let d = a.atan2(&b).recorded().grad(&[&a, &b]);
+            let [ab, ba] = [d[0].grad(&[&b])[0].item(), d[1].grad(&[&a])[0].item()];
+            let square = at[0] * at[0] + at[1] * at[1];
+            let exact = if square == 0.0 { 0.0 } else { (at[0] * at[0] - at[1] * at[1]) / (square * square) };
+            assert!(ab == ba && (ab - exact).abs() <= 1e-15 * exact.abs(), "{ab:e}, {ba:e}, not {exact:e}");
+        }
+    }
+
+    #[test]
+    fn third_orders_are_right_too() {
+        let x = Tensor::from([-1.7, -0.3, 0.4, 1.1]);
+        for f in [Tensor::tanh, Tensor::sigmoid, Tensor::softplus, Tensor::erf, Tensor::gelu] {
+            gradcheck(|x| f(&x[0]), std::slice::from_ref(&x), 3).assert();
+        }
+        let inside = &x * 0.5;
+        gradcheck(|x| x[0].acos(), std::slice::from_ref(&inside), 3).assert();
+        gradcheck(|x| x[0].atan2(&x[1]), &[x, inside + 0.9], 3).assert();
     }
 
     #[test]

@@ -36,11 +36,15 @@ impl Fused for LogSumExp {
         (y.clone(), y)
     }
 
-    /// g e^(x - y), the softmax
+    /// g e^(x - y) / sum e^(x - y), the softmax: in the quotient the rounding of y cancels.
     fn backward(&self, x: &[Tensor], y: &Tensor, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
         let y = y.reshape(self.0.kept);
         let y = y.masked_fill(&y.eq(f64::NEG_INFINITY), 0.0);
-        vec![Some((&x[0] - y).exp() * g.reshape(self.0.kept))]
+        let e = (&x[0] - y).exp();
+        let sum = sum_over(self.0.keeping(), &e);
+        // 0 in rows of -infinity, NaN in those with +infinity.
+        let sum = sum.masked_fill(&sum.gt(0.0).not(), 1.0);
+        vec![Some(e * (g.reshape(self.0.kept) / sum))]
     }
 }
 
@@ -232,6 +236,23 @@ mod tests {
         let fast = x.logsumexp(1).sum(..).backward()[&x].to_vec::<f64>();
         assert_eq!(fast[..4], [0.0, 0.0, 1.0, 0.0]);
         assert!((fast[4] - 0.5).abs() < 1e-15 && (fast[5] - 0.5).abs() < 1e-15);
+    }
+
+    #[test]
+    fn the_gradient_does_not_have_the_rounding_of_the_value() {
+        for size in [1e4f32, 1e7, 1e30] {
+            let x = Tensor::from([[size, size, -size], [-size, -size, -2.0 * size]]).requires_grad();
+            let y = x.logsumexp(1).sum(..);
+            for d in [y.grad(&[&x]), y.recorded().grad(&[&x])] {
+                let d = d[0].to_vec::<f64>();
+                let near = |(d, exact): (&f64, f64)| (d - exact).abs() < 6e-8 * exact + 1e-300;
+                assert!(d.iter().zip([0.5, 0.5, 0.0, 0.5, 0.5, 0.0]).all(near), "{size:e}: {d:?}");
+            }
+        }
+        // Finite entries beside an infinite one have no part in it.
+        let x = Tensor::from([f64::INFINITY, 1.0]).requires_grad();
+        let d = x.logsumexp(..).grad(&[&x])[0].to_vec::<f64>();
+        assert!(d[0].is_nan() && d[1] == 0.0, "{d:?}");
     }
 
     #[test]

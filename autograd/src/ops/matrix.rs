@@ -119,12 +119,12 @@ impl Tensor {
     /// Square matrices with the given diagonal `k` and zeros elsewhere: [.., n] gives [.., n + |k|, n + |k|].
     ///
     /// # Panics
-    /// If there is no axis.
+    /// If there is no axis, or the result is larger than the address space.
     #[track_caller]
     pub fn diag_embed(&self, k: isize) -> Tensor {
         assert!(self.rank() > 0, "diag_embed: a scalar is no diagonal; one axis is needed");
         let last = self.rank() - 1;
-        let n = self.shape()[last] + k.unsigned_abs();
+        let n = self.shape()[last].saturating_add(k.unsigned_abs());
         let matrix = self.shape().with(last, n).insert(last, n);
         linear(DiagEmbed(Diagonal { matrix, vector: *self.shape(), k }), self)
     }
@@ -179,6 +179,29 @@ mod tests {
         let d = Tensor::from([1.0, 2.0]).diag_embed(-1);
         assert_eq!(d.to_vec::<f64>(), [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 2.0, 0.0]);
         assert_eq!(d.diagonal(-1).to_vec::<f64>(), [1.0, 2.0]);
+    }
+
+    #[test]
+    fn diagonals_beyond_every_matrix_are_empty() {
+        let x = Tensor::arange(6, DType::F64).reshape([2, 3]);
+        let zeros = &x * 0.0;
+        for far in [isize::MAX, isize::MAX - 1, 3] {
+            let same = |a: Tensor, b: &Tensor| assert_eq!(a.to_vec::<f64>(), b.to_vec::<f64>(), "{far}");
+            same(x.tril(far), &x);
+            same(x.triu(far), &zeros);
+            for far in [-far, -far - 1] {
+                same(x.tril(far), &zeros);
+                same(x.triu(far), &x);
+                assert_eq!(x.diagonal(far).numel(), 0);
+            }
+            assert_eq!(x.diagonal(far).numel(), 0);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "is larger than the address space")]
+    fn a_diagonal_beyond_every_shape_is_refused() {
+        Tensor::from([1.0]).diag_embed(isize::MIN);
     }
 
     #[test]

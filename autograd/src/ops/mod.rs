@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod adjoints;
 mod batch_norm;
+mod cholesky;
 mod choose;
 mod conv;
 mod dropout;
@@ -21,12 +22,15 @@ mod matrix;
 mod normalize;
 mod pad;
 mod pool;
+mod power;
 mod reduce;
 mod row_norm;
 mod scan;
 mod shape;
 mod slice;
 mod softmax;
+
+pub(crate) use elementwise::{Binade, Gaussian, NormalCdf};
 
 pub(crate) mod arith;
 pub(crate) mod table;
@@ -47,6 +51,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     let families = [
         arith::samples,
         elementwise::samples,
+        power::samples,
         reduce::samples,
         shape::samples,
         matmul::samples,
@@ -69,6 +74,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         losses::samples,
         dropout::samples,
         linalg::samples,
+        cholesky::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()
 }

@@ -67,7 +67,8 @@ impl Part {
     /// `count` elements along `axis` only, from `start` on in steps of `step`.
     fn along(shape: &Shape, axis: usize, start: usize, step: usize, count: usize) -> Part {
         let mut part = Part::whole(shape);
-        (part.starts[axis], part.steps[axis]) = (start, step as isize);
+        // A step past the end is taken once, from the last element: any length does.
+        (part.starts[axis], part.steps[axis]) = (start, step.min(isize::MAX as usize) as isize);
         part.part = shape.with(axis, count);
         part.output = part.part;
         part
@@ -101,11 +102,11 @@ impl Tensor {
         let n = self.shape()[axis];
         let start = match range.start_bound() {
             Bound::Included(&i) => i,
-            Bound::Excluded(&i) => i + 1,
+            Bound::Excluded(&i) => i.saturating_add(1),
             Bound::Unbounded => 0,
         };
         let end = match range.end_bound() {
-            Bound::Included(&i) => i + 1,
+            Bound::Included(&i) => i.saturating_add(1),
             Bound::Excluded(&i) => i,
             Bound::Unbounded => n,
         };
@@ -159,8 +160,9 @@ impl Tensor {
     #[track_caller]
     pub fn split(&self, axis: isize, sizes: &[usize]) -> Vec<Tensor> {
         let axis = self.axis("split", axis);
+        let total = sizes.iter().try_fold(0usize, |total, &size| total.checked_add(size));
         assert!(
-            sizes.iter().sum::<usize>() == self.shape()[axis],
+            total == Some(self.shape()[axis]),
             "split: sizes {sizes:?} do not add up to axis {axis} of shape {}",
             self.shape()
         );
@@ -279,6 +281,20 @@ mod tests {
     #[should_panic(expected = "slice: 2..6 is not a range of axis 1 of shape [3, 5]")]
     fn a_slice_stays_inside() {
         counting([3, 5]).slice_axis(1, 2..6);
+    }
+
+    #[test]
+    fn the_largest_numbers_are_outside_and_not_wrapped() {
+        let x = counting([3, 5]);
+        let fails =
+            |f: &dyn Fn() -> Tensor| std::panic::catch_unwind(std::panic::AssertUnwindSafe(f)).is_err();
+        assert!(fails(&|| x.slice_axis(0, ..=usize::MAX)));
+        assert!(fails(&|| x.slice_axis(0, (Bound::Excluded(usize::MAX), Bound::Unbounded))));
+        assert!(fails(&|| x.split(0, &[usize::MAX, 4]).remove(0)));
+        assert!(fails(&|| x.select(0, isize::MIN)));
+        assert_eq!(values(&x.slice_step(1, 1..2, usize::MAX)), [1.0, 6.0, 11.0]);
+        assert_eq!(values(&x.slice_step(1, 1.., usize::MAX)), [1.0, 6.0, 11.0]);
+        assert_eq!(values(&x.roll(1, isize::MIN)), values(&x.roll(1, isize::MIN.rem_euclid(5))));
     }
 
     #[test]

@@ -39,6 +39,12 @@ impl Fused for Softmax {
             softmax::softmax_backward(y.slice(), g.slice(), classes(y), dx);
         })))]
     }
+
+    fn recorded(&self, x: &[Tensor], _: &Tensor, g: &Tensor, _: &[bool]) -> Option<Vec<Option<Tensor>>> {
+        let y = x[0].softmax(-1);
+        let dx = &y * (g - (g * &y).sum(keep(-1)));
+        Some(vec![Some(balanced(dx, &y))])
+    }
 }
 
 impl Fused for LogSoftmax {
@@ -64,6 +70,23 @@ impl Fused for LogSoftmax {
             softmax::log_softmax_backward(y.slice(), g.slice(), classes(y), dx);
         })))]
     }
+
+    fn recorded(&self, x: &[Tensor], _: &Tensor, g: &Tensor, _: &[bool]) -> Option<Vec<Option<Tensor>>> {
+        let p = x[0].softmax(-1);
+        let dx = g - &p * g.sum(keep(-1));
+        Some(vec![Some(balanced(dx, &p))])
+    }
+}
+
+/// Gradients whose rows sum to 0: where an entry has most of the probability p, minus the sum of the others takes its
+/// place, since 1 - p loses digits that the sum of the other probabilities has. The kernels do the same.
+fn balanced(dx: Tensor, p: &Tensor) -> Tensor {
+    let sure = p.gt(0.75);
+    if !sure.any() {
+        return dx;
+    }
+    let others = dx.masked_fill(&sure, 0.0);
+    sure.select(&-others.sum(keep(-1)), &others)
 }
 
 /// The length of the last axis.
@@ -150,6 +173,7 @@ pub(crate) fn samples() -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gradcheck;
 
     #[test]
     fn large_and_infinite_elements() {
@@ -161,6 +185,30 @@ mod tests {
         let g = Tensor::from([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]);
         assert_eq!(l.vjp(&g, &[&x])[0].to_vec::<f64>(), [0.5, -0.5, 1.0, -1.0, 0.0, 0.0]);
         assert!(l.recorded().vjp(&g, &[&x])[0].is_finite());
+    }
+
+    #[test]
+    fn gradients_of_a_sure_row_have_all_their_digits() {
+        let p = (-37.43f64).exp() / (1.0 + (-37.43f64).exp());
+        let x = Tensor::from([[37.43, 0.0], [0.0, 37.43]]).requires_grad();
+        let g = Tensor::from([[1.0, 0.0]; 2]);
+        let cases = [(x.log_softmax(1), [p, -p, 1.0 - p, p - 1.0]), (x.softmax(1), [p, -p, p, -p])];
+        for (y, exact) in cases {
+            for d in [y.vjp(&g, &[&x]), y.recorded().vjp(&g, &[&x])] {
+                let d = d[0].to_vec::<f64>();
+                assert!(
+                    d.iter().zip(exact).all(|(d, exact)| (d / exact - 1.0).abs() < 1e-14),
+                    "{d:?}, not {exact:?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_third_order_of_a_sure_row_is_right_too() {
+        let x = Tensor::from([[3.0, 0.5, -0.4], [0.1, 0.2, 0.3]]);
+        gradcheck(|x| x[0].softmax(1), std::slice::from_ref(&x), 3).assert();
+        gradcheck(|x| x[0].log_softmax(1), std::slice::from_ref(&x), 3).assert();
     }
 
     #[test]

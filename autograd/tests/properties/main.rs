@@ -4,6 +4,7 @@
 //! A case is a few small integers, and the data follow from its seed: see the properties of the kernels, whose data
 //! and tolerances these use.
 
+mod accuracy;
 #[allow(dead_code)] // the properties of the kernels use the rest
 #[path = "../../kernels/tests/properties/common.rs"]
 mod common;

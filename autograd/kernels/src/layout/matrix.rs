@@ -18,7 +18,7 @@ fn count(len: usize, rows: usize, cols: usize) -> usize {
 /// # Panics
 /// If the slices differ in length or do not hold whole matrices.
 pub fn tril<T: Element>(x: &[T], rows: usize, cols: usize, k: isize, out: &mut [T]) {
-    triangle(x, rows, cols, out, |i| (0, i + k + 1));
+    triangle(x, rows, cols, out, |i| (0, k.saturating_add(i + 1)));
 }
 
 /// Copies each `rows` x `cols` matrix of `x`, keeping the elements on and above diagonal `k` (column - row >= k)
@@ -27,7 +27,7 @@ pub fn tril<T: Element>(x: &[T], rows: usize, cols: usize, k: isize, out: &mut [
 /// # Panics
 /// If the slices differ in length or do not hold whole matrices.
 pub fn triu<T: Element>(x: &[T], rows: usize, cols: usize, k: isize, out: &mut [T]) {
-    triangle(x, rows, cols, out, |i| (i + k, cols as isize));
+    triangle(x, rows, cols, out, |i| (k.saturating_add(i), cols as isize));
 }
 
 /// Keeps the columns `kept(row)` of each row.
@@ -59,7 +59,7 @@ fn triangle<T: Element>(
 
 /// The places of diagonal `k` of a `rows` x `cols` matrix: the first one and how many.
 fn diagonal_of(rows: usize, cols: usize, k: isize) -> (usize, usize) {
-    let (down, right) = ((-k).max(0) as usize, k.max(0) as usize);
+    let (down, right) = if k < 0 { (k.unsigned_abs(), 0) } else { (0, k.unsigned_abs()) };
     let len = rows.saturating_sub(down).min(cols.saturating_sub(right));
     (if len == 0 { 0 } else { down * cols + right }, len)
 }

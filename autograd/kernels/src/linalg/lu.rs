@@ -10,7 +10,7 @@ use crate::simd;
 ///
 /// # Errors
 /// The column without a finite pivot other than 0: the matrix is singular, or not finite. A matrix that is
-/// singular but for rounding passes; [`lu_pivot_ratio`] tells.
+/// singular but for rounding passes; [`rcond`] and [`lu_pivot_ratio`] tell.
 ///
 /// # Panics
 /// If a slice does not have its size.
@@ -69,6 +69,28 @@ pub fn lu_solve<T: Element>(
         lower.substitute(factors, n, b, m);
         upper.substitute(factors, n, b, m);
     }
+}
+
+/// 1 / (|A| |A^-1|) for the n x n matrix `a`, where |A| is the largest sum of absolute values in a column; 0 if it is
+/// singular or not finite, 1 if n is 0.
+///
+/// # Panics
+/// If `a` does not have n n elements.
+pub fn rcond<T: Element>(a: &[T], n: usize) -> T {
+    let norm = |a: &[T]| {
+        let sum = |j: usize| (0..n).map(|i| a[i * n + j].to_f64().abs()).sum::<f64>();
+        (0..n).map(sum).fold(0.0, f64::max)
+    };
+    if n == 0 {
+        return T::ONE;
+    }
+    let (mut factors, mut pivots, mut inverse) = (a.to_vec(), vec![0; n], vec![T::ZERO; n * n]);
+    if lu(&mut factors, n, &mut pivots).is_err() {
+        return T::ZERO;
+    }
+    lu_inverse(&factors, &pivots, n, &mut inverse);
+    let product = norm(a) * norm(&inverse);
+    if product.is_finite() { T::from_f64(1.0 / product) } else { T::ZERO }
 }
 
 /// Writes the inverse of the matrix with the factors of [`lu`].

@@ -7,7 +7,7 @@ mod tests;
 mod triangle;
 
 pub use cholesky::{cholesky, cholesky_log_determinant, cholesky_solve};
-pub use lu::{lu, lu_determinant, lu_inverse, lu_pivot_ratio, lu_solve};
+pub use lu::{lu, lu_determinant, lu_inverse, lu_pivot_ratio, lu_solve, rcond};
 pub use triangle::Triangle;
 
 use crate::real::{Arithmetic, Element};

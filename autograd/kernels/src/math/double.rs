@@ -13,12 +13,18 @@ const ROUND: f64 = 6_755_399_441_055_744.0;
 /// x = n ln 2 + r with |r| <= ln(2)/2, and e^x = 2^n e^r.
 #[inline(always)]
 pub fn exp<A: Arithmetic>(x: f64) -> f64 {
+    exp_less::<A>(x, 0.0)
+}
+
+/// e^(x - low), where low is below the last place of x.
+#[inline(always)]
+pub(super) fn exp_less<A: Arithmetic>(x: f64, low: f64) -> f64 {
     // The comparisons let NaN through. Both ends lie beyond the first and last finite results.
     let x = if x > 710.0 { 710.0 } else { x };
     let x = if x < -746.0 { -746.0 } else { x };
     let rounded = A::mul_add(x, std::f64::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
-    let high = A::mul_add(n, -LN2[0], x);
+    let high = A::mul_add(n, -LN2[0], x) - low;
     let r = A::mul_add(n, -LN2[1], high);
     let tail = polynomial::<f64, A, 11>(
         r,

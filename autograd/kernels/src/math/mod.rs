@@ -1,12 +1,14 @@
 //! Elementary functions of one lane, branch-free where speed matters so that loops over them vectorise.
 //!
-//! [`single`] holds the polynomials for f32 (`turn` its sine and cosine), [`double`] those for f64; all state their
+//! [`single`] holds the polynomials for f32 (`turn` its sine and cosine), [`double`] those for f64, `normal` the normal
+//! distribution for both; all state their
 //! largest errors, in units in the last place (ulp) of the true value, and their tests assert them. Where a function is
 //! missing from them it is the standard library's or libm's, a call for each lane.
 
 use crate::real::{Arithmetic, Element};
 
 pub mod double;
+mod normal;
 pub mod single;
 mod turn;
 
@@ -21,6 +23,7 @@ pub trait Math: Copy {
     fn sqrt<A: Arithmetic>(self) -> Self;
     fn rsqrt<A: Arithmetic>(self) -> Self;
     fn abs<A: Arithmetic>(self) -> Self;
+    fn binade<A: Arithmetic>(self) -> Self;
     fn sign<A: Arithmetic>(self) -> Self;
     fn step<A: Arithmetic>(self) -> Self;
     fn relu<A: Arithmetic>(self) -> Self;
@@ -28,6 +31,8 @@ pub trait Math: Copy {
     fn sigmoid<A: Arithmetic>(self) -> Self;
     fn softplus<A: Arithmetic>(self) -> Self;
     fn erf<A: Arithmetic>(self) -> Self;
+    fn gaussian<A: Arithmetic>(self, c: f64) -> Self;
+    fn normal_cdf<A: Arithmetic>(self) -> Self;
     fn sin<A: Arithmetic>(self) -> Self;
     fn cos<A: Arithmetic>(self) -> Self;
     fn acos<A: Arithmetic>(self) -> Self;
@@ -36,7 +41,6 @@ pub trait Math: Copy {
     fn min<A: Arithmetic>(self, o: Self) -> Self;
     fn gate<A: Arithmetic>(self, d: Self) -> Self;
     fn powf<A: Arithmetic>(self, p: f64) -> Self;
-    fn powi(self, n: i32) -> Self;
 }
 
 /// c[0] + c[1] x + c[2] x^2 + … (Horner).
@@ -50,7 +54,7 @@ pub(crate) fn polynomial<T: Element, A: Arithmetic, const N: usize>(x: T, c: [T;
 }
 
 macro_rules! math {
-    ($t:ident, $poly:ident) => {
+    ($t:ident, $poly:ident, $normal:ident) => {
         impl Math for $t {
             #[inline(always)]
             fn exp<A: Arithmetic>(self) -> Self {
@@ -75,6 +79,11 @@ macro_rules! math {
             #[inline(always)]
             fn abs<A: Arithmetic>(self) -> Self {
                 $t::abs(self)
+            }
+            #[inline(always)]
+            fn binade<A: Arithmetic>(self) -> Self {
+                let exponent = self.to_bits() & $t::INFINITY.to_bits();
+                $t::from_bits(exponent.max($t::MIN_POSITIVE.to_bits()))
             }
             #[inline(always)]
             fn sign<A: Arithmetic>(self) -> Self {
@@ -114,6 +123,14 @@ macro_rules! math {
                 $poly::erf::<A>(self)
             }
             #[inline(always)]
+            fn gaussian<A: Arithmetic>(self, c: f64) -> Self {
+                normal::$normal::gaussian::<A>(self, c as $t)
+            }
+            #[inline(always)]
+            fn normal_cdf<A: Arithmetic>(self) -> Self {
+                normal::$normal::normal_cdf::<A>(self)
+            }
+            #[inline(always)]
             fn sin<A: Arithmetic>(self) -> Self {
                 $poly::sin::<A>(self)
             }
@@ -151,15 +168,11 @@ macro_rules! math {
                 let y = if p == -1.0 { 1.0 / self } else { y };
                 if p == 0.0 { 1.0 } else { y }
             }
-            #[inline(always)]
-            fn powi(self, n: i32) -> Self {
-                $t::powi(self, n)
-            }
         }
     };
 }
-math!(f32, single);
-math!(f64, double);
+math!(f32, single, in_single);
+math!(f64, double, in_double);
 
 #[cfg(test)]
 mod tests {
@@ -177,6 +190,8 @@ mod tests {
         assert_eq!([-1.0, 0.0, 2.0].map(Math::relu::<Plain>), [0.0, 0.0, 2.0]);
         assert_eq!([-3.0, 0.0, 2.0].map(Math::sign::<Plain>), [-1.0, 0.0, 1.0]);
         assert_eq!([-3.0, 0.0, 2.0].map(Math::step::<Plain>), [0.0, 0.0, 1.0]);
+        assert_eq!([-3.0f32, 0.75, 2.0].map(Math::binade::<Plain>), [2.0, 0.5, 2.0]);
+        assert_eq!([0.0f64, 1e-310].map(Math::binade::<Plain>), [f64::MIN_POSITIVE; 2]);
     }
 
     #[test]
@@ -193,6 +208,5 @@ mod tests {
         assert_eq!(Math::powf::<Plain>(-3.0f32, 1.0), -3.0);
         assert_eq!(Math::powf::<Plain>(-3.0f32, 2.0), 9.0);
         assert_eq!(Math::powf::<Plain>(-4.0f64, -1.0), -0.25);
-        assert_eq!(Math::powi(-2.0f64, -3), -0.125);
     }
 }

@@ -14,13 +14,19 @@ const ROUND: f32 = 12_582_912.0;
 /// x = n ln 2 + r with |r| <= ln(2)/2, and e^x = 2^n e^r.
 #[inline(always)]
 pub fn exp<A: Arithmetic>(x: f32) -> f32 {
+    exp_less::<A>(x, 0.0)
+}
+
+/// e^(x - low), where low is below the last place of x.
+#[inline(always)]
+pub(super) fn exp_less<A: Arithmetic>(x: f32, low: f32) -> f32 {
     // The comparisons let NaN through. Both ends lie beyond the first and last finite results.
     let x = if x > 89.0 { 89.0 } else { x };
     let x = if x < -104.0 { -104.0 } else { x };
     let rounded = A::mul_add(x, std::f32::consts::LOG2_E, ROUND);
     let n = rounded - ROUND;
-    let r = A::mul_add(n, -LN2[0], x);
-    let r = A::mul_add(n, -LN2[1], r);
+    let high = A::mul_add(n, -LN2[0], x) - low;
+    let r = A::mul_add(n, -LN2[1], high);
     let tail = polynomial::<f32, A, 5>(
         r,
         [4.999_999_4e-1, 1.666_652e-1, 4.166_839e-2, 8.368_781e-3, 1.381_448_1e-3],
@@ -145,14 +151,16 @@ pub fn erf<A: Arithmetic>(x: f32) -> f32 {
 
 /// x^p within 0.51 ulp: e^(p ln x) in f64, whose 29 further bits absorb the error of the logarithm.
 ///
-/// As in C: a negative x is a number only for whole p, and x = 0 gives 0 or infinity.
+/// As in C: x = 0 and infinite x give 0 or infinity, another negative x is a number only for whole p, and a power of 1
+/// is 1 whatever p is.
 #[inline(always)]
 pub fn powf<A: Arithmetic>(x: f32, p: f64) -> f32 {
     let size = double::exp::<A>(p * double::ln::<A>(f64::from(x.abs()))) as f32;
     let whole = p.trunc() == p;
     let odd = whole && (0.5 * p).trunc() != 0.5 * p;
+    let size = if x.abs() == 1.0 { 1.0 } else { size };
     let y = if odd { size.copysign(x) } else { size };
-    if x < 0.0 && !whole { f32::NAN } else { y }
+    if x < 0.0 && x.is_finite() && !whole { f32::NAN } else { y }
 }
 
 #[cfg(test)]
@@ -236,7 +244,16 @@ mod tests {
         }
         assert!(super::powf::<Fused>(-2.0, 0.5).is_nan());
         assert_eq!(super::powf::<Fused>(-2.0, 3.0), -8.0);
-        assert_eq!(super::powf::<Fused>(0.0, -0.5), INF);
+        // The standard library follows C in all of these.
+        for p in [0.5, -0.5, 3.0, -3.0, 2.5, f64::INFINITY, -f64::INFINITY, f64::NAN] {
+            for x in [0.0, -0.0, 1.0, -1.0, 0.5, -0.5, -2.0, INF, -INF, f32::NAN] {
+                let (y, t) = (super::powf::<Fused>(x, p), f64::from(x).powf(p) as f32);
+                assert!(
+                    y == t && y.is_sign_negative() == t.is_sign_negative() || y.is_nan() && t.is_nan(),
+                    "{x}^{p}: {y}, not {t}"
+                );
+            }
+        }
     }
 
     #[test]

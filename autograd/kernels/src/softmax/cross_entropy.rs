@@ -1,6 +1,6 @@
 //! Cross-entropy of rows of logits with integer labels.
 
-use super::{exponentials, log_softmax, rows};
+use super::{LN_SURE, balance, exponentials, log_softmax, rows};
 use crate::cascade::sum_of;
 use crate::par::Shared;
 use crate::real::{Arithmetic, Element};
@@ -92,17 +92,28 @@ impl<T: Element> Kernel for Losses<'_, T> {
         for (((x, y), loss), &label) in rows.zip(losses).zip(&targets.labels[first..]) {
             log_softmax::<T, A>(x, y);
             let (own, all) = targets.parts(label as usize);
-            *loss = -own * y[label as usize];
-            // Without smoothing a class of probability 0 must not count: 0 times infinity is NaN.
+            // A class of target 0 does not count, also where its probability is 0: 0 times infinity is NaN.
+            *loss = if own == T::ZERO { T::ZERO } else { -own * y[label as usize] };
             if all != T::ZERO {
                 let sum = match targets.weights {
-                    Some(w) => row_sum::<T, A, 2>(&Product, [w, y]),
+                    Some(w) => weighted_sum::<T, A>(w, y),
                     None => row_sum::<T, A, 1>(&Same, [y]),
                 };
                 *loss = *loss - all * sum;
             }
         }
     }
+}
+
+/// The sum of w y over the entries whose w is not 0.
+#[inline(always)]
+fn weighted_sum<T: Element, A: Arithmetic>(w: &[T], y: &[T]) -> T {
+    let sum = row_sum::<T, A, 2>(&Product, [w, y]);
+    if sum.is_finite() {
+        return sum;
+    }
+    let terms = w.iter().zip(y).filter(|&(&w, _)| w != T::ZERO);
+    terms.map(|(&w, &y)| w * y).sum()
 }
 
 /// The gradient with respect to the logits, from the `log_probs` of [`cross_entropy_forward`] and the gradient
@@ -146,8 +157,13 @@ impl<T: Element> Kernel for LogitGradients<'_, T> {
                 Some(w) => dx.iter_mut().zip(w).for_each(|(dx, &w)| *dx = g * (*dx * total - all * w)),
                 None => dx.iter_mut().for_each(|dx| *dx = g * (*dx * total - all)),
             }
-            let dx = &mut dx[label as usize];
-            *dx = *dx - g * own;
+            let label = label as usize;
+            // With smoothing the others do not all have one sign.
+            if all == T::ZERO && y[label] > T::from_f64(LN_SURE) {
+                balance::<T, A>(dx, label);
+            } else {
+                dx[label] = dx[label] - g * own;
+            }
         }
     }
 }

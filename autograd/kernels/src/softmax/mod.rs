@@ -119,6 +119,28 @@ fn exponentials<T: Element, A: Arithmetic>(x: &[T], max: T, mut y: Option<&mut [
     tree(sums, |a, b| a + b)
 }
 
+/// Replaces the gradient of entry `at` of a row by minus the sum of the others: those of a row sum to 0.
+///
+/// It is the more accurate form where the entry has most of the probability p, since 1 - p loses digits that the sum
+/// of the other probabilities has.
+#[inline(always)]
+fn balance<T: Element, A: Arithmetic>(dx: &mut [T], at: usize) {
+    dx[at] = T::ZERO;
+    dx[at] = -row_sum::<T, A, 1>(&Same, [dx]);
+}
+
+/// Of probabilities above this, 1 - p loses more than two bits. No row has two of them.
+const SURE: f64 = 0.75;
+/// ln [`SURE`]
+const LN_SURE: f64 = -0.287_682_072_451_780_9;
+
+/// The entry of a row that is above `bound`, if there is one.
+#[inline(always)]
+fn above<T: Element, A: Arithmetic>(y: &[T], bound: f64) -> Option<usize> {
+    let bound = T::from_f64(bound);
+    if row_max::<T, A>(y) > bound { y.iter().position(|&y| y > bound) } else { None }
+}
+
 /// dx = y (g - sum (g y)) for the output `y` of [`softmax_forward`] and the gradient `g` of it.
 ///
 /// # Panics
@@ -160,10 +182,16 @@ impl<T: Element, const LOG: bool> Kernel for Backward<'_, T, LOG> {
                 for (dx, &g) in dx.iter_mut().zip(g) {
                     *dx = g - *dx * sum;
                 }
+                if let Some(at) = above::<T, A>(y, LN_SURE) {
+                    balance::<T, A>(dx, at);
+                }
             } else {
                 let sum = row_sum::<T, A, 2>(&Product, [g, y]);
                 for ((dx, &g), &y) in dx.iter_mut().zip(g).zip(y) {
                     *dx = y * (g - sum);
+                }
+                if let Some(at) = above::<T, A>(y, SURE) {
+                    balance::<T, A>(dx, at);
                 }
             }
         }

@@ -157,7 +157,8 @@ impl Tensor {
     }
 
     /// The cross-entropy of logits [N, K] and target probabilities [N, K]: for each item - sum_k w_k t'_k
-    /// log softmax(x)_k, differentiable in both. The mean divides by N, as in PyTorch also with weights.
+    /// log softmax(x)_k, differentiable in both. The mean divides by N, as in PyTorch also with weights. A class with
+    /// w_k t'_k = 0 counts nothing, also where its logit is -infinity.
     ///
     /// # Panics
     /// If the shapes differ or do not have two axes, the weights are not K, or the smoothing is not in 0..=1.
@@ -174,7 +175,15 @@ impl Tensor {
         let a = options.label_smoothing;
         let smoothed = if a == 0.0 { targets.clone() } else { targets * (1.0 - a) + a / classes as f64 };
         let weights = Tensor::from_fn([classes], self.dtype(), |class| -options.weight(class));
-        options.reduction.of((self.log_softmax(1) * smoothed * weights).sum(1))
+        let targets = smoothed * weights;
+        let log_p = self.log_softmax(1);
+        // Where the target is 0, a logit of -infinity counts nothing.
+        let impossible = log_p.eq(f64::NEG_INFINITY);
+        let log_p = match impossible.any() {
+            true => log_p.masked_fill(&impossible.and(&targets.eq(0.0)), 0.0),
+            false => log_p,
+        };
+        options.reduction.of((log_p * targets).sum(1))
     }
 }
 
@@ -281,6 +290,73 @@ mod tests {
         let x = Tensor::from([[0.0f32, f32::NEG_INFINITY]]);
         assert_eq!(x.cross_entropy(&Index::from([0]), CrossEntropy::default()).item(), 0.0);
         assert_eq!(x.cross_entropy(&Index::from([1]), CrossEntropy::default()).item(), f64::INFINITY);
+    }
+
+    /// The loss and its gradients by the inputs, from kernels and recorded.
+    fn both_ways(inputs: &[Tensor], f: impl Fn(&[Tensor]) -> Tensor) -> Vec<(f64, Vec<f64>)> {
+        let x: Vec<Tensor> = inputs.iter().map(Tensor::requires_grad).collect();
+        let refs: Vec<&Tensor> = x.iter().collect();
+        let y = f(&x);
+        let flat = |d: Vec<Tensor>| d.iter().flat_map(Tensor::to_vec::<f64>).collect();
+        vec![(y.item(), flat(y.recorded().grad(&refs))), (y.item(), flat(y.grad(&refs)))]
+    }
+
+    #[test]
+    fn a_class_without_a_target_counts_nothing_where_it_is_impossible() {
+        let inf = f64::INFINITY;
+        let (x, t) = (Tensor::from([[-inf, 0.0]]), Tensor::from([[0.0, 1.0]]));
+        for (loss, d) in both_ways(&[x, t], |x| x[0].cross_entropy_soft(&x[1], CrossEntropy::default())) {
+            assert_eq!((loss, d), (0.0, vec![0.0; 4]));
+        }
+        // A target of 0 whose class is possible still has a gradient.
+        let (x, t) = (Tensor::from([[0.0, 0.0]]), Tensor::from([[0.0, 1.0]]));
+        for (_, d) in both_ways(&[x, t], |x| x[0].cross_entropy_soft(&x[1], CrossEntropy::default())) {
+            assert!(d[2] == 2f64.ln() && d[3] == 2f64.ln(), "{d:?}");
+        }
+        // The weight decides as well, for any number of classes and for the label itself.
+        for classes in [3, 40] {
+            for excluded in [1, classes - 1] {
+                let row = |i: usize| if i == excluded { -inf } else { 0.1 * i as f64 };
+                let x = Tensor::from_fn([1, classes], DType::F64, row);
+                let mut weights = vec![1.0; classes];
+                weights[excluded] = 0.0;
+                let o = CrossEntropy {
+                    label_smoothing: 0.1,
+                    class_weights: Some(weights),
+                    reduction: Reduction::Sum,
+                };
+                for label in [0, excluded] {
+                    let labels = Index::from([label as u32]);
+                    let found =
+                        both_ways(std::slice::from_ref(&x), |x| x[0].cross_entropy(&labels, o.clone()));
+                    let z: f64 = (0..classes).map(|i| row(i).exp()).sum();
+                    let each = (0..classes).filter(|&i| i != excluded).map(|i| -(row(i) - z.ln()));
+                    let own = if label == 0 { 0.9 * z.ln() } else { 0.0 };
+                    let want = own + 0.1 / classes as f64 * each.sum::<f64>();
+                    for (loss, d) in found {
+                        assert!(
+                            (loss - want).abs() < 1e-14 * want && d.iter().all(|d| d.is_finite()),
+                            "{loss} {d:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_gradient_of_a_sure_label_has_all_its_digits() {
+        let x = Tensor::from([[37.43, 0.0]]);
+        let p = (-37.43f64).exp() / (1.0 + (-37.43f64).exp());
+        for o in [None, Some(vec![2.0, 5.0])] {
+            let weight = o.as_ref().map_or(1.0, |w| w[0]);
+            let o = CrossEntropy { class_weights: o, reduction: Reduction::Sum, ..Default::default() };
+            for (_, d) in
+                both_ways(std::slice::from_ref(&x), |x| x[0].cross_entropy(&Index::from([0]), o.clone()))
+            {
+                assert!((d[0] / (-p * weight) - 1.0).abs() < 1e-14 && d[1] == -d[0], "{d:?}");
+            }
+        }
     }
 
     #[test]
