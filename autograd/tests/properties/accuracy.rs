@@ -67,12 +67,15 @@ fn orders(f: &Function, inputs: &[Tensor]) -> Vec<Vec<f64>> {
 }
 
 /// |found - exact| in units in the last place of the exact value, high + low, or infinity where one of both overflows.
-/// Results below the normal numbers are products with subnormal factors: there the unit is four of their steps.
+/// Near both ends of the range it is a factor of the result that overflows, or is subnormal: results above a sixteenth
+/// of the largest number may be infinite, and below the normal numbers the unit is four of their steps.
 fn ulps<T: Scalar>(found: f64, high: f64, low: f64) -> f64 {
     let (digits, least) = if T::NAME == "f32" { (24, -147) } else { (53, -1072) };
     let rounded = T::from_f64(high).to_f64();
     if !rounded.is_finite() || !found.is_finite() {
-        return if found == rounded { 0.0 } else { f64::INFINITY };
+        let overflows =
+            !T::from_f64(16.0 * high).to_f64().is_finite() && found == f64::INFINITY.copysign(high);
+        return if found == rounded || overflows { 0.0 } else { f64::INFINITY };
     }
     let exponent =
         if high == 0.0 { least } else { (high.abs().log2().floor() as i32 - digits + 1).max(least) };
