@@ -31,7 +31,9 @@ impl Wait {
 /// ```
 /// use nn::Plateau;
 /// let mut plateau = Plateau::new(0.1, 1);
-/// [1.0, 0.5, 0.5, 0.5].map(|loss| plateau.judge(loss));
+/// for loss in [1.0, 0.5, 0.5, 0.5] {
+///     plateau.judge(loss);
+/// }
 /// assert_eq!(plateau.scale(), 0.1); // two evaluations without improvement are more than one
 /// ```
 #[derive(Clone, Debug, PartialEq)]

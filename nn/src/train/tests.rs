@@ -222,13 +222,13 @@ fn plateau_and_early_stopping_are_part_of_a_checkpoint() {
     };
     let mut t = new();
     let before = t.now().lr;
-    [1.0, 1.0].map(|loss| t.judge(loss));
+    (0..2).for_each(|_| t.judge(1.0));
     assert_eq!(t.now().lr, 0.5 * before);
     assert_eq!(t.step(&batch(0)).unwrap().lr, 0.5 * before);
     let mut resumed = new();
     resumed.restore(&t.checkpoint()).unwrap();
     assert_eq!((&resumed.plateau, &resumed.early_stopping), (&t.plateau, &t.early_stopping));
-    [1.0, 1.0].map(|loss| resumed.judge(loss));
+    (0..2).for_each(|_| resumed.judge(1.0));
     let stop = AtomicBool::new(false);
     let outcome = resumed.fit((1..4).map(batch), &stop, |_, _| Ok::<(), Error>(())).unwrap();
     assert_eq!((outcome, resumed.step_count()), (Outcome::Converged, 1));
