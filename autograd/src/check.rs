@@ -142,7 +142,7 @@ pub fn gradcheck(f: impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usiz
 fn step(dtype: DType) -> f64 {
     match dtype {
         DType::F64 => 7e-4,
-        DType::F32 => 1e-2,
+        DType::F32 => 7e-3,
     }
 }
 

@@ -5,7 +5,8 @@ use common::{column, refuses, succeeds};
 
 use std::fs;
 
-const TINY: &str = "train --dataset digits --model mlp --train-size 200 --batch-size 40 --threads 1 --reg ap --reg-k 8";
+const TINY: &str =
+    "train --dataset digits --model mlp --train-size 200 --batch-size 40 --threads 1 --reg ap --reg-k 8";
 
 #[test]
 fn every_optimiser_resumes_to_the_same_bytes() {
@@ -14,7 +15,10 @@ fn every_optimiser_resumes_to_the_same_bytes() {
         ("nesterov", "--nesterov --clip 0.5"),
         ("radam", "--optimizer radam --ema 0.9"),
         ("muon", "--optimizer muon --loss mse"),
-        ("lbfgs", "--optimizer lbfgs --lr 0.1 --loss-floor 1e-4 --plateau 0.5 --plateau-patience 0 --eval-every 2"),
+        (
+            "lbfgs",
+            "--optimizer lbfgs --lr 0.1 --loss-floor 1e-4 --plateau 0.5 --plateau-patience 0 --eval-every 2",
+        ),
     ];
     for (name, flags) in settings {
         succeeds(here.path(), &format!("{TINY} {flags} --steps 8 --out {name}"));
@@ -37,7 +41,8 @@ fn the_log_has_the_penalty_of_the_projection_that_is_trained() {
     let steps: Vec<serde_json::Value> = log.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     // The weights stand still and the projections learn. What is measured before step i is what step i minimises.
     for i in 0..4 {
-        let reg = steps.iter().find(|l| l["step"] == i && l["reg"].is_f64()).unwrap()["reg"].as_f64().unwrap();
+        let reg =
+            steps.iter().find(|l| l["step"] == i && l["reg"].is_f64()).unwrap()["reg"].as_f64().unwrap();
         let measured = steps.iter().find(|l| l["step"] == i && l["layers"].is_array()).unwrap();
         let sum: f64 = measured["layers"]
             .as_array()
