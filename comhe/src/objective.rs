@@ -337,16 +337,16 @@ impl Regulariser for Objective {
     }
 }
 
-/// The regulariser of hidden layers by name, what reports call it, and which layers are too small for it.
-fn regulariser(
-    name: &str,
-    options: &Options,
-) -> Result<(&'static str, Box<dyn Regulariser>, Option<Select>), Error> {
+/// What reports call a regulariser, the regulariser, and which layers are too small for it.
+type Hidden = (&'static str, Box<dyn Regulariser>, Option<Select>);
+
+/// The regulariser of hidden layers by name.
+fn regulariser(name: &str, options: &Options) -> Result<Hidden, Error> {
     let energy =
         |half_space| Energy { half_space: options.half_space.unwrap_or(half_space), ..options.energy };
     let half = energy(true);
     let &Options { projections, redraw, preserve, learning, groups, .. } = options;
-    let plain = |energy: Energy| -> (&'static str, Box<dyn Regulariser>, Option<Select>) {
+    let plain = |energy: Energy| -> Hidden {
         (if energy.half_space { "hs-mhe" } else { "mhe" }, Box::new(energy), None)
     };
     let below = |k| Some(Select { below: Some(k), ..Select::default() });

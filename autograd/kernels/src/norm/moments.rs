@@ -46,7 +46,8 @@ pub(super) fn moments<T: Element, A: Arithmetic>(x: &[T]) -> Moments<T> {
         let offset = d / count;
         let var = squares / count - offset * offset;
         // NaN asks for no second time.
-        if last || !(squares > FAR * (var * count)) {
+        let far = squares > FAR * (var * count);
+        if last || !far {
             return Moments { centre, offset, var };
         }
         centre = T::from_f64(centre.to_f64() + offset);
