@@ -63,7 +63,7 @@ fn broken_files_say_where_and_what_was_meant() {
     assert!(line("lr = 0.1\nwidth = \"two\"").starts_with("a.toml: line 2: invalid type"));
     assert_eq!(
         line("optimizer = \"sdg\""),
-        "a.toml: line 1: there is no word \"sdg\"; did you mean sgd? (there are sgd, adam, adamw)"
+        "a.toml: line 1: there is no word \"sdg\"; did you mean sgd? (there are sgd, adam, adamw, radam, muon, lbfgs)"
     );
     assert!(line("lr = ").starts_with("a.toml: line 1: "));
     assert!(line("batch-size = -1").contains("line 1: invalid value"));
