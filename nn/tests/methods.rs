@@ -39,8 +39,8 @@ fn agrees_with_pytorch(
 fn sam() {
     let sam = Sam { rho: 0.05 };
     let loss = CrossEntropy::smoothed(0.01);
-    agrees_with_pytorch("cnn9_sam", "cnn9", [3, 32, 32], 0.05, loss.clone(), sam);
-    agrees_with_pytorch("lenet_sam", "lenet", [1, 28, 28], 0.005, loss, sam);
+    agrees_with_pytorch("cnn9_sam", "cnn9", [3, 32, 32], 0.005, loss.clone(), sam);
+    agrees_with_pytorch("lenet_sam", "lenet", [1, 28, 28], 0.002, loss, sam);
 }
 
 #[test]
@@ -51,5 +51,5 @@ fn a_floor() {
 
 #[test]
 fn the_mean_squared_error() {
-    agrees_with_pytorch("lenet_mse", "lenet", [1, 28, 28], 0.05, Mse, Plain);
+    agrees_with_pytorch("lenet_mse", "lenet", [1, 28, 28], 0.001, Mse, Plain);
 }

@@ -166,7 +166,10 @@ fn softmax_sums<T: Element>(x: &[T]) -> f64 {
 
 fn softmax_gradients<T: Element>(g: &[T]) -> f64 {
     let (n, mut worst) = (g.len(), Worst::default());
-    let y: Vec<T> = noise::<T>(n, 3, 1.0).iter().map(|v| *v * *v).collect();
+    // Rows of probabilities, and their logarithms.
+    let squares: Vec<f64> = noise::<T>(n, 3, 1.0).iter().map(|v| v.to_f64().powi(2)).collect();
+    let whole: f64 = squares.iter().sum();
+    let y: Vec<T> = squares.iter().map(|v| T::from_f64(v / whole)).collect();
     let mut dx = vec![T::NAN; n];
     softmax::softmax_backward(&y, g, n, &mut dx);
     let exact = Exact::dot(&y, g);
@@ -174,7 +177,9 @@ fn softmax_gradients<T: Element>(g: &[T]) -> f64 {
         let (y, g) = (y[i].to_f64(), g[i].to_f64());
         worst.see(dx[i], y * (g - exact.value()), y * (g.abs() + exact.size));
     }
-    let log: Vec<T> = noise(n, 4, 1.0);
+    let logits: Vec<f64> = noise::<T>(n, 4, 1.0).iter().map(|v| v.to_f64()).collect();
+    let whole = logits.iter().map(|v| v.exp()).sum::<f64>().ln();
+    let log: Vec<T> = logits.iter().map(|v| T::from_f64(v - whole)).collect();
     softmax::log_softmax_backward(&log, g, n, &mut dx);
     let exact = Exact::of(g.iter().map(|v| v.to_f64()));
     for i in [0, 1, n - 1] {

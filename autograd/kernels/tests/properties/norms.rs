@@ -153,7 +153,10 @@ fn row_norm_property<T: Element>(case: &Rows) -> TestResult {
         let fs = to_f64(&rstd);
         check("y", &y, |i| {
             let y = (fx[i] - fm[i / len]) * fs[i / len];
-            (y, gamma::<T>(2) * y.abs() + tiny::<T>())
+            // The mean is kept as a sum, of which what is returned has lost the rest: two numbers whose distance is at most
+            // sqrt 3 standard deviations are subtracted.
+            let mean = fm[i / len].abs() * fs[i / len];
+            (y, gamma::<T>(3) * (y.abs() + 3f64.sqrt()) + gamma::<T>(1) * mean + tiny::<T>())
         })?;
         let mut dx = vec![T::NAN; x.len()];
         row_norm_backward(&y, len, &rstd, &g, &mut dx);
