@@ -6,7 +6,7 @@ use super::{Loss, Outputs, cross_entropy};
 use crate::error::Error;
 use crate::train::{Step, Targets};
 
-/// The mean squared error over all elements, as PyTorch's: real targets have the shape of the outputs, [N] counting as
+/// The mean squared error over all elements, as PyTorch's: real targets have the shape of the outputs, `[N]` counting as
 /// [N, 1]; classes are compared as one-hot rows.
 ///
 /// ```

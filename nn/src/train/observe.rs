@@ -9,7 +9,7 @@ use super::{BatchLoss, Gradient};
 use crate::models::Model;
 use crate::module::Module;
 
-/// One step of training: the model it started from, its batch and its gradients. Kept by [`Trainer::observe`].
+/// One step of training: the model it started from, its batch and its gradients. Kept by [`Trainer::observe`](super::Trainer::observe).
 ///
 /// Holds the step's graph, and with it the memory of its forward pass.
 pub struct Observed {
