@@ -143,14 +143,14 @@ fn row_norm_property<T: Element>(case: &Rows) -> TestResult {
         row_norm_forward(&x, len, eps, &mut mean, &mut rstd, &mut y);
         let means: Vec<Terms> = (0..rows).map(|row| average(row, &|i| fx[i])).collect();
         check_sums("mean", &mean, &means, len + 1)?;
-        // About the mean that the kernel found; each result from those before it.
-        let fm = to_f64(&mean);
+        // About the mean before it is rounded, whose error adds its square to the variance.
         check("rstd", &rstd, |row| {
-            let var = average(row, &|i| (fx[i] - fm[row]).powi(2)).value;
+            let var = average(row, &|i| (fx[i] - means[row].value).powi(2)).value;
             let rstd = 1.0 / (var + eps.to_f64()).sqrt();
             (rstd, gamma::<T>(len + 6) * rstd)
         })?;
-        let fs = to_f64(&rstd);
+        // Each result from those before it.
+        let [fm, fs] = [&mean, &rstd].map(|v| to_f64(v));
         check("y", &y, |i| {
             let y = (fx[i] - fm[i / len]) * fs[i / len];
             // The mean is kept as a sum, of which what is returned has lost the rest: two numbers whose distance is at most
