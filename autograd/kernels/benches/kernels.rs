@@ -335,21 +335,52 @@ mod pooling {
     }
 }
 
-mod energy {
+mod cosines {
     use super::*;
-    use kernels::energy::{Kept, Neurons, PairEnergy};
+    use kernels::cosines::{CosineFunction, Kept, Specialised, Sums, Vectors, Visitor};
+    use kernels::real::Arithmetic;
 
-    /// The value and the gradient of N rows of d: a layer, projected neurons, many neurons.
+    /// 1 / (2 - 2c) of all points and their antipodes.
+    #[derive(Clone, Copy)]
+    struct InverseSquare;
+
+    impl CosineFunction for InverseSquare {
+        fn antipodes(&self) -> bool {
+            true
+        }
+        fn two_ended(&self) -> bool {
+            false
+        }
+        fn steepest(&self) -> f64 {
+            1e24
+        }
+        fn at_chords(&self, x: f64, _: f64) -> (f64, f64) {
+            (1.0 / x, 2.0 / (x * x))
+        }
+        #[inline(always)]
+        fn specialise<V: Visitor>(&self, _: f64, visitor: V) -> V::Output {
+            visitor.visit(*self)
+        }
+    }
+
+    impl Specialised for InverseSquare {
+        #[inline(always)]
+        fn at<T: Element, A: Arithmetic>(&self, c: T) -> (T, T) {
+            let f = T::ONE / ((T::ONE - c) * (T::ONE + c));
+            (f, (c + c) * f * f)
+        }
+    }
+
+    /// The value and the gradient of N rows of d: a layer, projected rows, many rows.
     #[divan::bench(args = [[256, 2304], [256, 40], [4096, 64]])]
-    fn half_space(bencher: Bencher, [n, d]: [usize; 2]) {
-        let energy =
-            PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
+    fn inverse_square(bencher: Bencher, [n, d]: [usize; 2]) {
+        let sums = Sums(InverseSquare);
         let (mut w, mut dw, mut lengths) = (numbers::<f32>(n * d), numbers(n * d), vec![0.0; n]);
         kernels::random::Key::new(0).fill_normal(&mut w);
         bencher.counter(ItemsCount::new(n * (n - 1) / 2)).bench_local(|| {
-            let neurons = Neurons { w: black_box(&w[..]), eps: 0.0, n, d };
-            let value = energy.forward(neurons, &mut lengths);
-            energy.backward(Kept::Nothing, neurons, &lengths, 1.0, &mut dw);
+            let vectors = Vectors { w: black_box(&w[..]), eps: 0.0, n, d };
+            let value = sums.forward(vectors, &mut lengths);
+            sums.backward(Kept::Nothing, vectors, &lengths, 1.0, &mut dw);
             value
         });
     }

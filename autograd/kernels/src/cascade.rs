@@ -9,7 +9,7 @@ use std::mem::MaybeUninit;
 use crate::real::Element;
 
 /// Terms that are added in order: four bits of their number.
-const RUN: usize = 1 << BITS;
+pub(crate) const RUN: usize = 1 << BITS;
 const BITS: usize = 4;
 /// Levels enough for any number of terms.
 const LEVELS: usize = usize::BITS as usize / BITS;
@@ -68,38 +68,41 @@ impl<S: Copy> Cascade<S> {
     }
 }
 
-/// The sum of `n` terms: `add_term(i, sum)` adds term i, `add(a, b)` is a += b.
-#[inline(always)]
-pub(crate) fn cascade<S: Copy>(
-    n: usize,
-    zero: S,
-    mut add_term: impl FnMut(usize, &mut S),
-    add: impl Fn(&mut S, &S),
-) -> S {
-    let mut sums = Cascade::new();
-    let mut start = 0;
-    loop {
-        let end = n.min(start + RUN);
-        let mut run = zero;
-        for i in start..end {
-            add_term(i, &mut run);
-        }
-        if end == n {
-            if start > 0 {
-                add(&mut run, &sums.total(zero, &add));
+/// The sum of `n` terms: `cascade!(n, zero, |i, sum| term, add)`, where the term is code that adds term i to `sum`, and
+/// `add(a, b)` is a += b.
+///
+/// It is a macro, because a closure that is large enough to be compiled as a function of its own loses the instruction set
+/// of the loop around it.
+macro_rules! cascade {
+    ($n:expr, $zero:expr, |$i:ident, $sum:ident| $term:expr, $add:expr) => {{
+        let (n, zero) = ($n, $zero);
+        let mut sums = $crate::cascade::Cascade::new();
+        let mut start = 0;
+        loop {
+            let end = n.min(start + $crate::cascade::RUN);
+            let mut run = zero;
+            for $i in start..end {
+                let $sum = &mut run;
+                $term;
             }
-            return run;
+            if end == n {
+                if start > 0 {
+                    $add(&mut run, &sums.total(zero, $add));
+                }
+                break run;
+            }
+            sums.push(run, $add);
+            start = end;
         }
-        sums.push(run, &add);
-        start = end;
-    }
+    }};
 }
+pub(crate) use cascade;
 
 /// Sums side by side that terms are added to in place.
 pub(crate) struct Slices<'a, T> {
     /// The level that terms are added to.
     pub first: &'a mut [T],
-    /// The other levels, one after the other.
+    /// The other levels, one after the other. As in [`Cascade`], a level whose digit of `count` is 0 holds anything.
     others: &'a mut [T],
     count: usize,
 }
@@ -113,7 +116,6 @@ impl<'a, T: Element> Slices<'a, T> {
     /// Sums of nothing.
     pub fn new(first: &'a mut [T], others: &'a mut [T]) -> Self {
         first.fill(T::ZERO);
-        others.fill(T::ZERO);
         Slices { first, others, count: 0 }
     }
 
@@ -123,18 +125,29 @@ impl<'a, T: Element> Slices<'a, T> {
         let (mut count, mut low) = (self.count, &mut *self.first);
         for high in self.others.chunks_exact_mut(low.len()) {
             if !count.is_multiple_of(RUN) {
-                return;
+                break;
             }
-            add_assign(high, low);
-            low.fill(T::ZERO);
-            (count, low) = (count / RUN, high);
+            count /= RUN;
+            if count % RUN == 1 {
+                high.copy_from_slice(low)
+            } else {
+                add_assign(high, low)
+            }
+            low = high;
+        }
+        if self.count.is_multiple_of(RUN) && !self.others.is_empty() {
+            self.first.fill(T::ZERO);
         }
     }
 
     /// Leaves the sum of all levels in the first.
     pub fn finish(self) {
+        let mut count = self.count / RUN;
         for other in self.others.chunks_exact(self.first.len()) {
-            add_assign(self.first, other);
+            if !count.is_multiple_of(RUN) {
+                add_assign(self.first, other);
+            }
+            count /= RUN;
         }
     }
 }
@@ -144,11 +157,19 @@ fn add_assign<T: Element>(a: &mut [T], b: &[T]) {
 }
 
 /// The sum of numbers.
+#[inline(always)]
 pub(crate) fn sum_of<T: Element>(terms: impl Iterator<Item = T>) -> T {
     let add = |a: &mut T, b: &T| *a = *a + *b;
-    let mut sum = Cascade::new();
-    terms.for_each(|term| sum.push(term, add));
-    sum.total(T::ZERO, add)
+    let (mut sums, mut run, mut count) = (Cascade::new(), T::ZERO, 0);
+    for term in terms {
+        if count == RUN {
+            sums.push(run, add);
+            (run, count) = (T::ZERO, 0);
+        }
+        run = run + term;
+        count += 1;
+    }
+    run + sums.total(T::ZERO, add)
 }
 
 #[cfg(test)]
@@ -159,14 +180,15 @@ mod tests {
     fn every_term_counts_once() {
         for n in (0..600).chain([4095, 4096, 4097, 70_000]) {
             let want = n * (n + 1) / 2;
-            assert_eq!(cascade(n, 0, |i, sum| *sum += i + 1, |a, b| *a += b), want, "{n}");
+            let add = |a: &mut usize, b: &usize| *a += b;
+            assert_eq!(cascade!(n, 0, |i, sum| *sum += i + 1, add), want, "{n}");
             assert_eq!(sum_of((0..n).map(|i| (i + 1) as f64)), want as f64, "{n}");
         }
     }
 
     #[test]
     fn every_slice_counts_once() {
-        for n in [0, 1, 15, 16, 17, 255, 256, 257, 5000] {
+        for n in [0, 1, 15, 16, 17, 255, 256, 257, 272, 273, 4095, 4096, 5000] {
             let (mut first, mut others) = (vec![f64::NAN; 3], vec![f64::NAN; Slices::<f64>::room(3, n)]);
             let mut sums = Slices::new(&mut first, &mut others);
             for i in 0..n {

@@ -9,7 +9,7 @@ pub mod aligned;
 mod arrays;
 mod cascade;
 pub mod conv;
-pub mod energy;
+pub mod cosines;
 pub mod environment;
 pub mod gemm;
 pub mod gram;

@@ -103,9 +103,27 @@ pub trait Binary: Copy + Debug + Send + Sync + 'static {
     fn db<R: Real>(&self, a: R, b: R, y: R) -> R;
 }
 
-/// An element of a tensor: f32 or f64.
+/// Keeps [`Element`] to the types that have kernels.
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for f32 {}
+    impl Sealed for f64 {}
+}
+
+/// An element of a tensor: f32 or f64, and no other type.
 pub trait Element:
-    Real + Math + Copy + Zeroable + PartialOrd + Debug + Default + Send + Sync + std::iter::Sum + 'static
+    sealed::Sealed
+    + Real
+    + Math
+    + Copy
+    + Zeroable
+    + PartialOrd
+    + Debug
+    + Default
+    + Send
+    + Sync
+    + std::iter::Sum
+    + 'static
 {
     /// 0.
     const ZERO: Self;

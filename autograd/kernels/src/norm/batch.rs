@@ -31,11 +31,15 @@ impl Moments {
 
     /// The moments of all runs of a channel.
     fn of_runs(shape: Channels, part: impl Fn(usize) -> [f64; 2]) -> Moments {
-        let add_run = |run: usize, sum: &mut Moments| {
-            let [mean, squares] = part(run);
-            sum.merge(&Moments { mean, squares, count: shape.elements(run) });
-        };
-        cascade(shape.runs(), Moments::default(), add_run, Moments::merge)
+        cascade!(
+            shape.runs(),
+            Moments::default(),
+            |run, sum| {
+                let [mean, squares] = part(run);
+                sum.merge(&Moments { mean, squares, count: shape.elements(run) });
+            },
+            Moments::merge
+        )
     }
 
     /// 1 / sqrt(var + eps) of channel `c` of `x`. Squares neither overflow nor vanish.

@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use crate::arrays::{each, numbered};
-use crate::cascade::{cascade, sum_of};
+use crate::cascade::cascade;
 use crate::par::{self, Shared};
 use crate::real::{Arithmetic, Element, Num, Real};
-use crate::reduce::fold::{add_lanes, tree};
+use crate::reduce::fold::{Same, add_lanes, row_sum, tree};
 use crate::simd::{self, Kernel};
 
 /// The sizes of a tensor viewed as (items, channels, inner elements): NCHW has inner = H W, a matrix of
@@ -164,10 +164,8 @@ impl Channels {
 
     /// The sums of `part` over all runs.
     pub(super) fn total<const K: usize>(self, part: impl Fn(usize) -> [f64; K]) -> [f64; K] {
-        let add_run = |run: usize, [sums]: &mut [[f64; K]; 1]| {
-            sums.iter_mut().zip(part(run)).for_each(|(sum, part)| *sum += part);
-        };
-        let [total] = cascade(self.runs(), [[0.0; K]], add_run, add_lanes);
+        let [total] =
+            cascade!(self.runs(), [[0.0; K]], |run, total| add_lanes(total, &[part(run)]), add_lanes);
         total
     }
 
@@ -227,36 +225,40 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
         let (together, parts) = ((FEW / blocks).max(1), blocks.div_ceil(FEW));
         let start = |item: usize| (item * c + block.channels.start) * s;
         let value = |x| of::<T, A, N, C, K>(terms, x, numbers);
-        let add_term = |i: usize, sums: &mut [[T; LANES]; K]| {
-            let (top, first) = (block.items.start + i / parts * together, i % parts * FEW);
-            let mut few = [[T::ZERO; LANES]; K];
-            for item in top..(top + together).min(block.items.end) {
-                for b in first..(first + FEW).min(blocks) {
-                    let at = start(item) + b * LANES;
-                    x.iter().for_each(|x| x.prefetch(at + ahead, LANES));
-                    // SAFETY: lanes of a row of the tensor, by the promise of `block_sums`. Copied, they are known not to
-                    // be the sums' memory.
-                    let x = each(x, |x| unsafe { x.at(at).cast::<[T; LANES]>().read() });
-                    for l in 0..LANES {
-                        let v = value(numbered(|i| x[i][l]));
+        let count = block.items.len().div_ceil(together) * parts;
+        let sums = cascade!(
+            count,
+            [[T::ZERO; LANES]; K],
+            |i, sums| {
+                let (top, first) = (block.items.start + i / parts * together, i % parts * FEW);
+                let mut few = [[T::ZERO; LANES]; K];
+                for item in top..(top + together).min(block.items.end) {
+                    for b in first..(first + FEW).min(blocks) {
+                        let at = start(item) + b * LANES;
+                        x.iter().for_each(|x| x.prefetch(at + ahead, LANES));
+                        // SAFETY: lanes of a row of the tensor, by the promise of `block_sums`. Copied, they are known not to
+                        // be the sums' memory.
+                        let x = each(x, |x| unsafe { x.at(at).cast::<[T; LANES]>().read() });
+                        for l in 0..LANES {
+                            let v = value(numbered(|i| x[i][l]));
+                            for k in 0..K {
+                                few[k][l] = few[k][l] + v[k];
+                            }
+                        }
+                    }
+                    let tail = if first + FEW < blocks { s } else { blocks * LANES };
+                    for i in tail..s {
+                        // SAFETY: an element of such a row.
+                        let v = value(each(x, |x| unsafe { *x.at(start(item) + i) }));
                         for k in 0..K {
-                            few[k][l] = few[k][l] + v[k];
+                            few[k][i - tail] = few[k][i - tail] + v[k];
                         }
                     }
                 }
-                let tail = if first + FEW < blocks { s } else { blocks * LANES };
-                for i in tail..s {
-                    // SAFETY: an element of such a row.
-                    let v = value(each(x, |x| unsafe { *x.at(start(item) + i) }));
-                    for k in 0..K {
-                        few[k][i - tail] = few[k][i - tail] + v[k];
-                    }
-                }
-            }
-            add_lanes(sums, &few);
-        };
-        let count = block.items.len().div_ceil(together) * parts;
-        let sums = cascade(count, [[T::ZERO; LANES]; K], add_term, add_lanes);
+                add_lanes(sums, &few);
+            },
+            add_lanes
+        );
         out[0] = each(sums, |sums| tree(sums, |a, b| a + b));
     }
 }
@@ -309,8 +311,13 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
         }
         for (channel, out) in out.iter_mut().enumerate() {
             for k in 0..K {
-                let item = |i: usize| sums[k][i * width + channel * s..][..s].iter().copied();
-                out[k] = sum_of((0..together).flat_map(item));
+                let sum_of = |i: usize| row_sum::<T, A, 1>(&Same, [&sums[k][i * width + channel * s..][..s]]);
+                let add = |a: &mut T, b: &T| *a = *a + *b;
+                out[k] = if together == 1 {
+                    sum_of(0)
+                } else {
+                    cascade!(together, T::ZERO, |i, sum| *sum = *sum + sum_of(i), add)
+                };
             }
         }
     }

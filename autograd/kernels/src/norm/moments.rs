@@ -1,7 +1,7 @@
 //! Mean and variance of a row, at any magnitude and any distance from 0.
 
 use crate::real::{Arithmetic, Element, Plain};
-use crate::reduce::fold::{Same, row_sum, row_sums};
+use crate::reduce::fold::{Functions, Same, row_sum, row_sums};
 
 /// Elements whose mean stands in for that of all.
 pub(super) const SAMPLE: usize = 32;
@@ -29,6 +29,16 @@ impl<T: Element> Moments<T> {
     }
 }
 
+/// x - centre and its square.
+struct Deviation<T>(T);
+impl<T: Element> Functions<T, 1, 2> for Deviation<T> {
+    #[inline(always)]
+    fn call(&self, [x]: [T; 1]) -> [T; 2] {
+        let d = x - self.0;
+        [d, d * d]
+    }
+}
+
 /// Squares are taken about the mean of a few elements. Where that proves far from the mean of all, so that the difference
 /// of two large numbers would be left, they are taken again about this one.
 #[inline(always)]
@@ -38,11 +48,7 @@ pub(super) fn moments<T: Element, A: Arithmetic>(x: &[T]) -> Moments<T> {
     let mut centre = T::from_f64(sample / few as f64);
     let mut last = false;
     loop {
-        let deviation = |[x]: [T; 1]| {
-            let d = x - centre;
-            [d, d * d]
-        };
-        let [d, squares] = row_sums::<T, 1, 2, 32>([x], deviation).map(T::to_f64);
+        let [d, squares] = row_sums::<T, 1, 2, 32>([x], Deviation(centre)).map(T::to_f64);
         let offset = d / count;
         let var = squares / count - offset * offset;
         // NaN asks for no second time.

@@ -180,11 +180,15 @@ impl<T: Element, W: Fn(usize, usize) -> Range<usize> + Sync> Kernel for Forward<
             let rows = (means.window)(0, i);
             for (j, out) in out.iter_mut().enumerate() {
                 let columns = (means.window)(1, j);
-                let add_row = |r: usize, sum: &mut T| {
-                    let row = &x[(rows.start + r) * w..][columns.clone()];
-                    *sum = *sum + row_sum::<T, A, 1>(&Same, [row]);
-                };
-                let sum = cascade(rows.len(), T::ZERO, add_row, |a, b| *a = *a + *b);
+                let sum = cascade!(
+                    rows.len(),
+                    T::ZERO,
+                    |r, sum| {
+                        let row = &x[(rows.start + r) * w..][columns.clone()];
+                        *sum = *sum + row_sum::<T, A, 1>(&Same, [row]);
+                    },
+                    |a: &mut T, b: &T| *a = *a + *b
+                );
                 *out = sum / means.count(&rows, &columns);
             }
         }
@@ -237,13 +241,17 @@ const LANES: usize = 32;
 #[inline(always)]
 fn add_rows<T: Element>(rows: &[T], pitch: usize, out: &mut [T]) {
     for (i, out) in out.chunks_mut(LANES).enumerate() {
-        let add_row = |r: usize, [sums]: &mut [[T; LANES]; 1]| {
-            let row = &rows[r * pitch + i * LANES..][..LANES];
-            for l in 0..LANES {
-                sums[l] = sums[l] + row[l];
-            }
-        };
-        let [sums] = cascade(rows.len() / pitch, [[T::ZERO; LANES]], add_row, add_lanes);
+        let [sums] = cascade!(
+            rows.len() / pitch,
+            [[T::ZERO; LANES]],
+            |r, sums| {
+                let row = &rows[r * pitch + i * LANES..][..LANES];
+                for l in 0..LANES {
+                    sums[0][l] = sums[0][l] + row[l];
+                }
+            },
+            add_lanes
+        );
         match out.first_chunk_mut::<LANES>() {
             Some(out) => *out = sums,
             None => out.copy_from_slice(&sums[..out.len()]),

@@ -1,5 +1,7 @@
 //! Sum, log-sum-exp and norm of a row, and of columns side by side.
 
+use std::marker::PhantomData;
+
 use super::{Fold, WIDTH};
 use crate::arrays::each;
 use crate::cascade::{cascade, sum_of};
@@ -67,25 +69,40 @@ pub(crate) fn of<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: 
     f.call(each(x, Num::<T, A>::new)).0
 }
 
+/// K functions of N numbers.
+pub(crate) trait Functions<T, const N: usize, const K: usize> {
+    /// Must be `#[inline(always)]`: a closure would lose the instruction set of the loop around it.
+    fn call(&self, x: [T; N]) -> [T; K];
+}
+
+/// A map in the arithmetic of an instruction set.
+struct One<'a, F, A>(&'a F, PhantomData<A>);
+impl<T: Element, F: Map<N>, A: Arithmetic, const N: usize> Functions<T, N, 1> for One<'_, F, A> {
+    #[inline(always)]
+    fn call(&self, x: [T; N]) -> [T; 1] {
+        [of::<T, A, N>(self.0, x)]
+    }
+}
+
 /// The sum of f over rows read side by side, equally long.
 #[inline(always)]
 pub(crate) fn row_sum<T: Element, A: Arithmetic, const N: usize>(f: &impl Map<N>, x: [&[T]; N]) -> T {
-    let [sum] = row_sums::<T, N, 1, LANES>(x, |x| [of::<T, A, N>(f, x)]);
+    let [sum] = row_sums::<T, N, 1, LANES>(x, One(f, PhantomData::<A>));
     sum
 }
 
-/// The sums of the K values of f over rows read side by side, equally long: L sums each, and a tree over them.
+/// The sums of f over rows read side by side, equally long: L sums each, and a tree over them.
 #[inline(always)]
 pub(crate) fn row_sums<T: Element, const N: usize, const K: usize, const L: usize>(
     x: [&[T]; N],
-    f: impl Fn([T; N]) -> [T; K],
+    f: impl Functions<T, N, K>,
 ) -> [T; K] {
     let len = x[0].len();
     if len < L / 2 {
         // Too short for lanes to pay; neighbouring rows overlap instead.
         let mut sums = [T::ZERO; K];
         for i in 0..len {
-            let v = f(each(x, |x| x[i]));
+            let v = f.call(each(x, |x| x[i]));
             for k in 0..K {
                 sums[k] = sums[k] + v[k];
             }
@@ -93,23 +110,23 @@ pub(crate) fn row_sums<T: Element, const N: usize, const K: usize, const L: usiz
         return sums;
     }
     let blocks = each(x, |x| x.as_chunks::<L>().0);
-    let mut sums = cascade(
+    let mut sums = cascade!(
         len / L,
         [[T::ZERO; L]; K],
         |b, sums| {
             let block = each(blocks, |x| &x[b]);
             for l in 0..L {
-                let v = f(each(block, |x| x[l]));
+                let v = f.call(each(block, |x| x[l]));
                 for k in 0..K {
                     sums[k][l] = sums[k][l] + v[k];
                 }
             }
         },
-        add_lanes,
+        add_lanes
     );
     let tail = len / L * L;
     for i in tail..len {
-        let v = f(each(x, |x| x[i]));
+        let v = f.call(each(x, |x| x[i]));
         for k in 0..K {
             sums[k][i - tail] = sums[k][i - tail] + v[k];
         }

@@ -93,29 +93,34 @@ const LANES: usize = 32;
 /// that ten classes cost hardly more than one.
 #[inline(always)]
 fn exponentials<T: Element, A: Arithmetic>(x: &[T], max: T, mut y: Option<&mut [T]>) -> T {
-    let add_terms = |i: usize, [sums]: &mut [[T; LANES]; 1]| {
-        let start = i * LANES;
-        let n = LANES.min(x.len() - start);
-        let mut lanes = [-T::INFINITY; LANES];
-        match x[start..].first_chunk::<LANES>() {
-            Some(x) => lanes = *x,
-            None => lanes[..n].copy_from_slice(&x[start..]),
-        }
-        let mut terms = [T::ZERO; LANES];
-        for l in 0..LANES {
-            terms[l] = of::<T, A, 2>(&ExpDifference, [lanes[l], max]);
-        }
-        for l in 0..LANES {
-            sums[l] = sums[l] + terms[l];
-        }
-        match y.as_mut().map(|y| &mut y[start..]) {
-            // Of known length, a copy is a few stores.
-            Some(y) if n == LANES => y[..LANES].copy_from_slice(&terms),
-            Some(y) => y[..n].copy_from_slice(&terms[..n]),
-            None => {}
-        }
-    };
-    let [sums] = cascade(x.len().div_ceil(LANES), [[T::ZERO; LANES]], add_terms, add_lanes);
+    let [sums] = cascade!(
+        x.len().div_ceil(LANES),
+        [[T::ZERO; LANES]],
+        |i, sums| {
+            let [sums] = sums;
+            let start = i * LANES;
+            let n = LANES.min(x.len() - start);
+            let mut lanes = [-T::INFINITY; LANES];
+            match x[start..].first_chunk::<LANES>() {
+                Some(x) => lanes = *x,
+                None => lanes[..n].copy_from_slice(&x[start..]),
+            }
+            let mut terms = [T::ZERO; LANES];
+            for l in 0..LANES {
+                terms[l] = of::<T, A, 2>(&ExpDifference, [lanes[l], max]);
+            }
+            for l in 0..LANES {
+                sums[l] = sums[l] + terms[l];
+            }
+            match y.as_mut().map(|y| &mut y[start..]) {
+                // Of known length, a copy is a few stores.
+                Some(y) if n == LANES => y[..LANES].copy_from_slice(&terms),
+                Some(y) => y[..n].copy_from_slice(&terms[..n]),
+                None => {}
+            }
+        },
+        add_lanes
+    );
     tree(sums, |a, b| a + b)
 }
 
@@ -136,9 +141,11 @@ const LN_SURE: f64 = -0.287_682_072_451_780_9;
 
 /// The entry of a row that is above `bound`, if there is one.
 #[inline(always)]
-fn above<T: Element, A: Arithmetic>(y: &[T], bound: f64) -> Option<usize> {
+fn above<T: Element>(y: &[T], bound: f64) -> Option<usize> {
     let bound = T::from_f64(bound);
-    if row_max::<T, A>(y) > bound { y.iter().position(|&y| y > bound) } else { None }
+    // Without an early end, so that it is a loop over lanes.
+    let any = y.iter().fold(false, |any, &y| any | (y > bound));
+    if any { y.iter().position(|&y| y > bound) } else { None }
 }
 
 /// dx = y (g - sum (g y)) for the output `y` of [`softmax_forward`] and the gradient `g` of it.
@@ -182,7 +189,7 @@ impl<T: Element, const LOG: bool> Kernel for Backward<'_, T, LOG> {
                 for (dx, &g) in dx.iter_mut().zip(g) {
                     *dx = g - *dx * sum;
                 }
-                if let Some(at) = above::<T, A>(y, LN_SURE) {
+                if let Some(at) = above(y, LN_SURE) {
                     balance::<T, A>(dx, at);
                 }
             } else {
@@ -190,7 +197,7 @@ impl<T: Element, const LOG: bool> Kernel for Backward<'_, T, LOG> {
                 for ((dx, &g), &y) in dx.iter_mut().zip(g).zip(y) {
                     *dx = y * (g - sum);
                 }
-                if let Some(at) = above::<T, A>(y, SURE) {
+                if let Some(at) = above(y, SURE) {
                     balance::<T, A>(dx, at);
                 }
             }

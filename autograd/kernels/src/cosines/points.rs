@@ -1,16 +1,16 @@
-//! The neurons that energies are of, and the points on the sphere that stand for them.
+//! The rows, and the points on the sphere that stand for them.
 
 use std::ops::Range;
 
-use super::pair::PairEnergy;
+use super::{CosineFunction, Sums};
 use crate::gemm::scratch;
 use crate::norm::{row_lengths, unit_rows_forward};
 use crate::real::Element;
 
-/// Neurons w, of which only the directions u = w / sqrt(|w|^2 + eps) count: rows of `d`; in a batch, `n` of them for
-/// each matrix. A neuron without length (eps = 0) has no direction: u = 0.
+/// Vectors w, of which only the directions u = w / sqrt(|w|^2 + eps) count: rows of `d`; in a batch, `n` of them for
+/// each matrix. A vector without length (eps = 0) has no direction: u = 0.
 #[derive(Clone, Copy, Debug)]
-pub struct Neurons<'a, T> {
+pub struct Vectors<'a, T> {
     /// The rows, `n` of `d` elements for each matrix.
     pub w: &'a [T],
     /// Added to every square length before its root.
@@ -21,18 +21,18 @@ pub struct Neurons<'a, T> {
     pub d: usize,
 }
 
-impl<'a, T: Element> Neurons<'a, T> {
+impl<'a, T: Element> Vectors<'a, T> {
     /// Panics unless the slices have the sizes of `batch` matrices.
     pub(super) fn check(&self, batch: usize, lengths: &[f64]) {
-        let Neurons { w, n, d, .. } = self;
-        assert_eq!(w.len(), batch * n * d, "energy: {batch} times {n} neurons of {d}");
-        assert_eq!(lengths.len(), batch * n, "energy: {batch} times {n} lengths");
+        let Vectors { w, n, d, .. } = self;
+        assert_eq!(w.len(), batch * n * d, "cosines: {batch} times {n} vectors of {d}");
+        assert_eq!(lengths.len(), batch * n, "cosines: {batch} times {n} lengths");
     }
 
     /// Matrix `b` of a batch.
-    pub(super) fn matrix(&self, b: usize) -> Neurons<'a, T> {
+    pub(super) fn matrix(&self, b: usize) -> Vectors<'a, T> {
         let size = self.n * self.d;
-        Neurons { w: &self.w[b * size..][..size], ..*self }
+        Vectors { w: &self.w[b * size..][..size], ..*self }
     }
 
     /// Writes sqrt(|w|^2 + eps) of every row.
@@ -42,14 +42,14 @@ impl<'a, T: Element> Neurons<'a, T> {
 
     /// Calls `f` with the points of one matrix, given the lengths of its rows.
     ///
-    /// The neurons themselves stand for their points if their `ordinary` lengths allow it; else copies of length 1 do.
+    /// The vectors themselves stand for their points if their `ordinary` lengths allow it; else copies of length 1 do.
     pub(super) fn with_points<O>(
         &self,
         lengths: &[f64],
         ordinary: bool,
         f: impl FnOnce(Points<'_, T>) -> O,
     ) -> O {
-        let Neurons { w, eps, n, d } = *self;
+        let Vectors { w, eps, n, d } = *self;
         scratch::with(n, |inverse: &mut [f64]| {
             if ordinary {
                 inverse.iter_mut().zip(lengths).for_each(|(inverse, &length)| *inverse = 1.0 / length);
@@ -64,12 +64,12 @@ impl<'a, T: Element> Neurons<'a, T> {
     }
 }
 
-impl PairEnergy {
-    /// Whether neurons of these lengths can stand for their points: no square of theirs comes near the ends of the
+impl<F: CosineFunction> Sums<F> {
+    /// Whether vectors of these lengths can stand for their points: no square of theirs comes near the ends of the
     /// exponents, nor does the steepest slope, divided by two lengths.
     pub(super) fn ordinary<T: Element>(&self, lengths: &[f64]) -> bool {
         let (range, most) = if size_of::<T>() == size_of::<f32>() { (1e9, 1e34) } else { (1e60, 1e300) };
-        let least = (self.steepest() / most).sqrt().max(1.0 / range);
+        let least = (self.0.steepest() / most).sqrt().max(1.0 / range);
         lengths.iter().all(|&length| length >= least && length <= range)
     }
 }
@@ -79,7 +79,7 @@ impl PairEnergy {
 pub(super) struct Points<'a, T> {
     pub rows: &'a [T],
     pub inverse: &'a [f64],
-    /// The neurons themselves, and their lengths sqrt(|w|^2 + eps).
+    /// The vectors themselves, and their lengths sqrt(|w|^2 + eps).
     w: &'a [T],
     lengths: &'a [f64],
     eps: f64,
@@ -96,7 +96,7 @@ impl<'a, T: Element> Points<'a, T> {
     /// is. Points that nearly coincide need it.
     pub fn lack(&self, i: usize) -> f64 {
         match self.lengths[i] {
-            // A neuron without length: its point is the origin.
+            // A vector without length: its point is the origin.
             0.0 => 1.0,
             _ if self.eps == 0.0 => 0.0,
             length => self.eps / (length * length),

@@ -1,7 +1,28 @@
 //! Energies against sums over explicit points, gradients against differences and closed forms.
 
+use std::sync::Mutex;
+
+use kernels::cosines::{COLS, CosineFunction, ROWS, Specialised, Visitor};
+use kernels::random::Key;
+use kernels::real::Plain;
+use kernels::{Element, par};
+
 use super::*;
-use crate::random::Key;
+
+/// The number of threads belongs to the process: tests that set it run one at a time.
+static THREADS: Mutex<()> = Mutex::new(());
+
+/// f(c) and f'(c).
+fn pair(e: PairEnergy, c: f64) -> (f64, f64) {
+    struct At(f64);
+    impl Visitor for At {
+        type Output = (f64, f64);
+        fn visit<F: Specialised>(self, f: F) -> (f64, f64) {
+            f.at::<f64, Plain>(self.0)
+        }
+    }
+    PairEnergy { half_space: false, ..e }.specialise(0.0, At(c))
+}
 
 /// Every form: exponents, distances, spaces.
 fn forms() -> Vec<PairEnergy> {
@@ -36,7 +57,7 @@ fn points(w: &[f64], eps: f64, d: usize) -> Vec<Vec<f64>> {
 }
 
 /// The energy by its definition: all ordered pairs of all points.
-fn definition(e: &PairEnergy, w: &[f64], eps: f64, d: usize) -> f64 {
+fn definition(e: PairEnergy, w: &[f64], eps: f64, d: usize) -> f64 {
     let mut points = points(w, eps, d);
     if e.half_space {
         let negative: Vec<_> = points.iter().map(|p| p.iter().map(|v| -v).collect()).collect();
@@ -60,24 +81,24 @@ fn definition(e: &PairEnergy, w: &[f64], eps: f64, d: usize) -> f64 {
 }
 
 /// The value alone, by blocks.
-fn value<T: Element>(e: &PairEnergy, neurons: Neurons<T>) -> f64 {
-    e.forward(neurons, &mut vec![0.0; neurons.n])
+fn value<T: Element>(e: PairEnergy, neurons: Vectors<T>) -> f64 {
+    Sums(e).forward(neurons, &mut vec![0.0; neurons.n])
 }
 
 /// Value and gradient by every way there is: by blocks, from coefficients, at once.
-fn gradients<T: Element>(e: &PairEnergy, neurons: Neurons<T>) -> [(f64, Vec<T>); 3] {
-    let Neurons { n, d, .. } = neurons;
+fn gradients<T: Element>(e: PairEnergy, neurons: Vectors<T>) -> [(f64, Vec<T>); 3] {
+    let Vectors { n, d, .. } = neurons;
     let mut lengths = vec![0.0; n];
     [0, 1, 2].map(|way| {
         let mut dw = vec![T::from_f64(f64::NAN); n * d];
         let mut k = vec![T::from_f64(f64::NAN); n * if way == 1 { n } else { d }];
         let f = match way {
-            0 => e.forward(neurons, &mut lengths),
-            1 => e.forward_with_coefficients(neurons, &mut lengths, &mut k),
-            _ => e.forward_with_gradient(neurons, &mut lengths, &mut k),
+            0 => Sums(e).forward(neurons, &mut lengths),
+            1 => Sums(e).forward_with_coefficients(neurons, &mut lengths, &mut k),
+            _ => Sums(e).forward_with_gradient(neurons, &mut lengths, &mut k),
         };
         let kept = [Kept::Nothing, Kept::Coefficients(&k[..]), Kept::Gradient(&k[..])][way];
-        e.backward(kept, neurons, &lengths, T::ONE, &mut dw);
+        Sums(e).backward(kept, neurons, &lengths, T::ONE, &mut dw);
         (f, dw)
     })
 }
@@ -92,12 +113,12 @@ fn the_sum_is_that_of_its_definition() {
         let w = random(n, d, 1);
         for e in forms() {
             let eps = 0.01;
-            let want = definition(&e, &w, eps, d);
+            let want = definition(e, &w, eps, d);
             let tolerance = 1e-12 * (1.0 + want.abs());
-            for (got, _) in gradients(&e, Neurons { w: &w, eps, n, d }) {
+            for (got, _) in gradients(e, Vectors { w: &w, eps, n, d }) {
                 assert!((got - want).abs() < tolerance, "{e:?} {n}: {got}, not {want}");
             }
-            let narrow = value(&e, Neurons { w: &to_f32(&w), eps, n, d });
+            let narrow = value(e, Vectors { w: &to_f32(&w), eps, n, d });
             assert!((narrow - want).abs() < 1e-4 * (1.0 + want.abs()), "{e:?} {n}: {narrow}, not {want}");
         }
     }
@@ -112,12 +133,12 @@ fn gradients_agree_with_differences() {
         let h = 1e-6;
         let at = |t: f64| {
             let moved: Vec<f64> = w.iter().zip(&v).map(|(w, v)| w + t * v).collect();
-            definition(&e, &moved, eps, d)
+            definition(e, &moved, eps, d)
         };
         // Richardson's extrapolation of central differences.
         let central = |h: f64| (at(h) - at(-h)) / (2.0 * h);
         let want = (4.0 * central(h) - central(2.0 * h)) / 3.0;
-        for (_, dw) in gradients(&e, Neurons { w: &w, eps, n, d }) {
+        for (_, dw) in gradients(e, Vectors { w: &w, eps, n, d }) {
             let got = dw.iter().zip(&v).map(|(g, v)| g * v).sum::<f64>();
             assert!((got - want).abs() < 1e-6 * (1.0 + want.abs()), "{e:?}: {got}, not {want}");
         }
@@ -130,11 +151,11 @@ fn lengths_do_not_matter_however_extreme() {
     let (n, d) = (9, 4);
     let w = random(n, d, 7);
     for e in forms() {
-        let [(f, want), ..] = gradients(&e, Neurons { w: &w, eps: 0.0, n, d });
+        let [(f, want), ..] = gradients(e, Vectors { w: &w, eps: 0.0, n, d });
         let size = want.iter().fold(0.0f64, |m, v| m.max(v.abs()));
         for scale in [1e-250, 1e-70, 1e-5, 1e40, 1e100, 1e250] {
             let scaled: Vec<f64> = w.iter().map(|w| w * scale).collect();
-            for (g, dw) in gradients(&e, Neurons { w: &scaled, eps: 0.0, n, d }) {
+            for (g, dw) in gradients(e, Vectors { w: &scaled, eps: 0.0, n, d }) {
                 assert!((g - f).abs() < 1e-12 * f.abs(), "{e:?} at {scale}: {g}, not {f}");
                 let same = dw.iter().zip(&want).all(|(a, b)| (a * scale - b).abs() < 1e-11 * size);
                 assert!(same, "{e:?} at {scale}: {dw:?}");
@@ -142,7 +163,7 @@ fn lengths_do_not_matter_however_extreme() {
         }
         for scale in [1e-30f32, 1e-12, 1e-3, 1e12, 1e30] {
             let scaled: Vec<f32> = w.iter().map(|&w| w as f32 * scale).collect();
-            for (g, dw) in gradients(&e, Neurons { w: &scaled, eps: 0.0, n, d }) {
+            for (g, dw) in gradients(e, Vectors { w: &scaled, eps: 0.0, n, d }) {
                 assert!((g - f).abs() < 1e-4 * f.abs(), "{e:?} at {scale}: {g}, not {f}");
                 let mut wide = dw.iter().map(|&v| f64::from(v) * f64::from(scale)).zip(&want);
                 assert!(wide.all(|(a, b)| (a - b).abs() < 1e-3 * size), "{e:?} at {scale}: {dw:?}");
@@ -157,10 +178,10 @@ fn gradients_of_tiny_neurons_are_scaled_before_they_are_divided() {
     let (n, d) = (257, 2);
     let w: Vec<f32> = random(n, d, 8).iter().map(|&w| w as f32 * 1e-30).collect();
     let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
-    let neurons = Neurons { w: &w, eps: 0.0, n, d };
+    let neurons = Vectors { w: &w, eps: 0.0, n, d };
     let (mut lengths, mut kept, mut dw) = (vec![0.0; n], vec![0.0; n * d], vec![0.0; n * d]);
-    e.forward_with_gradient(neurons, &mut lengths, &mut kept);
-    e.backward(Kept::Gradient(&kept), neurons, &lengths, 1e-5, &mut dw);
+    Sums(e).forward_with_gradient(neurons, &mut lengths, &mut kept);
+    Sums(e).backward(Kept::Gradient(&kept), neurons, &lengths, 1e-5, &mut dw);
     assert!(dw.iter().all(|v| v.is_finite()) && dw.iter().any(|v| v.abs() > 3e33), "{dw:?}");
 }
 
@@ -181,11 +202,11 @@ fn one_neuron_and_its_antipode() {
             (chord, -2.0 * lack / square / ((1.0 + q) * (1.0 + q))),
             (angle, -4.0 / (t * t * sine) * lack / square),
         ] {
-            for (_, dw) in gradients(&e, Neurons { w: &w, eps, n: 1, d: 2 }) {
+            for (_, dw) in gradients(e, Vectors { w: &w, eps, n: 1, d: 2 }) {
                 assert!((dw[1] / (want * w[1]) - 1.0).abs() < 1e-12, "{e:?}: {dw:?}, not {want} w");
             }
             let narrow = [w[0] as f32, w[1] as f32];
-            for (_, dw) in gradients(&e, Neurons { w: &narrow, eps, n: 1, d: 2 }) {
+            for (_, dw) in gradients(e, Vectors { w: &narrow, eps, n: 1, d: 2 }) {
                 assert!((f64::from(dw[1]) / (want * w[1]) - 1.0).abs() < 1e-6, "{e:?}: {dw:?}, not {want} w");
             }
         }
@@ -196,7 +217,7 @@ fn one_neuron_and_its_antipode() {
 fn a_neuron_without_length_is_at_rest() {
     let w = [1.0, 0.0, 0.0, 0.0, 0.6, 0.8];
     for e in forms() {
-        for (f, dw) in gradients(&e, Neurons { w: &w, eps: 0.0, n: 3, d: 2 }) {
+        for (f, dw) in gradients(e, Vectors { w: &w, eps: 0.0, n: 3, d: 2 }) {
             assert!(f.is_finite() && dw.iter().all(|v| v.is_finite()), "{e:?}: {f} {dw:?}");
             assert_eq!(dw[2..4], [0.0; 2], "{e:?}");
         }
@@ -220,7 +241,7 @@ fn small_and_large_angles_keep_their_digits() {
             };
             let pi = std::f64::consts::PI;
             let want = if e.half_space { 4.0 * (slope(a) - slope(pi - a)) } else { 2.0 * slope(a) };
-            let found = gradients(&e, Neurons { w: &w, eps: 0.0, n: 2, d: 2 });
+            let found = gradients(e, Vectors { w: &w, eps: 0.0, n: 2, d: 2 });
             for (_, dw) in &found {
                 let got = 2.0 * (-x.sin() * dw[0] + x.cos() * dw[1]);
                 assert!((got / want - 1.0).abs() < 1e-10, "{e:?} at {a}: {got}, not {want}");
@@ -241,8 +262,8 @@ fn the_pair_function_has_its_derivative() {
     for e in forms() {
         for c in [-0.9f64, -0.1, 0.3, 0.99] {
             let h = 1e-6;
-            let difference = (e.pair(c + h).0 - e.pair(c - h).0) / (2.0 * h);
-            assert!((e.pair(c).1 / difference - 1.0).abs() < 1e-6, "{e:?} at {c}");
+            let difference = (pair(e, c + h).0 - pair(e, c - h).0) / (2.0 * h);
+            assert!((pair(e, c).1 / difference - 1.0).abs() < 1e-6, "{e:?} at {c}");
         }
     }
 }
@@ -250,20 +271,20 @@ fn the_pair_function_has_its_derivative() {
 #[test]
 fn coinciding_points_are_finite_and_at_rest() {
     for e in forms() {
-        let (f, df) = e.pair(1.0);
+        let (f, df) = pair(e, 1.0);
         let t = if e.angular { e.floor + e.offset } else { e.floor.sqrt() };
         let want = if e.s == 0.0 { -t.ln() } else { t.powf(-e.s) };
         assert!((f / want - 1.0).abs() < 1e-12 && df == 0.0, "{e:?}");
-        assert_eq!(e.pair(1.0 + 1e-15), (f, df), "beyond 1 by rounding");
-        assert!(e.pair(-1.0 - 1e-15).0.is_finite() && e.pair(-1.0 - 1e-15).1.is_finite());
-        assert!(e.pair(f64::NAN).0.is_nan());
+        assert_eq!(pair(e, 1.0 + 1e-15), (f, df), "beyond 1 by rounding");
+        assert!(pair(e, -1.0 - 1e-15).0.is_finite() && pair(e, -1.0 - 1e-15).1.is_finite());
+        assert!(pair(e, f64::NAN).0.is_nan());
         // Equal and opposite rows, in both types.
         let w: [f64; 8] = [1.0, 0.0, 1.0, 0.0, -1.0, 0.0, 0.6, 0.8];
-        for (f, wide) in gradients(&e, Neurons { w: &w, eps: 0.0, n: 4, d: 2 }) {
+        for (f, wide) in gradients(e, Vectors { w: &w, eps: 0.0, n: 4, d: 2 }) {
             assert!(f.is_finite(), "{e:?}");
             assert!(wide.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {wide:?}");
         }
-        for (f, narrow) in gradients(&e, Neurons { w: &to_f32(&w), eps: 0.0, n: 4, d: 2 }) {
+        for (f, narrow) in gradients(e, Vectors { w: &to_f32(&w), eps: 0.0, n: 4, d: 2 }) {
             assert!(f.is_finite(), "{e:?}");
             assert!(narrow.iter().all(|v| v.is_finite() && v.abs() < 1e3), "{e:?} {narrow:?}");
         }
@@ -280,26 +301,26 @@ fn optima_have_their_known_energy() {
         let e = PairEnergy { s, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
         let n = n as f64;
         let want = 2.0 * (n * 2f64.powf(-s) + (n * (2.0 * n - 1.0) - n) * 2f64.powf(-s / 2.0));
-        assert!((value(&e, Neurons { w: &w, eps: 0.0, n: 7, d: 7 }) - want).abs() < 1e-12 * want);
+        assert!((value(e, Vectors { w: &w, eps: 0.0, n: 7, d: 7 }) - want).abs() < 1e-12 * want);
     }
     // The regular simplex: all cosines -1 / (N - 1); here N = 3 in the plane.
     let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12, still: 1e-12 };
     let h = 3f64.sqrt() / 2.0;
-    let simplex = Neurons { w: &[1.0, 0.0, -0.5, h, -0.5, -h], eps: 0.0, n: 3, d: 2 };
-    assert!((value(&e, simplex) - 6.0 / 3.0).abs() < 1e-14);
+    let simplex = Vectors { w: &[1.0, 0.0, -0.5, h, -0.5, -h], eps: 0.0, n: 3, d: 2 };
+    assert!((value(e, simplex) - 6.0 / 3.0).abs() < 1e-14);
 }
 
 #[test]
 fn blocks_agree_with_one_piece_for_any_number_of_threads() {
-    let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let _turn = THREADS.lock().unwrap_or_else(|e| e.into_inner());
     let (n, d) = (COLS + ROWS + 37, 3);
     let w = random(n, d, 4);
-    let neurons = Neurons { w: &w, eps: 0.1, n, d };
+    let neurons = Vectors { w: &w, eps: 0.1, n, d };
     let e = PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
     let mut want: Option<[(f64, Vec<f64>); 3]> = None;
     for threads in [1, 2, 7] {
         par::set_threads(threads);
-        let found = gradients(&e, neurons);
+        let found = gradients(e, neurons);
         assert!(want.get_or_insert_with(|| found.clone()) == &found, "{threads} threads");
     }
     par::set_threads(2);
@@ -312,36 +333,36 @@ fn blocks_agree_with_one_piece_for_any_number_of_threads() {
 
 #[test]
 fn a_batch_is_one_matrix_after_the_other() {
-    let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let _turn = THREADS.lock().unwrap_or_else(|e| e.into_inner());
     let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
     // Small matrices are shared out whole, large ones each among all threads.
     for (batch, n, d) in [(0, 3, 2), (3, 0, 2), (5, 7, 3), (2, 260, 250)] {
         let (w, eps) = (random(batch * n, d, 5), 0.01);
-        let all = Neurons { w: &w, eps, n, d };
+        let all = Vectors { w: &w, eps, n, d };
         let scales: Vec<f64> = (0..batch).map(|b| 1.0 + b as f64).collect();
         let nan = |len: usize| vec![f64::NAN; len];
         let (mut kept, mut lengths) = (nan(batch * n * n), nan(batch * n));
         let mut sums = [nan(batch), nan(batch), nan(batch)];
         let (mut gradients, mut dw) = (nan(w.len()), [nan(w.len()), nan(w.len()), nan(w.len())]);
-        e.forward_batch(all, Some(&mut kept), &mut lengths, &mut sums[0]);
-        e.backward_batch(Kept::Coefficients(&kept), all, &lengths, &scales, &mut dw[0]);
-        e.forward_batch(all, None, &mut lengths, &mut sums[1]);
-        e.backward_batch(Kept::Nothing, all, &lengths, &scales, &mut dw[1]);
-        e.forward_batch_with_gradients(all, &mut gradients, &mut lengths, &mut sums[2]);
-        e.backward_batch(Kept::Gradient(&gradients), all, &lengths, &scales, &mut dw[2]);
+        Sums(e).forward_batch(all, Some(&mut kept), &mut lengths, &mut sums[0]);
+        Sums(e).backward_batch(Kept::Coefficients(&kept), all, &lengths, &scales, &mut dw[0]);
+        Sums(e).forward_batch(all, None, &mut lengths, &mut sums[1]);
+        Sums(e).backward_batch(Kept::Nothing, all, &lengths, &scales, &mut dw[1]);
+        Sums(e).forward_batch_with_gradients(all, &mut gradients, &mut lengths, &mut sums[2]);
+        Sums(e).backward_batch(Kept::Gradient(&gradients), all, &lengths, &scales, &mut dw[2]);
         for b in 0..batch {
-            let own = Neurons { w: &w[b * n * d..][..n * d], eps, n, d };
+            let own = Vectors { w: &w[b * n * d..][..n * d], eps, n, d };
             let (mut k, mut g, mut lengths, mut want) = (nan(n * n), nan(n * d), nan(n), nan(n * d));
             let here = b * n * d..(b + 1) * n * d;
-            assert_eq!(sums[0][b], e.forward_with_coefficients(own, &mut lengths, &mut k));
+            assert_eq!(sums[0][b], Sums(e).forward_with_coefficients(own, &mut lengths, &mut k));
             assert!(kept[b * n * n..][..n * n] == k);
-            e.backward(Kept::Coefficients(&k), own, &lengths, scales[b], &mut want);
+            Sums(e).backward(Kept::Coefficients(&k), own, &lengths, scales[b], &mut want);
             assert!(dw[0][here.clone()] == want);
-            assert_eq!(sums[1][b], e.forward(own, &mut lengths));
-            e.backward(Kept::Nothing, own, &lengths, scales[b], &mut want);
+            assert_eq!(sums[1][b], Sums(e).forward(own, &mut lengths));
+            Sums(e).backward(Kept::Nothing, own, &lengths, scales[b], &mut want);
             assert!(dw[1][here.clone()] == want);
-            assert_eq!(sums[2][b], e.forward_with_gradient(own, &mut lengths, &mut g));
-            e.backward(Kept::Gradient(&g), own, &lengths, scales[b], &mut want);
+            assert_eq!(sums[2][b], Sums(e).forward_with_gradient(own, &mut lengths, &mut g));
+            Sums(e).backward(Kept::Gradient(&g), own, &lengths, scales[b], &mut want);
             assert!(dw[2][here] == want);
         }
     }
@@ -349,14 +370,14 @@ fn a_batch_is_one_matrix_after_the_other() {
 
 #[test]
 fn coefficients_are_symmetric_whatever_their_number() {
-    let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let _turn = THREADS.lock().unwrap_or_else(|e| e.into_inner());
     let e = PairEnergy { s: 0.0, angular: false, offset: 0.0, half_space: false, floor: 1e-12, still: 1e-12 };
     for n in [1, 15, 16, 17, 600] {
         let w = random(n, 2, 6);
-        let neurons = Neurons { w: &w, eps: 0.0, n, d: 2 };
+        let neurons = Vectors { w: &w, eps: 0.0, n, d: 2 };
         let (mut k, mut lengths) = (vec![f64::NAN; n * n], vec![f64::NAN; n]);
-        let sum = e.forward_with_coefficients(neurons, &mut lengths, &mut k);
-        assert!((sum - e.forward(neurons, &mut lengths)).abs() <= 1e-10 * sum.abs(), "{n}");
+        let sum = Sums(e).forward_with_coefficients(neurons, &mut lengths, &mut k);
+        assert!((sum - Sums(e).forward(neurons, &mut lengths)).abs() <= 1e-10 * sum.abs(), "{n}");
         assert!((0..n * n).all(|at| k[at] == k[at % n * n + at / n]), "{n}");
     }
 }
@@ -371,7 +392,7 @@ fn near_rows<T: Element>(angle: f64) -> Vec<T> {
 fn near_neurons_keep_their_digits() {
     for (angle, eps) in [(1e-6f64, 0.0f64), (1e-6, 1e-12), (1e-9, 1e-17), (1e-9, 1e-20), (1e-9, 0.0)] {
         let w = near_rows::<f64>(angle);
-        let neurons = Neurons { w: &w, eps, n: 3, d: 3 };
+        let neurons = Vectors { w: &w, eps, n: 3, d: 3 };
         // Closed forms: 2 - 2c = 2 - 2 cos(a) / (1 + eps) for the pair, 2 for the others.
         let x = (4.0 * (0.5 * angle).sin().powi(2) + 2.0 * eps) / (1.0 + eps);
         let form =
@@ -379,7 +400,7 @@ fn near_neurons_keep_their_digits() {
         let want = 2.0 / x + 2.0;
         // Across w_1, dE/dw_1 = 2 f'(c) u_2 / n, with f' = 2 / x^2.
         let slope = 4.0 / (x * x) * angle.sin() / (1.0 + eps);
-        for (got, dw) in gradients(&form, neurons) {
+        for (got, dw) in gradients(form, neurons) {
             assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
             assert!((dw[1] - slope).abs() < 1e-12 * slope, "{angle} {eps}: {} for {slope}", dw[1]);
         }
@@ -391,7 +412,7 @@ fn near_neurons_keep_their_digits() {
         let quarter = std::f64::consts::FRAC_PI_2;
         let pi = 2.0 * quarter;
         let want = 4.0 * (1.0 / t + 1.0 / (pi - t) + 4.0 / quarter) + 6.0 / (pi - antipodes);
-        for (got, _) in gradients(&form, neurons) {
+        for (got, _) in gradients(form, neurons) {
             assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
         }
     }
@@ -400,14 +421,14 @@ fn near_neurons_keep_their_digits() {
     let form =
         PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30, still: 1e-30 };
     let x = (4.0 * 5e-4f64.sin().powi(2) + 2e-4) / (1.0 + 1e-4);
-    for (got, _) in gradients(&form, Neurons { w: &w, eps: 1e-4, n: 3, d: 3 }) {
+    for (got, _) in gradients(form, Vectors { w: &w, eps: 1e-4, n: 3, d: 3 }) {
         assert!((got - 2.0 / x - 2.0).abs() < 1e-6 * got, "{got} for {}", 2.0 / x + 2.0);
     }
 }
 
 #[test]
 fn near_neurons_of_a_batch_for_any_number_of_threads() {
-    let _turn = simd::SETTINGS.lock().unwrap_or_else(|e| e.into_inner());
+    let _turn = THREADS.lock().unwrap_or_else(|e| e.into_inner());
     let (n, d, batch, eps) = (70, 5, 3, 1e-3);
     let mut w = random(batch * n, d, 9);
     for b in 0..batch {
@@ -416,21 +437,21 @@ fn near_neurons_of_a_batch_for_any_number_of_threads() {
         w.copy_within(first..first + d, first + 7 * d);
         w[first + 7 * d] += 1e-6;
     }
-    let all = Neurons { w: &w, eps, n, d };
+    let all = Vectors { w: &w, eps, n, d };
     for form in forms() {
         let mut want: Option<(Vec<f64>, Vec<f64>, Vec<f64>)> = None;
         for threads in [1, 2, 7] {
-            crate::par::set_threads(threads);
+            par::set_threads(threads);
             let (mut sums, mut kept, mut lengths) =
                 (vec![0.0; batch], vec![0.0; batch], vec![0.0; batch * n]);
             let (mut k, mut dw) = (vec![0.0; batch * n * n], vec![0.0; w.len()]);
-            form.forward_batch(all, None, &mut lengths, &mut sums);
-            form.forward_batch(all, Some(&mut k), &mut lengths, &mut kept);
-            form.backward_batch(Kept::Nothing, all, &lengths, &[1.0; 3], &mut dw);
+            Sums(form).forward_batch(all, None, &mut lengths, &mut sums);
+            Sums(form).forward_batch(all, Some(&mut k), &mut lengths, &mut kept);
+            Sums(form).backward_batch(Kept::Nothing, all, &lengths, &[1.0; 3], &mut dw);
             let mut from_k = vec![0.0; w.len()];
-            form.backward_batch(Kept::Coefficients(&k), all, &lengths, &[1.0; 3], &mut from_k);
+            Sums(form).backward_batch(Kept::Coefficients(&k), all, &lengths, &[1.0; 3], &mut from_k);
             for b in 0..batch {
-                let alone = value(&form, Neurons { w: &w[b * n * d..(b + 1) * n * d], eps, n, d });
+                let alone = value(form, Vectors { w: &w[b * n * d..(b + 1) * n * d], eps, n, d });
                 assert_eq!(sums[b], alone);
                 assert!((kept[b] - alone).abs() <= 1e-12 * alone.abs());
             }
@@ -442,5 +463,34 @@ fn near_neurons_of_a_batch_for_any_number_of_threads() {
             assert!(want.get_or_insert_with(|| found.clone()) == &found, "{form:?} on {threads} threads");
         }
     }
-    crate::par::set_threads(2);
+    par::set_threads(2);
+}
+
+#[test]
+fn coinciding_rows_have_the_energy_of_the_floor_and_no_gradient() {
+    let form =
+        PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
+    let u = Tensor::from([[[0.6, 0.8], [0.6, 0.8]]]).requires_grad();
+    let e = pair_energy(&u, form, 0.0).0.sum(..);
+    assert!((e.item() - 2.0 * 100.0).abs() < 1e-9, "{}", e.item());
+    assert_eq!(e.backward()[&u].to_vec::<f64>(), [0.0; 4]);
+}
+
+#[test]
+fn a_profile_counts_the_products_of_pairs() {
+    let form =
+        PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
+    let w = Tensor::normal([3, 5, 7], DType::F32, autograd::Key::new(1)).requires_grad();
+    let profile = autograd::profile(|| pair_energy(&w, form, 0.0).0.sum(..).backward()).1;
+    let of =
+        |backward| profile.rows.iter().find(|r| r.op == "pair_energy" && r.backward == backward).unwrap();
+    assert_eq!([false, true].map(|backward| of(backward).flops), [3 * 10 * 2 * 7; 2]);
+}
+
+#[test]
+#[should_panic(expected = "pair_energy: expected neurons of shape [B, N, d], found [2, 3]")]
+fn neurons_come_in_batches() {
+    let form =
+        PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
+    pair_energy(&Tensor::zeros([2, 3], DType::F64), form, 0.0);
 }

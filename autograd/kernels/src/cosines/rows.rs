@@ -1,8 +1,10 @@
-//! Rows of the Gram matrix turned into energies and coefficients of the gradient.
+//! Rows of the Gram matrix turned into values and coefficients of the gradient.
+
+use std::marker::PhantomData;
 
 use super::near::near;
-use super::pair::{ANY, LOG, ONE, PairEnergy, TWO};
 use super::points::Points;
+use super::{CosineFunction, Specialised, Sums, Visitor};
 use crate::aligned::BLOCK;
 use crate::real::{Arithmetic, Element};
 use crate::simd::Kernel;
@@ -10,8 +12,8 @@ use crate::simd::Kernel;
 /// Sums over the pairs of some rows of the Gram matrix, which are replaced by rows of the coefficients of the gradient.
 ///
 /// The diagonal itself stands for half an antipodal pair, or for nothing.
-pub(super) struct Rows<'a, T> {
-    pub energy: &'a PairEnergy,
+pub(super) struct Rows<'a, T, F> {
+    pub f: F,
     /// All of them.
     pub points: Points<'a, T>,
     /// Which i and j the first product is of, and how many there are in a row.
@@ -27,49 +29,45 @@ pub(super) struct Rows<'a, T> {
     pub columns: &'a mut [T],
 }
 
-impl<T: Element> Kernel for Rows<'_, T> {
+impl<T: Element, F: CosineFunction> Kernel for Rows<'_, T, F> {
     type Output = ();
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
-        match self.energy.exponent() {
-            LOG => self.with_exponent::<A, LOG>(),
-            ONE => self.with_exponent::<A, ONE>(),
-            TWO => self.with_exponent::<A, TWO>(),
-            _ => self.with_exponent::<A, ANY>(),
-        }
+        let f = self.f;
+        f.specialise(near::<T>(), WithArithmetic(self, PhantomData::<A>));
     }
 }
 
-impl<T: Element> Rows<'_, T> {
-    #[inline(always)]
-    fn with_exponent<A: Arithmetic, const S: u8>(self) {
-        match (self.energy.angular, self.energy.half_space) {
-            (false, false) => self.rows::<A, S, false, false>(),
-            (false, true) => self.rows::<A, S, false, true>(),
-            (true, false) => self.rows::<A, S, true, false>(),
-            (true, true) => self.rows::<A, S, true, true>(),
-        }
-    }
+struct WithArithmetic<R, A>(R, PhantomData<A>);
 
+impl<T: Element, F: CosineFunction, A: Arithmetic> Visitor for WithArithmetic<Rows<'_, T, F>, A> {
+    type Output = ();
     #[inline(always)]
-    fn rows<A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(self) {
-        let Rows { energy, points, at: (i, j, cols), products, both, sums, along, columns } = self;
+    fn visit<S: Specialised>(self, special: S) {
+        self.0.rows::<A, S>(special);
+    }
+}
+
+impl<T: Element, F: CosineFunction> Rows<'_, T, F> {
+    #[inline(always)]
+    fn rows<A: Arithmetic, S: Specialised>(self, special: S) {
+        let Rows { f, points, at: (i, j, cols), products, both, sums, along, columns } = self;
         let inverse = &points.inverse[j..j + cols];
         for (((i, row), sum), along) in (i..).zip(products.chunks_exact_mut(cols)).zip(sums).zip(along) {
-            let stretch = Stretch { energy, points, i };
+            let stretch = Stretch { f, points, i };
             let own = i.saturating_sub(j).min(cols);
             let upper = if i < j { 0 } else { (own + 1).min(cols) };
             // What is left of the diagonal, if it is wanted, and what is right of it. Whoever wants both has no use for
             // the columns' sums.
             for side in [0..own, upper..cols].into_iter().skip(usize::from(!both)) {
                 let (row, columns) = (&mut row[side.clone()], &mut columns[side.clone()]);
-                let (f, r) = stretch.replace::<A, S, ANGULAR, HALF>(j + side.start, row, columns);
-                *sum = f;
+                let (value, r) = stretch.replace::<A, S>(special, j + side.start, row, columns);
+                *sum = value;
                 *along += r;
             }
             if i >= j && own < cols {
-                let (f, df) = if HALF { energy.antipodes(points, i) } else { (0.0, 0.0) };
-                *sum += 0.5 * f;
+                let (value, df) = if f.antipodes() { Sums(f).antipode(points, i) } else { (0.0, 0.0) };
+                *sum += 0.5 * value;
                 row[own] = T::from_f64(-df * inverse[own] * inverse[own]);
             }
         }
@@ -78,38 +76,38 @@ impl<T: Element> Rows<'_, T> {
 
 /// Products of row i with neighbouring rows, all on one side of the diagonal.
 #[derive(Clone, Copy)]
-struct Stretch<'a, T> {
-    energy: &'a PairEnergy,
+struct Stretch<'a, T, F> {
+    f: F,
     points: Points<'a, T>,
     i: usize,
 }
 
-impl<T: Element> Stretch<'_, T> {
+impl<T: Element, F: CosineFunction> Stretch<'_, T, F> {
     /// Replaces the products with rows `j`, `j` + 1, … by coefficients f'(c) / (n_i n_j), adds f'(c) c to the columns'
     /// sums, and returns the sums of f(c) and of f'(c) c.
     #[inline(always)]
-    fn replace<A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(
+    fn replace<A: Arithmetic, S: Specialised>(
         self,
+        special: S,
         j: usize,
         products: &mut [T],
         columns: &mut [T],
     ) -> (f64, f64) {
-        let Stretch { energy, points, i } = self;
+        let Stretch { f, points, i } = self;
         // Opposite rows matter where their distance to the antipode, or the sine of the angle, is needed.
-        let both = HALF || ANGULAR;
+        let both = f.antipodes() || f.two_ended();
         let bound = T::from_f64(1.0 - near::<T>());
-        let far = energy.still < 2.0 * near::<T>();
         let (own, inverse) = (points.inverse[i], &points.inverse[j..j + products.len()]);
         let cosines = products;
         // Near pairs sit out as orthogonal ones, and then take their own places.
         let largest = cosines_of(own, inverse, cosines, both);
         let near = if largest > bound { sit_out(cosines, bound, both) } else { Vec::new() };
-        let sums = replace::<T, A, S, ANGULAR, HALF>(energy, far, own, inverse, cosines, columns);
+        let sums = replace::<T, A, S>(special, own, inverse, cosines, columns);
         if near.is_empty() { sums } else { self.take_places(j, &near, cosines, columns, sums) }
     }
 }
 
-impl<T: Element> Stretch<'_, T> {
+impl<T: Element, F: CosineFunction> Stretch<'_, T, F> {
     /// Gives near pairs their coefficients, and the sums what they add.
     #[cold]
     #[inline(never)]
@@ -121,13 +119,13 @@ impl<T: Element> Stretch<'_, T> {
         columns: &mut [T],
         (mut sum, mut along): (f64, f64),
     ) -> (f64, f64) {
-        let Stretch { energy, points, i } = self;
-        let signs = if energy.half_space { 2.0 } else { 1.0 };
-        let orthogonal = signs * energy.pair(0.0).0;
+        let Stretch { f, points, i } = self;
+        let signs = if f.antipodes() { 2.0 } else { 1.0 };
+        let orthogonal = signs * f.at_chords(2.0, 2.0).0;
         for &k in near {
-            let [f, df, c] = energy.exact(points, i, j + k);
+            let [value, df, c] = Sums(f).exact(points, i, j + k);
             coefficients[k] = T::from_f64(df * points.inverse[i] * points.inverse[j + k]);
-            sum += f - orthogonal;
+            sum += value - orthogonal;
             along += df * c;
             columns[k] = columns[k] + T::from_f64(df * c);
         }
@@ -160,12 +158,10 @@ fn cosines_of<T: Element>(own: f64, inverse: &[f64], products: &mut [T], both: b
     most.into_iter().fold(T::ZERO, |m, c| if c > m { c } else { m })
 }
 
-/// Replaces cosines by coefficients, adds to the columns' sums, and returns the row's. With `far`, all pairs are far
-/// enough for a gradient.
+/// Replaces cosines by coefficients, adds to the columns' sums, and returns the row's.
 #[inline(always)]
-fn replace<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(
-    energy: &PairEnergy,
-    far: bool,
+fn replace<T: Element, A: Arithmetic, S: Specialised>(
+    special: S,
     own: f64,
     inverse: &[f64],
     cosines: &mut [T],
@@ -184,7 +180,7 @@ fn replace<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool, const HA
     let (mut sums, mut along) = ([T::ZERO; BLOCK], [T::ZERO; BLOCK]);
     for (((c, by), column), count) in whole.chain([(((&mut last, &by), &mut column), count)]) {
         for l in 0..BLOCK {
-            let (f, df) = energy.both::<T, A, S, ANGULAR, HALF>(c[l], far);
+            let (f, df) = special.at::<T, A>(c[l]);
             sums[l] = sums[l] + if l < count { f } else { T::ZERO };
             along[l] = along[l] + df * c[l];
             column[l] = column[l] + df * c[l];

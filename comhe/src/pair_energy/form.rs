@@ -1,7 +1,9 @@
 //! The energy of one pair of directions as a function of their cosine.
 
-use crate::math::Math;
-use crate::real::{Arithmetic, Element, Plain};
+use kernels::Element;
+use kernels::cosines::{CosineFunction, Specialised, Visitor};
+use kernels::math::Math;
+use kernels::real::Arithmetic;
 
 /// Which energy: Riesz exponent, distance, and whether antipodes count as points too.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -22,37 +24,13 @@ pub struct PairEnergy {
 }
 
 /// The exponents with a formula of their own.
-pub(super) const LOG: u8 = 0;
-pub(super) const ONE: u8 = 1;
-pub(super) const TWO: u8 = 2;
-pub(super) const ANY: u8 = 3;
+const LOG: u8 = 0;
+const ONE: u8 = 1;
+const TWO: u8 = 2;
+const ANY: u8 = 3;
 
 impl PairEnergy {
-    /// f(c) and f'(c) of a pair with cosine c. A cosine beyond +-1 by rounding counts as +-1; NaN stays NaN.
-    ///
-    /// With x = 2 - 2c: f = x^(-s/2), f' = s f / x. With an angle t = arccos c + offset: f = t^-s,
-    /// f' = s f / (t sin arccos c). Logarithms for s = 0: f = -ln(x) / 2, f' = 1 / x; f = -ln t,
-    /// f' = 1 / (t sin arccos c).
-    ///
-    /// Everything follows from c, which is enough but for nearly equal rows: c carries an error of a few units of
-    /// rounding e, so 1 - c = a^2 / 2 at angle a has relative error 2 e / a^2 for each, that is 2e-8 at a = 1e-4
-    /// in f64, and so have f and f' up to a factor of s / 2 + 1 (sums take those pairs from `near.rs`). The two
-    /// ends of arccos, where its slope is infinite: c = 1 is below the floor; near c = -1 the direction from u to
-    /// -u is lost in rounding once sin^2 < 16 e, and f' is 0 from there on.
-    pub fn pair<T: Element>(&self, c: T) -> (T, T) {
-        match (self.exponent(), self.angular) {
-            (LOG, false) => self.pair_as::<T, Plain, LOG, false>(c),
-            (ONE, false) => self.pair_as::<T, Plain, ONE, false>(c),
-            (TWO, false) => self.pair_as::<T, Plain, TWO, false>(c),
-            (_, false) => self.pair_as::<T, Plain, ANY, false>(c),
-            (LOG, true) => self.pair_as::<T, Plain, LOG, true>(c),
-            (ONE, true) => self.pair_as::<T, Plain, ONE, true>(c),
-            (TWO, true) => self.pair_as::<T, Plain, TWO, true>(c),
-            (_, true) => self.pair_as::<T, Plain, ANY, true>(c),
-        }
-    }
-
-    pub(super) fn exponent(&self) -> u8 {
+    fn exponent(&self) -> u8 {
         match self.s {
             0.0 => LOG,
             1.0 => ONE,
@@ -60,9 +38,20 @@ impl PairEnergy {
             _ => ANY,
         }
     }
+}
 
-    /// A bound on the slopes: where a pair is as near as one with a gradient can be, or, at angles, as near to opposite.
-    pub(super) fn steepest(&self) -> f64 {
+impl CosineFunction for PairEnergy {
+    fn antipodes(&self) -> bool {
+        self.half_space
+    }
+
+    /// At angles arccos has an infinite slope there.
+    fn two_ended(&self) -> bool {
+        self.angular
+    }
+
+    /// Where a pair is as near as one with a gradient can be, or, at angles, as near to opposite.
+    fn steepest(&self) -> f64 {
         let s = self.s.max(1.0);
         let near = if self.angular {
             s * (self.still + self.offset).powf(-self.s - 1.0) / self.still.min(1.0).sin()
@@ -74,47 +63,92 @@ impl PairEnergy {
         near.max(opposite)
     }
 
-    pub(super) fn check_fields(&self) {
-        let PairEnergy { s, offset, floor, still, angular, .. } = *self;
-        assert!(s >= 0.0 && s.is_finite(), "energy: the exponent s = {s} must be 0 or more");
-        assert!(floor >= 0.0 && floor.is_finite(), "energy: the floor {floor} must be 0 or more");
-        assert!(
-            still >= floor,
-            "energy: pairs below the floor {floor} have no gradient, but still = {still}"
-        );
-        assert!(
-            offset >= 0.0 && (angular || offset == 0.0),
-            "energy: an offset ({offset}) belongs to angles"
-        );
+    fn at_chords(&self, x: f64, y: f64) -> (f64, f64) {
+        let s = self.s;
+        if self.angular {
+            let angle = 2.0 * x.sqrt().atan2(y.sqrt());
+            let still = angle <= self.still || y == 0.0;
+            let t = angle.max(self.floor) + self.offset;
+            let f = if s == 0.0 { -t.ln() } else { t.powf(-s) };
+            let df = if s == 0.0 { 1.0 / t } else { s * f / t };
+            (f, if still { 0.0 } else { df / (0.5 * (x * y).sqrt()) })
+        } else {
+            let still = x <= self.still;
+            let x = x.max(self.floor);
+            let f = match s {
+                0.0 => -0.5 * x.ln(),
+                2.0 => 1.0 / x,
+                _ => x.powf(-0.5 * s),
+            };
+            let df = if s == 0.0 { 1.0 / x } else { s * f / x };
+            (f, if still { 0.0 } else { df })
+        }
     }
 
-    /// f(c) + f(-c) and its derivative if `HALF`, else f(c) and its derivative. With `far`, both points are known to
-    /// be far enough for a gradient.
     #[inline(always)]
-    pub(super) fn both<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool, const HALF: bool>(
-        &self,
-        c: T,
-        far: bool,
-    ) -> (T, T) {
-        if S == TWO && !ANGULAR && HALF && far {
+    fn specialise<V: Visitor>(&self, gap: f64, visitor: V) -> V::Output {
+        match self.exponent() {
+            LOG => self.with_exponent::<V, LOG>(gap, visitor),
+            ONE => self.with_exponent::<V, ONE>(gap, visitor),
+            TWO => self.with_exponent::<V, TWO>(gap, visitor),
+            _ => self.with_exponent::<V, ANY>(gap, visitor),
+        }
+    }
+}
+
+impl PairEnergy {
+    #[inline(always)]
+    fn with_exponent<V: Visitor, const S: u8>(self, gap: f64, visitor: V) -> V::Output {
+        // Of a cosine c <= 1 - gap, 2 - 2c is at least 2 gap, and so is the angle.
+        let far = self.still < 2.0 * gap;
+        match (self.angular, self.half_space) {
+            (false, false) => visitor.visit(Form::<S, false, false> { energy: self, far }),
+            (false, true) => visitor.visit(Form::<S, false, true> { energy: self, far }),
+            (true, false) => visitor.visit(Form::<S, true, false> { energy: self, far }),
+            (true, true) => visitor.visit(Form::<S, true, true> { energy: self, far }),
+        }
+    }
+}
+
+/// An energy with its exponent, distance and space decided.
+#[derive(Clone, Copy)]
+struct Form<const S: u8, const ANGULAR: bool, const HALF: bool> {
+    energy: PairEnergy,
+    /// Whether all pairs are far enough for a gradient.
+    far: bool,
+}
+
+impl<const S: u8, const ANGULAR: bool, const HALF: bool> Specialised for Form<S, ANGULAR, HALF> {
+    #[inline(always)]
+    fn at<T: Element, A: Arithmetic>(&self, c: T) -> (T, T) {
+        if S == TWO && !ANGULAR && HALF && self.far {
             // 1 / (2 - 2c) + 1 / (2 + 2c), with one division.
             let f = T::ONE / ((T::ONE - c) * (T::ONE + c));
             return (f, (c + c) * f * f);
         }
-        let (f, df) = self.pair_as::<T, A, S, ANGULAR>(c);
+        let (f, df) = self.energy.pair::<T, A, S, ANGULAR>(c);
         if !HALF {
             return (f, df);
         }
-        let (g, dg) = self.pair_as::<T, A, S, ANGULAR>(-c);
+        let (g, dg) = self.energy.pair::<T, A, S, ANGULAR>(-c);
         (f + g, df - dg)
     }
+}
 
-    /// [`PairEnergy::pair`] for the exponent `S`, branch-free.
+impl PairEnergy {
+    /// f(c) and f'(c) of a pair with cosine c. A cosine beyond +-1 by rounding counts as +-1; NaN stays NaN.
+    ///
+    /// With x = 2 - 2c: f = x^(-s/2), f' = s f / x. With an angle t = arccos c + offset: f = t^-s,
+    /// f' = s f / (t sin arccos c). Logarithms for s = 0: f = -ln(x) / 2, f' = 1 / x; f = -ln t,
+    /// f' = 1 / (t sin arccos c).
+    ///
+    /// Everything follows from c, which is enough but for nearly equal rows: c carries an error of a few units of
+    /// rounding e, so 1 - c = a^2 / 2 at angle a has relative error 2 e / a^2 for each, that is 2e-8 at a = 1e-4
+    /// in f64, and so have f and f' up to a factor of s / 2 + 1 (sums take those pairs from their chords). The two
+    /// ends of arccos, where its slope is infinite: c = 1 is below the floor; near c = -1 the direction from u to
+    /// -u is lost in rounding once sin^2 < 16 e, and f' is 0 from there on.
     #[inline(always)]
-    pub(super) fn pair_as<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool>(
-        &self,
-        c: T,
-    ) -> (T, T) {
+    fn pair<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool>(&self, c: T) -> (T, T) {
         let (floor, still) = (T::from_f64(self.floor), T::from_f64(self.still));
         if ANGULAR {
             let c = Math::min::<A>(Math::max::<A>(c, -T::ONE), T::ONE);
@@ -137,7 +171,7 @@ impl PairEnergy {
 
 /// The spacing of numbers at 1.
 #[inline(always)]
-pub(super) fn epsilon<T: Element>() -> f64 {
+fn epsilon<T: Element>() -> f64 {
     if size_of::<T>() == size_of::<f32>() { f64::from(f32::EPSILON) } else { f64::EPSILON }
 }
 

@@ -1,6 +1,6 @@
-//! Pairwise hyperspherical energy of neurons, and its gradient.
+//! Sums over pairs of rows of a function of their cosine, and the gradient of such a sum.
 //!
-//! The energy is a sum over ordered pairs i != j of a function f of the cosines c_ij = u_i . u_j of the directions
+//! The sum is over ordered pairs i != j of f(c_ij), with the cosines c_ij = u_i . u_j of the directions
 //! u = w / n, n = sqrt(|w|^2 + eps), so with the symmetric matrix S of slopes f'(c_ij) its gradient is dE/du = 2 S u, of
 //! which the part across u counts: dE/dw = (2 S u - u (u . 2 S u)) / n. Because u_i . (S u)_i = r_i is the sum over j
 //! of f'(c_ij) c_ij, numbers that are at hand, all of it is a single product,
@@ -10,21 +10,21 @@
 //! and the directions themselves are not formed, c_ij = w_i . w_j / (n_i n_j), unless lengths are too small or too large
 //! for such products.
 //!
-//! Half-space energy counts the points -u_i as well: every pair contributes f(c) and f(-c), twice each, and every
+//! With antipodes the points -u_i count as well: every pair contributes f(c) and f(-c), twice each, and every
 //! row its antipodal pair, of cosine -|u_i|^2, which is not quite -1 if eps is not 0. Its slope f' is on the diagonal of
 //! S with a minus, and takes part in r_i with |u_i|^2 times that: together, -f' (1 - |u_i|^2).
 //!
-//! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
+//! The function is the caller's, a [`CosineFunction`].
 
+mod function;
 mod near;
-mod pair;
 mod points;
 mod rows;
 #[cfg(test)]
 mod tests;
 
-pub use pair::PairEnergy;
-pub use points::Neurons;
+pub use function::{CosineFunction, Specialised, Visitor};
+pub use points::Vectors;
 
 use std::ops::Range;
 
@@ -36,13 +36,18 @@ use crate::simd;
 use points::Points;
 use rows::Rows;
 
-/// Rows and columns of the cosines held at a time.
-const ROWS: usize = 256;
-const COLS: usize = 1024;
+/// Rows of the cosines held at a time.
+pub const ROWS: usize = 256;
+/// Columns of the cosines held at a time.
+pub const COLS: usize = 1024;
 /// Pairs that one thread takes at a time.
 const GRAIN: usize = 1 << 13;
 /// Matrices of a batch whose products take fewer multiply-adds than this are shared out whole among the threads.
 const WHOLE: usize = 1 << 24;
+
+/// The sum of a function of cosines over pairs of rows.
+#[derive(Clone, Copy, Debug)]
+pub struct Sums<F>(pub F);
 
 /// What a forward pass kept for the gradient.
 #[derive(Clone, Copy, Debug)]
@@ -56,16 +61,16 @@ pub enum Kept<'a, T> {
 }
 
 /// # One matrix
-impl PairEnergy {
-    /// The sum of f over ordered pairs of the neurons of a matrix, in half-space of the 2n points {u, -u}, and the
-    /// neurons' lengths sqrt(|w|^2 + eps).
+impl<F: CosineFunction> Sums<F> {
+    /// The sum of f over ordered pairs of the rows of a matrix, with antipodes of the 2n points {u, -u}, and the
+    /// rows' lengths sqrt(|w|^2 + eps).
     ///
     /// # Panics
-    /// If there are not n d weights or n lengths, or a field of `self` is out of its range.
-    pub fn forward<T: Element>(&self, neurons: Neurons<T>, lengths: &mut [f64]) -> f64 {
-        let n = neurons.n;
+    /// If there are not n d numbers or n lengths.
+    pub fn forward<T: Element>(&self, vectors: Vectors<T>, lengths: &mut [f64]) -> f64 {
+        let n = vectors.n;
         let mut sum = 0.0;
-        self.measured(neurons, lengths, |points| {
+        self.measured(vectors, lengths, |points| {
             scratch::with(n, |along: &mut [f64]| {
                 for i in (0..n).step_by(ROWS) {
                     for j in (i..n).step_by(COLS) {
@@ -80,33 +85,33 @@ impl PairEnergy {
         self.multiplicity() * sum
     }
 
-    /// As [`PairEnergy::forward`], and keeps the matrix K of the gradient's coefficients (n x n), from which
-    /// [`PairEnergy::backward`] is a single product. For n up to about a thousand.
+    /// As [`Sums::forward`], and keeps the matrix K of the gradient's coefficients (n x n), from which
+    /// [`Sums::backward`] is a single product. For n up to about a thousand.
     ///
     /// # Panics
-    /// As [`PairEnergy::forward`], and if there are not n n coefficients.
+    /// As [`Sums::forward`], and if there are not n n coefficients.
     pub fn forward_with_coefficients<T: Element>(
         &self,
-        neurons: Neurons<T>,
+        vectors: Vectors<T>,
         lengths: &mut [f64],
         coefficients: &mut [T],
     ) -> f64 {
-        self.measured(neurons, lengths, |points| self.coefficients(points, coefficients))
+        self.measured(vectors, lengths, |points| self.coefficients(points, coefficients))
     }
 
-    /// As [`PairEnergy::forward_with_coefficients`], and writes the gradient (n x d) instead of the coefficients: less to
-    /// keep where d is below n, and the coefficients never leave the cache. [`PairEnergy::backward`] divides it by
+    /// As [`Sums::forward_with_coefficients`], and writes the gradient (n x d) instead of the coefficients: less to
+    /// keep where d is below n, and the coefficients never leave the cache. [`Sums::backward`] divides it by
     /// lengths where that may take it out of range before it is scaled.
     ///
     /// # Panics
-    /// As [`PairEnergy::forward`], and if `gradient` does not have n d elements.
+    /// As [`Sums::forward`], and if `gradient` does not have n d elements.
     pub fn forward_with_gradient<T: Element>(
         &self,
-        neurons: Neurons<T>,
+        vectors: Vectors<T>,
         lengths: &mut [f64],
         gradient: &mut [T],
     ) -> f64 {
-        self.measured(neurons, lengths, |points| {
+        self.measured(vectors, lengths, |points| {
             scratch::with(points.n * points.n, |coefficients: &mut [T]| {
                 let sum = self.coefficients(points, coefficients);
                 self.product(coefficients, points, T::ONE, gradient);
@@ -115,7 +120,7 @@ impl PairEnergy {
         })
     }
 
-    /// Writes `scale` dE/dW (n x d), given the neurons' lengths and what the forward pass kept. If that is nothing,
+    /// Writes `scale` dE/dW (n x d), given the vectors' lengths and what the forward pass kept. If that is nothing,
     /// cosines are computed again, a block at a time.
     ///
     /// # Panics
@@ -123,19 +128,19 @@ impl PairEnergy {
     pub fn backward<T: Element>(
         &self,
         kept: Kept<'_, T>,
-        neurons: Neurons<T>,
+        vectors: Vectors<T>,
         lengths: &[f64],
         scale: T,
         dw: &mut [T],
     ) {
-        let Neurons { n, d, .. } = neurons;
-        self.check(neurons, 1, lengths);
-        assert_eq!(dw.len(), n * d, "energy: a gradient of {n} x {d}");
+        let Vectors { n, d, .. } = vectors;
+        vectors.check(1, lengths);
+        assert_eq!(dw.len(), n * d, "cosines: a gradient of {n} x {d}");
         let ordinary = self.ordinary::<T>(lengths);
         if let Kept::Gradient(gradient) = kept {
             dw.iter_mut().zip(gradient).for_each(|(dw, &g)| *dw = scale * g);
         } else {
-            neurons.with_points(lengths, ordinary, |points| match kept {
+            vectors.with_points(lengths, ordinary, |points| match kept {
                 Kept::Coefficients(k) => self.product(k, points, scale, dw),
                 _ => self.gradient_by_blocks(points, scale, dw),
             });
@@ -149,26 +154,21 @@ impl PairEnergy {
         }
     }
 
-    /// How often each i < j counts: in both orders, and in half-space with both signs of the first point.
+    /// How often each i < j counts: in both orders, and with antipodes with both signs of the first point.
     fn multiplicity(&self) -> f64 {
-        if self.half_space { 4.0 } else { 2.0 }
+        if self.0.antipodes() { 4.0 } else { 2.0 }
     }
 
-    /// Writes the lengths of a matrix's neurons, and calls `f` with their points.
+    /// Writes the lengths of a matrix's vectors, and calls `f` with their points.
     fn measured<T: Element, O>(
         &self,
-        neurons: Neurons<T>,
+        vectors: Vectors<T>,
         lengths: &mut [f64],
         f: impl FnOnce(Points<T>) -> O,
     ) -> O {
-        self.check(neurons, 1, lengths);
-        neurons.measure(lengths);
-        neurons.with_points(lengths, self.ordinary::<T>(lengths), f)
-    }
-
-    fn check<T: Element>(&self, neurons: Neurons<T>, batch: usize, lengths: &[f64]) {
-        self.check_fields();
-        neurons.check(batch, lengths);
+        vectors.check(1, lengths);
+        vectors.measure(lengths);
+        vectors.with_points(lengths, self.ordinary::<T>(lengths), f)
     }
 
     /// Writes K and returns the sum over pairs.
@@ -206,7 +206,7 @@ impl PairEnergy {
                 columns.fill(T::ZERO);
                 for i in rows.clone() {
                     simd::dispatch(Rows {
-                        energy: self,
+                        f: self.0,
                         points,
                         at: (i, i, n - i),
                         products: all.slice(i * n + i, n - i),
@@ -282,7 +282,7 @@ impl PairEnergy {
                 let (sums, along) = unsafe { (out.slice(first, count), along.slice(first, count)) };
                 let at = (rows.start + first, cols.start, n);
                 scratch::with(n, |columns: &mut [T]| {
-                    simd::dispatch(Rows { energy: self, points, at, products, both, sums, along, columns });
+                    simd::dispatch(Rows { f: self.0, points, at, products, both, sums, along, columns });
                 });
             });
             sums.iter().sum()
@@ -291,30 +291,30 @@ impl PairEnergy {
 }
 
 /// # A batch of matrices
-impl PairEnergy {
-    /// [`PairEnergy::forward`] of each of `sums.len()` matrices; with `coefficients` (a matrix each, or none at all)
-    /// [`PairEnergy::forward_with_coefficients`].
+impl<F: CosineFunction> Sums<F> {
+    /// [`Sums::forward`] of each of `sums.len()` matrices; with `coefficients` (a matrix each, or none at all)
+    /// [`Sums::forward_with_coefficients`].
     ///
     /// # Panics
     /// As these.
     pub fn forward_batch<T: Element>(
         &self,
-        neurons: Neurons<T>,
+        vectors: Vectors<T>,
         coefficients: Option<&mut [T]>,
         lengths: &mut [f64],
         sums: &mut [f64],
     ) {
-        let (batch, Neurons { n, d, .. }) = (sums.len(), neurons);
-        self.check(neurons, batch, lengths);
+        let (batch, Vectors { n, d, .. }) = (sums.len(), vectors);
+        vectors.check(batch, lengths);
         let coefficients = coefficients.map(|coefficients| {
-            assert_eq!(coefficients.len(), batch * n * n, "energy: {batch} times {n} x {n} coefficients");
+            assert_eq!(coefficients.len(), batch * n * n, "cosines: {batch} times {n} x {n} coefficients");
             Shared::new(coefficients)
         });
         let (lengths, out) = (Shared::new(lengths), Shared::new(sums));
         each(batch, n * n * d, |b| {
             // SAFETY: matrix b, its lengths and its sum are this piece's alone.
             unsafe {
-                let (own, lengths) = (neurons.matrix(b), lengths.slice(b * n, n));
+                let (own, lengths) = (vectors.matrix(b), lengths.slice(b * n, n));
                 *out.at(b) = match coefficients {
                     None => self.forward(own, lengths),
                     Some(all) => self.forward_with_coefficients(own, lengths, all.slice(b * n * n, n * n)),
@@ -323,45 +323,45 @@ impl PairEnergy {
         });
     }
 
-    /// [`PairEnergy::forward_with_gradient`] of each of `sums.len()` matrices.
+    /// [`Sums::forward_with_gradient`] of each of `sums.len()` matrices.
     ///
     /// # Panics
     /// As this.
     pub fn forward_batch_with_gradients<T: Element>(
         &self,
-        neurons: Neurons<T>,
+        vectors: Vectors<T>,
         gradients: &mut [T],
         lengths: &mut [f64],
         sums: &mut [f64],
     ) {
-        let (batch, Neurons { n, d, .. }) = (sums.len(), neurons);
-        self.check(neurons, batch, lengths);
-        assert_eq!(gradients.len(), batch * n * d, "energy: {batch} gradients of {n} x {d}");
+        let (batch, Vectors { n, d, .. }) = (sums.len(), vectors);
+        vectors.check(batch, lengths);
+        assert_eq!(gradients.len(), batch * n * d, "cosines: {batch} gradients of {n} x {d}");
         let (gradients, lengths, out) = (Shared::new(gradients), Shared::new(lengths), Shared::new(sums));
         each(batch, n * n * d, |b| {
             // SAFETY: matrix b, its lengths and its sum are this piece's alone.
             unsafe {
-                let (own, lengths) = (neurons.matrix(b), lengths.slice(b * n, n));
+                let (own, lengths) = (vectors.matrix(b), lengths.slice(b * n, n));
                 *out.at(b) = self.forward_with_gradient(own, lengths, gradients.slice(b * n * d, n * d));
             }
         });
     }
 
-    /// [`PairEnergy::backward`] of each of `scales.len()` matrices, for each of which `kept` has its part.
+    /// [`Sums::backward`] of each of `scales.len()` matrices, for each of which `kept` has its part.
     ///
     /// # Panics
     /// As this.
     pub fn backward_batch<T: Element>(
         &self,
         kept: Kept<'_, T>,
-        neurons: Neurons<T>,
+        vectors: Vectors<T>,
         lengths: &[f64],
         scales: &[T],
         dw: &mut [T],
     ) {
-        let (batch, Neurons { n, d, .. }) = (scales.len(), neurons);
-        self.check(neurons, batch, lengths);
-        assert_eq!(dw.len(), batch * n * d, "energy: {batch} gradients of {n} x {d}");
+        let (batch, Vectors { n, d, .. }) = (scales.len(), vectors);
+        vectors.check(batch, lengths);
+        assert_eq!(dw.len(), batch * n * d, "cosines: {batch} gradients of {n} x {d}");
         let dw = Shared::new(dw);
         each(batch, n * n * d, |b| {
             let kept = match kept {
@@ -371,7 +371,7 @@ impl PairEnergy {
             };
             // SAFETY: matrix b is this piece's alone.
             let dw = unsafe { dw.slice(b * n * d, n * d) };
-            self.backward(kept, neurons.matrix(b), &lengths[b * n..][..n], scales[b], dw);
+            self.backward(kept, vectors.matrix(b), &lengths[b * n..][..n], scales[b], dw);
         });
     }
 }

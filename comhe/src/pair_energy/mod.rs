@@ -10,14 +10,18 @@
 //! form is the full form of the 2N points {u_i, -u_i}, from N x N cosines.
 //!
 //! From neurons to energy it is one operation, because its gradient is then a single product with the neurons (see
-//! [`kernels::energy`]), and directions are not kept.
+//! [`kernels::cosines`]), and directions are not kept.
 //!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
-use autograd::{DType, Fused, Input, Sample, Scalar, Shape, Tensor, fused_keeping};
-use kernels::energy::{Kept, Neurons};
+mod form;
+#[cfg(test)]
+mod tests;
 
-pub use kernels::energy::PairEnergy;
+use autograd::{DType, Fused, Input, Sample, Scalar, Shape, Tensor, fused_keeping};
+use kernels::cosines::{Kept, Sums, Vectors};
+
+pub use form::PairEnergy;
 
 /// Up to this many rows the reverse pass starts from the N x N coefficients of the forward pass; beyond, they are
 /// computed again by blocks.
@@ -67,7 +71,7 @@ pub fn pair_energy_definition(w: &Tensor, form: PairEnergy, eps: f64) -> Tensor 
 #[track_caller]
 fn check(form: &PairEnergy, eps: f64, w: &Tensor) {
     assert!(w.rank() == 3, "pair_energy: expected neurons of shape [B, N, d], found {}", w.shape());
-    let PairEnergy { s, offset, floor, still, .. } = *form;
+    let PairEnergy { s, angular, offset, floor, still, .. } = *form;
     let check = |name: &str, value: f64| {
         assert!(
             value >= 0.0 && value.is_finite(),
@@ -78,6 +82,7 @@ fn check(form: &PairEnergy, eps: f64, w: &Tensor) {
     check("offset", offset);
     check("eps", eps);
     assert!(floor > 0.0 && floor.is_finite(), "pair_energy: floor = {floor} must be finite and above 0");
+    assert!(angular || offset == 0.0, "pair_energy: offset = {offset} belongs to angles");
     assert!(still >= floor, "pair_energy: still = {still} must be at least the floor, {floor}");
 }
 
@@ -128,8 +133,8 @@ impl Fused for PairSums {
 }
 
 impl PairSums {
-    fn neurons<'a, T: Scalar>(&self, w: &'a Tensor) -> Neurons<'a, T> {
-        Neurons { w: w.data::<T>(), eps: self.eps, n: w.shape()[1], d: w.shape()[2] }
+    fn neurons<'a, T: Scalar>(&self, w: &'a Tensor) -> Vectors<'a, T> {
+        Vectors { w: w.data::<T>(), eps: self.eps, n: w.shape()[1], d: w.shape()[2] }
     }
 
     fn forward_as<T: Scalar>(&self, w: &Tensor) -> (Tensor, (Tensor, Option<Tensor>)) {
@@ -138,14 +143,14 @@ impl PairSums {
         let (mut sums, mut lengths) = (vec![0.0; batch], vec![0.0; batch * n]);
         let kept = match self.keep {
             Keep::Nothing => {
-                self.form.forward_batch(neurons, None, &mut lengths, &mut sums);
+                Sums(self.form).forward_batch(neurons, None, &mut lengths, &mut sums);
                 None
             }
             Keep::Coefficients => Some(Tensor::build([batch, n, n].into(), |k| {
-                self.form.forward_batch(neurons, Some(k), &mut lengths, &mut sums);
+                Sums(self.form).forward_batch(neurons, Some(k), &mut lengths, &mut sums);
             })),
             Keep::Gradient => Some(Tensor::build(*w.shape(), |dw| {
-                self.form.forward_batch_with_gradients(neurons, dw, &mut lengths, &mut sums);
+                Sums(self.form).forward_batch_with_gradients(neurons, dw, &mut lengths, &mut sums);
             })),
         };
         let sums = Tensor::from_fn([batch], T::DTYPE, |b| sums[b]);
@@ -161,7 +166,7 @@ impl PairSums {
         };
         Tensor::build(*w.shape(), |dw| {
             let neurons = self.neurons::<T>(w);
-            self.form.backward_batch(kept, neurons, lengths.data::<f64>(), g.data::<T>(), dw);
+            Sums(self.form).backward_batch(kept, neurons, lengths.data::<f64>(), g.data::<T>(), dw);
         })
     }
 }
@@ -269,38 +274,4 @@ pub(crate) fn samples() -> Vec<Sample> {
         list.push(Sample::new("pair_energy", case, [Input::normal(dims)], sample));
     }
     list
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn coinciding_rows_have_the_energy_of_the_floor_and_no_gradient() {
-        let form =
-            PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
-        let u = Tensor::from([[[0.6, 0.8], [0.6, 0.8]]]).requires_grad();
-        let e = pair_energy(&u, form, 0.0).0.sum(..);
-        assert!((e.item() - 2.0 * 100.0).abs() < 1e-9, "{}", e.item());
-        assert_eq!(e.backward()[&u].to_vec::<f64>(), [0.0; 4]);
-    }
-
-    #[test]
-    fn a_profile_counts_the_products_of_pairs() {
-        let form =
-            PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
-        let w = Tensor::normal([3, 5, 7], DType::F32, autograd::Key::new(1)).requires_grad();
-        let profile = autograd::profile(|| pair_energy(&w, form, 0.0).0.sum(..).backward()).1;
-        let of =
-            |backward| profile.rows.iter().find(|r| r.op == "pair_energy" && r.backward == backward).unwrap();
-        assert_eq!([false, true].map(|backward| of(backward).flops), [3 * 10 * 2 * 7; 2]);
-    }
-
-    #[test]
-    #[should_panic(expected = "pair_energy: expected neurons of shape [B, N, d], found [2, 3]")]
-    fn neurons_come_in_batches() {
-        let form =
-            PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
-        pair_energy(&Tensor::zeros([2, 3], DType::F64), form, 0.0);
-    }
 }

@@ -2,13 +2,13 @@
 //!
 //! At angle a, 2 - 2c = a^2 is a difference of numbers near 2: at a = 1e-4 eight digits are left in f64, in f32
 //! none. The chord itself has them all, |u - v|^2, to which rows a little shorter than 1 (normalised with an
-//! epsilon) add what they lack: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). In f64, from neurons as they are, its
+//! epsilon) add what they lack: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). In f64, from vectors as they are, its
 //! relative error is that of rounding points in f64, 1e-16 / a. Such pairs are few, so they are found among the cosines,
 //! row by row, and computed one by one. Their part of the gradient, K W, is a sum in which large coefficients cancel:
 //! there the relative error is e / a for numbers of precision e, as much as rounding W itself makes.
 
-use super::pair::PairEnergy;
 use super::points::Points;
+use super::{CosineFunction, Sums};
 use crate::real::Element;
 
 /// How near 1 a cosine counts as near: where its rounding error would show in 2 - 2c beyond 1e-12 (f32: 1e-5).
@@ -16,8 +16,8 @@ pub(super) fn near<T>() -> f64 {
     if size_of::<T>() == size_of::<f32>() { 1.0 / 64.0 } else { 1.0 / 1024.0 }
 }
 
-impl PairEnergy {
-    /// The energy of points i and j, its slope with respect to their cosine, and that cosine, from their chords.
+impl<F: CosineFunction> Sums<F> {
+    /// f of points i and j, its slope with respect to their cosine, and that cosine, from their chords.
     pub(super) fn exact<T: Element>(&self, points: Points<T>, i: usize, j: usize) -> [f64; 3] {
         let (mut minus, mut plus) = (0.0, 0.0);
         for (u, v) in points.point(i).zip(points.point(j)) {
@@ -30,43 +30,20 @@ impl PairEnergy {
         let square = |chord: f64| if chord <= lost { lack } else { chord + lack };
         let (x, y) = (square(minus), square(plus));
         let cosine = if x < y { 1.0 - 0.5 * x } else { 0.5 * y - 1.0 };
-        let (f, df) = self.at_chords(x, y);
-        if self.half_space {
-            let (g, dg) = self.at_chords(y, x);
+        let (f, df) = self.0.at_chords(x, y);
+        if self.0.antipodes() {
+            let (g, dg) = self.0.at_chords(y, x);
             [f + g, df - dg, cosine]
         } else {
             [f, df, cosine]
         }
     }
 
-    /// The energy of point i and its antipode, and its slope with respect to their cosine, -|u|^2, times what the point
+    /// f of point i and its antipode, and its slope with respect to their cosine, -|u|^2, times what the point
     /// lacks to length 1: all that is left of that slope in the gradient.
-    pub(super) fn antipodes<T: Element>(&self, points: Points<T>, i: usize) -> (f64, f64) {
+    pub(super) fn antipode<T: Element>(&self, points: Points<T>, i: usize) -> (f64, f64) {
         let lack = points.lack(i);
-        let (f, df) = self.at_chords(4.0 - 2.0 * lack, 2.0 * lack);
+        let (f, df) = self.0.at_chords(4.0 - 2.0 * lack, 2.0 * lack);
         (f, df * lack)
-    }
-
-    /// f and f'(c) of a pair with x = 2 - 2c and y = 2 + 2c, each to full relative precision.
-    fn at_chords(&self, x: f64, y: f64) -> (f64, f64) {
-        let s = self.s;
-        if self.angular {
-            let angle = 2.0 * x.sqrt().atan2(y.sqrt());
-            let still = angle <= self.still || y == 0.0;
-            let t = angle.max(self.floor) + self.offset;
-            let f = if s == 0.0 { -t.ln() } else { t.powf(-s) };
-            let df = if s == 0.0 { 1.0 / t } else { s * f / t };
-            (f, if still { 0.0 } else { df / (0.5 * (x * y).sqrt()) })
-        } else {
-            let still = x <= self.still;
-            let x = x.max(self.floor);
-            let f = match s {
-                0.0 => -0.5 * x.ln(),
-                2.0 => 1.0 / x,
-                _ => x.powf(-0.5 * s),
-            };
-            let df = if s == 0.0 { 1.0 / x } else { s * f / x };
-            (f, if still { 0.0 } else { df })
-        }
     }
 }
