@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Index;
 use std::panic::Location;
 
+use crate::inputs::Inputs;
 use crate::node::{self, Node, NodeRef, Role, Rule};
 use crate::pass::{self, Pullback, address, depends_on, reachable};
 use crate::pool::FastHash;
@@ -26,8 +27,8 @@ impl Tensor {
         pass::backward(self, seed, false)
     }
 
-    /// The gradients of this scalar with respect to `inputs`, in their order. The graph is left as it is. The
-    /// gradients are constants.
+    /// The gradients of this scalar with respect to `inputs`, in their order and [`Inputs`] kind: one tensor, an array or
+    /// a slice. The graph is left as it is. The gradients are constants.
     ///
     /// An input need not be a leaf: any tensor that this one was computed from will do. Where no operation in
     /// between has a gradient, it is zeros.
@@ -40,12 +41,14 @@ impl Tensor {
     /// # use autograd::Tensor;
     /// let x = Tensor::from(3.0).requires_grad();
     /// let y = &x * &x;
-    /// assert_eq!(y.grad(&[&x])[0].item(), 6.0);
+    /// let [dx] = y.grad([&x]);
+    /// assert_eq!(dx.item(), 6.0);
     /// ```
     #[track_caller]
-    pub fn grad(&self, inputs: &[&Tensor]) -> Vec<Tensor> {
+    pub fn grad<I: Inputs>(&self, inputs: I) -> I::Gradients {
         let seed = unit_seed("grad", self);
-        required("grad", self, inputs, pass::grad(self, seed, inputs, false))
+        let inputs = inputs.tensors();
+        I::gradients(required("grad", self, inputs, pass::grad(self, seed, inputs, false)))
     }
 
     /// The vector-Jacobian product: the gradients of sum(self * cotangent) with respect to `inputs`. They are
@@ -54,9 +57,10 @@ impl Tensor {
     /// # Panics
     /// If `cotangent` has another shape or dtype than `self`, or `self` was not computed from one of the inputs.
     #[track_caller]
-    pub fn vjp(&self, cotangent: &Tensor, inputs: &[&Tensor]) -> Vec<Tensor> {
+    pub fn vjp<I: Inputs>(&self, cotangent: &Tensor, inputs: I) -> I::Gradients {
         check_cotangent("vjp", self, cotangent);
-        required("vjp", self, inputs, pass::grad(self, cotangent.clone(), inputs, false))
+        let inputs = inputs.tensors();
+        I::gradients(required("vjp", self, inputs, pass::grad(self, cotangent.clone(), inputs, false)))
     }
 
     /// The same gradients, themselves recorded: `y.recorded().grad(&[&x])` can be differentiated again. A recorded
@@ -66,16 +70,18 @@ impl Tensor {
     /// # use autograd::Tensor;
     /// let x = Tensor::from(2.0).requires_grad();
     /// let y = x.powf(3.0);
-    /// let dy = y.recorded().grad(&[&x]).remove(0);
-    /// let ddy = dy.grad(&[&x]).remove(0);
+    /// let dy = y.recorded().grad(&x);
+    /// let ddy = dy.grad(&x);
     /// assert_eq!((dy.item(), ddy.item()), (12.0, 12.0));
     /// ```
+    #[doc(alias = "create_graph")]
     pub fn recorded(&self) -> Recorded<'_> {
         Recorded(self)
     }
 }
 
 /// A tensor whose gradients are to be recorded. Made by [`Tensor::recorded`].
+#[must_use = "nothing is differentiated until `grad`, `vjp` or `backward` is called"]
 pub struct Recorded<'a>(&'a Tensor);
 
 impl Recorded<'_> {
@@ -98,9 +104,10 @@ impl Recorded<'_> {
     /// # Panics
     /// As [`Tensor::grad`].
     #[track_caller]
-    pub fn grad(&self, inputs: &[&Tensor]) -> Vec<Tensor> {
+    pub fn grad<I: Inputs>(&self, inputs: I) -> I::Gradients {
         let seed = unit_seed("grad", self.0);
-        self.required("grad", inputs, pass::grad(self.0, seed, inputs, true))
+        let inputs = inputs.tensors();
+        I::gradients(self.required("grad", inputs, pass::grad(self.0, seed, inputs, true)))
     }
 
     /// As [`Tensor::vjp`], differentiable, also with respect to the cotangent.
@@ -108,9 +115,10 @@ impl Recorded<'_> {
     /// # Panics
     /// As [`Tensor::vjp`].
     #[track_caller]
-    pub fn vjp(&self, cotangent: &Tensor, inputs: &[&Tensor]) -> Vec<Tensor> {
+    pub fn vjp<I: Inputs>(&self, cotangent: &Tensor, inputs: I) -> I::Gradients {
         check_cotangent("vjp", self.0, cotangent);
-        self.required("vjp", inputs, pass::grad(self.0, cotangent.clone(), inputs, true))
+        let inputs = inputs.tensors();
+        I::gradients(self.required("vjp", inputs, pass::grad(self.0, cotangent.clone(), inputs, true)))
     }
 
     #[track_caller]
@@ -121,6 +129,7 @@ impl Recorded<'_> {
 }
 
 /// The gradients of one reverse pass, found by the tensor they belong to: `grads[&w]`.
+#[must_use = "gradients are returned, not stored in the leaves"]
 pub struct Grads {
     /// By address of the leaf's node, which the entry keeps alive.
     pub(crate) by_leaf: HashMap<usize, (NodeRef, Tensor), FastHash>,

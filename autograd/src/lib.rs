@@ -14,9 +14,10 @@
 //! let f = &x * &x * &y + y.sin();
 //!
 //! // The gradient, recorded, and the gradient of the gradient.
-//! let df = f.recorded().grad(&[&x, &y]);
-//! assert_eq!(df[0].item(), 2.0 * 3.0 * 2.0);
-//! let dxdy = df[0].grad(&[&y]).remove(0);
+//! let [dx, dy] = f.recorded().grad([&x, &y]);
+//! assert_eq!(dx.item(), 2.0 * 3.0 * 2.0);
+//! assert_eq!(dy.item(), 3.0 * 3.0 + 2f64.cos());
+//! let dxdy = dx.grad(&y);
 //! assert_eq!(dxdy.item(), 2.0 * 3.0);
 //! ```
 //!
@@ -41,11 +42,14 @@
 //! Misuse (shapes, dtypes, axes) panics at the caller's line, naming the operation, all shapes and the rule that
 //! was broken. Nothing here reads files or flags, so nothing returns a `Result`, except the pure shape rules.
 
+mod axis;
 mod buffer;
 mod check;
 mod debug;
+mod dims;
 mod dtype;
 mod grads;
+mod inputs;
 mod kinds;
 mod node;
 mod ops;
@@ -57,10 +61,13 @@ mod shape;
 mod tensor;
 pub mod transform;
 
+pub use axis::{Axes, Axis, keep};
 pub use check::{Entry, Group, Input, OrderReport, Report, Sample, gradcheck, samples, tolerance};
 pub use debug::{Anomaly, Graph, GraphNode, detect_anomaly, inspect, named_scope};
+pub use dims::{Dims, INFER};
 pub use dtype::{DType, Scalar};
 pub use grads::{Grads, Recorded};
+pub use inputs::Inputs;
 pub use kernels::conv::{
     Algorithm as ConvAlgorithm, algorithm as conv_algorithm, set_algorithm as set_conv_algorithm,
 };
@@ -78,10 +85,10 @@ pub use kinds::custom::{Custom, custom};
 pub use kinds::elementwise::{Binary, Unary};
 pub use kinds::fused::{Fused, Saved, fused, fused_keeping};
 pub use ops::{
-    BatchStats, ConvOptions, CrossEntropy, Index, Mask, Operand, Padding, Reduction, Transpose, conv2d_shape,
-    matmul_with, pool2d_shape,
+    BatchStats, ConvOptions, CrossEntropy, Index, Mask, Number, Operand, Padding, Reduction, Transpose,
+    conv2d_shape, matmul_with, pool2d_shape,
 };
 pub use pool::{Memory, memory, release_memory};
 pub use profile::{Profile, ProfileRow, profile, tiny_operations};
-pub use shape::{Axes, Shape, ShapeError, keep};
+pub use shape::{Shape, ShapeError};
 pub use tensor::Tensor;

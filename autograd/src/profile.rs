@@ -217,7 +217,7 @@ mod tests {
         let before = x.exp();
         let ((), profile) = profile(|| {
             let y = (&x * &x).tanh() + &before;
-            y.sum(..).backward();
+            let _ = y.sum(..).backward();
         });
         let find = |op, backward| profile.rows.iter().find(|r| r.op == op && r.backward == backward).cloned();
         for op in ["mul", "tanh", "add", "sum"] {

@@ -246,9 +246,9 @@ macro_rules! real_fns {
     };
 }
 real_fns!(
-    unary: exp => exp, ln => log, ln_1p => log1p, sqrt => sqrt, rsqrt => rsqrt, abs => abs, relu => relu,
-         tanh => tanh, sigmoid => sigmoid, softplus => softplus, erf => erf,
-        sin => sin, cos => cos, acos => acos;
-    steps: sign, step;
-    binary: atan2 => atan2, max => maximum, min => minimum
+    unary: exp => exp, exp_m1 => expm1, ln => log, ln_1p => log1p, sqrt => sqrt, rsqrt => rsqrt, abs => abs, relu => relu,
+         tanh => tanh, sigmoid => sigmoid, softplus => softplus, erf => erf, erfc => erfc,
+        sin => sin, cos => cos, tan => tan, acos => acos;
+    steps: sign, step, floor, ceil, round;
+    binary: atan2 => atan2, pow => pow, max => maximum, min => minimum
 );

@@ -5,6 +5,8 @@ use std::ops::Deref;
 
 use kernels::MAX_RANK;
 
+use crate::axis::Axes;
+
 /// The dimensions of a tensor, at most six. The empty shape is that of a scalar.
 #[derive(Clone, Copy, Eq)]
 pub struct Shape {
@@ -114,17 +116,6 @@ impl Shape {
         out.fitting()
     }
 
-    /// Axis numbers may be negative, counted from the end.
-    pub(crate) fn axis(&self, axis: isize) -> Result<usize, ShapeError> {
-        let rank = self.rank() as isize;
-        let resolved = if axis < 0 { axis + rank } else { axis };
-        if (0..rank).contains(&resolved) {
-            Ok(resolved as usize)
-        } else {
-            Err(ShapeError(format!("axis {axis} is outside shape {self}, which has {rank} axes")))
-        }
-    }
-
     /// The same shape with dimension `axis` replaced.
     #[track_caller]
     pub(crate) fn with(mut self, axis: usize, dim: usize) -> Shape {
@@ -212,41 +203,6 @@ impl<const N: usize> PartialEq<[usize; N]> for Shape {
     }
 }
 
-/// Which axes a reduction runs over, and whether they stay as dimensions of 1.
-///
-/// `..` is all axes, a number one axis (negative: from the end), an array several; [`keep`] wraps any of them.
-#[derive(Clone, Debug)]
-pub struct Axes {
-    which: Option<Vec<isize>>,
-    keep: bool,
-}
-
-/// Reduced axes stay as dimensions of 1 ("keepdim"): `x.sum(keep(1))`.
-pub fn keep(axes: impl Into<Axes>) -> Axes {
-    Axes { keep: true, ..axes.into() }
-}
-
-impl From<std::ops::RangeFull> for Axes {
-    fn from(_: std::ops::RangeFull) -> Axes {
-        Axes { which: None, keep: false }
-    }
-}
-impl From<isize> for Axes {
-    fn from(axis: isize) -> Axes {
-        Axes { which: Some(vec![axis]), keep: false }
-    }
-}
-impl<const N: usize> From<[isize; N]> for Axes {
-    fn from(axes: [isize; N]) -> Axes {
-        Axes { which: Some(axes.to_vec()), keep: false }
-    }
-}
-impl From<&[isize]> for Axes {
-    fn from(axes: &[isize]) -> Axes {
-        Axes { which: Some(axes.to_vec()), keep: false }
-    }
-}
-
 /// A reduction of one shape, resolved: which axes go, and what is left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reduction {
@@ -261,17 +217,7 @@ pub(crate) struct Reduction {
 impl Reduction {
     pub fn new(input: &Shape, axes: &Axes) -> Result<Reduction, ShapeError> {
         let mut reduced = [false; MAX_RANK];
-        match &axes.which {
-            None => reduced[..input.rank()].fill(true),
-            Some(list) => {
-                for &axis in list {
-                    let resolved = input.axis(axis)?;
-                    if std::mem::replace(&mut reduced[resolved], true) {
-                        return Err(ShapeError(format!("axis {axis} of {input} is named twice")));
-                    }
-                }
-            }
-        }
+        axes.resolve(input)?.into_iter().for_each(|axis| reduced[axis] = true);
         let mut kept = *input;
         (0..input.rank()).filter(|&a| reduced[a]).for_each(|a| kept.dims[a] = 1);
         let rest: Vec<usize> = (0..input.rank()).filter(|&a| !reduced[a]).map(|a| input[a]).collect();

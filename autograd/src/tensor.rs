@@ -24,6 +24,7 @@ use crate::shape::Shape;
 /// assert_eq!(grads[&x].to_vec::<f64>(), [2.0, 4.0, 6.0]);
 /// ```
 #[derive(Clone)]
+#[must_use = "operations return a new tensor and leave their operands as they are"]
 pub struct Tensor {
     data: Buffer,
     shape: Shape,
@@ -88,12 +89,14 @@ impl Tensor {
     }
 
     /// Independent draws, uniform on [0, 1). The same key gives the same numbers, whatever the threads.
+    #[doc(alias = "rand")]
     pub fn uniform(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
         let shape = shape.into();
         dispatch!(dtype, T => Tensor::drawn::<T>(shape, |out| key.fill_uniform(out)))
     }
 
     /// Independent draws from the normal distribution of mean 0 and variance 1.
+    #[doc(alias = "randn")]
     pub fn normal(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
         Tensor::normal_of(shape.into(), dtype, key)
     }
@@ -167,6 +170,7 @@ impl Tensor {
     }
 
     /// A copy of the elements in row-major order, converted to T.
+    #[doc(alias = "tolist")]
     pub fn to_vec<T: Scalar>(&self) -> Vec<T> {
         dispatch!(self.dtype(), S => {
             let data: &[S] = self.data.as_slice();
@@ -347,6 +351,42 @@ macro_rules! from_arrays {
     )*};
 }
 from_arrays!(f32, f64);
+
+macro_rules! from_slices {
+    ($($t:ty),*) => {$(
+        /// A tensor of one axis.
+        impl From<Vec<$t>> for Tensor {
+            fn from(v: Vec<$t>) -> Tensor {
+                Tensor::from(v.as_slice())
+            }
+        }
+        /// A tensor of one axis.
+        impl From<&Vec<$t>> for Tensor {
+            fn from(v: &Vec<$t>) -> Tensor {
+                Tensor::from(v.as_slice())
+            }
+        }
+        /// A tensor of one axis.
+        impl From<&[$t]> for Tensor {
+            fn from(v: &[$t]) -> Tensor {
+                Tensor::new(v, [v.len()])
+            }
+        }
+        /// A tensor of two axes, one row for each array.
+        impl<const N: usize> From<Vec<[$t; N]>> for Tensor {
+            fn from(v: Vec<[$t; N]>) -> Tensor {
+                Tensor::new(v.as_flattened(), [v.len(), N])
+            }
+        }
+        /// A tensor of one axis.
+        impl FromIterator<$t> for Tensor {
+            fn from_iter<I: IntoIterator<Item = $t>>(values: I) -> Tensor {
+                Tensor::from(values.into_iter().collect::<Vec<$t>>())
+            }
+        }
+    )*};
+}
+from_slices!(f32, f64);
 
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -43,14 +43,14 @@ fn main() -> Result<(), nn::Error> {
     for (name, label, options) in published.chain([alone]).filter(|(name, ..)| asked(name)) {
         let mut objective = Objective::new(name, &options)?;
         let median = report(&label, |index| {
-            objective.penalty(&layers, Step { index, lr: 0.01 })?.backward();
+            let _ = objective.penalty(&layers, Step { index, lr: 0.01 })?.backward();
             Ok(())
         })?;
         if name == "rp" {
             let projections = options.projections;
             let drawing = report("    drawing alone", |index| {
                 for [_, d] in LAYERS.into_iter().filter(|[_, d]| *d >= projections.k) {
-                    black_box(projections.draw("layer", index, d, DType::F32)?);
+                    let _ = black_box(projections.draw("layer", index, d, DType::F32)?);
                 }
                 Ok(())
             })?;
@@ -66,7 +66,7 @@ fn main() -> Result<(), nn::Error> {
             for layer in &factors {
                 sum = sum + layer.energy(&energy)? + layer.weight()?.sum(..);
             }
-            sum.backward();
+            let _ = sum.backward();
             Ok(())
         })?;
     }

@@ -102,7 +102,7 @@ impl Energy {
     pub fn of(&self, w: &Tensor) -> Result<Tensor, Error> {
         // What is wrong with a neuron is found on the way; what is wrong with an element has its place in `w`.
         match self.of_batch(&rows(w)?.unsqueeze(0), false) {
-            Ok(energy) => Ok(energy.reshape([])),
+            Ok(energy) => Ok(energy.reshape(())),
             Err(error) => Err(checked_rows(w).err().unwrap_or(error)),
         }
     }
@@ -117,12 +117,12 @@ impl Energy {
         self.check_batch(&rows, false)?;
         let n = rows.shape()[1];
         let form = self.form(w.dtype(), n);
-        Ok(self.finish(pair_energy_definition(&rows, form, self.eps), n).reshape([]))
+        Ok(self.finish(pair_energy_definition(&rows, form, self.eps), n).reshape(()))
     }
 
     /// The energy of projected neurons, \[N, k\].
     pub(crate) fn of_projected(&self, y: &Tensor) -> Result<Tensor, Error> {
-        Ok(self.of_batch(&y.unsqueeze(0), true)?.reshape([]))
+        Ok(self.of_batch(&y.unsqueeze(0), true)?.reshape(()))
     }
 
     /// The energies of a batch of matrices, \[B, N, d\] to \[B\].

@@ -81,7 +81,7 @@ pub fn check_factors(model: &Model) -> Result<(), Error> {
     for (name, p) in &state {
         let Some(layer) = name.strip_suffix(PROJECTION) else { continue };
         if let (Some(left), Some(right)) = (state.get(&left(layer)), state.get(&right(layer))) {
-            low_rank_weight(&left.transpose(0, 1), &right.transpose(0, 1), p)
+            let _ = low_rank_weight(&left.transpose(0, 1), &right.transpose(0, 1), p)
                 .map_err(|e| e.in_layer(layer))?;
         }
     }

@@ -147,7 +147,7 @@ pub fn group_energy(energy: &Energy, w: &Tensor, groups: &[Vec<usize>]) -> Resul
     // Groups of one size go together, as a batch.
     for same in groups.chunk_by(|a, b| a.len() == b.len()) {
         let (count, size) = (same.len(), same[0].len());
-        let parts = columns(&rows, &same.concat()).reshape([n, count, size]).permute(&[1, 0, 2]);
+        let parts = columns(&rows, &same.concat()).reshape([n, count, size]).permute([1, 0, 2]);
         let energies = energy.of_batch(&parts, true).map_err(|e| e.after_projections(done))?.sum(..);
         sum = Some(sum.map_or(energies.clone(), |sum| sum + energies));
         done += count;
@@ -186,7 +186,7 @@ impl GroupEnergy {
     }
 
     fn energy(&self, weight: &Tensor, layer: &str, step: Step) -> Result<Tensor, Error> {
-        checked_rows(weight)?;
+        let _ = checked_rows(weight)?;
         let groups = self.groups.of(weight.shape(), layer, step.index / self.redraw)?;
         group_energy(&self.energy, weight, &groups)
     }

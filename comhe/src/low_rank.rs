@@ -72,7 +72,7 @@ impl LowRank {
         }
         let p1 = explicit(p1, d, y1.dtype())?.detach().reshape([r, d]);
         let layer = LowRank { y1: y1.requires_grad(), y2: y2.requires_grad(), p1 };
-        layer.core()?;
+        let _ = layer.core()?;
         Ok(layer)
     }
 
@@ -174,7 +174,7 @@ pub fn low_rank_weight(y1: &Tensor, y2: &Tensor, p1: &Tensor) -> Result<Tensor, 
 
 /// P1 Y2, r x r, if it can be inverted.
 fn core(y1: &Tensor, y2: &Tensor, p1: &Tensor) -> Result<Tensor, Error> {
-    checked_rows(y1)?;
+    let _ = checked_rows(y1)?;
     let core = p1.matmul(&checked_rows(y2)?);
     match dependent_column(&core) {
         None => Ok(core),

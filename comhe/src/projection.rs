@@ -219,7 +219,7 @@ pub fn explicit(p: &Tensor, d: usize, dtype: DType) -> Result<Tensor, Error> {
 pub(crate) fn project(rows: &Tensor, p: &Tensor) -> Tensor {
     let [c, k, d] = [p.shape()[0], p.shape()[1], p.shape()[2]];
     let all = rows.matmul_nt(&p.detach().reshape([c * k, d]));
-    all.reshape([rows.shape()[0], c, k]).permute(&[1, 0, 2])
+    all.reshape([rows.shape()[0], c, k]).permute([1, 0, 2])
 }
 
 #[cfg(test)]

@@ -102,7 +102,7 @@ mod tests {
         let mut want = Tensor::from(0.0);
         for c in 0..3 {
             let p = Tensor::new(&p.data::<f64>()[c * 48..(c + 1) * 48], [4, 12]);
-            want = want + energy.definition(&w.matmul_nt(&p)).unwrap() / 3.0;
+            want += energy.definition(&w.matmul_nt(&p)).unwrap() / 3.0;
         }
         assert!((got.item() / want.item() - 1.0).abs() < 1e-14);
         let difference = &got.backward()[&w] - &want.backward()[&w];

@@ -156,7 +156,7 @@ fn a_feature_transform_is_penalised_in_training_alone() {
     let mut model = build("pointnet", [3, 10, 1], 4, 1, Key::new(1), DType::F64).unwrap();
     let x = Tensor::normal([3, 3, 10, 1], DType::F64, Key::new(2));
     let penalty = |model: &mut Model, mut cx: Context| {
-        model.forward(&x, &mut cx);
+        let _ = model.forward(&x, &mut cx);
         cx.penalties().iter().map(|(name, term)| (*name, term.item())).collect::<Vec<_>>()
     };
     // The transforms start as the identity.

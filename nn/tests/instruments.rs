@@ -228,7 +228,7 @@ fn dead_units_are_counted() {
         }
     });
     let mut cx = Context::eval().tapped();
-    model.forward(&batch().inputs, &mut cx);
+    let _ = model.forward(&batch().inputs, &mut cx);
     let relus = cx.relus();
     assert_eq!(relus.len(), 1);
     assert_eq!((relus[0].0.as_str(), dead_units(&relus[0].1)), ("relu", Dead { dead: 1, units: 3 }));

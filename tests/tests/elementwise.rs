@@ -13,7 +13,7 @@ fn function(name: &str) -> Option<Function> {
         "relu" => Box::new(|x| x.relu()),
         "softplus" => Box::new(|x| x.softplus()),
         "gelu" => Box::new(|x| x.gelu()),
-        "silu" => Box::new(|x| x * x.sigmoid()),
+        "silu" => Box::new(|x| x.silu()),
         "sin" => Box::new(|x| x.sin()),
         "cos" => Box::new(|x| x.cos()),
         "acos" => Box::new(|x| x.acos()),

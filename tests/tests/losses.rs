@@ -48,6 +48,7 @@ fn cross_entropy() {
             label_smoothing: smoothing.parse().unwrap(),
             class_weights: case.given("weights").map(|w| w.to_vec()),
             reduction: case.reduction(),
+            ..CrossEntropy::default()
         };
         let t = case.t();
         if case.name.contains("/labels") {

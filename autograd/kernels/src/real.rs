@@ -19,6 +19,8 @@ pub trait Real:
     fn c(&self, v: f64) -> Self;
     /// e^x.
     fn exp(self) -> Self;
+    /// e^x - 1, exact for small x.
+    fn exp_m1(self) -> Self;
     /// The natural logarithm.
     fn ln(self) -> Self;
     /// ln(1 + x), exact for small x.
@@ -36,6 +38,12 @@ pub trait Real:
     fn sign(self) -> Self;
     /// 1 where x > 0, else 0. Its derivative is 0 everywhere.
     fn step(self) -> Self;
+    /// The largest integer that is not above x. Its derivative is 0 everywhere.
+    fn floor(self) -> Self;
+    /// The smallest integer that is not below x. Its derivative is 0 everywhere.
+    fn ceil(self) -> Self;
+    /// The nearest integer, of two the even one. Its derivative is 0 everywhere.
+    fn round(self) -> Self;
     /// max(x, 0), with derivative 0 at 0. NaN stays NaN.
     fn relu(self) -> Self;
     /// The hyperbolic tangent.
@@ -46,10 +54,14 @@ pub trait Real:
     fn softplus(self) -> Self;
     /// The error function 2/sqrt(pi) * integral of e^(-t^2) from 0 to x.
     fn erf(self) -> Self;
+    /// The complementary error function 1 - erf x, accurate in its tail.
+    fn erfc(self) -> Self;
     /// Sine of radians.
     fn sin(self) -> Self;
     /// Cosine of radians.
     fn cos(self) -> Self;
+    /// Tangent of radians.
+    fn tan(self) -> Self;
     /// Arc cosine, in 0..=pi.
     fn acos(self) -> Self;
     /// The angle of the point (x, y) = (other, self), in -pi..=pi.
@@ -60,6 +72,8 @@ pub trait Real:
     fn normal_cdf(self) -> Self;
     /// x^p for a constant p. x^0 = 1 for every x, and p = 1, 2, -1 are exact products and quotients.
     fn powf(self, p: f64) -> Self;
+    /// self^other. x^0 = 1 for every x.
+    fn pow(self, other: Self) -> Self;
     /// The larger of two numbers; NaN if either is.
     fn max(self, other: Self) -> Self;
     /// The smaller of two numbers; NaN if either is.
@@ -241,8 +255,9 @@ macro_rules! real_fns {
         fn c(&self, v: f64) -> Self {
             $wrap(Element::from_f64(v))
         }
-        real_fns!(@unary $arith, $wrap, $get, exp ln ln_1p sqrt rsqrt abs binade sign step relu tanh sigmoid softplus erf normal_cdf sin cos acos);
-        real_fns!(@binary $arith, $wrap, $get, atan2 max min gate);
+        real_fns!(@unary $arith, $wrap, $get, exp exp_m1 ln ln_1p sqrt rsqrt abs binade sign step floor ceil round relu tanh sigmoid softplus erf erfc
+            normal_cdf sin cos tan acos);
+        real_fns!(@binary $arith, $wrap, $get, atan2 pow max min gate);
         #[inline(always)]
         fn powf(self, p: f64) -> Self {
             $wrap(Math::powf::<$arith>($get(self), p))

@@ -51,6 +51,7 @@ impl Tensor {
     /// assert_eq!(y.sum(..).backward()[&x].to_vec::<f64>(), [0.0, 1.0, 1.0]);
     /// ```
     #[track_caller]
+    #[doc(alias = "mapv")]
     pub fn map<F: Unary>(&self, f: F) -> Tensor {
         unary(f, self.clone())
     }

@@ -104,6 +104,24 @@ impl Unary for Over {
     }
 }
 
+/// A number that a tensor of either dtype can be added to, multiplied by, … from the left: `&x * 2.0f32`. It is taken as
+/// f64, which is exact, and rounded to the tensor's dtype. A number on the left of an operator must be f64.
+///
+/// ```
+/// use autograd::Tensor;
+/// let half = 0.5f32;
+/// let x = Tensor::from([1.0, 2.0]);
+/// assert_eq!((&x * half + 1.0).to_vec::<f64>(), [1.5, 2.0]);
+/// ```
+pub trait Number: Into<f64> + Copy + Sealed {}
+impl Number for f32 {}
+impl Number for f64 {}
+
+/// Keeps [`Number`] to types of this crate's choice, so that tensors are known to be none.
+pub trait Sealed {}
+impl Sealed for f32 {}
+impl Sealed for f64 {}
+
 // Not inlined: whoever adds two tensors would compile the whole operation once more.
 macro_rules! operators {
     ($($tr:ident $f:ident $op:ident, $right:expr, $left:expr;)*) => {$(
@@ -120,11 +138,12 @@ macro_rules! operators {
         }
     )*};
     (@numbers $tr:ident $f:ident $right:expr, $left:expr; $($t:ty);*) => {$(
-        impl $tr<f64> for $t {
+        // One implementation for all numbers: with two, the type of `x * 2.0` would be unknown until the literal's is.
+        impl<N: Number> $tr<N> for $t {
             type Output = Tensor;
             #[track_caller]
-            fn $f(self, c: f64) -> Tensor {
-                unary($right(c), self.into())
+            fn $f(self, c: N) -> Tensor {
+                unary($right(c.into()), self.into())
             }
         }
         impl $tr<$t> for f64 {

@@ -90,6 +90,7 @@ impl Mask {
     /// # Panics
     /// If the dtypes of `a` and `b` differ, or the shapes do not broadcast.
     #[track_caller]
+    #[doc(alias = "where")]
     pub fn select(&self, a: &Tensor, b: &Tensor) -> Tensor {
         let values = same_dtype_and_broadcast("select", a, b);
         let shape = match self.shape().broadcast(&values) {
@@ -185,6 +186,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "select: mask and values of shapes [2] and [3] do not broadcast")]
     fn mask_and_values_broadcast() {
-        Mask::new(&[true; 2], [2]).select(&Tensor::from([0.0; 3]), &Tensor::from(0.0));
+        let _ = Mask::new(&[true; 2], [2]).select(&Tensor::from([0.0; 3]), &Tensor::from(0.0));
     }
 }

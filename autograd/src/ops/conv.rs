@@ -282,14 +282,14 @@ mod tests {
     )]
     fn channels_must_agree() {
         let x = Tensor::zeros([1, 3, 8, 8], DType::F32);
-        x.conv2d(&Tensor::zeros([4, 2, 3, 3], DType::F32), ConvOptions::default());
+        let _ = x.conv2d(&Tensor::zeros([4, 2, 3, 3], DType::F32), ConvOptions::default());
     }
 
     #[test]
     #[should_panic(expected = "the kernel reaches over 5 positions but the padded input has only 4")]
     fn the_kernel_must_fit() {
         let x = Tensor::zeros([1, 1, 4, 4], DType::F32);
-        x.conv2d(&Tensor::zeros([1, 1, 5, 5], DType::F32), ConvOptions::default());
+        let _ = x.conv2d(&Tensor::zeros([1, 1, 5, 5], DType::F32), ConvOptions::default());
     }
 
     #[test]

@@ -12,6 +12,8 @@ use crate::tensor::Tensor;
 unary_ops! {
     /// e^x; y' = y
     Exp "exp": |x, y| x.exp(); y;
+    /// e^x - 1; y' = e^x
+    Expm1 "expm1": |x, _y| x.exp_m1(); x.exp();
     /// ln x; y' = 1 / x
     Log "log": |x, _y| x.ln(); x.c(1.0) / x;
     /// ln(1 + x); y' = 1 / (1 + x)
@@ -26,6 +28,12 @@ unary_ops! {
     Binade "binade": |x, _y| x.binade(); x.c(0.0);
     /// sign x, without gradient
     Sign "sign": |x, _y| x.sign(); x.c(0.0);
+    /// the largest integer at or below x, without gradient
+    Floor "floor": |x, _y| x.floor(); x.c(0.0);
+    /// the smallest integer at or above x, without gradient
+    Ceil "ceil": |x, _y| x.ceil(); x.c(0.0);
+    /// the nearest integer, without gradient
+    Round "round": |x, _y| x.round(); x.c(0.0);
     /// 1 where x > 0 else 0, without gradient
     Step "step": |x, _y| x.step(); x.c(0.0);
     /// tanh x; y' = 1 - y^2 = 4 s(2 x) s(-2 x), s the sigmoid
@@ -45,6 +53,8 @@ unary_ops! {
     Softplus "softplus": |x, _y| x.softplus(); x.sigmoid();
     /// the error function; y' = 2 / sqrt(pi) e^(-x^2)
     Erf "erf": |x, _y| x.erf(); x.c(FRAC_2_SQRT_PI) * x.map(Gaussian(1.0));
+    /// 1 - erf x; y' = -2 / sqrt(pi) e^(-x^2)
+    Erfc "erfc": |x, _y| x.erfc(); x.c(-FRAC_2_SQRT_PI) * x.map(Gaussian(1.0));
     /// Phi(x), the normal distribution function; y' = e^(-x^2 / 2) / sqrt(2 pi)
     NormalCdf "normal_cdf": |x, _y| x.normal_cdf(); normal_density(x);
     /// x Phi(x); y' = Phi(x) + x phi(x), phi the normal density
@@ -54,6 +64,14 @@ unary_ops! {
     Sin "sin": |x, _y| x.sin(); x.cos();
     /// cos x; y' = -sin x
     Cos "cos": |x, _y| x.cos(); -x.sin();
+    /// tan x; y' = 1 / cos(x)^2
+    Tan "tan": |x, _y| x.tan(); x.map(Secant2);
+    /// 1 / cos(x)^2; y' = 2 y tan x
+    Secant2 "secant_squared": |x, y| {
+            let c = x.cos();
+            c.c(1.0) / (c.clone() * c)
+        };
+        y.c(2.0) * y * x.tan();
     /// arccos x; y' = -1 / sqrt(1 - x^2) inside (-1, 1), and 0 at and beyond the ends
     Acos "acos": |x, _y| x.acos(); -x.map(AcosSlope);
     /// 1 / sqrt(1 - x^2) inside (-1, 1), and 0 at and beyond the ends; y' = x y / (1 - x^2)
@@ -122,27 +140,11 @@ impl Unary for Gaussian {
     }
 }
 
-/// x where x > 0, slope * x elsewhere
-#[derive(Clone, Copy, Debug)]
-struct LeakyRelu(f64);
-impl Unary for LeakyRelu {
-    const NAME: &'static str = "leaky_relu";
-    #[inline(always)]
-    fn f<R: Real>(&self, x: R) -> R {
-        if self.0 == 0.0 { x.relu() } else { x.clone().relu() - x.c(self.0) * (-x).relu() }
-    }
-    #[inline(always)]
-    fn d<R: Real>(&self, x: R, _: R) -> R {
-        let positive = x.step();
-        positive.clone() + positive.c(self.0) * (positive.c(1.0) - positive)
-    }
-}
-
 /// x, but at least lo and at most hi; derivative 1 strictly inside, else 0
 #[derive(Clone, Copy, Debug)]
-struct Clamp {
-    lo: f64,
-    hi: f64,
+pub(super) struct Clamp {
+    pub lo: f64,
+    pub hi: f64,
 }
 impl Unary for Clamp {
     const NAME: &'static str = "clamp";
@@ -173,9 +175,14 @@ macro_rules! methods {
 methods! {
     /// e^x.
     exp Exp;
+    /// e^x - 1, exact for small x.
+    #[doc(alias = "exp_m1")]
+    expm1 Expm1;
     /// The natural logarithm: -infinity at 0, NaN below.
+    #[doc(alias = "ln")]
     log Log;
     /// ln(1 + x), exact for small x.
+    #[doc(alias = "ln_1p")]
     log1p Log1p;
     /// The square root; its derivative at 0 is infinite. For the length of a vector use [`Tensor::norm`], which
     /// has a gradient everywhere.
@@ -186,7 +193,16 @@ methods! {
     abs Abs;
     /// -1, 0 or 1: piecewise constant, so its gradient is 0 everywhere.
     sign Sign;
+    /// The largest integer that is not above x: piecewise constant, so its gradient is 0 everywhere.
+    floor Floor;
+    /// The smallest integer that is not below x: piecewise constant, so its gradient is 0 everywhere.
+    ceil Ceil;
+    /// The nearest integer, of two the even one, as in PyTorch and NumPy (Rust's `f64::round` rounds halves away from 0):
+    /// piecewise constant, so its gradient is 0 everywhere.
+    #[doc(alias("round_ties_even", "rint"))]
+    round Round;
     /// 1 where x > 0, else 0: piecewise constant, so its gradient is 0 everywhere.
+    #[doc(alias = "heaviside")]
     step Step;
     /// The hyperbolic tangent.
     tanh Tanh;
@@ -198,6 +214,8 @@ methods! {
     softplus Softplus;
     /// The error function 2 / sqrt(pi) * integral from 0 to x of e^(-t^2).
     erf Erf;
+    /// The complementary error function 1 - erf(x), which keeps its digits where erf is 1.
+    erfc Erfc;
     /// x Phi(x), Phi the distribution function of the standard normal: the exact form of the Gaussian error
     /// linear unit (Hendrycks and Gimpel 2016, arXiv 1606.08415).
     gelu Gelu;
@@ -205,17 +223,13 @@ methods! {
     sin Sin;
     /// The cosine of radians.
     cos Cos;
+    /// The tangent of radians.
+    tan Tan;
     /// The arc cosine, in 0..=pi; NaN outside -1..=1. The derivative at -1 and 1 is taken as 0.
     acos Acos;
 }
 
 impl Tensor {
-    /// x where x > 0, `slope` * x elsewhere; the derivative at 0 is `slope`.
-    #[track_caller]
-    pub fn leaky_relu(&self, slope: f64) -> Tensor {
-        unary(LeakyRelu(slope), self.clone())
-    }
-
     /// At least `lo`, at most `hi`. The derivative is 1 strictly inside and 0 elsewhere, as in PyTorch.
     ///
     /// # Panics
@@ -251,22 +265,29 @@ pub(crate) fn samples() -> Vec<Sample> {
     let kinked = || Input::away_from(0.0, 0.2, [3, 4]);
     vec![
         Sample::new("exp", "", [any()], |x| x[0].exp()),
+        Sample::new("expm1", "", [any()], |x| x[0].expm1()),
         Sample::new("log", "", [positive()], |x| x[0].log()),
         Sample::new("log1p", "", [Input::uniform(-0.7, 2.0, [3, 4])], |x| x[0].log1p()),
         Sample::new("sqrt", "", [positive()], |x| x[0].sqrt()),
         Sample::new("rsqrt", "", [positive()], |x| x[0].rsqrt()),
         Sample::new("abs", "", [kinked()], |x| x[0].abs()),
         Sample::new("sign", "times x", [kinked()], |x| x[0].sign() * &x[0]),
+        Sample::new("floor", "times x", [Input::uniform(0.1, 0.9, [3, 4])], |x| {
+            (&x[0] + 3.0).floor() * &x[0]
+        }),
+        Sample::new("ceil", "times x", [Input::uniform(0.1, 0.9, [3, 4])], |x| x[0].ceil() * &x[0]),
+        Sample::new("round", "times x", [Input::uniform(0.6, 1.4, [3, 4])], |x| x[0].round() * &x[0]),
         Sample::new("tanh", "", [any()], |x| x[0].tanh()),
         Sample::new("sigmoid", "", [any()], |x| x[0].sigmoid()),
         Sample::new("relu", "", [kinked()], |x| x[0].relu()),
         Sample::new("relu", "squared", [kinked()], |x| x[0].relu() * x[0].relu()),
-        Sample::new("leaky_relu", "", [kinked()], |x| x[0].leaky_relu(0.1)),
         Sample::new("softplus", "", [any()], |x| x[0].softplus()),
         Sample::new("erf", "", [any()], |x| x[0].erf()),
+        Sample::new("erfc", "", [any()], |x| x[0].erfc()),
         Sample::new("gelu", "", [any()], |x| x[0].gelu()),
         Sample::new("sin", "", [any()], |x| x[0].sin()),
         Sample::new("cos", "", [any()], |x| x[0].cos()),
+        Sample::new("tan", "", [Input::uniform(-1.2, 1.2, [3, 4])], |x| x[0].tan()),
         Sample::new("acos", "", [Input::uniform(-0.8, 0.8, [3, 4])], |x| x[0].acos()),
         Sample::new("clamp", "", [Input::away_from(0.5, 0.2, [3, 4])], |x| x[0].clamp(-5.0, 0.5)),
         Sample::new("atan2", "", [any(), Input::away_from(0.0, 0.4, [3, 4])], |x| x[0].atan2(&x[1])),
@@ -283,12 +304,12 @@ pub(crate) fn samples() -> Vec<Sample> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::{DType, gradcheck};
 
     #[track_caller]
-    fn first_and_second(f: impl Fn(&Tensor) -> Tensor, at: f64) -> [f64; 3] {
+    pub(in crate::ops) fn first_and_second(f: impl Fn(&Tensor) -> Tensor, at: f64) -> [f64; 3] {
         let x = Tensor::from(at).requires_grad();
         let y = f(&x);
         let d = y.recorded().grad(&[&x]).remove(0);
@@ -297,10 +318,33 @@ mod tests {
     }
 
     #[test]
+    fn infinities_and_nan_stay_in_their_element() {
+        let inf = f64::INFINITY;
+        let x = [-inf, inf, f64::NAN];
+        let of = |f: fn(&Tensor) -> Tensor| x.map(|x| first_and_second(f, x));
+        for (found, low, high) in [
+            (of(Tensor::expm1), [-1.0, 0.0, 0.0], [inf; 3]),
+            (of(Tensor::erfc), [2.0, 0.0, 0.0], [0.0; 3]),
+            (of(Tensor::round), [-inf, 0.0, 0.0], [inf, 0.0, 0.0]),
+            (of(Tensor::floor), [-inf, 0.0, 0.0], [inf, 0.0, 0.0]),
+        ] {
+            assert_eq!([found[0], found[1]], [low, high]);
+            assert!(found[2][0].is_nan(), "{found:?}");
+        }
+        assert!(Tensor::from(inf).tan().item().is_nan());
+    }
+
+    #[test]
     fn singular_points_are_finite_at_every_order() {
         assert_eq!(first_and_second(|x| x.relu(), 0.0), [0.0, 0.0, 0.0]);
         assert_eq!(first_and_second(|x| x.abs(), 0.0), [0.0, 0.0, 0.0]);
-        assert_eq!(first_and_second(|x| x.leaky_relu(0.1), 0.0), [0.0, 0.1, 0.0]);
+        assert_eq!(first_and_second(|x| x.expm1(), 0.0), [0.0, 1.0, 1.0]);
+        assert_eq!(first_and_second(|x| x.tan(), 0.0), [0.0, 1.0, 0.0]);
+        for x in [-2.5, -0.5, 0.0, 0.5, 1.5] {
+            assert_eq!(first_and_second(|x| x.round(), x), [f64::round_ties_even(x), 0.0, 0.0]);
+            assert_eq!(first_and_second(|x| x.floor(), x), [f64::floor(x), 0.0, 0.0]);
+            assert_eq!(first_and_second(|x| x.ceil(), x), [f64::ceil(x), 0.0, 0.0]);
+        }
         assert_eq!(first_and_second(|x| x.clamp(-1.0, 1.0), 1.0), [1.0, 0.0, 0.0]);
         assert_eq!(first_and_second(|x| x.powf(0.0), 0.0), [1.0, 0.0, 0.0]);
         assert_eq!(first_and_second(|x| x.powf(1.0), 0.0), [0.0, 1.0, 0.0]);
@@ -398,7 +442,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "clamp: the bounds 2 and 1 must be numbers, the lower one first")]
     fn a_clamp_needs_ordered_bounds() {
-        Tensor::from(0.0).clamp(2.0, 1.0);
+        let _ = Tensor::from(0.0).clamp(2.0, 1.0);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! Maximum and minimum over axes: linear in the input once the winners are fixed.
 
+use crate::axis::{Axes, Axis};
 use crate::buffer::Buffer;
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear_known};
 use crate::ops::index::Index;
 use crate::ops::reduce::reduction;
-use crate::shape::{Axes, Reduction, Shape};
+use crate::shape::{Reduction, Shape};
 use crate::tensor::Tensor;
 
 /// Reads the winners, given by their row-major positions.
@@ -99,6 +100,7 @@ impl Tensor {
     /// # Panics
     /// If an axis is outside the shape or named twice, or there are no elements to choose from.
     #[track_caller]
+    #[doc(alias = "amax")]
     pub fn max(&self, axes: impl Into<Axes>) -> Tensor {
         extremum::<true>(self, &reduction("max", self, axes)).0
     }
@@ -108,6 +110,7 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::max`].
     #[track_caller]
+    #[doc(alias = "amin")]
     pub fn min(&self, axes: impl Into<Axes>) -> Tensor {
         extremum::<false>(self, &reduction("min", self, axes)).0
     }
@@ -124,9 +127,10 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::max`].
     #[track_caller]
-    pub fn max_with_index(&self, axis: isize) -> (Tensor, Index) {
+    pub fn max_with_index(&self, axis: impl Into<Axis>) -> (Tensor, Index) {
+        let axis = self.axis("max", axis);
         let (value, winners) = extremum::<true>(self, &reduction("max", self, axis));
-        (value, coordinate(&winners, self.shape(), self.axis("max", axis)))
+        (value, coordinate(&winners, self.shape(), axis))
     }
 
     /// The smallest element along `axis`, and where it stands.
@@ -134,9 +138,10 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::max`].
     #[track_caller]
-    pub fn min_with_index(&self, axis: isize) -> (Tensor, Index) {
+    pub fn min_with_index(&self, axis: impl Into<Axis>) -> (Tensor, Index) {
+        let axis = self.axis("min", axis);
         let (value, winners) = extremum::<false>(self, &reduction("min", self, axis));
-        (value, coordinate(&winners, self.shape(), self.axis("min", axis)))
+        (value, coordinate(&winners, self.shape(), axis))
     }
 
     /// Where the largest element along `axis` stands.
@@ -144,9 +149,10 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::max`].
     #[track_caller]
-    pub fn argmax(&self, axis: isize) -> Index {
+    pub fn argmax(&self, axis: impl Into<Axis>) -> Index {
+        let axis = self.axis("argmax", axis);
         let (_, winners) = search(true, "argmax", self, &reduction("argmax", self, axis));
-        coordinate(&winners, self.shape(), self.axis("argmax", axis))
+        coordinate(&winners, self.shape(), axis)
     }
 
     /// Where the smallest element along `axis` stands.
@@ -154,9 +160,10 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::max`].
     #[track_caller]
-    pub fn argmin(&self, axis: isize) -> Index {
+    pub fn argmin(&self, axis: impl Into<Axis>) -> Index {
+        let axis = self.axis("argmin", axis);
         let (_, winners) = search(false, "argmin", self, &reduction("argmin", self, axis));
-        coordinate(&winners, self.shape(), self.axis("argmin", axis))
+        coordinate(&winners, self.shape(), axis)
     }
 }
 
@@ -166,7 +173,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         Sample::new("max", "all", [x()], |x| x[0].max(..)),
         Sample::new("max", "last", [x()], |x| x[0].max(-1)),
         Sample::new("max", "outer two, kept", [x()], |x| x[0].max(crate::keep([0, 2]))),
-        Sample::new("max", "no axes", [x()], |x| x[0].max([])),
+        Sample::new("max", "no axes", [x()], |x| x[0].max(())),
         Sample::new("max", "nothing of nothing", [Input::normal([0, 3])], |x| x[0].max(1)),
         Sample::new("max", "times x", [x()], |x| x[0].max(crate::keep(1)) * &x[0]),
         Sample::new("min", "all", [x()], |x| x[0].min(..)),
@@ -232,12 +239,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "max: shape [2, 0] has no elements along the given axes to choose from")]
     fn nothing_has_no_maximum() {
-        Tensor::zeros([2, 0], DType::F32).max(1);
+        let _ = Tensor::zeros([2, 0], DType::F32).max(1);
     }
 
     #[test]
     #[should_panic(expected = "argmax: axis 2 is outside shape [2, 0], which has 2 axes")]
     fn the_axis_exists() {
-        Tensor::zeros([2, 0], DType::F32).argmax(2);
+        let _ = Tensor::zeros([2, 0], DType::F32).argmax(2);
     }
 }

@@ -1,5 +1,6 @@
 //! Elements by index: gather, index_select, take, and their adjoints, which add to the places read.
 
+use crate::axis::Axis;
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
@@ -79,7 +80,7 @@ readers! {
 
 /// The places of a gather from (or a scatter into) `shape`.
 #[track_caller]
-fn along(op: &str, x: &Tensor, axis: isize, index: &Index) -> Places {
+fn along(op: &str, x: &Tensor, axis: impl Into<Axis>, index: &Index) -> Places {
     let axis = x.axis(op, axis);
     let (from, to) = (*x.shape(), *index.shape());
     let fits = to.rank() == from.rank() && (0..from.rank()).all(|a| a == axis || to[a] <= from[a]);
@@ -93,7 +94,7 @@ fn along(op: &str, x: &Tensor, axis: isize, index: &Index) -> Places {
 
 /// The places of an index_select from (or an index_add into) `shape`.
 #[track_caller]
-fn slabs(op: &str, x: &Tensor, axis: isize, index: &Index) -> Places {
+fn slabs(op: &str, x: &Tensor, axis: impl Into<Axis>, index: &Index) -> Places {
     let axis = x.axis(op, axis);
     let from = *x.shape();
     index.check(op, from[axis]);
@@ -128,7 +129,7 @@ impl Tensor {
     /// If the index has not as many axes, is longer than `self` along another axis, or names an element that is
     /// not there.
     #[track_caller]
-    pub fn gather(&self, axis: isize, index: &Index) -> Tensor {
+    pub fn gather(&self, axis: impl Into<Axis>, index: &Index) -> Tensor {
         linear(Gather(along("gather", self, axis, index)), self)
     }
 
@@ -138,7 +139,7 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::gather`], or if `source` has not the dtype of `self` and the shape of the index.
     #[track_caller]
-    pub fn scatter_add(&self, axis: isize, index: &Index, source: &Tensor) -> Tensor {
+    pub fn scatter_add(&self, axis: impl Into<Axis>, index: &Index, source: &Tensor) -> Tensor {
         let places = along("scatter_add", self, axis, index);
         check_source("scatter_add", self, source, &places.to);
         self + linear(ScatterAdd(places), source)
@@ -150,7 +151,7 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis, an index is not below its size, or the result would have more than six axes.
     #[track_caller]
-    pub fn index_select(&self, axis: isize, index: &Index) -> Tensor {
+    pub fn index_select(&self, axis: impl Into<Axis>, index: &Index) -> Tensor {
         linear(IndexSelect(slabs("index_select", self, axis, index)), self)
     }
 
@@ -160,7 +161,7 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::index_select`], or if `source` has not the dtype of `self` and the shape it would give.
     #[track_caller]
-    pub fn index_add(&self, axis: isize, index: &Index, source: &Tensor) -> Tensor {
+    pub fn index_add(&self, axis: impl Into<Axis>, index: &Index, source: &Tensor) -> Tensor {
         let places = slabs("index_add", self, axis, index);
         check_source("index_add", self, source, &places.to);
         self + linear(IndexAdd(places), source)
@@ -241,13 +242,13 @@ mod tests {
     #[test]
     #[should_panic(expected = "gather: index 3 at position 2 is not below 3")]
     fn a_gathered_element_exists() {
-        Tensor::zeros([1, 3], DType::F32).gather(1, &Index::new(&[0, 1, 3], [1, 3]));
+        let _ = Tensor::zeros([1, 3], DType::F32).gather(1, &Index::new(&[0, 1, 3], [1, 3]));
     }
 
     #[test]
     #[should_panic(expected = "gather: an index of shape [2, 1] does not fit shape [1, 3]")]
     fn a_gather_index_fits() {
-        Tensor::zeros([1, 3], DType::F32).gather(1, &Index::new(&[0, 0], [2, 1]));
+        let _ = Tensor::zeros([1, 3], DType::F32).gather(1, &Index::new(&[0, 0], [2, 1]));
     }
 
     #[test]
@@ -256,18 +257,18 @@ mod tests {
     )]
     fn each_place_gets_a_number() {
         let x = Tensor::zeros([3], DType::F32);
-        x.scatter_add(0, &Index::from([1]), &Tensor::zeros([2], DType::F32));
+        let _ = x.scatter_add(0, &Index::from([1]), &Tensor::zeros([2], DType::F32));
     }
 
     #[test]
     #[should_panic(expected = "index_select: index 4 at position 0 is not below 3")]
     fn a_selected_slab_exists() {
-        Tensor::zeros([3, 2], DType::F32).index_select(0, &Index::from([4]));
+        let _ = Tensor::zeros([3, 2], DType::F32).index_select(0, &Index::from([4]));
     }
 
     #[test]
     #[should_panic(expected = "take: index 6 at position 0 is not below 6")]
     fn a_taken_element_exists() {
-        Tensor::zeros([3, 2], DType::F32).take(&Index::from([6]));
+        let _ = Tensor::zeros([3, 2], DType::F32).take(&Index::from([6]));
     }
 }

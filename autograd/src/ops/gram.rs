@@ -74,6 +74,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "gram: expected rows, [N, d], found [3]")]
     fn rows_are_a_matrix() {
-        Tensor::zeros([3], DType::F64).gram();
+        let _ = Tensor::zeros([3], DType::F64).gram();
     }
 }

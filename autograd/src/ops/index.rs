@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::buffer::Buffer;
+use crate::dims::Dims;
 use crate::dtype::{DType, dispatch};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -15,6 +16,7 @@ use crate::tensor::Tensor;
 /// assert_eq!(labels.one_hot(3, DType::F32).to_vec::<f32>(), [0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, 1.0, 0.0]);
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Index {
     data: Buffer,
     shape: Shape,
@@ -71,13 +73,17 @@ impl Index {
         self.data().iter().map(|&i| i as usize).collect()
     }
 
-    /// The same elements under another shape. Costs nothing.
+    /// The same elements under another shape, in which one size may be inferred, as by [`Tensor::reshape`]. Costs
+    /// nothing.
     ///
     /// # Panics
     /// If the number of elements differs.
     #[track_caller]
-    pub fn reshape(&self, shape: impl Into<Shape>) -> Index {
-        let shape = shape.into();
+    pub fn reshape(&self, shape: impl Into<Dims>) -> Index {
+        let shape = match shape.into().resolve(self.numel()) {
+            Ok(shape) => shape,
+            Err(e) => panic!("reshape: {e}"),
+        };
         assert!(
             shape.numel() == self.numel(),
             "reshape: index of shape {} has {} elements, {shape} has {}",
@@ -171,12 +177,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "Index::new: 2 elements given for shape [3], which has 3")]
     fn a_shape_is_filled() {
-        Index::new(&[0, 1], [3]);
+        let _ = Index::new(&[0, 1], [3]);
     }
 
     #[test]
     #[should_panic(expected = "one_hot: index 3 at position 1 is not below 3")]
     fn a_label_names_a_class() {
-        Index::from([0, 3]).one_hot(3, DType::F32);
+        let _ = Index::from([0, 3]).one_hot(3, DType::F32);
     }
 }

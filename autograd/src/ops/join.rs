@@ -1,5 +1,6 @@
 //! Several tensors side by side: concat along an axis, stack along a new one.
 
+use crate::axis::Axis;
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
@@ -26,7 +27,7 @@ impl Joint for Concat {
         }))
     }
     fn adjoint(&self, i: usize, g: &Tensor) -> Tensor {
-        g.slice_axis(self.axis as isize, self.starts[i]..self.starts[i + 1])
+        g.slice_axis(self.axis, self.starts[i]..self.starts[i + 1])
     }
 }
 
@@ -43,7 +44,8 @@ impl Tensor {
     /// # Panics
     /// If there are no tensors, the dtypes differ, `axis` is not an axis, or the shapes differ elsewhere.
     #[track_caller]
-    pub fn concat(tensors: &[&Tensor], axis: isize) -> Tensor {
+    #[doc(alias("cat", "concatenate"))]
+    pub fn concat(tensors: &[&Tensor], axis: impl Into<Axis>) -> Tensor {
         assert!(!tensors.is_empty(), "concat: at least one tensor is needed");
         let axis = tensors[0].axis("concat", axis);
         let first = tensors[0].shape();
@@ -67,18 +69,18 @@ impl Tensor {
     /// # Panics
     /// If there are no tensors, dtypes or shapes differ, or the result has no such axis.
     #[track_caller]
-    pub fn stack(tensors: &[&Tensor], axis: isize) -> Tensor {
+    pub fn stack(tensors: &[&Tensor], axis: impl Into<Axis>) -> Tensor {
         assert!(!tensors.is_empty(), "stack: at least one tensor is needed");
         let shape = tensors[0].shape();
         for x in tensors {
             assert!(x.shape() == shape, "stack: shapes {shape} and {} must be equal", x.shape());
         }
-        let axis = match shape.insert(0, 1).axis(axis) {
+        let axis = match shape.new_axis(axis) {
             Ok(axis) => axis,
-            Err(e) => panic!("stack: in the result, {e}"),
+            Err(e) => panic!("stack: {e}"),
         };
         let slices: Vec<Tensor> = tensors.iter().map(|x| x.unsqueeze(axis)).collect();
-        Tensor::concat(&slices.iter().collect::<Vec<_>>(), axis as isize)
+        Tensor::concat(&slices.iter().collect::<Vec<_>>(), axis)
     }
 }
 
@@ -122,18 +124,18 @@ mod tests {
     #[should_panic(expected = "concat: shapes [2, 3] and [3, 3] may differ in axis 1 only")]
     fn joined_shapes_agree() {
         let (a, b) = (Tensor::zeros([2, 3], DType::F32), Tensor::zeros([3, 3], DType::F32));
-        Tensor::concat(&[&a, &b], 1);
+        let _ = Tensor::concat(&[&a, &b], 1);
     }
 
     #[test]
     #[should_panic(expected = "concat: the operands are f32 [2] and f64 [2]; convert one with to_dtype")]
     fn joined_dtypes_agree() {
-        Tensor::concat(&[&Tensor::zeros([2], DType::F32), &Tensor::zeros([2], DType::F64)], 0);
+        let _ = Tensor::concat(&[&Tensor::zeros([2], DType::F32), &Tensor::zeros([2], DType::F64)], 0);
     }
 
     #[test]
     #[should_panic(expected = "stack: shapes [2] and [3] must be equal")]
     fn stacked_shapes_are_equal() {
-        Tensor::stack(&[&Tensor::zeros([2], DType::F32), &Tensor::zeros([3], DType::F32)], 0);
+        let _ = Tensor::stack(&[&Tensor::zeros([2], DType::F32), &Tensor::zeros([3], DType::F32)], 0);
     }
 }

@@ -137,6 +137,7 @@ impl Tensor {
     /// # Panics
     /// If the last two sizes differ, or a matrix is singular, as for [`Tensor::solve`].
     #[track_caller]
+    #[doc(alias = "inv")]
     pub fn inverse(&self) -> Tensor {
         let n = square("inverse", self);
         let lu = Arc::new(Lu::of("inverse", self));
@@ -246,13 +247,13 @@ pub(super) mod tests {
     )]
     fn a_singular_matrix_is_named() {
         let a = Tensor::from([[[1.0, 0.0], [0.0, 1.0]], [[1.0, 2.0], [2.0, 4.0]]]);
-        a.solve(&Tensor::from([[1.0], [1.0]]));
+        let _ = a.solve(&Tensor::from([[1.0], [1.0]]));
     }
 
     #[test]
     #[should_panic(expected = "inverse: shape [2, 3] must end in two equal sizes, [.., n, n]")]
     fn an_inverse_needs_a_square() {
-        Tensor::zeros([2, 3], DType::F64).inverse();
+        let _ = Tensor::zeros([2, 3], DType::F64).inverse();
     }
 
     #[test]
@@ -260,6 +261,6 @@ pub(super) mod tests {
         expected = "solve: matrix [2, 2] has 2 rows, so the right-hand side [3, 1] must be [.., 2, m]"
     )]
     fn a_right_hand_side_fits() {
-        Tensor::eye(2, DType::F64).solve(&Tensor::zeros([3, 1], DType::F64));
+        let _ = Tensor::eye(2, DType::F64).solve(&Tensor::zeros([3, 1], DType::F64));
     }
 }

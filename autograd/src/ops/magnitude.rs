@@ -1,10 +1,11 @@
 //! Two reductions that take care of magnitudes: the log of a sum of exponentials, and the Euclidean norm.
 
+use crate::axis::{Axes, keep};
 use crate::check::{Input, Sample};
 use crate::dtype::{DType, dispatch};
 use crate::kinds::fused::{Fused, fused};
 use crate::ops::reduce::{reduction, sum_over};
-use crate::shape::{Axes, Reduction, keep};
+use crate::shape::Reduction;
 use crate::tensor::Tensor;
 
 /// ln sum e^x over axes with at least one element.
@@ -91,8 +92,7 @@ impl Fused for Norm {
 
 /// The axes of a reduction, to be kept.
 fn axes_of(r: &Reduction) -> Axes {
-    let axes: Vec<isize> = (0..r.input.rank()).filter(|&a| r.reduced[a]).map(|a| a as isize).collect();
-    keep(axes.as_slice())
+    keep((0..r.input.rank()).filter(|&a| r.reduced[a]).collect::<Vec<usize>>())
 }
 
 impl Tensor {
@@ -125,6 +125,7 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::sum`].
     #[track_caller]
+    #[doc(alias = "norm_l2")]
     pub fn norm(&self, axes: impl Into<Axes>) -> Tensor {
         let r = reduction("norm", self, axes);
         if r.count() == 0 {
@@ -152,7 +153,7 @@ pub(crate) fn samples() -> Vec<Sample> {
         Sample::new("norm", "last", [x()], |x| x[0].norm(-1)),
         Sample::new("norm", "outer two, kept", [x()], |x| x[0].norm(keep([0, 2]))),
         Sample::new("norm", "x made unit", [x()], |x| &x[0] / x[0].norm(keep(2))),
-        Sample::new("norm", "one element", [Input::away_from(0.0, 0.2, [3])], |x| x[0].norm([])),
+        Sample::new("norm", "one element", [Input::away_from(0.0, 0.2, [3])], |x| x[0].norm(())),
         Sample::new("norm", "of nothing", [Input::normal([2, 0])], |x| x[0].norm(1)),
     ]
 }
@@ -290,6 +291,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "norm: axis 2 is outside shape [2, 3], which has 2 axes")]
     fn the_axes_exist() {
-        Tensor::zeros([2, 3], DType::F32).norm(2);
+        let _ = Tensor::zeros([2, 3], DType::F32).norm(2);
     }
 }

@@ -21,6 +21,7 @@ use crate::tensor::Tensor;
 /// assert_eq!(inside.not().count(), 2);
 /// ```
 #[derive(Clone)]
+#[must_use]
 pub struct Mask {
     /// 1 where true, else 0.
     data: Buffer,
@@ -304,18 +305,18 @@ mod tests {
     #[test]
     #[should_panic(expected = "gt: shapes [3] and [2] do not broadcast")]
     fn compared_shapes_broadcast() {
-        Tensor::from([0.0; 3]).gt(&Tensor::from([0.0; 2]));
+        let _ = Tensor::from([0.0; 3]).gt(&Tensor::from([0.0; 2]));
     }
 
     #[test]
     #[should_panic(expected = "eq: the operands are f64 [3] and f32 [3]; convert one with to_dtype")]
     fn compared_dtypes_agree() {
-        Tensor::from([0.0f64; 3]).eq(&Tensor::from([0.0f32; 3]));
+        let _ = Tensor::from([0.0f64; 3]).eq(&Tensor::from([0.0f32; 3]));
     }
 
     #[test]
     #[should_panic(expected = "and: masks of shapes [3] and [2] do not broadcast")]
     fn combined_masks_broadcast() {
-        Mask::new(&[true; 3], [3]).and(&Mask::new(&[true; 2], [2]));
+        let _ = Mask::new(&[true; 3], [3]).and(&Mask::new(&[true; 2], [2]));
     }
 }

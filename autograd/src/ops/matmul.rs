@@ -77,6 +77,7 @@ impl Tensor {
     /// # Panics
     /// If an operand has fewer than two axes, the inner sizes differ, or the leading axes do not broadcast.
     #[track_caller]
+    #[doc(alias("mm", "bmm", "dot"))]
     pub fn matmul(&self, other: &Tensor) -> Tensor {
         matmul_with(self, Transpose::No, other, Transpose::No)
     }
@@ -191,6 +192,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "matmul: left [64, 128] has 128 columns but right [100, 10] has 100 rows")]
     fn inner_sizes_must_agree() {
-        Tensor::zeros([64, 128], crate::DType::F32).matmul(&Tensor::zeros([100, 10], crate::DType::F32));
+        let _ =
+            Tensor::zeros([64, 128], crate::DType::F32).matmul(&Tensor::zeros([100, 10], crate::DType::F32));
     }
 }

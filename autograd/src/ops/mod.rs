@@ -6,7 +6,9 @@ mod batch_norm;
 mod cholesky;
 mod choose;
 mod conv;
+mod determinant;
 mod dropout;
+mod eigh;
 mod elementwise;
 mod extrema;
 mod gather;
@@ -23,18 +25,27 @@ mod normalize;
 mod pad;
 mod pool;
 mod power;
+mod product;
 mod reduce;
 mod row_norm;
 mod scan;
 mod shape;
 mod slice;
 mod softmax;
+mod sort;
+mod svd;
+mod vector_norm;
 
 pub(crate) use elementwise::{Binade, Gaussian, NormalCdf};
+
+mod activation;
+mod alias;
+mod assign;
 
 pub(crate) mod arith;
 pub(crate) mod table;
 
+pub use arith::Number;
 pub use batch_norm::BatchStats;
 pub use conv::{ConvOptions, conv2d_shape};
 pub use index::Index;
@@ -51,6 +62,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     let families = [
         arith::samples,
         elementwise::samples,
+        activation::samples,
         power::samples,
         reduce::samples,
         shape::samples,
@@ -64,9 +76,12 @@ pub(crate) fn samples() -> Vec<Sample> {
         gather::samples,
         choose::samples,
         scan::samples,
+        product::samples,
+        sort::samples,
         batch_norm::samples,
         extrema::samples,
         magnitude::samples,
+        vector_norm::samples,
         pool::samples,
         row_norm::samples,
         normalize::samples,
@@ -74,6 +89,9 @@ pub(crate) fn samples() -> Vec<Sample> {
         losses::samples,
         dropout::samples,
         linalg::samples,
+        determinant::samples,
+        eigh::samples,
+        svd::samples,
         cholesky::samples,
     ];
     families.into_iter().flat_map(|samples| samples()).collect()

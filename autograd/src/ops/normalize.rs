@@ -2,11 +2,11 @@
 
 use kernels::norm;
 
+use crate::axis::keep;
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::fused::{Fused, fused_keeping};
 use crate::ops::softmax::largest;
-use crate::shape::keep;
 use crate::tensor::Tensor;
 
 /// w / sqrt(|w|^2 + eps) of each row.
@@ -157,6 +157,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "normalize_rows: a scalar has no rows; [.., d] is needed")]
     fn rows_need_an_axis() {
-        Tensor::from(3.0).normalize_rows(0.0);
+        let _ = Tensor::from(3.0).normalize_rows(0.0);
     }
 }

@@ -158,18 +158,18 @@ mod tests {
     #[test]
     #[should_panic(expected = "pad: axis 1 of shape [2, 3] can be reflected over 2 elements at most, not 3")]
     fn a_mirror_is_no_longer_than_the_axis() {
-        Tensor::zeros([2, 3], DType::F32).pad(&[(0, 3)], Padding::Reflect);
+        let _ = Tensor::zeros([2, 3], DType::F32).pad(&[(0, 3)], Padding::Reflect);
     }
 
     #[test]
     #[should_panic(expected = "pad: axis 0 of shape [0] has nothing to replicate")]
     fn nothing_cannot_be_replicated() {
-        Tensor::zeros([0], DType::F32).pad(&[(0, 3)], Padding::Replicate);
+        let _ = Tensor::zeros([0], DType::F32).pad(&[(0, 3)], Padding::Replicate);
     }
 
     #[test]
     #[should_panic(expected = "pad: 2 widths are more than shape [4] has axes")]
     fn widths_belong_to_axes() {
-        Tensor::zeros([4], DType::F32).pad(&[(0, 3), (1, 1)], Padding::Constant(0.0));
+        let _ = Tensor::zeros([4], DType::F32).pad(&[(0, 3), (1, 1)], Padding::Constant(0.0));
     }
 }

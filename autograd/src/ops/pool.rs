@@ -364,7 +364,7 @@ mod tests {
         expected = "max_pool2d: input [4, 4], kernel [3, 3]: padding [2, 2] is more than half of the kernel"
     )]
     fn a_window_holds_an_element() {
-        Tensor::zeros([4, 4], DType::F32).max_pool2d([3, 3], [1, 1], [2, 2]);
+        let _ = Tensor::zeros([4, 4], DType::F32).max_pool2d([3, 3], [1, 1], [2, 2]);
     }
 
     #[test]
@@ -372,12 +372,12 @@ mod tests {
         expected = "avg_pool2d: input [4, 4], kernel [2, 2]: kernel and stride [0, 1] must be at least 1"
     )]
     fn windows_move() {
-        Tensor::zeros([4, 4], DType::F32).avg_pool2d([2, 2], [0, 1], [0, 0], true);
+        let _ = Tensor::zeros([4, 4], DType::F32).avg_pool2d([2, 2], [0, 1], [0, 0], true);
     }
 
     #[test]
     #[should_panic(expected = "adaptive_avg_pool2d: shape [3, 0, 2] holds no images")]
     fn images_are_not_empty() {
-        Tensor::zeros([3, 0, 2], DType::F32).adaptive_avg_pool2d([1, 1]);
+        let _ = Tensor::zeros([3, 0, 2], DType::F32).adaptive_avg_pool2d([1, 1]);
     }
 }

@@ -1,9 +1,10 @@
-//! Powers with a constant exponent.
+//! Powers of every element.
 
 use kernels::Real;
 
 use crate::check::{Input, Sample};
-use crate::kinds::elementwise::{Unary, unary};
+use crate::kinds::elementwise::{Unary, binary, unary};
+use crate::ops::table::binary_ops;
 use crate::tensor::Tensor;
 
 /// x^(p + low), where low is what p lost in rounding
@@ -71,6 +72,41 @@ impl Unary for Powi {
     }
 }
 
+binary_ops! {
+    /// a^b; by a: b a^(b - 1), by b: y ln a
+    Pow "pow": |a, b, y| a.pow(b);
+        {
+            let (p, low) = less_one(b.clone());
+            // At a = b = 0 the factor b decides.
+            let neither = absent(a.clone()) * absent(b.clone());
+            let lost = (low * log_off_zero(a.clone().abs())).max(b.c(-0.5)).min(b.c(0.5));
+            b * (a + neither.clone()).pow(p) * (neither.c(1.0) + lost)
+        };
+        y * log_off_zero(a);
+}
+
+/// 1 where x is 0, else 0
+#[inline(always)]
+fn absent<R: Real>(x: R) -> R {
+    x.c(1.0) - x.abs().step()
+}
+
+/// b - 1 and what it lost in rounding, as [`Powf::less_one`].
+#[inline(always)]
+fn less_one<R: Real>(b: R) -> (R, R) {
+    let p = b.clone() - b.c(1.0);
+    let one = b.clone() - p.clone();
+    let low = (b - (p.clone() + one.clone())) + (one.clone() - one.c(1.0));
+    (p, low)
+}
+
+/// ln a, but 0 at 0, and finite at infinity: a factor of it may be 0.
+#[inline(always)]
+fn log_off_zero<R: Real>(a: R) -> R {
+    let end = a.c(1e3);
+    (a.clone() + absent(a)).ln().min(end)
+}
+
 /// # Powers of every element
 impl Tensor {
     /// x^p for a constant p. x^0 is 1 with derivative 0 for every x; p = 1, 2 and -1 are exact. A negative number
@@ -78,6 +114,31 @@ impl Tensor {
     #[track_caller]
     pub fn powf(&self, p: f64) -> Tensor {
         unary(Powf { p, low: 0.0 }, self.clone())
+    }
+
+    /// self^exponent for a tensor of exponents, broadcasting. x^0 is 1 for every x; infinities and negative numbers are as
+    /// in [`Tensor::powf`].
+    ///
+    /// The gradient by the base is p x^(p - 1): at x = 0 it is 0 for p = 0 and p > 1, and infinite for 0 < p < 1. The
+    /// gradient by the exponent is y ln x: at x = 0 it is 0 for p >= 0, as in PyTorch, and for x < 0 it is NaN, also where
+    /// y is a number. For one constant exponent, [`Tensor::powf`] is faster.
+    ///
+    /// ```
+    /// # use autograd::Tensor;
+    /// let x = Tensor::from([0.0, 2.0]).requires_grad();
+    /// let p = Tensor::from([0.0, 3.0]).requires_grad();
+    /// let y = x.pow(&p);
+    /// assert_eq!(y.to_vec::<f64>(), [1.0, 8.0]);
+    /// let [dx, dp] = y.sum(..).grad([&x, &p]);
+    /// assert_eq!(dx.to_vec::<f64>(), [0.0, 12.0]);
+    /// assert_eq!(dp.to_vec::<f64>(), [0.0, 8.0 * 2f64.ln()]);
+    /// ```
+    ///
+    /// # Panics
+    /// If the dtypes differ or the shapes do not broadcast.
+    #[track_caller]
+    pub fn pow(&self, exponent: &Tensor) -> Tensor {
+        binary(Pow, self.into(), exponent.into())
     }
 
     /// x^n for an integer n, of negative x too. x^0 is 1 with derivative 0 for every x.
@@ -97,12 +158,19 @@ pub(crate) fn samples() -> Vec<Sample> {
     for n in [0, 1, 2, 3, 5, 6, -1, -2, -3] {
         list.push(Sample::new("powi", format!("n = {n}"), [kinked()], move |x| x[0].powi(n)));
     }
+    list.push(Sample::new("pow", "", [positive(), Input::normal([3, 4])], |x| x[0].pow(&x[1])));
+    list.push(Sample::new("pow", "row of exponents", [positive(), Input::normal([4])], |x| x[0].pow(&x[1])));
+    list.push(Sample::new("pow", "with itself", [positive()], |x| x[0].pow(&x[0])));
+    list.push(Sample::new("pow", "no elements", [Input::normal([0]), Input::normal([0])], |x| {
+        x[0].pow(&x[1])
+    }));
     list
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DType;
 
     #[test]
     fn the_smallest_exponent_has_a_derivative() {
@@ -114,6 +182,58 @@ mod tests {
                 Tensor::scalar(i32::MAX.into(), x.dtype()).item()
             );
         }
+    }
+
+    #[test]
+    fn singular_powers_have_the_stated_gradients() {
+        let inf = f64::INFINITY;
+        // base, exponent, value, by the base, by the exponent
+        for [x, p, y, by_x, by_p] in [
+            [0.0, 0.0, 1.0, 0.0, 0.0],
+            [0.0, 1.0, 0.0, 1.0, 0.0],
+            [0.0, 2.0, 0.0, 0.0, 0.0],
+            [0.0, 0.5, 0.0, inf, 0.0],
+            [3.0, 0.0, 1.0, 0.0, 3f64.ln()],
+            [1.0, 5.0, 1.0, 5.0, 0.0],
+            [inf, -1.0, 0.0, -0.0, 0.0],
+            [-2.0, 3.0, -8.0, 12.0, f64::NAN],
+            [-2.0, 0.5, f64::NAN, f64::NAN, f64::NAN],
+        ] {
+            for dtype in [DType::F32, DType::F64] {
+                let [x, p] = [x, p].map(|v| Tensor::scalar(v, dtype).requires_grad());
+                let z = x.pow(&p);
+                for found in [z.grad([&x, &p]), z.recorded().grad([&x, &p])] {
+                    let near =
+                        |a: f64, b: f64| a == b || a.is_nan() && b.is_nan() || (a - b).abs() < 1e-6 * b.abs();
+                    let found = [z.item(), found[0].item(), found[1].item()];
+                    assert!(
+                        found.iter().zip([y, by_x, by_p]).all(|(&a, b)| near(a, b)),
+                        "{found:?} {y} {by_x} {by_p}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn second_derivatives_at_base_0_are_finite_where_the_first_is_0() {
+        for p in [0.0, 2.0, 3.0] {
+            let [x, p] = [0.0, p].map(|v| Tensor::from(v).requires_grad());
+            let [dx, dp] = x.pow(&p).recorded().grad([&x, &p]);
+            for d in dx.grad([&x, &p]).iter().chain(&dp.grad([&x, &p])) {
+                assert!(d.item().is_finite(), "{p:?}: {d:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn small_exponents_keep_the_digits_of_their_derivative() {
+        // b - 1 loses b's last digits, which ln a multiplies by 80.
+        let (a, b) = (1e35f32, 1.234_567_9e-3f32);
+        let [x, p] = [a, b].map(|v| Tensor::from(v).requires_grad());
+        let exact = f64::from(b) * f64::from(a).powf(f64::from(b) - 1.0);
+        let found = x.pow(&p).grad(&x).item();
+        assert!((found / exact - 1.0).abs() < 3.0 * 6e-8, "{found:e} {exact:e}");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! Sums over axes, and the broadcasting that is their adjoint.
 
+use crate::axis::{Axes, keep};
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear};
-use crate::shape::{Axes, Reduction, Shape, keep};
+use crate::shape::{Reduction, Shape};
 use crate::tensor::Tensor;
 
 /// The sum over some axes.
@@ -62,6 +63,7 @@ impl Tensor {
     /// # Panics
     /// If an axis is outside the shape or named twice.
     #[track_caller]
+    #[doc(alias = "sum_axis")]
     pub fn sum(&self, axes: impl Into<Axes>) -> Tensor {
         linear(Sum(reduction("sum", self, axes)), self)
     }
@@ -71,6 +73,7 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::sum`].
     #[track_caller]
+    #[doc(alias = "mean_axis")]
     pub fn mean(&self, axes: impl Into<Axes>) -> Tensor {
         let r = reduction("mean", self, axes);
         linear(Sum(r), self) / r.count() as f64
@@ -82,6 +85,7 @@ impl Tensor {
     /// # Panics
     /// As [`Tensor::sum`], or if there are not more elements than `correction`.
     #[track_caller]
+    #[doc(alias = "var_axis")]
     pub fn var(&self, axes: impl Into<Axes>, correction: usize) -> Tensor {
         let r = reduction("var", self, axes);
         let n = r.count();
@@ -95,11 +99,40 @@ impl Tensor {
         linear(Sum(r), &(&deviation * &deviation)) / (n - correction) as f64
     }
 
+    /// The standard deviation over `axes`: the square root of [`Tensor::var`] (whose `correction` is 1 by default in
+    /// PyTorch). Where all elements are equal it is 0, with gradient 0; PyTorch's is NaN there.
+    ///
+    /// ```
+    /// # use autograd::Tensor;
+    /// let x = Tensor::from([[1.0, 3.0], [5.0, 5.0]]).requires_grad();
+    /// let y = x.std(1, 0);
+    /// assert_eq!(y.to_vec::<f64>(), [1.0, 0.0]);
+    /// assert_eq!(y.sum(..).grad(&x).to_vec::<f64>(), [-0.5, 0.5, 0.0, 0.0]);
+    /// ```
+    ///
+    /// # Panics
+    /// As [`Tensor::var`].
+    #[track_caller]
+    #[doc(alias = "std_axis")]
+    pub fn std(&self, axes: impl Into<Axes>, correction: usize) -> Tensor {
+        let axes = axes.into();
+        let r = reduction("std", self, axes.clone());
+        let n = r.count();
+        assert!(
+            n > correction,
+            "std: {n} elements of {} are too few for correction {correction}",
+            self.shape()
+        );
+        let mean = linear(Sum(r.keeping()), self) / n as f64;
+        (self - mean).norm(axes) / ((n - correction) as f64).sqrt()
+    }
+
     /// This tensor repeated to `shape`: axes are aligned at the last one, and those of size 1 or missing repeat.
     ///
     /// # Panics
     /// If the shape does not broadcast to `shape`.
     #[track_caller]
+    #[doc(alias = "expand")]
     pub fn broadcast_to(&self, shape: impl Into<Shape>) -> Tensor {
         let shape = shape.into();
         match self.shape().broadcast(&shape) {
@@ -123,13 +156,16 @@ pub(crate) fn samples() -> Vec<Sample> {
         Sample::new("sum", "first", [x()], |x| x[0].sum(0)),
         Sample::new("sum", "last", [x()], |x| x[0].sum(-1)),
         Sample::new("sum", "outer two, kept", [x()], |x| x[0].sum(keep([0, 2]))),
-        Sample::new("sum", "no axes", [x()], |x| x[0].sum([])),
+        Sample::new("sum", "no axes", [x()], |x| x[0].sum(())),
         Sample::new("sum", "no elements", [Input::normal([0, 3])], |x| x[0].sum(0)),
         Sample::new("mean", "all", [x()], |x| x[0].mean(..)),
         Sample::new("mean", "middle", [x()], |x| x[0].mean(1)),
         Sample::new("var", "biased", [x()], |x| x[0].var([0, 2], 0)),
         Sample::new("var", "unbiased", [x()], |x| x[0].var(.., 1)),
-        Sample::new("var", "one element", [x()], |x| x[0].var([], 0)),
+        Sample::new("var", "one element", [x()], |x| x[0].var((), 0)),
+        Sample::new("std", "biased, kept", [x()], |x| x[0].std(keep([0, 2]), 0)),
+        Sample::new("std", "unbiased", [x()], |x| x[0].std(.., 1)),
+        Sample::new("std", "x standardised", [x()], |x| &x[0] / x[0].std(keep([0, 2]), 0)),
         Sample::new("broadcast_to", "", [Input::normal([3, 1])], |x| x[0].broadcast_to([2, 3, 4])),
         Sample::new("broadcast_to", "no elements", [Input::normal([3, 1])], |x| x[0].broadcast_to([3, 0])),
     ]

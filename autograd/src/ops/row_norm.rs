@@ -2,13 +2,13 @@
 
 use kernels::norm;
 
+use crate::axis::keep;
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::fused::{Fused, fused};
 use crate::ops::batch_norm::by_channel;
 use crate::ops::softmax::largest;
-use crate::shape::keep;
 use crate::tensor::Tensor;
 
 /// (x - mean) / sqrt(var + eps) of each row of `len` neighbouring elements.
@@ -250,13 +250,13 @@ mod tests {
     )]
     fn parameters_fit_the_last_axes() {
         let four = Tensor::from([1.0; 4]);
-        Tensor::zeros([2, 3], DType::F64).layer_norm(&four, &four, 1e-5);
+        let _ = Tensor::zeros([2, 3], DType::F64).layer_norm(&four, &four, 1e-5);
     }
 
     #[test]
     #[should_panic(expected = "group_norm: 3 channels of the input [2, 3, 4] are not a multiple of 2 groups")]
     fn groups_divide_the_channels() {
         let one = Tensor::from([1.0; 3]);
-        Tensor::zeros([2, 3, 4], DType::F64).group_norm(2, &one, &one, 1e-5);
+        let _ = Tensor::zeros([2, 3, 4], DType::F64).group_norm(2, &one, &one, 1e-5);
     }
 }

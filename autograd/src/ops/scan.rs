@@ -1,5 +1,6 @@
 //! Running sums along an axis.
 
+use crate::axis::Axis;
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear};
@@ -33,7 +34,7 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis.
     #[track_caller]
-    pub fn cumsum(&self, axis: isize) -> Tensor {
+    pub fn cumsum(&self, axis: impl Into<Axis>) -> Tensor {
         linear(Cumsum { axis: self.axis("cumsum", axis), reverse: false }, self)
     }
 }
@@ -64,6 +65,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "cumsum: axis 1 is outside shape [3], which has 1 axes")]
     fn the_axis_exists() {
-        Tensor::zeros([3], DType::F32).cumsum(1);
+        let _ = Tensor::zeros([3], DType::F32).cumsum(1);
     }
 }

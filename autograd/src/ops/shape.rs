@@ -1,6 +1,8 @@
 //! The same elements under another shape, or in another order.
 
+use crate::axis::{Axes, Axis};
 use crate::check::{Input, Sample};
+use crate::dims::Dims;
 use crate::dtype::{DType, dispatch};
 use crate::kinds::linear::{Linear, linear};
 use crate::shape::Shape;
@@ -64,14 +66,26 @@ impl Linear for Cast {
 
 /// # Shapes
 impl Tensor {
-    /// The same elements in the same order under another shape. Costs nothing.
+    /// The same elements in the same order under another shape. A size of -1, or [`INFER`](crate::INFER) in a list of
+    /// `usize`, is inferred from the number of elements. Costs nothing.
+    ///
+    /// ```
+    /// use autograd::{DType, Tensor};
+    /// let x = Tensor::arange(6, DType::F32);
+    /// assert_eq!(*x.reshape([2, 3]).shape(), [2, 3]);
+    /// assert_eq!(*x.reshape([-1, 2]).shape(), [3, 2]);
+    /// ```
     ///
     /// # Panics
-    /// If the number of elements differs.
+    /// If the number of elements differs, more than one size is -1, or none fits.
     #[track_caller]
-    pub fn reshape(&self, shape: impl Into<Shape>) -> Tensor {
-        let to = shape.into();
+    #[doc(alias("view", "into_shape"))]
+    pub fn reshape(&self, shape: impl Into<Dims>) -> Tensor {
         let from = *self.shape();
+        let to = match shape.into().resolve(from.numel()) {
+            Ok(to) => to,
+            Err(e) => panic!("reshape: {e}"),
+        };
         assert!(
             from.numel() == to.numel(),
             "reshape: shape {from} has {} elements, {to} has {}",
@@ -86,21 +100,60 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis.
     #[track_caller]
-    pub fn flatten(&self, axis: isize) -> Tensor {
+    pub fn flatten(&self, axis: impl Into<Axis>) -> Tensor {
         let axis = self.axis("flatten", axis);
         let mut dims = self.shape()[..axis].to_vec();
         dims.push(self.shape()[axis..].iter().product());
         self.reshape(dims.as_slice())
     }
 
-    /// A new axis of size 1 before `axis`.
+    /// A new axis of size 1, which becomes axis `axis` of the result: -1 is the new last axis.
     ///
     /// # Panics
-    /// If `axis` is above the number of axes, or the result would have more than six.
+    /// If the result has no such axis, or would have more than six.
     #[track_caller]
-    pub fn unsqueeze(&self, axis: usize) -> Tensor {
-        assert!(axis <= self.rank(), "unsqueeze: axis {axis} is outside shape {}", self.shape());
-        self.reshape(self.shape().insert(axis, 1))
+    #[doc(alias("insert_axis", "expand_dims"))]
+    pub fn unsqueeze(&self, axis: impl Into<Axis>) -> Tensor {
+        match self.shape().new_axis(axis) {
+            Ok(axis) => self.reshape(self.shape().insert(axis, 1)),
+            Err(e) => panic!("unsqueeze: {e}"),
+        }
+    }
+
+    /// Without the given axes, which must be of size 1: `x.squeeze(-1)`, `x.squeeze([0, 2])`. `x.squeeze(..)` removes
+    /// all axes of size 1.
+    ///
+    /// PyTorch leaves an axis of another size as it is; here, as in NumPy and JAX, that is an error.
+    ///
+    /// ```
+    /// use autograd::{DType, Tensor};
+    /// let x = Tensor::zeros([1, 3, 1], DType::F32);
+    /// assert_eq!(*x.squeeze(0).shape(), [3, 1]);
+    /// assert_eq!(*x.squeeze(..).shape(), [3]);
+    /// ```
+    ///
+    /// # Panics
+    /// If an axis is outside the shape, named twice, or not of size 1.
+    #[track_caller]
+    #[doc(alias = "remove_axis")]
+    pub fn squeeze(&self, axes: impl Into<Axes>) -> Tensor {
+        let (axes, shape) = (axes.into(), self.shape());
+        let mut removed = match axes.resolve(shape) {
+            Ok(removed) => removed,
+            Err(e) => panic!("squeeze: {e}"),
+        };
+        if axes.which.is_none() {
+            removed.retain(|&axis| shape[axis] == 1);
+        }
+        for &axis in &removed {
+            assert!(
+                shape[axis] == 1,
+                "squeeze: axis {axis} of shape {shape} has size {}, not 1",
+                shape[axis]
+            );
+        }
+        let rest = (0..shape.rank()).filter(|axis| !removed.contains(axis)).map(|axis| shape[axis]);
+        self.reshape(rest.collect::<Vec<usize>>())
     }
 
     /// The axes in another order: axis a of the result is axis `axes[a]` of this tensor.
@@ -108,15 +161,18 @@ impl Tensor {
     /// # Panics
     /// If `axes` does not name each axis once.
     #[track_caller]
-    pub fn permute(&self, axes: &[usize]) -> Tensor {
-        let mut sorted = axes.to_vec();
-        sorted.sort_unstable();
+    #[doc(alias("permuted_axes", "permute_dims"))]
+    pub fn permute(&self, axes: impl Into<Axes>) -> Tensor {
+        let axes = match axes.into().resolve(self.shape()) {
+            Ok(axes) => axes,
+            Err(e) => panic!("permute: {e}"),
+        };
         assert!(
-            sorted.iter().copied().eq(0..self.rank()),
+            axes.len() == self.rank(),
             "permute: {axes:?} does not name each axis of shape {} once",
             self.shape()
         );
-        linear(Permute(axes.to_vec()), self)
+        linear(Permute(axes), self)
     }
 
     /// Two axes exchanged.
@@ -124,7 +180,8 @@ impl Tensor {
     /// # Panics
     /// If one is not an axis.
     #[track_caller]
-    pub fn transpose(&self, a: isize, b: isize) -> Tensor {
+    #[doc(alias("swap_axes", "swapaxes", "t"))]
+    pub fn transpose(&self, a: impl Into<Axis>, b: impl Into<Axis>) -> Tensor {
         let (a, b) = (self.axis("transpose", a), self.axis("transpose", b));
         let mut axes: Vec<usize> = (0..self.rank()).collect();
         axes.swap(a, b);
@@ -133,6 +190,7 @@ impl Tensor {
 
     /// The elements as another dtype.
     #[track_caller]
+    #[doc(alias("cast", "astype", "to"))]
     pub fn to_dtype(&self, dtype: DType) -> Tensor {
         if dtype == self.dtype() {
             self.clone()
@@ -143,7 +201,7 @@ impl Tensor {
 
     /// Resolves a possibly negative axis.
     #[track_caller]
-    pub(crate) fn axis(&self, op: &str, axis: isize) -> usize {
+    pub(crate) fn axis(&self, op: &str, axis: impl Into<Axis>) -> usize {
         match self.shape().axis(axis) {
             Ok(axis) => axis,
             Err(e) => panic!("{op}: {e}"),
@@ -155,11 +213,15 @@ pub(crate) fn samples() -> Vec<Sample> {
     let x = || Input::normal([2, 3, 4]);
     vec![
         Sample::new("reshape", "", [x()], |x| x[0].reshape([4, 6])),
-        Sample::new("reshape", "to a scalar", [Input::normal([1, 1])], |x| x[0].reshape([])),
+        Sample::new("reshape", "to a scalar", [Input::normal([1, 1])], |x| x[0].reshape(())),
         Sample::new("reshape", "no elements", [Input::normal([0, 2])], |x| x[0].reshape([3, 0])),
         Sample::new("flatten", "", [x()], |x| x[0].flatten(1)),
         Sample::new("unsqueeze", "", [x()], |x| x[0].unsqueeze(1) * x[0].unsqueeze(0)),
-        Sample::new("permute", "", [x()], |x| x[0].permute(&[2, 0, 1])),
+        Sample::new("unsqueeze", "last", [x()], |x| x[0].unsqueeze(-1) * x[0].unsqueeze(-1)),
+        Sample::new("squeeze", "one", [Input::normal([2, 1, 3])], |x| x[0].squeeze(1)),
+        Sample::new("squeeze", "all", [Input::normal([1, 3, 1])], |x| x[0].squeeze(..) * x[0].select(0, 0)),
+        Sample::new("squeeze", "no elements", [Input::normal([0, 1])], |x| x[0].squeeze(-1)),
+        Sample::new("permute", "", [x()], |x| x[0].permute([2, 0, 1])),
         Sample::new("transpose", "", [x()], |x| x[0].transpose(0, -1)),
         Sample::new("transpose", "times itself", [Input::normal([3, 3])], |x| &x[0] * x[0].transpose(0, 1)),
     ]
@@ -179,12 +241,36 @@ mod tests {
     #[test]
     #[should_panic(expected = "reshape: shape [2, 3] has 6 elements, [4] has 4")]
     fn reshape_keeps_the_number_of_elements() {
-        Tensor::zeros([2, 3], DType::F32).reshape([4]);
+        let _ = Tensor::zeros([2, 3], DType::F32).reshape([4]);
+    }
+
+    #[test]
+    fn axes_of_size_1_come_and_go_at_either_end() {
+        let x = Tensor::zeros([2, 3], DType::F32);
+        assert_eq!(*x.unsqueeze(-1).shape(), [2, 3, 1]);
+        assert_eq!(*x.unsqueeze(-3).shape(), [1, 2, 3]);
+        assert_eq!(*x.unsqueeze(2usize).squeeze(2usize).shape(), [2, 3]);
+        assert_eq!(*x.squeeze(..).shape(), [2, 3]);
+        assert_eq!(*x.squeeze(()).shape(), [2, 3]);
+        assert_eq!(*Tensor::zeros([1, 1], DType::F32).squeeze([0, -1]).shape(), []);
+        assert_eq!(*x.permute([-1, 0]).shape(), [3, 2]);
+    }
+
+    #[test]
+    #[should_panic(expected = "unsqueeze: a new axis of shape [2, 3] can be -3 to 2, not 3")]
+    fn a_new_axis_is_one_of_the_result() {
+        let _ = Tensor::zeros([2, 3], DType::F32).unsqueeze(3);
+    }
+
+    #[test]
+    #[should_panic(expected = "squeeze: axis 1 of shape [1, 3] has size 3, not 1")]
+    fn only_axes_of_size_1_are_squeezed() {
+        let _ = Tensor::zeros([1, 3], DType::F32).squeeze(1);
     }
 
     #[test]
     #[should_panic(expected = "transpose: axis 2 is outside shape [2, 3], which has 2 axes")]
     fn axes_must_exist() {
-        Tensor::zeros([2, 3], DType::F32).transpose(0, 2);
+        let _ = Tensor::zeros([2, 3], DType::F32).transpose(0, 2);
     }
 }

@@ -4,11 +4,12 @@ use std::ops::{Bound, RangeBounds};
 
 use kernels::MAX_RANK;
 
+use crate::axis::{Axes, Axis};
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear};
 use crate::ops::reduce::reduction;
-use crate::shape::{Axes, Shape};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// Element i along axis a of the part is element `starts[a] + i * steps[a]` of the whole.
@@ -82,7 +83,8 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis, or the range leaves it.
     #[track_caller]
-    pub fn slice_axis(&self, axis: isize, range: impl RangeBounds<usize>) -> Tensor {
+    #[doc(alias = "narrow")]
+    pub fn slice_axis(&self, axis: impl Into<Axis>, range: impl RangeBounds<usize>) -> Tensor {
         self.slice_step(axis, range, 1)
     }
 
@@ -97,7 +99,7 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis, the range leaves it, or `step` is 0.
     #[track_caller]
-    pub fn slice_step(&self, axis: isize, range: impl RangeBounds<usize>, step: usize) -> Tensor {
+    pub fn slice_step(&self, axis: impl Into<Axis>, range: impl RangeBounds<usize>, step: usize) -> Tensor {
         let axis = self.axis("slice", axis);
         let n = self.shape()[axis];
         let start = match range.start_bound() {
@@ -125,7 +127,8 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis, or `index` is outside it.
     #[track_caller]
-    pub fn select(&self, axis: isize, index: isize) -> Tensor {
+    #[doc(alias = "index_axis")]
+    pub fn select(&self, axis: impl Into<Axis>, index: isize) -> Tensor {
         let axis = self.axis("select", axis);
         let n = self.shape()[axis];
         let from_start = if index < 0 { index + n as isize } else { index };
@@ -158,7 +161,7 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis, or the sizes do not add up to its size.
     #[track_caller]
-    pub fn split(&self, axis: isize, sizes: &[usize]) -> Vec<Tensor> {
+    pub fn split(&self, axis: impl Into<Axis>, sizes: &[usize]) -> Vec<Tensor> {
         let axis = self.axis("split", axis);
         let total = sizes.iter().try_fold(0usize, |total, &size| total.checked_add(size));
         assert!(
@@ -181,8 +184,9 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis, or `count` is 0.
     #[track_caller]
-    pub fn chunk(&self, axis: isize, count: usize) -> Vec<Tensor> {
-        let n = self.shape()[self.axis("chunk", axis)];
+    pub fn chunk(&self, axis: impl Into<Axis>, count: usize) -> Vec<Tensor> {
+        let axis = self.axis("chunk", axis);
+        let n = self.shape()[axis];
         assert!(count > 0, "chunk: at least one part is needed");
         let size = n.div_ceil(count).max(1);
         let mut sizes = vec![size; n / size];
@@ -197,8 +201,9 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis.
     #[track_caller]
-    pub fn roll(&self, axis: isize, shift: isize) -> Tensor {
-        let n = self.shape()[self.axis("roll", axis)];
+    pub fn roll(&self, axis: impl Into<Axis>, shift: isize) -> Tensor {
+        let axis = self.axis("roll", axis);
+        let n = self.shape()[axis];
         let cut = n - shift.rem_euclid(n.max(1) as isize) as usize;
         Tensor::concat(&[&self.slice_axis(axis, cut..), &self.slice_axis(axis, ..cut)], axis)
     }
@@ -280,7 +285,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "slice: 2..6 is not a range of axis 1 of shape [3, 5]")]
     fn a_slice_stays_inside() {
-        counting([3, 5]).slice_axis(1, 2..6);
+        let _ = counting([3, 5]).slice_axis(1, 2..6);
     }
 
     #[test]
@@ -300,13 +305,13 @@ mod tests {
     #[test]
     #[should_panic(expected = "slice: the step must be at least 1")]
     fn a_slice_moves_on() {
-        counting([3]).slice_step(0, .., 0);
+        let _ = counting([3]).slice_step(0, .., 0);
     }
 
     #[test]
     #[should_panic(expected = "select: index -4 is outside axis 0 of shape [3, 5]")]
     fn a_selected_entry_exists() {
-        counting([3, 5]).select(0, -4);
+        let _ = counting([3, 5]).select(0, -4);
     }
 
     #[test]
@@ -318,6 +323,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "flip: axis 2 is outside shape [3, 5], which has 2 axes")]
     fn flipped_axes_exist() {
-        counting([3, 5]).flip(2);
+        let _ = counting([3, 5]).flip(2);
     }
 }

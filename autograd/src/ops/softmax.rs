@@ -2,11 +2,12 @@
 
 use kernels::softmax;
 
+use crate::axis::Axis;
+use crate::axis::keep;
 use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::fused::{Fused, fused};
 use crate::ops::reduce::reduction;
-use crate::shape::keep;
 use crate::tensor::Tensor;
 
 /// e^x_i / sum_j e^x_j over the last axis.
@@ -122,7 +123,7 @@ impl Tensor {
     /// assert!((y.at(&[0, 1]) - 0.75).abs() < 1e-15);
     /// ```
     #[track_caller]
-    pub fn softmax(&self, axis: isize) -> Tensor {
+    pub fn softmax(&self, axis: impl Into<Axis>) -> Tensor {
         let axis = self.axis("softmax", axis);
         along(axis, self, |x| fused(Softmax, &[x]))
     }
@@ -133,7 +134,7 @@ impl Tensor {
     /// # Panics
     /// If `axis` is not an axis.
     #[track_caller]
-    pub fn log_softmax(&self, axis: isize) -> Tensor {
+    pub fn log_softmax(&self, axis: impl Into<Axis>) -> Tensor {
         let axis = self.axis("log_softmax", axis);
         along(axis, self, |x| fused(LogSoftmax, &[x]))
     }
@@ -214,6 +215,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "softmax: axis 2 is outside shape [2, 3], which has 2 axes")]
     fn the_axis_must_exist() {
-        Tensor::from([[0.0; 3]; 2]).softmax(2);
+        let _ = Tensor::from([[0.0; 3]; 2]).softmax(2);
     }
 }

@@ -91,7 +91,7 @@ fn decay_shrinks_the_projection_and_a_rate_can_be_fixed() {
     let p_after = |rate, decay, lr| {
         let learning = Learning { rate, decay, ..learning };
         let mut ap = AnglePreserving::new(Energy::default(), Preserve::Cosine, learning).unwrap();
-        ap.penalty(&layer, Step { index: 0, lr }).unwrap();
+        let _ = ap.penalty(&layer, Step { index: 0, lr }).unwrap();
         ap.state().remove(0).1
     };
     let norm = |t: Tensor| t.norm(..).item();

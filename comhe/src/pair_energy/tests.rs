@@ -492,5 +492,5 @@ fn a_profile_counts_the_products_of_pairs() {
 fn neurons_come_in_batches() {
     let form =
         PairEnergy { s: 1.0, angular: false, offset: 0.0, half_space: false, floor: 1e-4, still: 1e-4 };
-    pair_energy(&Tensor::zeros([2, 3], DType::F64), form, 0.0);
+    let _ = pair_energy(&Tensor::zeros([2, 3], DType::F64), form, 0.0);
 }

@@ -135,7 +135,7 @@ fn least_singular_value(columns: &[Vec<f64>]) -> f64 {
     for _ in 0..40 {
         let trace = power.trace().item();
         log += trace.ln() / p;
-        power = power * (1.0 / trace);
+        power *= 1.0 / trace;
         power = power.matmul(&power);
         p *= 2.0;
     }

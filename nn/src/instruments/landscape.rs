@@ -37,7 +37,7 @@ pub fn moved(model: &Model, steps: &[(f64, &Direction)]) -> Model {
     model.map(|_, w| {
         let mut w = w.detach();
         for (step, direction) in steps.iter().filter(|(step, _)| *step != 0.0) {
-            w = w + &direction[i] * *step;
+            w += &direction[i] * *step;
         }
         i += 1;
         w

@@ -41,7 +41,7 @@ pub fn sharpness(
             let part = v.slice_axis(0, from..from + leaf.numel()).reshape(leaf.shape());
             from += leaf.numel();
             if let Some(slope) = slope {
-                along = along + (slope * &part).sum(..);
+                along += (slope * &part).sum(..);
             }
         }
         let mut found = along.is_tracked().then(|| along.backward());

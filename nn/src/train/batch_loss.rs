@@ -109,12 +109,12 @@ impl BatchLoss {
         let mut fit = scalar(term, state.loss.name())?;
         let mut terms = vec![(state.loss.name().to_string(), fit.clone())];
         for (name, term) in cx.penalties() {
-            fit = fit + term;
+            fit += term;
             terms.push((name.to_string(), term.clone()));
         }
         for penalty in &mut state.penalties {
             let term = scalar(penalty.penalty(self)?, penalty.name())?;
-            fit = fit + &term;
+            fit += &term;
             terms.push((penalty.name().to_string(), term));
         }
         let regulariser = match &mut state.regulariser {
@@ -213,7 +213,7 @@ impl BatchLoss {
     /// loss of its own, which depends on no other.
     pub fn apart(&self) -> BatchLoss {
         let mut left = self.model.detached();
-        left.forward(&self.batch.inputs, &mut self.context.clone().adopting());
+        let _ = left.forward(&self.batch.inputs, &mut self.context.clone().adopting());
         let mut model = self.model.clone();
         adopt(&mut model, &left);
         BatchLoss { model, context: Context::eval(), ..self.clone() }
@@ -298,7 +298,7 @@ pub(super) fn adopt(model: &mut Model, from: &Model) {
 fn scalar(term: Tensor, what: &str) -> Result<Tensor, Error> {
     match (term.numel(), term.rank()) {
         (1, 0) => Ok(term),
-        (1, _) => Ok(term.reshape([])),
+        (1, _) => Ok(term.reshape(())),
         _ => Err(Error::Config(format!("{what} gave shape {}; one element is needed", term.shape()))),
     }
 }

@@ -1,12 +1,16 @@
-//! Factorisations of square matrices, and what follows from them. All matrices are row-major.
+//! Factorisations of matrices, and what follows from them. All matrices are row-major.
 
 mod cholesky;
+mod complete;
+mod jacobi;
 mod lu;
 #[cfg(test)]
 mod tests;
 mod triangle;
 
 pub use cholesky::{cholesky, cholesky_log_determinant, cholesky_solve};
+pub use complete::diagonalise;
+pub use jacobi::{eigh, svd};
 pub use lu::{lu, lu_determinant, lu_inverse, lu_pivot_ratio, lu_solve, rcond};
 pub use triangle::Triangle;
 

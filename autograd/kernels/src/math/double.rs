@@ -49,6 +49,43 @@ pub(super) fn exp_less<A: Arithmetic>(x: f64, low: f64) -> f64 {
     y * power_of_two(half) * power_of_two(n.wrapping_sub(half))
 }
 
+/// e^x - 1 within 1.5 ulp; x itself, sign included, where x is tiny.
+///
+/// x = n ln 2 + r as in [`exp`], and e^x - 1 = 2 (2^(n-1) (e^r - 1) + (2^(n-1) - 1/2)), since 2^1024 has no
+/// representation.
+#[inline(always)]
+pub fn exp_m1<A: Arithmetic>(x: f64) -> f64 {
+    let limited = if x > 710.0 { 710.0 } else { x };
+    let limited = if limited < -40.0 { -40.0 } else { limited };
+    let rounded = A::mul_add(limited, std::f64::consts::LOG2_E, ROUND);
+    let n = rounded - ROUND;
+    let high = A::mul_add(n, -LN2[0], limited);
+    let r = A::mul_add(n, -LN2[1], high);
+    let tail = polynomial::<f64, A, 12>(
+        r,
+        [
+            0.5,
+            0.166_666_666_666_666_66,
+            0.041_666_666_666_666_68,
+            0.008_333_333_333_333_333,
+            0.001_388_888_888_887_907_3,
+            0.000_198_412_698_412_632_98,
+            2.480_158_733_644_223_6e-5,
+            2.755_731_924_721_873e-6,
+            2.755_726_327_908_85e-7,
+            2.505_207_109_429_355e-8,
+            2.091_813_773_764_273_6e-9,
+            1.608_662_795_678_037e-10,
+        ],
+    );
+    let small = A::mul_add(tail, r * r, r);
+    let n = (rounded.to_bits() as i64).wrapping_sub(ROUND.to_bits() as i64);
+    let half = power_of_two(n.wrapping_sub(1));
+    let y = 2.0 * (A::mul_add(half, small, half - 0.5));
+    let y = if n == 0 { small } else { y };
+    if x.abs() < 1e-17 { x } else { y }
+}
+
 /// 2^n for -1022 <= n <= 1023.
 #[inline(always)]
 fn power_of_two(n: i64) -> f64 {
@@ -118,6 +155,18 @@ pub fn erf<A: Arithmetic>(x: f64) -> f64 {
     libm::erf(x)
 }
 
+/// The complementary error function: libm's.
+#[inline(always)]
+pub fn erfc<A: Arithmetic>(x: f64) -> f64 {
+    libm::erfc(x)
+}
+
+/// Tangent: the standard library's.
+#[inline(always)]
+pub fn tan<A: Arithmetic>(x: f64) -> f64 {
+    x.tan()
+}
+
 /// Sine: the standard library's.
 #[inline(always)]
 pub fn sin<A: Arithmetic>(x: f64) -> f64 {
@@ -168,8 +217,9 @@ mod tests {
                 worst(super::exp::<A>, f64::exp),
                 worst(super::ln::<A>, f64::ln),
                 worst(super::ln_1p::<A>, f64::ln_1p),
+                worst(super::exp_m1::<A>, f64::exp_m1),
             ];
-            println!("exp, ln, ln_1p: {errors:?} steps from std");
+            println!("exp, ln, ln_1p, exp_m1: {errors:?} steps from std");
             // Two functions within 1.1 ulp of the truth differ by at most 2 steps.
             assert!(errors.iter().all(|&e| e <= 2.0), "{errors:?}");
         }
@@ -187,5 +237,9 @@ mod tests {
         assert_eq!(super::ln_1p::<Fused>(-1.0), f64::NEG_INFINITY);
         assert_eq!(super::ln_1p::<Fused>(-0.0).to_bits(), (-0.0f64).to_bits());
         assert_eq!(super::ln_1p::<Fused>(1e-300), 1e-300);
+        assert_eq!(super::exp_m1::<Fused>(f64::NEG_INFINITY), -1.0);
+        assert_eq!(super::exp_m1::<Fused>(710.0), f64::INFINITY);
+        assert_eq!(super::exp_m1::<Fused>(-0.0).to_bits(), (-0.0f64).to_bits());
+        assert!(super::exp_m1::<Fused>(f64::NAN).is_nan());
     }
 }

@@ -18,6 +18,7 @@ mod turn;
 #[allow(missing_docs)]
 pub trait Math: Copy {
     fn exp<A: Arithmetic>(self) -> Self;
+    fn exp_m1<A: Arithmetic>(self) -> Self;
     fn ln<A: Arithmetic>(self) -> Self;
     fn ln_1p<A: Arithmetic>(self) -> Self;
     fn sqrt<A: Arithmetic>(self) -> Self;
@@ -26,20 +27,26 @@ pub trait Math: Copy {
     fn binade<A: Arithmetic>(self) -> Self;
     fn sign<A: Arithmetic>(self) -> Self;
     fn step<A: Arithmetic>(self) -> Self;
+    fn floor<A: Arithmetic>(self) -> Self;
+    fn ceil<A: Arithmetic>(self) -> Self;
+    fn round<A: Arithmetic>(self) -> Self;
     fn relu<A: Arithmetic>(self) -> Self;
     fn tanh<A: Arithmetic>(self) -> Self;
     fn sigmoid<A: Arithmetic>(self) -> Self;
     fn softplus<A: Arithmetic>(self) -> Self;
     fn erf<A: Arithmetic>(self) -> Self;
+    fn erfc<A: Arithmetic>(self) -> Self;
     fn gaussian<A: Arithmetic>(self, c: f64) -> Self;
     fn normal_cdf<A: Arithmetic>(self) -> Self;
     fn sin<A: Arithmetic>(self) -> Self;
     fn cos<A: Arithmetic>(self) -> Self;
+    fn tan<A: Arithmetic>(self) -> Self;
     fn acos<A: Arithmetic>(self) -> Self;
     fn atan2<A: Arithmetic>(self, x: Self) -> Self;
     fn max<A: Arithmetic>(self, o: Self) -> Self;
     fn min<A: Arithmetic>(self, o: Self) -> Self;
     fn gate<A: Arithmetic>(self, d: Self) -> Self;
+    fn pow<A: Arithmetic>(self, p: Self) -> Self;
     fn powf<A: Arithmetic>(self, p: f64) -> Self;
 }
 
@@ -59,6 +66,10 @@ macro_rules! math {
             #[inline(always)]
             fn exp<A: Arithmetic>(self) -> Self {
                 $poly::exp::<A>(self)
+            }
+            #[inline(always)]
+            fn exp_m1<A: Arithmetic>(self) -> Self {
+                $poly::exp_m1::<A>(self)
             }
             #[inline(always)]
             fn ln<A: Arithmetic>(self) -> Self {
@@ -100,6 +111,18 @@ macro_rules! math {
                 if self > 0.0 { 1.0 } else { 0.0 }
             }
             #[inline(always)]
+            fn floor<A: Arithmetic>(self) -> Self {
+                $t::floor(self)
+            }
+            #[inline(always)]
+            fn ceil<A: Arithmetic>(self) -> Self {
+                $t::ceil(self)
+            }
+            #[inline(always)]
+            fn round<A: Arithmetic>(self) -> Self {
+                self.round_ties_even()
+            }
+            #[inline(always)]
             fn relu<A: Arithmetic>(self) -> Self {
                 if self < 0.0 { 0.0 } else { self }
             }
@@ -123,6 +146,10 @@ macro_rules! math {
                 $poly::erf::<A>(self)
             }
             #[inline(always)]
+            fn erfc<A: Arithmetic>(self) -> Self {
+                $poly::erfc::<A>(self)
+            }
+            #[inline(always)]
             fn gaussian<A: Arithmetic>(self, c: f64) -> Self {
                 normal::$normal::gaussian::<A>(self, c as $t)
             }
@@ -137,6 +164,10 @@ macro_rules! math {
             #[inline(always)]
             fn cos<A: Arithmetic>(self) -> Self {
                 $poly::cos::<A>(self)
+            }
+            #[inline(always)]
+            fn tan<A: Arithmetic>(self) -> Self {
+                $poly::tan::<A>(self)
             }
             #[inline(always)]
             fn acos<A: Arithmetic>(self) -> Self {
@@ -157,6 +188,11 @@ macro_rules! math {
             #[inline(always)]
             fn gate<A: Arithmetic>(self, d: Self) -> Self {
                 if d == 0.0 { 0.0 } else { self * d }
+            }
+            #[inline(always)]
+            fn pow<A: Arithmetic>(self, p: Self) -> Self {
+                let y = $poly::powf::<A>(self, f64::from(p));
+                if p == 0.0 { 1.0 } else { y }
             }
             #[inline(always)]
             fn powf<A: Arithmetic>(self, p: f64) -> Self {

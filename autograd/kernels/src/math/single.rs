@@ -1,6 +1,7 @@
 //! Polynomials for f32: one rounding more or less from the true value, and no branches.
 
-pub use super::turn::{cos, sin};
+pub use super::normal::erfc;
+pub use super::turn::{cos, sin, tan};
 use super::{double, polynomial};
 use crate::real::Arithmetic;
 
@@ -36,6 +37,30 @@ pub(super) fn exp_less<A: Arithmetic>(x: f32, low: f32) -> f32 {
     let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let half = n >> 1;
     y * power_of_two(half) * power_of_two(n.wrapping_sub(half))
+}
+
+/// e^x - 1 within 1.5 ulp; x itself, sign included, where x is tiny.
+///
+/// x = n ln 2 + r as in [`exp`], and e^x - 1 = 2 (2^(n-1) (e^r - 1) + (2^(n-1) - 1/2)), since 2^128 has no
+/// representation.
+#[inline(always)]
+pub fn exp_m1<A: Arithmetic>(x: f32) -> f32 {
+    let limited = if x > 89.0 { 89.0 } else { x };
+    let limited = if limited < -20.0 { -20.0 } else { limited };
+    let rounded = A::mul_add(limited, std::f32::consts::LOG2_E, ROUND);
+    let n = rounded - ROUND;
+    let high = A::mul_add(n, -LN2[0], limited);
+    let r = A::mul_add(n, -LN2[1], high);
+    let tail = polynomial::<f32, A, 6>(
+        r,
+        [0.5, 0.166_666_67, 0.041_666_465, 0.008_333_311, 0.001_393_365, 0.000_198_909_91],
+    );
+    let small = A::mul_add(tail, r * r, r);
+    let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
+    let half = power_of_two(n.wrapping_sub(1));
+    let y = 2.0 * (A::mul_add(half, small, half - 0.5));
+    let y = if n == 0 { small } else { y };
+    if x.abs() < 1e-8 { x } else { y }
 }
 
 /// 2^n for -126 <= n <= 127.
@@ -212,6 +237,7 @@ mod tests {
     ulps!(exp, f64::exp, -INF, INF, 1.1);
     ulps!(ln, f64::ln, 0.0, INF, 1.0);
     ulps!(ln_1p, f64::ln_1p, -1.0, INF, 1.5);
+    ulps!(exp_m1, f64::exp_m1, -INF, INF, 1.5);
     ulps!(tanh, f64::tanh, -INF, INF, 1.5);
     ulps!(erf, libm::erf, -INF, INF, 1.25);
 
@@ -274,7 +300,7 @@ mod tests {
             assert_eq!(super::ln_1p::<A>(-1.0), -INF);
             assert!(super::ln_1p::<A>(-1.5).is_nan());
             assert_eq!(super::tanh::<A>(-INF), -1.0);
-            for f in [super::ln_1p::<A>, super::tanh::<A>] as [fn(f32) -> f32; 2] {
+            for f in [super::ln_1p::<A>, super::exp_m1::<A>, super::tanh::<A>] as [fn(f32) -> f32; 3] {
                 assert_eq!(f(-0.0).to_bits(), (-0.0f32).to_bits());
                 assert_eq!(f(1e-30), 1e-30);
             }

@@ -61,9 +61,27 @@ pub fn cos<A: Arithmetic>(x: f32) -> f32 {
     sine::<A>(x, 1)
 }
 
+/// The tangent within 0.51 ulp.
+#[inline(always)]
+pub fn tan<A: Arithmetic>(x: f32) -> f32 {
+    let (odd, even, turns) = reduced::<A>(x);
+    let y = if turns & 1 == 0 { odd / even } else { -even / odd };
+    // A sum with 0 has no negative zero.
+    if x == 0.0 { x } else { y as f32 }
+}
+
 /// sin(x + `quarters` pi / 2)
 #[inline(always)]
 fn sine<A: Arithmetic>(x: f32, quarters: u64) -> f32 {
+    let (odd, even, turns) = reduced::<A>(x);
+    let quarter = turns.wrapping_add(quarters);
+    let y = if quarter & 1 == 0 { odd } else { even };
+    f64::from_bits(y.to_bits() ^ (quarter & 2) << 62) as f32
+}
+
+/// Sine and cosine of what is left of x after the nearest whole number of right angles, and that number.
+#[inline(always)]
+fn reduced<A: Arithmetic>(x: f32) -> (f64, f64, u64) {
     /// Adding 1.5 * 2^52 leaves the nearest integer in the low bits.
     const ROUND: f64 = 6_755_399_441_055_744.0;
     let bits = x.to_bits();
@@ -86,9 +104,7 @@ fn sine<A: Arithmetic>(x: f32, quarters: u64) -> f32 {
         [-0.5, 1.0 / 24.0, -1.0 / 720.0, 1.0 / 40_320.0, -1.0 / 3_628_800.0, 1.0 / 479_001_600.0],
     );
     let even = A::mul_add(even, square, 1.0);
-    let quarter = rounded.to_bits().wrapping_add(quarters);
-    let y = if quarter & 1 == 0 { odd } else { even };
-    f64::from_bits(y.to_bits() ^ (quarter & 2) << 62) as f32
+    (odd, even, rounded.to_bits())
 }
 
 #[cfg(test)]
@@ -123,6 +139,8 @@ mod tests {
             worst(sin::<Plain>, f64::sin),
             worst(cos::<Fused>, f64::cos),
             worst(cos::<Plain>, f64::cos),
+            worst(tan::<Fused>, f64::tan),
+            worst(tan::<Plain>, f64::tan),
         ];
         println!("{errors:?} ulp");
         assert!(errors.iter().all(|&e| e <= 0.51), "{errors:?}");

@@ -3,10 +3,10 @@
 use kernels::norm::{self, Affine, Gradients, Mask};
 
 use super::{BatchStats, affine, by_channel, channels, fresh, standard};
+use crate::axis::keep;
 use crate::buffer::Buffer;
 use crate::dtype::dispatch;
 use crate::kinds::fused::{Fused, fused};
-use crate::shape::keep;
 use crate::tensor::Tensor;
 
 /// The gradient with respect to x of sum(g . batch norm(x)), from x, gamma and g:

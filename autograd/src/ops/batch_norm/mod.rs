@@ -4,12 +4,12 @@
 
 use kernels::norm::{self, Affine, Channels, Gradients, Mask, Then};
 
+use crate::axis::keep;
 use crate::buffer::Buffer;
 use crate::check::{Input, Sample};
 use crate::dtype::{Scalar, dispatch};
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::fused::{Fused, Saved, fused, fused_keeping, gradients_of};
-use crate::shape::keep;
 use crate::tensor::Tensor;
 
 mod gradient;

@@ -53,7 +53,7 @@ fn a_constant_channel_becomes_beta() {
     expected = "batch_norm_train: expected more than one value per channel when training, got input shape [1, 3]"
 )]
 fn one_value_a_channel_is_too_few() {
-    Tensor::zeros([1, 3], DType::F64).batch_norm_train(&ones(3), &ones(3), 1e-5);
+    let _ = Tensor::zeros([1, 3], DType::F64).batch_norm_train(&ones(3), &ones(3), 1e-5);
 }
 
 #[test]
@@ -61,13 +61,13 @@ fn one_value_a_channel_is_too_few() {
     expected = "batch_norm_train: gamma [2] must be [3], one value a channel of the input [4, 3, 2]"
 )]
 fn parameters_fit_the_channels() {
-    Tensor::zeros([4, 3, 2], DType::F64).batch_norm_train(&ones(2), &ones(3), 1e-5);
+    let _ = Tensor::zeros([4, 3, 2], DType::F64).batch_norm_train(&ones(2), &ones(3), 1e-5);
 }
 
 #[test]
 #[should_panic(expected = "batch_norm_eval: input [3] needs two axes or more, [N, C, ..]")]
 fn the_input_has_channels() {
-    ones(3).batch_norm_eval(&ones(3), &ones(3), &ones(3), &ones(3), 1e-5);
+    let _ = ones(3).batch_norm_eval(&ones(3), &ones(3), &ones(3), &ones(3), 1e-5);
 }
 
 #[test]

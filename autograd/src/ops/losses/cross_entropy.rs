@@ -7,7 +7,7 @@ use crate::check::{Group, Input, Sample};
 use crate::dtype::{Scalar, dispatch};
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::fused::{Fused, fused};
-use crate::ops::Index;
+use crate::ops::{Index, Mask};
 use crate::tensor::Tensor;
 
 /// Options of [`Tensor::cross_entropy`] and [`Tensor::cross_entropy_soft`]. The default is the plain mean.
@@ -18,6 +18,10 @@ pub struct CrossEntropy {
     pub label_smoothing: f64,
     /// A factor w_k for the term of each class; 1 if absent.
     pub class_weights: Option<Vec<f64>>,
+    /// A label whose items count nothing, whatever their logits: their loss and gradient are 0, and the mean is over the
+    /// others (NaN if there are none). It need not be below the number of classes: `Some(255)` is usual, where PyTorch
+    /// has -100. [`Tensor::cross_entropy_soft`] has no labels and does not read it.
+    pub ignore_index: Option<u32>,
     /// What becomes of the items' losses.
     pub reduction: Reduction,
 }
@@ -141,6 +145,10 @@ impl Tensor {
             self.shape()[0],
             self.shape()
         );
+        let ignored = |label: u32| options.ignore_index == Some(label);
+        if labels.data().iter().any(|&label| ignored(label)) {
+            return self.cross_entropy_ignoring(labels, options);
+        }
         if let Some(at) = labels.data().iter().position(|&label| label as usize >= classes) {
             panic!(
                 "cross_entropy: label {} at position {at} is not below {classes}, the number of classes",
@@ -150,6 +158,33 @@ impl Tensor {
         let total: f64 = labels.data().iter().map(|&label| options.weight(label as usize)).sum();
         let reduction = options.reduction;
         let losses = fused(ItemLosses { labels: labels.clone(), options }, &[self]);
+        match reduction {
+            Reduction::Mean => losses.sum(..) / total,
+            other => other.of(losses),
+        }
+    }
+
+    /// [`Tensor::cross_entropy`] where some labels are the ignored one.
+    #[track_caller]
+    fn cross_entropy_ignoring(&self, labels: &Index, options: CrossEntropy) -> Tensor {
+        let classes = self.shape()[1];
+        let ignored: Vec<bool> = labels.data().iter().map(|&l| options.ignore_index == Some(l)).collect();
+        let others = || labels.data().iter().enumerate().filter(|&(i, _)| !ignored[i]);
+        if let Some((at, label)) = others().find(|&(_, &label)| label as usize >= classes) {
+            panic!(
+                "cross_entropy: label {label} at position {at} is not below {classes}, the number of classes"
+            );
+        }
+        let total: f64 = others().map(|(_, &label)| options.weight(label as usize)).sum();
+        let labels: Vec<u32> =
+            labels.data().iter().zip(&ignored).map(|(&l, &out)| if out { 0 } else { l }).collect();
+        let ignored = Mask::new(&ignored, [ignored.len()]);
+        // Left out before the loss, too, so that NaN in their logits reaches nothing.
+        let rows = Mask::new(&ignored.to_vec(), [labels.len(), 1]);
+        let logits = self.masked_fill(&rows, 0.0);
+        let reduction = options.reduction;
+        let losses = fused(ItemLosses { labels: Index::from(labels), options }, &[&logits]);
+        let losses = losses.masked_fill(&ignored, 0.0);
         match reduction {
             Reduction::Mean => losses.sum(..) / total,
             other => other.of(losses),
@@ -191,6 +226,7 @@ pub(super) fn samples() -> Vec<Sample> {
     let options = |label_smoothing: f64, weighted: bool, reduction: Reduction| CrossEntropy {
         label_smoothing,
         class_weights: weighted.then(|| vec![0.5, 2.0, 1.5, 0.0]),
+        ignore_index: None,
         reduction,
     };
     let labels = |case: &str, options: CrossEntropy| {
@@ -212,6 +248,11 @@ pub(super) fn samples() -> Vec<Sample> {
         labels("smoothed", options(0.1, false, Mean)),
         labels("weighted", options(0.0, true, Mean)),
         labels("weighted and smoothed", options(0.2, true, Mean)),
+        Sample::new("cross_entropy", "one ignored", [Input::normal([3, 4])], |x| {
+            let options =
+                CrossEntropy { ignore_index: Some(255), label_smoothing: 0.1, ..Default::default() };
+            x[0].cross_entropy(&Index::from([2, 255, 1]), options)
+        }),
         Sample::new("cross_entropy", "one class", [Input::normal([2, 1])], |x| {
             x[0].cross_entropy(&Index::from([0, 0]), CrossEntropy::default())
         }),
@@ -266,11 +307,53 @@ mod tests {
         let labels = Index::from([2, 0, 1, 2]);
         for label_smoothing in [0.0, 0.3] {
             for class_weights in [None, Some(vec![0.5, 1.0, 3.0])] {
-                let o = CrossEntropy { label_smoothing, class_weights, reduction: Reduction::Mean };
+                let o = CrossEntropy {
+                    label_smoothing,
+                    class_weights,
+                    reduction: Reduction::Mean,
+                    ..Default::default()
+                };
                 let got = logits().cross_entropy(&labels, o.clone()).item();
                 assert!((got - naive(&logits(), labels.data(), &o)).abs() < 1e-14);
             }
         }
+    }
+
+    #[test]
+    fn ignored_items_count_nothing() {
+        let nan = f64::NAN;
+        let x = Tensor::from([[0.3, -1.0, 2.0], [nan, nan, nan], [1.0, 0.5, 0.0]]).requires_grad();
+        let kept = Tensor::from([[0.3, -1.0, 2.0], [1.0, 0.5, 0.0]]).requires_grad();
+        for reduction in [Reduction::Mean, Reduction::Sum] {
+            for class_weights in [None, Some(vec![0.5, 1.0, 3.0])] {
+                let o =
+                    CrossEntropy { ignore_index: Some(7), class_weights, reduction, ..Default::default() };
+                let loss = x.cross_entropy(&Index::from([2, 7, 0]), o.clone());
+                let exact =
+                    kept.cross_entropy(&Index::from([2, 0]), CrossEntropy { ignore_index: None, ..o });
+                assert_eq!(loss.item(), exact.item());
+                for (d, exact) in
+                    [(loss.grad(&x), exact.grad(&kept)), (loss.recorded().grad(&x), exact.grad(&kept))]
+                {
+                    let (d, exact) = (d.to_vec::<f64>(), exact.to_vec::<f64>());
+                    assert_eq!(d[3..6], [0.0; 3]);
+                    let near = |(a, b): (&f64, &f64)| (a - b).abs() < 1e-15;
+                    assert!(d[..3].iter().chain(&d[6..]).zip(&exact).all(near), "{d:?} {exact:?}");
+                }
+            }
+        }
+        let o = CrossEntropy { ignore_index: Some(0), ..Default::default() };
+        let none = x.cross_entropy(&Index::from([0, 0, 0]), o.clone());
+        assert!(none.item().is_nan());
+        let each = CrossEntropy { reduction: Reduction::None, ..o };
+        assert_eq!(x.cross_entropy(&Index::from([0, 0, 0]), each).to_vec::<f64>(), [0.0; 3]);
+    }
+
+    #[test]
+    #[should_panic(expected = "cross_entropy: label 3 at position 1 is not below 3, the number of classes")]
+    fn other_labels_are_still_checked() {
+        let o = CrossEntropy { ignore_index: Some(255), ..Default::default() };
+        let _ = logits().cross_entropy(&Index::from([255, 3, 0, 5]), o);
     }
 
     #[test]
@@ -324,6 +407,7 @@ mod tests {
                     label_smoothing: 0.1,
                     class_weights: Some(weights),
                     reduction: Reduction::Sum,
+                    ..Default::default()
                 };
                 for label in [0, excluded] {
                     let labels = Index::from([label as u32]);
@@ -368,7 +452,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "cross_entropy: label 3 at position 2 is not below 3, the number of classes")]
     fn labels_are_classes() {
-        logits().cross_entropy(&Index::from([0, 1, 3, 5]), CrossEntropy::default());
+        let _ = logits().cross_entropy(&Index::from([0, 1, 3, 5]), CrossEntropy::default());
     }
 
     #[test]
@@ -376,12 +460,12 @@ mod tests {
         expected = "cross_entropy: labels [2] must be [4], one for each item of the logits [4, 3]"
     )]
     fn every_item_has_a_label() {
-        logits().cross_entropy(&Index::from([0, 1]), CrossEntropy::default());
+        let _ = logits().cross_entropy(&Index::from([0, 1]), CrossEntropy::default());
     }
 
     #[test]
     #[should_panic(expected = "cross_entropy_soft: logits [4, 3] and targets [3] must have the same shape")]
     fn every_item_has_targets() {
-        logits().cross_entropy_soft(&Tensor::from([0.0, 0.5, 0.5]), CrossEntropy::default());
+        let _ = logits().cross_entropy_soft(&Tensor::from([0.0, 0.5, 0.5]), CrossEntropy::default());
     }
 }

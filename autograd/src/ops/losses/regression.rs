@@ -218,12 +218,12 @@ mod tests {
     #[test]
     #[should_panic(expected = "mse: predictions [3, 1] and targets [3] must have the same shape")]
     fn losses_do_not_broadcast() {
-        Tensor::zeros([3, 1], crate::DType::F64).mse(&Tensor::from([0.0; 3]), Reduction::Mean);
+        let _ = Tensor::zeros([3, 1], crate::DType::F64).mse(&Tensor::from([0.0; 3]), Reduction::Mean);
     }
 
     #[test]
     #[should_panic(expected = "huber: delta = 0 must be positive")]
     fn huber_needs_a_positive_delta() {
-        Tensor::from([1.0]).huber(&Tensor::from([1.0]), 0.0, Reduction::Mean);
+        let _ = Tensor::from([1.0]).huber(&Tensor::from([1.0]), 0.0, Reduction::Mean);
     }
 }

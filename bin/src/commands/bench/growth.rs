@@ -103,7 +103,7 @@ fn exponent(times: &[(usize, f64)]) -> Option<f64> {
 fn energy(timing: &Timing, n: usize, d: usize) -> Result<f64, Failure> {
     let w = Tensor::normal([n, d], DType::F32, Key::new(1)).requires_grad();
     let energy = Energy { half_space: true, ..Energy::default() };
-    energy.of(&w)?;
+    let _ = energy.of(&w)?;
     Ok(median(&timing.measure(|| {
         let e = energy.of(&w).expect("checked before");
         drop(std::hint::black_box(e.backward()));
