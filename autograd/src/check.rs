@@ -9,8 +9,6 @@
 //! An error of a gradient is relative to that gradient. Only what a difference quotient cannot see is forgiven: the
 //! rounding of phi, and the truncation of the five-point rule.
 
-mod sample;
-
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt;
@@ -19,10 +17,16 @@ use kernels::random::Key;
 
 use crate::dtype::DType;
 use crate::pass;
+use crate::sample::Sample;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-pub use sample::{Group, Input, Sample, samples};
+impl Sample {
+    /// Runs [`gradcheck`].
+    pub fn check(&self, dtype: DType, order: usize) -> Report {
+        gradcheck(|x| self.call(x), &self.inputs(dtype), order)
+    }
+}
 
 /// The outcome of [`gradcheck`].
 #[derive(Clone, Debug)]

@@ -57,12 +57,13 @@ mod pass;
 mod pool;
 mod profile;
 mod real;
+mod sample;
 mod shape;
 mod tensor;
 pub mod transform;
 
 pub use axis::{Axes, Axis, keep};
-pub use check::{Entry, Group, Input, OrderReport, Report, Sample, gradcheck, samples, tolerance};
+pub use check::{Entry, OrderReport, Report, gradcheck, tolerance};
 pub use debug::{Anomaly, Graph, GraphNode, detect_anomaly, inspect, named_scope};
 pub use dims::{Dims, INFER};
 pub use dtype::{DType, Scalar};
@@ -86,9 +87,10 @@ pub use kinds::elementwise::{Binary, Unary};
 pub use kinds::fused::{Fused, Saved, fused, fused_keeping};
 pub use ops::{
     BatchStats, ConvOptions, CrossEntropy, Index, Mask, Number, Operand, Padding, Reduction, Transpose,
-    conv2d_shape, matmul_with, pool2d_shape,
+    conv2d_shape, matmul_with, pool2d_shape, samples,
 };
 pub use pool::{Memory, memory, release_memory};
 pub use profile::{Profile, ProfileRow, profile, tiny_operations};
+pub use sample::{Group, Input, Sample};
 pub use shape::{Shape, ShapeError};
 pub use tensor::Tensor;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use crate::debug;
 use crate::grads::{Cut, Grads};
 use crate::node::{self, NodeRef, Role, Running};
-use crate::ops::arith::add_into;
 use crate::pool::FastHash;
 use crate::profile;
 use crate::shape::Shape;
@@ -53,7 +52,7 @@ impl Pass {
         let key = (node.id, address(node));
         if node.role == Role::Leaf {
             match self.leaves.get_mut(&key.1) {
-                Some((_, sum)) => add_into(sum, g),
+                Some((_, sum)) => sum.accumulate(g),
                 None => {
                     self.note_cuts(node);
                     self.leaves.insert(key.1, (Arc::clone(node), g));
@@ -62,9 +61,9 @@ impl Pass {
             return;
         }
         match &mut self.newest {
-            Some((newest, (_, sum))) if *newest == key => add_into(sum, g),
+            Some((newest, (_, sum))) if *newest == key => sum.accumulate(g),
             Some((newest, _)) if *newest > key => match self.pending.get_mut(&key) {
-                Some((_, sum)) => add_into(sum, g),
+                Some((_, sum)) => sum.accumulate(g),
                 None => drop(self.pending.insert(key, (Arc::clone(node), g))),
             },
             newest => {
@@ -73,7 +72,7 @@ impl Pass {
                 if !self.pending.is_empty()
                     && let Some((_, mut sum)) = self.pending.remove(&key)
                 {
-                    add_into(&mut sum, entry.1);
+                    sum.accumulate(entry.1);
                     entry.1 = sum;
                 }
                 if let Some((key, entry)) = newest.replace((key, entry)) {

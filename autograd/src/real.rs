@@ -5,8 +5,6 @@ use std::ops::{Add, BitOr, Div, Mul, Neg, Sub};
 
 use kernels::{Binary, Real, Unary};
 
-use crate::kinds::chain::gate;
-use crate::ops::{Binade, Gaussian, NormalCdf};
 use crate::tensor::Tensor;
 
 /// A set of arguments of a derivative formula.
@@ -219,7 +217,7 @@ macro_rules! real_fns {
                 Symbol(self.0.$s())
             })*
             fn gate(self, d: Symbol) -> Symbol {
-                Symbol(gate(&self.0, &d.0))
+                Symbol(self.0.gate(&d.0))
             }
             $(fn $g(self, o: Symbol) -> Symbol {
                 Symbol(self.0.$tg(&o.0))
@@ -228,13 +226,13 @@ macro_rules! real_fns {
                 Symbol(self.0.powf(p))
             }
             fn binade(self) -> Symbol {
-                self.map(Binade)
+                Symbol(self.0.binade())
             }
             fn gaussian(self, c: f64) -> Symbol {
-                self.map(Gaussian(c))
+                Symbol(self.0.gaussian(c))
             }
             fn normal_cdf(self) -> Symbol {
-                self.map(NormalCdf)
+                Symbol(self.0.normal_cdf())
             }
             fn map<F: Unary>(self, f: F) -> Symbol {
                 Symbol(self.0.map(f))

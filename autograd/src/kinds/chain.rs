@@ -52,8 +52,10 @@ impl Linear for Gate {
     }
 }
 
-/// [`Real::gate`] of tensors, recorded. `d` broadcasts to `x`.
-#[track_caller]
-pub(crate) fn gate(x: &Tensor, d: &Tensor) -> Tensor {
-    linear(Gate(d.value()), x)
+impl Tensor {
+    /// [`Real::gate`] of tensors, recorded. `d` broadcasts to `self`.
+    #[track_caller]
+    pub(crate) fn gate(&self, d: &Tensor) -> Tensor {
+        linear(Gate(d.value()), self)
+    }
 }

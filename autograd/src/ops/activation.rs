@@ -3,10 +3,10 @@
 
 use kernels::Real;
 
-use crate::check::{Input, Sample};
 use crate::kinds::elementwise::{Unary, unary};
 use crate::ops::elementwise::{Clamp, LogisticDensity};
-use crate::ops::table::unary_ops;
+use crate::ops::op_macros::unary_ops;
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 unary_ops! {

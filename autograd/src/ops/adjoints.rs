@@ -2,8 +2,8 @@
 
 use kernels::random::Key;
 
-use crate::check::Sample;
 use crate::dtype::DType;
+use crate::sample::Sample;
 use crate::tensor::Tensor;
 
 /// Every linear operation: each must have a sample that is found to be linear.

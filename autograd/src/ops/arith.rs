@@ -6,10 +6,10 @@ use std::ops::{Add, Div, Mul, Neg, Sub};
 use kernels::Real;
 use kernels::map::{self, Map};
 
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::{Unary, binary, unary};
-use crate::ops::table::{binary_ops, unary_ops};
+use crate::ops::op_macros::{binary_ops, unary_ops};
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 binary_ops! {
@@ -206,22 +206,24 @@ impl Map<2> for Sum {
     }
 }
 
-/// `sum += g`, in place where nobody else holds the sum (or g) and neither is recorded.
-#[track_caller]
-pub(crate) fn add_into(sum: &mut Tensor, g: Tensor) {
-    if g.node().is_none() {
-        let done = dispatch!(sum.dtype(), T => match sum.unique_blocks_mut::<T>() {
-            Some(out) => {
-                map::flat(&Sum, [None, Some(g.blocks())], out);
-                true
+impl Tensor {
+    /// `self += g`, in place where nobody else holds the sum (or g) and neither is recorded.
+    #[track_caller]
+    pub(crate) fn accumulate(&mut self, g: Tensor) {
+        if g.node().is_none() {
+            let done = dispatch!(self.dtype(), T => match self.unique_blocks_mut::<T>() {
+                Some(out) => {
+                    map::flat(&Sum, [None, Some(g.blocks())], out);
+                    true
+                }
+                None => false,
+            });
+            if done {
+                return;
             }
-            None => false,
-        });
-        if done {
-            return;
         }
+        *self = &*self + g;
     }
-    *sum = &*sum + g;
 }
 
 pub(crate) fn samples() -> Vec<Sample> {

@@ -2,11 +2,11 @@
 
 use kernels::conv::Conv2d;
 
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::trilinear::{Slot, Trilinear, contract};
 use crate::ops::Padding;
+use crate::sample::{Input, Sample};
 use crate::shape::{Shape, ShapeError};
 use crate::tensor::Tensor;
 

@@ -2,12 +2,12 @@
 
 use kernels::linalg;
 
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::custom::{Custom, custom};
 use crate::kinds::fused::gradients_of;
 use crate::ops::linalg::{size, square};
 use crate::ops::mask::Mask;
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

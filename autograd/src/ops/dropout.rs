@@ -2,9 +2,9 @@
 
 use kernels::random::Key;
 
-use crate::check::{Input, Sample};
 use crate::kinds::linear::{Linear, linear};
 use crate::ops::mask::Mask;
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 /// `scale` times the elements where the mask is true, 0 elsewhere, whatever the element is. Its own adjoint.

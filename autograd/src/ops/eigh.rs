@@ -4,9 +4,9 @@
 
 use kernels::linalg;
 
-use crate::check::{Input, Sample};
 use crate::kinds::custom::{Custom, custom};
 use crate::ops::linalg::{size, square};
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

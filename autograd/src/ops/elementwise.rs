@@ -4,9 +4,9 @@ use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI};
 
 use kernels::Real;
 
-use crate::check::{Input, Sample};
 use crate::kinds::elementwise::{Unary, binary, unary};
-use crate::ops::table::{binary_ops, unary_ops};
+use crate::ops::op_macros::{binary_ops, unary_ops};
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 unary_ops! {
@@ -172,6 +172,24 @@ macro_rules! methods {
         }
     };
 }
+/// # Functions that derivatives are made of
+impl Tensor {
+    /// The power of two of each element's magnitude, [`Real::binade`].
+    pub(crate) fn binade(&self) -> Tensor {
+        unary(Binade, self.clone())
+    }
+
+    /// e^(-c x^2), [`Real::gaussian`].
+    pub(crate) fn gaussian(&self, c: f64) -> Tensor {
+        unary(Gaussian(c), self.clone())
+    }
+
+    /// The distribution function of the standard normal.
+    pub(crate) fn normal_cdf(&self) -> Tensor {
+        unary(NormalCdf, self.clone())
+    }
+}
+
 methods! {
     /// e^x.
     exp Exp;

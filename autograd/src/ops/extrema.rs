@@ -2,11 +2,11 @@
 
 use crate::axis::{Axes, Axis};
 use crate::buffer::Buffer;
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear_known};
 use crate::ops::index::Index;
 use crate::ops::reduce::reduction;
+use crate::sample::{Input, Sample};
 use crate::shape::{Reduction, Shape};
 use crate::tensor::Tensor;
 

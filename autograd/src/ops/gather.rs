@@ -1,11 +1,11 @@
 //! Elements by index: gather, index_select, take, and their adjoints, which add to the places read.
 
 use crate::axis::Axis;
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::linear::{Linear, linear};
 use crate::ops::index::Index;
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

@@ -2,9 +2,9 @@
 
 use kernels::gram::gram;
 
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::custom::{Custom, custom};
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 #[derive(Debug)]

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use kernels::linalg;
 
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::custom::{Custom, custom};
 use crate::kinds::elementwise::same_dtype;
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

@@ -1,9 +1,9 @@
 //! Matrix products: the trilinear form sum over i, j, k of a_ik b_kj c_ij, batched.
 
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::trilinear::{Slot, Trilinear, contract};
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

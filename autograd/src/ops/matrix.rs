@@ -1,8 +1,8 @@
 //! Triangles and diagonals of matrices: of the last two axes.
 
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear};
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

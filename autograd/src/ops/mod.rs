@@ -3,9 +3,10 @@
 #[cfg(test)]
 mod adjoints;
 mod batch_norm;
+mod cat;
 mod cholesky;
-mod choose;
 mod conv;
+mod cumsum;
 mod determinant;
 mod dropout;
 mod eigh;
@@ -14,36 +15,34 @@ mod extrema;
 mod gather;
 mod gram;
 mod index;
-mod join;
+mod layer_norm;
 mod linalg;
+mod logsumexp;
 mod losses;
-mod magnitude;
 mod mask;
 mod matmul;
 mod matrix;
+mod norm;
 mod normalize;
 mod pad;
 mod pool;
 mod power;
 mod product;
 mod reduce;
-mod row_norm;
-mod scan;
 mod shape;
 mod slice;
 mod softmax;
 mod sort;
 mod svd;
 mod vector_norm;
-
-pub(crate) use elementwise::{Binade, Gaussian, NormalCdf};
+mod where_;
 
 mod activation;
 mod alias;
 mod assign;
 
 pub(crate) mod arith;
-pub(crate) mod table;
+pub(crate) mod op_macros;
 
 pub use arith::Number;
 pub use batch_norm::BatchStats;
@@ -55,10 +54,10 @@ pub use matmul::{Transpose, matmul_with};
 pub use pad::Padding;
 pub use pool::pool2d_shape;
 
-use crate::check::Sample;
+use crate::sample::Sample;
 
-/// The samples of every family.
-pub(crate) fn samples() -> Vec<Sample> {
+/// The samples of every operation of the engine.
+pub fn samples() -> Vec<Sample> {
     let families = [
         arith::samples,
         elementwise::samples,
@@ -69,21 +68,22 @@ pub(crate) fn samples() -> Vec<Sample> {
         matmul::samples,
         conv::samples,
         slice::samples,
-        join::samples,
+        cat::samples,
         pad::samples,
         matrix::samples,
         gram::samples,
         gather::samples,
-        choose::samples,
-        scan::samples,
+        where_::samples,
+        cumsum::samples,
         product::samples,
         sort::samples,
         batch_norm::samples,
         extrema::samples,
-        magnitude::samples,
+        logsumexp::samples,
+        norm::samples,
         vector_norm::samples,
         pool::samples,
-        row_norm::samples,
+        layer_norm::samples,
         normalize::samples,
         softmax::samples,
         losses::samples,

@@ -3,10 +3,10 @@
 use kernels::norm;
 
 use crate::axis::keep;
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::fused::{Fused, fused_keeping};
 use crate::ops::softmax::largest;
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 /// w / sqrt(|w|^2 + eps) of each row.

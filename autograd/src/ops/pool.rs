@@ -3,11 +3,11 @@
 use kernels::pool::{self, Pool2d};
 
 use crate::buffer::Buffer;
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear, linear_known};
 use crate::ops::conv::too_large;
 use crate::ops::index::Index;
+use crate::sample::{Input, Sample};
 use crate::shape::{Shape, ShapeError};
 use crate::tensor::Tensor;
 

@@ -2,9 +2,9 @@
 
 use kernels::Real;
 
-use crate::check::{Input, Sample};
 use crate::kinds::elementwise::{Unary, binary, unary};
-use crate::ops::table::binary_ops;
+use crate::ops::op_macros::binary_ops;
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 /// x^(p + low), where low is what p lost in rounding

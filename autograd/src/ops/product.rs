@@ -2,9 +2,9 @@
 //! several and with none.
 
 use crate::axis::{Axes, Axis};
-use crate::check::{Input, Sample};
 use crate::ops::pad::Padding;
 use crate::ops::reduce::{reduction, sum_over};
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 /// # Products

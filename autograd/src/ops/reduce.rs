@@ -1,9 +1,9 @@
 //! Sums over axes, and the broadcasting that is their adjoint.
 
 use crate::axis::{Axes, keep};
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear};
+use crate::sample::{Input, Sample};
 use crate::shape::{Reduction, Shape};
 use crate::tensor::Tensor;
 
@@ -147,6 +147,11 @@ impl Tensor {
     pub(crate) fn sum_to(&self, shape: &Shape) -> Tensor {
         linear(Sum(Reduction::unbroadcast(shape, self.shape())), self)
     }
+}
+
+/// The axes of a reduction, to be kept.
+pub(super) fn axes_of(r: &Reduction) -> Axes {
+    keep((0..r.input.rank()).filter(|&a| r.reduced[a]).collect::<Vec<usize>>())
 }
 
 pub(crate) fn samples() -> Vec<Sample> {

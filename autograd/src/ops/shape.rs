@@ -1,10 +1,10 @@
 //! The same elements under another shape, or in another order.
 
 use crate::axis::{Axes, Axis};
-use crate::check::{Input, Sample};
 use crate::dims::Dims;
 use crate::dtype::{DType, dispatch};
 use crate::kinds::linear::{Linear, linear};
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

@@ -5,10 +5,10 @@ use std::ops::{Bound, RangeBounds};
 use kernels::MAX_RANK;
 
 use crate::axis::{Axes, Axis};
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear};
 use crate::ops::reduce::reduction;
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

@@ -4,10 +4,10 @@ use kernels::softmax;
 
 use crate::axis::Axis;
 use crate::axis::keep;
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::fused::{Fused, fused};
 use crate::ops::reduce::reduction;
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 /// e^x_i / sum_j e^x_j over the last axis.

@@ -4,9 +4,9 @@ use std::cmp::Ordering;
 
 use crate::axis::Axis;
 use crate::buffer::Buffer;
-use crate::check::{Input, Sample};
 use crate::dtype::{Scalar, dispatch};
 use crate::ops::index::Index;
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 /// NaN is larger than every number, and equal to NaN.

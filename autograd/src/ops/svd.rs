@@ -4,10 +4,10 @@
 
 use kernels::linalg;
 
-use crate::check::{Input, Sample};
 use crate::kinds::custom::{Custom, custom};
 use crate::ops::eigh::{reciprocal_gaps, rounding, sizes};
 use crate::ops::linalg::size;
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 

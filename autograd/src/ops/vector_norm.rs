@@ -1,9 +1,9 @@
 //! Lp norms over axes.
 
 use crate::axis::{Axes, keep};
-use crate::check::{Input, Sample};
 use crate::dtype::DType;
 use crate::ops::reduce::{reduction, sum_over};
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 impl Tensor {

@@ -1,6 +1,6 @@
 //! Rows divided by their length.
 
-use super::row::GRAIN;
+use super::layer::GRAIN;
 use crate::par::{self, Shared};
 use crate::real::{Arithmetic, Element};
 use crate::reduce::fold::{Product, row_norm, row_sum};

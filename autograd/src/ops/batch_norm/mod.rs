@@ -6,10 +6,10 @@ use kernels::norm::{self, Affine, Channels, Gradients, Mask, Then};
 
 use crate::axis::keep;
 use crate::buffer::Buffer;
-use crate::check::{Input, Sample};
 use crate::dtype::{Scalar, dispatch};
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::fused::{Fused, Saved, fused, fused_keeping, gradients_of};
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 mod gradient;

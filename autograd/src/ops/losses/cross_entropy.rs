@@ -3,11 +3,11 @@
 use kernels::softmax::{self, Targets};
 
 use super::Reduction;
-use crate::check::{Group, Input, Sample};
 use crate::dtype::{Scalar, dispatch};
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::fused::{Fused, fused};
 use crate::ops::{Index, Mask};
+use crate::sample::{Group, Input, Sample};
 use crate::tensor::Tensor;
 
 /// Options of [`Tensor::cross_entropy`] and [`Tensor::cross_entropy_soft`]. The default is the plain mean.

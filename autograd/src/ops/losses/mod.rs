@@ -5,7 +5,7 @@ mod regression;
 
 pub use cross_entropy::CrossEntropy;
 
-use crate::check::Sample;
+use crate::sample::Sample;
 use crate::tensor::Tensor;
 
 /// What becomes of the losses of the single items or elements.

@@ -3,9 +3,9 @@
 use kernels::Real;
 
 use super::Reduction;
-use crate::check::{Group, Input, Sample};
 use crate::kinds::elementwise::{Binary, binary};
-use crate::ops::table::binary_ops;
+use crate::ops::op_macros::binary_ops;
+use crate::sample::{Group, Input, Sample};
 use crate::tensor::Tensor;
 
 binary_ops! {

@@ -2,11 +2,11 @@
 
 use kernels::par;
 
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype_and_broadcast;
 use crate::kinds::linear::{Joint, joint};
 use crate::ops::mask::{GRAIN, Mask, repeated};
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 /// The first tensor where the mask is true, the second where it is false. The mask has the shape of the result.

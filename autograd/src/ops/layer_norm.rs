@@ -3,12 +3,12 @@
 use kernels::norm;
 
 use crate::axis::keep;
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::fused::{Fused, fused};
 use crate::ops::batch_norm::by_channel;
 use crate::ops::softmax::largest;
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 /// (x - mean) / sqrt(var + eps) of each row of `len` neighbouring elements.

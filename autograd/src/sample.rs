@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use kernels::random::Key;
 
-use super::{Report, gradcheck};
 use crate::dtype::DType;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -84,11 +83,6 @@ impl Sample {
     pub fn call(&self, x: &[Tensor]) -> Tensor {
         (self.f)(x)
     }
-
-    /// Runs [`gradcheck`].
-    pub fn check(&self, dtype: DType, order: usize) -> Report {
-        gradcheck(|x| self.call(x), &self.inputs(dtype), order)
-    }
 }
 
 /// An input of a sample: a shape and how its values are drawn, seeded.
@@ -150,9 +144,4 @@ impl Input {
             }
         }
     }
-}
-
-/// The samples of every operation of the engine.
-pub fn samples() -> Vec<Sample> {
-    crate::ops::samples()
 }

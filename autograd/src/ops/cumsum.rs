@@ -1,9 +1,9 @@
 //! Running sums along an axis.
 
 use crate::axis::Axis;
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear};
+use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
 /// Element i becomes the sum of the elements up to i, or from i on.

@@ -1,10 +1,10 @@
 //! Several tensors side by side: concat along an axis, stack along a new one.
 
 use crate::axis::Axis;
-use crate::check::{Input, Sample};
 use crate::dtype::dispatch;
 use crate::kinds::elementwise::same_dtype;
 use crate::kinds::linear::{Joint, joint};
+use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
