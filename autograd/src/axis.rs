@@ -145,13 +145,13 @@ mod tests {
     fn integers_of_every_type_name_an_axis() {
         let x = Tensor::zeros([2, 3, 4], DType::F64);
         let (a, b, c) = (1usize, 1isize, 1i64);
-        for y in [x.sum(1), x.sum(a), x.sum(b), x.sum(c), x.sum(-2), x.sum([1]), x.sum(&[1]), x.sum(vec![a])]
+        for y in [x.sum(1), x.sum(a), x.sum(b), x.sum(c), x.sum(-2), x.sum([1]), x.sum(&[1][..]), x.sum(vec![a])]
         {
             assert_eq!(*y.shape(), [2, 4]);
         }
         assert_eq!(*x.sum([0, a]).shape(), [4]);
         assert_eq!(*x.sum(()).shape(), [2, 3, 4]);
-        assert_eq!(*x.sum(keep(&vec![-1])).shape(), [2, 3, 1]);
+        assert_eq!(*x.sum(keep(vec![-1])).shape(), [2, 3, 1]);
         assert_eq!(x.softmax(a).shape(), x.softmax(-1).shape());
     }
 

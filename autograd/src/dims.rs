@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(*x.reshape([2, -1, 2]).shape(), [2, 3, 2]);
         assert_eq!(*x.reshape([n, INFER]).shape(), [3, 4]);
         assert_eq!(*x.reshape([-1]).shape(), [12]);
-        assert_eq!(*x.reshape(&[n as isize, -1]).shape(), [3, 4]);
+        assert_eq!(*x.reshape([n as isize, -1]).shape(), [3, 4]);
         assert_eq!(*x.slice_axis(0, ..1).reshape(()).shape(), []);
         assert_eq!(*Tensor::zeros([0, 3], DType::F32).reshape([-1, 3]).shape(), [0, 3]);
         assert_eq!(*Index::from([1, 2, 3, 4]).reshape([-1, 2]).shape(), [2, 2]);

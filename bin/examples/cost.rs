@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use autograd::{DType, Key, Tensor};
-use comhe::{Energy, Learning, LowRank, NAMES, Objective, Options};
+use comhe::{Energy, Learning, LowRank, Objective, Options, REGULARISERS};
 use nn::{Regulariser, Step, Weight};
 
 const LAYERS: [[usize; 2]; 10] = [
@@ -37,7 +37,11 @@ fn main() -> Result<(), nn::Error> {
         weights.iter().enumerate().map(|(i, w)| Weight::new(format!("layer{i}"), w)).collect();
     let unrolled_alone =
         Options { learning: Learning { plain: Some(0), ..Learning::default() }, ..Options::default() };
-    let published = NAMES.iter().skip(1).map(|(name, _)| (*name, name.to_string(), Options::default()));
+    let published = REGULARISERS
+        .iter()
+        .skip(1)
+        .filter(|row| !comhe::peers::knows(row.name))
+        .map(|row| (row.name, row.name.to_string(), Options::default()));
     let alone = ("ap", "ap, no plain step".to_string(), unrolled_alone);
     let asked = |name: &str| wanted.as_ref().is_none_or(|wanted| wanted == name);
     for (name, label, options) in published.chain([alone]).filter(|(name, ..)| asked(name)) {

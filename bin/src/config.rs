@@ -1,22 +1,30 @@
 //! The settings of a training run: one list of fields is the flags, the TOML file and the defaults.
 
 mod check;
+pub mod choice;
 mod choices;
 pub mod file;
+pub mod kinds;
 pub mod layers;
 pub mod parts;
 mod preset;
+pub mod tables;
 
 use std::path::PathBuf;
 
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
-use comhe::{Learning, Projections, Rate};
+use comhe::{REGULARISERS, Rate};
+use nn::models::MODELS;
+use nn::{LossSpec, MethodSpec, OptimizerSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
 use crate::watch::Instrument;
-pub use choices::{Constants, Conv, InnerMode, Loss, Optimizer, Precision, Schedule};
+pub use choice::Choice;
+use choice::rows;
+pub use choices::{Constants, Conv, InnerMode, Precision, Schedule};
+pub use kinds::keys;
 use preset::preset;
 
 /// What a run is a function of. The texts of the fields are those of `--help`.
@@ -24,25 +32,19 @@ use preset::preset;
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
 #[group(skip)]
 pub struct Config {
-    /// fashion14, digits, blobs, moons, teacher (built in); fashion-mnist, mnist, kmnist, cifar10, cifar100,
-    /// cifar100-coarse, modelnet10 (files, see --data-dir); images:DIR, clouds:DIR (one folder a class); file:DATA.npz
-    /// (x_train, y_train, x_test, y_test)
-    #[arg(long, value_name = "NAME", default_value = "fashion14", help_heading = "Data")]
+    /// Training and test examples
+    #[arg(long, default_value = "fashion14", value_parser = choice::names(kinds::datasets()), help_heading = "Data")]
     pub dataset: String,
-    /// The folder that holds data sets [default: the environment variable COMHE_DATA]
-    #[arg(long, value_name = "DIR", help_heading = "Data")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub data_dir: Option<PathBuf>,
-    /// Learn from so many training examples only
-    #[arg(long, value_name = "N", help_heading = "Data")]
+    /// Number of training examples to use [default: all]
+    #[arg(long, value_name = "N", help_heading = "Training data")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub train_size: Option<usize>,
     /// Give this share of the training labels another, random class
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Data")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Training data")]
     pub label_noise: f64,
     /// Hold out this share of the training examples, each class in proportion: evaluations are on them, and the test
     /// examples are left to comhe eval
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Data")]
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Training data")]
     #[serde(skip_serializing_if = "is_default")]
     pub hold_out: f64,
     /// For subsets, label noise, held-out and synthetic data; the run's seed does not change the data
@@ -58,15 +60,14 @@ pub struct Config {
     #[arg(long, value_name = "N", default_value_t = 1024, help_heading = "Data")]
     pub points: usize,
     /// none, or parts joined by "-": crop or zerocrop, flip, cutout; for clouds rotate, jitter
-    #[arg(long, value_name = "PARTS", default_value = "none", help_heading = "Data")]
+    #[arg(long, value_name = "PARTS", default_value = "none", help_heading = "Training data")]
     pub augment: String,
     /// Keep the order of the data in every epoch
-    #[arg(long, help_heading = "Data")]
+    #[arg(long, help_heading = "Training data")]
     pub no_shuffle: bool,
 
-    /// lenet, mlp, cnn6, cnn9, cnn15, resnet20, resnet32, resnet44, resnet56, resnet110; of 32 x 32 pixels at least:
-    /// resnet18, resnet34, resnet50; of point clouds: pointnet, pointnet-vanilla (without T-nets)
-    #[arg(long, value_name = "NAME", default_value = "lenet", help_heading = "Network")]
+    /// Architecture
+    #[arg(long, default_value = "lenet", value_parser = choice::names(rows(MODELS)), help_heading = "Network")]
     pub model: String,
     /// Multiplies the filters: 16, 32 and 64 times WIDTH for cnn and resnet
     #[arg(long, value_name = "WIDTH", default_value_t = 1, help_heading = "Network")]
@@ -88,10 +89,8 @@ pub struct Config {
     #[arg(long, value_enum, default_value_t, help_heading = "Network")]
     pub conv: Conv,
 
-    /// none, mhe, hs-mhe (half-space), rp (random projections), ap (learns to preserve angles), adv (learns to raise
-    /// the energy), group (of coordinates), bilateral (fewer dimensions + fewer neurons); to compare with: so, dso,
-    /// srip, ocnn (orthogonality), mc, mma, mhs, mgd (angles and distances), decay
-    #[arg(long, value_name = "NAME", default_value = "none", help_heading = "Regulariser")]
+    /// Penalty on the weights
+    #[arg(long, default_value = "none", value_parser = choice::names(rows(REGULARISERS)), help_heading = "Regulariser")]
     pub reg: String,
     /// A published setting, regulariser included; flags win (--help lists them with their sources)
     #[arg(long, value_name = "NAME", long_help = preset::listing(), help_heading = "Regulariser")]
@@ -172,11 +171,10 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reg_stride: Option<usize>,
 
-    /// What training minimises, besides penalties and the regulariser; mse compares with one-hot rows, or with real
-    /// targets where the data have them
-    #[arg(long, value_enum, default_value_t, help_heading = "Loss")]
+    /// What training minimises, besides penalties and the regulariser
+    #[arg(long, default_value_t, value_parser = choice::chosen::<LossSpec>(), help_heading = "Loss")]
     #[serde(skip_serializing_if = "is_default")]
-    pub loss: Loss,
+    pub loss: Choice<LossSpec>,
     /// Label smoothing: target = (1 - A) one-hot + A / classes
     #[arg(long, value_name = "A", default_value_t = 0.0, help_heading = "Loss")]
     pub label_smoothing: f64,
@@ -185,10 +183,19 @@ pub struct Config {
     #[serde(skip_serializing_if = "is_default")]
     pub loss_floor: f64,
 
-    /// How gradients change weights; muon leaves biases and norms to adamw, lbfgs is for all data in one batch
-    #[arg(long, value_enum, default_value_t, help_heading = "Optimiser")]
-    pub optimizer: Optimizer,
-    /// Learning rate [default: sgd 0.05, lbfgs 1, others 0.001]
+    /// How the gradient that the optimiser gets is made
+    #[arg(long, default_value_t, value_parser = choice::chosen::<MethodSpec>(), help_heading = "Method")]
+    #[serde(skip_serializing_if = "is_default")]
+    pub method: Choice<MethodSpec>,
+    /// Radius of the method's moves [default: the method's]
+    #[arg(long, value_name = "EPS", help_heading = "Method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method_eps: Option<f64>,
+
+    /// How gradients change weights
+    #[arg(long, default_value_t, value_parser = choice::chosen::<OptimizerSpec>(), help_heading = "Optimiser")]
+    pub optimizer: Choice<OptimizerSpec>,
+    /// Learning rate [default: the optimiser's]
     #[arg(long, value_name = "RATE", help_heading = "Optimiser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lr: Option<f64>,
@@ -211,7 +218,7 @@ pub struct Config {
     /// Weight decay: added to the gradient of every parameter, times the parameter (adamw, muon: decoupled)
     #[arg(long, value_name = "DECAY", default_value_t = 5e-4, help_heading = "Optimiser")]
     pub weight_decay: f64,
-    /// Learning rate over time; step divides by 10 at each milestone
+    /// Learning rate over time
     #[arg(long, value_enum, default_value_t, help_heading = "Optimiser")]
     pub schedule: Schedule,
     /// step: where the rate is divided by 10, in steps, with commas between
@@ -229,11 +236,11 @@ pub struct Config {
     #[arg(long, value_name = "STEPS", default_value_t = 0, help_heading = "Optimiser")]
     pub warmup: u64,
     /// Length of the run in steps
-    #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Run")]
+    #[arg(long, value_name = "N", conflicts_with = "epochs", help_heading = "Length")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<u64>,
     /// Length of the run in passes over the data [default: 10]
-    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[arg(long, value_name = "N", help_heading = "Length")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub epochs: Option<u64>,
     /// End the run after N evaluations in which the loss has not fallen
@@ -246,16 +253,20 @@ pub struct Config {
     /// For initial weights, order, augmentation and projections
     #[arg(long, value_name = "SEED", default_value_t = 0, help_heading = "Run")]
     pub seed: u64,
+    /// The folder that holds data sets [default: the environment variable COMHE_DATA]
+    #[arg(long, value_name = "DIR", help_heading = "Machine")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data_dir: Option<PathBuf>,
     /// Threads; results do not depend on them [default: one a core]
-    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[arg(long, value_name = "N", help_heading = "Machine")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub threads: Option<usize>,
     /// Steps between two evaluations on the test set [default: one epoch]
-    #[arg(long, value_name = "STEPS", help_heading = "Run")]
+    #[arg(long, value_name = "STEPS", help_heading = "Log")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub eval_every: Option<u64>,
     /// Steps between two measurements of energies and angles [default: with evaluations, at least 100 steps apart]
-    #[arg(long, value_name = "STEPS", help_heading = "Run")]
+    #[arg(long, value_name = "STEPS", help_heading = "Log")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub energy_every: Option<u64>,
     /// Log what these say of watched steps, per layer, with commas between; see comhe train --help. They change nothing
@@ -265,19 +276,19 @@ pub struct Config {
         value_name = "NAMES",
         value_delimiter = ',',
         hide_possible_values = true,
-        help_heading = "Run"
+        help_heading = "Log"
     )]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub watch: Vec<Instrument>,
     /// Steps between two watched ones; step 0 is the first [default: 10]
-    #[arg(long, value_name = "STEPS", help_heading = "Run")]
+    #[arg(long, value_name = "STEPS", help_heading = "Log")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watch_every: Option<u64>,
     /// Steps between two checkpoints
-    #[arg(long, value_name = "STEPS", default_value_t = 1000, help_heading = "Run")]
+    #[arg(long, value_name = "STEPS", default_value_t = 1000, help_heading = "Log")]
     pub checkpoint_every: u64,
     /// Write the log as TensorBoard's events, too
-    #[arg(long, help_heading = "Run")]
+    #[arg(long, help_heading = "Log")]
     pub tensorboard: bool,
 }
 
@@ -304,23 +315,13 @@ impl Default for Config {
 impl Config {
     /// The learning rate, or the optimiser's default.
     pub fn rate(&self) -> f64 {
-        self.lr.unwrap_or(match self.optimizer {
-            Optimizer::Sgd => 0.05,
-            Optimizer::Lbfgs => 1.0,
-            _ => 0.001,
-        })
+        self.lr.unwrap_or(self.optimizer.make.lr)
     }
 
     /// The same settings with what depends on others spelt out: learning rate and length.
     pub fn settled(self) -> Config {
         let epochs = if self.steps.is_none() { Some(self.epochs.unwrap_or(EPOCHS)) } else { None };
         Config { lr: Some(self.rate()), epochs, ..self }
-    }
-
-    /// The dimension after projection, or the published one.
-    pub fn k(&self) -> usize {
-        let learned = ["ap", "adv"].contains(&self.reg.as_str());
-        self.reg_k.unwrap_or(if learned { Learning::default().k } else { Projections::default().k })
     }
 
     /// The size of inner steps, if it is one.
@@ -339,7 +340,7 @@ impl Config {
 
     /// The settings as a file.
     pub fn to_toml(&self) -> Result<String, Failure> {
-        Ok(toml::to_string(&table(self)?).expect("a table of plain values"))
+        Ok(toml::to_string(&tables::nested(table(self)?)).expect("a table of plain values"))
     }
 }
 
@@ -355,12 +356,6 @@ fn table_of_defaults() -> toml::Table {
 pub fn given(matches: &ArgMatches) -> Vec<String> {
     let on_line = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
     matches.ids().filter(on_line).map(|id| id.as_str().replace('_', "-")).collect()
-}
-
-/// Every key a file may have.
-pub fn keys() -> Vec<String> {
-    let command = Config::augment_args(clap::Command::new("keys"));
-    command.get_arguments().map(|a| a.get_id().as_str().replace('_', "-")).collect()
 }
 
 /// The settings as TOML values, whose whole numbers are signed.

@@ -52,15 +52,6 @@ impl Failure {
     }
 }
 
-/// A name that does not exist, the nearest one that does, and the others.
-pub fn unknown(what: &str, name: &str, known: &[&str]) -> String {
-    const SHOWN: usize = 20;
-    let hint = datasets::suggest(name, known).map(|near| format!("; did you mean {near}?"));
-    let more = if known.len() > SHOWN { format!(", ... ({} in all)", known.len()) } else { String::new() };
-    let shown = known[..known.len().min(SHOWN)].join(", ");
-    format!("there is no {what} {name:?}{} (there are {shown}{more})", hint.unwrap_or_default())
-}
-
 /// Names as a choice: "a, b or c".
 pub fn one_of<S: AsRef<str>>(names: &[S]) -> String {
     let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
@@ -139,17 +130,6 @@ mod tests {
         );
         assert_eq!(Failure::usage("x").mid_run(), Failure::unfinished("x"));
         assert_eq!(Failure::place(Path::new("f"), "is a folder").message(), Some("f: is a folder"));
-    }
-
-    #[test]
-    fn unknown_names_come_with_the_known_ones() {
-        let known: Vec<String> = (0..30).map(|i| format!("layer{i}")).collect();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
-        assert_eq!(
-            unknown("variant", "mhee", &["mhe", "rp"]),
-            "there is no variant \"mhee\"; did you mean mhe? (there are mhe, rp)"
-        );
-        assert!(unknown("tensor", "x", &known).ends_with("layer19, ... (30 in all))"));
     }
 
     #[test]

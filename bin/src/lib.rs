@@ -121,20 +121,18 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 }
 
 /// Some commands understand all settings, to say which play no part in them; their help has those that do.
-fn with_short_help(mut command: clap::Command) -> clap::Command {
-    let commands: [(&str, &[&str]); 3] = [
-        ("eval", &commands::eval::USED),
-        ("inspect", &commands::inspect::USED),
-        ("landscape", &commands::landscape::USED),
+fn with_short_help(command: clap::Command) -> clap::Command {
+    let commands = [
+        ("compare", commands::compare::READS),
+        ("eval", commands::eval::READS),
+        ("grad", commands::grad::READS),
+        ("inspect", commands::inspect::READS),
+        ("landscape", commands::landscape::READS),
     ];
-    for (name, used) in commands {
-        let used = |arg: &clap::Arg| arg.get_long().is_none_or(|name| used.contains(&name));
-        command =
-            command.mut_subcommand(name, |c| c.mut_args(|arg| if used(&arg) { arg } else { arg.hide(true) }));
-    }
-    let unused = |arg: &clap::Arg| commands::grad::UNUSED.contains(&arg.get_id().as_str());
-    command
-        .mut_subcommand("grad", |grad| grad.mut_args(|arg| if unused(&arg) { arg.hide(true) } else { arg }))
+    commands.into_iter().fold(command, |command, (name, reads)| {
+        let shown = move |arg: &clap::Arg| arg.get_long().is_none_or(|key| reads.has(key));
+        command.mut_subcommand(name, |c| c.mut_args(|arg| if shown(&arg) { arg } else { arg.hide(true) }))
+    })
 }
 
 /// The command line as it is parsed and documented.

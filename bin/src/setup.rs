@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
-use comhe::{Energy, Groups, LayerReport, Learning, Mode, Objective, Options, Projections, Scale};
+use comhe::{
+    Energy, Groups, LayerReport, Learning, Mode, Objective, Options, Projections, REGULARISERS, Scale,
+};
 use datasets::{Dataset, Loader};
-use nn::{Adam, Archive, Average, Clip, CrossEntropy, Lbfgs, Mse, Muon, RAdam, Sgd, load_state_dict};
+use nn::{Archive, Average, Clip, LossOptions, MethodOptions, OptimizerOptions, load_state_dict};
 use nn::{Model, Trainer};
 
-use crate::config::{Config, Constants, Conv, InnerMode, Loss, Optimizer, Precision, Schedule};
+use crate::config::{Config, Constants, Conv, InnerMode, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::{memory, run_folder};
@@ -73,10 +75,11 @@ impl Setup {
     }
 }
 
-/// A trainer with the loss, the regulariser and the optimiser of the settings, at a constant learning rate.
+/// A trainer with the loss, the regulariser, the method and the optimiser of the settings, at a constant learning rate.
 pub fn trainer(model: Model, config: &Config) -> Result<Trainer, Failure> {
     let mut trainer = Trainer::new(model, optimizer(config), config.rate(), Key::new(config.seed));
     trainer.loss = loss(config);
+    trainer.method = method(config);
     Ok(trainer.regulariser(objective(config)?))
 }
 
@@ -157,7 +160,8 @@ pub fn objective(config: &Config) -> Result<Objective, Failure> {
 
 /// What the settings say about the regulariser besides its name.
 pub fn options(config: &Config) -> Result<Options, Failure> {
-    let (k, seed) = (config.k(), config.seed);
+    let (projections, learning) = (Projections::default(), Learning::default());
+    let seed = config.seed;
     let rate = config.inner_rate().ok_or_else(|| Failure::usage("--reg-inner-lr is no rate"))?;
     Ok(Options {
         energy: Energy {
@@ -171,7 +175,7 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
         weight: config.reg_weight,
         head_weight: config.reg_head_weight,
         projections: Projections {
-            k,
+            k: config.reg_k.unwrap_or(projections.k),
             c: config.reg_c,
             distribution: config.reg_distribution.parse()?,
             variance: config.reg_variance.parse()?,
@@ -180,7 +184,7 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
         redraw: config.reg_redraw,
         preserve: config.reg_objective.parse()?,
         learning: Learning {
-            k,
+            k: config.reg_k.unwrap_or(learning.k),
             plain: config.reg_inner_steps,
             unrolled: config.reg_unroll,
             mode: match config.reg_mode {
@@ -201,25 +205,18 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
 /// The loss of the settings.
 pub fn loss(config: &Config) -> Box<dyn nn::Loss> {
     let (smoothing, floor) = (config.label_smoothing, config.loss_floor);
-    match config.loss {
-        Loss::CrossEntropy => Box::new(CrossEntropy { smoothing, floor, ..CrossEntropy::default() }),
-        Loss::Mse => Box::new(Mse),
-    }
+    (config.loss.make)(&LossOptions { smoothing, floor })
+}
+
+/// The method of the settings.
+pub fn method(config: &Config) -> Box<dyn nn::Method> {
+    (config.method.make.build)(&MethodOptions { eps: config.method_eps })
 }
 
 /// The optimiser of the settings.
 pub fn optimizer(config: &Config) -> nn::Optimizer {
     let (momentum, nesterov) = (config.momentum, config.nesterov);
-    let mut optimizer = match config.optimizer {
-        Optimizer::Sgd => nn::Optimizer::new(Sgd { momentum, nesterov, ..Sgd::default() }),
-        Optimizer::Adam => nn::Optimizer::new(Adam::default()),
-        Optimizer::Adamw => nn::Optimizer::new(Adam::decoupled()),
-        Optimizer::Radam => nn::Optimizer::new(RAdam::default()),
-        Optimizer::Muon => {
-            nn::Optimizer::new(Muon { match_rms: true, ..Muon::default() }).then(Adam::decoupled())
-        }
-        Optimizer::Lbfgs => nn::Optimizer::new(Lbfgs),
-    };
+    let mut optimizer = (config.optimizer.make.build)(&OptimizerOptions { momentum, nesterov });
     if let Some(norm) = config.clip {
         optimizer = optimizer.clip(Clip::Norm(norm));
     }
@@ -240,11 +237,12 @@ fn schedule(config: &Config, steps: u64) -> nn::Schedule {
 
 /// Groups that are more than any hidden layer can be put into would leave the variant out altogether.
 pub fn check_groups(config: &Config, model: &Model) -> Result<(), Failure> {
+    let read = registry::find(REGULARISERS, "regulariser", &config.reg).is_ok_and(|row| row.reads("groups"));
     let groups = options(config)?.groups;
     let weights = model.weights();
     let hidden = weights.iter().filter(|weight| weight.role != nn::Role::Classifier);
     match hidden.map(|weight| groups.parts(weight.value.shape()).0).max() {
-        Some(most) if config.reg == "group" && groups.count > most => Err(Failure::usage(format_args!(
+        Some(most) if read && groups.count > most => Err(Failure::usage(format_args!(
             "--reg-groups is {}; no hidden layer of {} can be put into more than {most}",
             groups.count, model.name
         ))),

@@ -14,12 +14,12 @@ fn every_value_has_its_origin_and_the_output_is_a_file() {
     let out = succeeds(here.path(), flags).out;
     for (key, value, origin) in [
         ("width", "3", "run.toml:2"),
-        ("reg-k", "17", "run.toml:4"),
-        ("reg", "\"rp\"", "preset paper-rp"),
-        ("reg-c", "7", "--set"),
+        ("reg.k", "17", "run.toml:4"),
+        ("reg.name", "\"rp\"", "preset paper-rp"),
+        ("reg.c", "7", "--set"),
         ("no-shuffle", "false", "--set"),
         ("batch-size", "9", "flag"),
-        ("momentum", "0.9", "default"),
+        ("optimizer.momentum", "0.9", "default"),
         ("epochs", "10", "default"),
     ] {
         let line = out.lines().find(|l| l.starts_with(&format!("{key} = "))).unwrap_or_default();
@@ -43,7 +43,7 @@ fn assignments_are_flags_by_another_name() {
     let shown = |set: &str| succeeds(here.path(), &format!("config show {set}")).out;
     assert!(shown("--set milestones=[1,2]").contains("milestones = [1, 2]"));
     assert!(shown("--set watch=grad,dead").contains("watch = [\"grad\", \"dead\"]"));
-    assert!(shown("--set reg=ap --set reg-inner-lr=0.1").contains("reg-inner-lr = \"0.1\""));
+    assert!(shown("--set reg=ap --set reg-inner-lr=0.1").contains("reg.inner-lr = \"0.1\""));
     let config = |name: &str| fs::read_to_string(here.path().join(name).join("config.toml")).unwrap();
     assert_eq!(config("a"), config("b"));
     for (arguments, said) in [
@@ -73,13 +73,54 @@ fn what_a_file_cannot_say_has_its_line() {
         ("dtype = 3", "", "a.toml: line 1: a text in quotation marks is needed"),
         ("\nmodel = \"foo\"", "", "a.toml: line 2: model is foo"),
         ("\npreset = \"foo\"", "", "a.toml: line 2: there is no preset"),
-        ("reg.k = 3", "", "a.toml: line 1: reg is no table; a key has hyphens: reg-k"),
+        ("reg.k = 3\nreg.s = 50.0", "", "a.toml: line 2: reg.s is 50; in f32"),
+        ("\n[reg]\nkk = 3", "", "a.toml: line 3: unknown key \"reg.kk\"; did you mean reg.k?"),
+        (
+            "\n[optimizer]\nname = \"sdg\"",
+            "",
+            "a.toml: line 3: there is no optimizer \"sdg\"; did you mean sgd?",
+        ),
+        ("[reg]\nk = \"x\"", "", "a.toml: line 2: invalid type"),
+        (
+            "reg-k = 3\n[reg]\nk = 3",
+            "",
+            "a.toml: line 3: reg-k and reg.k are the same setting; leave one out",
+        ),
+        ("lr.x = 3", "", "a.toml: line 1: lr is no table"),
         ("steps = 1\n\nepochs = 1", "", "a.toml: line 1: steps is set beside epochs"),
     ] {
         fs::write(here.path().join("a.toml"), text).unwrap();
         let line = refuses(here.path(), &format!("train --config a.toml --dry {arguments}"));
         assert!(line.contains(said), "{text:?} {arguments}: {line}");
     }
+}
+
+#[test]
+fn a_file_has_a_table_for_each_part_and_old_keys_are_said_to_be_old() {
+    let here = tempfile::tempdir().unwrap();
+    let new = "width = 3\n[reg]\nname = \"rp\"\nk = 17\n[optimizer]\nmomentum = 0.5\n[loss]\nlabel-smoothing = 0.1\n\
+               [method]\nname = \"sam\"\neps = 0.1\n";
+    let old = "width = 3\nreg = \"rp\"\nreg-k = 17\nmomentum = 0.5\nlabel-smoothing = 0.1\nmethod = \"sam\"\n\
+               method-eps = 0.1\n";
+    let shown = |name: &str, text: &str| {
+        fs::write(here.path().join(name), text).unwrap();
+        succeeds(here.path(), &format!("config show --json --config {name}"))
+    };
+    let values = |out: &str| {
+        let value = |line: &str| {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            (line["key"].to_string(), line["value"].to_string())
+        };
+        out.lines().map(value).collect::<Vec<_>>()
+    };
+    let (new, old) = (shown("new.toml", new), shown("old.toml", old));
+    assert_eq!(values(&new.out), values(&old.out));
+    assert_eq!(new.err, "");
+    assert_eq!(
+        old.err,
+        "old.toml: label-smoothing, method, method-eps, momentum, reg, reg-k are old keys; write loss.label-smoothing, \
+         method.name, method.eps, optimizer.momentum, reg.name, reg.k\n"
+    );
 }
 
 #[test]

@@ -254,7 +254,7 @@ fn variants_draw_from_the_seed_and_refuse_what_does_not_fit() {
         "--variant adv --objective angle",
         "--objective plays no part with --variant adv; it does with --variant ap",
     );
-    refused("--variant ap --objective angles", "did you mean \"angle\"?");
+    refused("--variant ap --objective angles", "did you mean angle?");
     refused("--variant ap --inner-lr=-1", "inner rate = -1");
     refused("--variant advv", "did you mean");
 }

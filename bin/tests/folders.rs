@@ -7,6 +7,46 @@ use common::{comhe_in, refuses, succeeds};
 use std::fs;
 use std::path::Path;
 
+#[test]
+fn a_run_folder_with_flat_keys_resumes_evaluates_and_reports() {
+    let here = tempfile::tempdir().unwrap();
+    let at = here.path();
+    let run = "train --dataset digits --model mlp --train-size 100 --threads 1 --reg rp --reg-k 8 --reg-c 2 --momentum 0.8";
+    succeeds(at, &format!("{run} --steps 6 --out whole"));
+    succeeds(at, &format!("{run} --steps 4 --out old"));
+    let file = at.join("old/config.toml");
+    let new = fs::read_to_string(&file).unwrap();
+    assert!(new.contains("\n[reg]\n") && new.contains("\n[optimizer]\n"), "{new}");
+    // As it was written before there were tables.
+    let mut old = String::new();
+    let mut table = "";
+    for line in new.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+            table = name;
+        } else if table == "reg" && !line.starts_with("name") && !line.is_empty() {
+            old += &format!("reg-{line}\n");
+        } else {
+            old += &format!("{}\n", line.replace("name = ", &format!("{table} = ")));
+        }
+    }
+    assert!(
+        old.contains("\nreg-k = 8\n") && old.contains("\nmomentum = 0.8\n") && !old.contains("\n["),
+        "{old}"
+    );
+    fs::write(&file, &old).unwrap();
+    assert!(succeeds(at, "eval old --json").out.starts_with('{'));
+    succeeds(at, "report old whole");
+    succeeds(at, "train --resume old --steps 6");
+    let weights = |run: &str| fs::read(at.join(run).join("final.safetensors")).unwrap();
+    assert_eq!(weights("old"), weights("whole"));
+    let config = |run: &str| fs::read_to_string(at.join(run).join("config.toml")).unwrap();
+    assert_eq!(config("old"), config("whole"));
+    // As a file for another run, it is said to be old.
+    fs::write(at.join("old.toml"), &old).unwrap();
+    let err = succeeds(at, "train --config old.toml --steps 1 --out again").err;
+    assert!(err.contains("old.toml: ") && err.contains(" reg-k, ") && err.contains(" reg.k, "), "{err}");
+}
+
 /// A folder with the run "good" and copies of it, each with its own fault.
 fn folders() -> tempfile::TempDir {
     let here = tempfile::tempdir().unwrap();

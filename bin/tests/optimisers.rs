@@ -14,6 +14,7 @@ fn every_optimiser_resumes_to_the_same_bytes() {
         ("nesterov", "--batch-size 40 --nesterov --clip 0.5"),
         ("radam", "--batch-size 40 --optimizer radam --ema 0.9 --lr 0.01"),
         ("muon", "--batch-size 40 --optimizer muon --loss mse"),
+        ("sam", "--batch-size 40 --method sam --method-eps 0.1"),
         (
             "lbfgs",
             "--batch-size 200 --optimizer lbfgs --lr 0.5 --loss-floor 1e-4 --plateau 0.5 --plateau-patience 0 --eval-every 2",

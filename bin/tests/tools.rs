@@ -126,7 +126,7 @@ fn a_comparison_chooses_weights_on_held_out_examples_and_goes_on() {
 #[test]
 fn every_peer_can_be_compared_and_trained() {
     let here = tempfile::tempdir().unwrap();
-    let peers: Vec<&str> = comhe::peers::NAMES.iter().map(|(name, _)| *name).collect();
+    let peers: Vec<&str> = comhe::peers::names().collect();
     let tiny = "--dataset digits --model lenet --train-size 60 --batch-size 30 --steps 2 --reg-weight 0.001";
     let compare = format!("compare {tiny} --seeds 1 --json --regs none,{}", peers.join(","));
     let result = &values(&succeeds(here.path(), &compare).out)[0];

@@ -10,10 +10,29 @@
 //! then one unrolled; the paper leaves numbers and mode open.
 
 use autograd::Tensor;
+use registry::Row;
 
 use crate::energy::{Energy, Reduce};
 use crate::error::Error;
 use crate::learned::{Gram, Inner, InnerSteps, Learned, Learning, Lesson, learned_energy};
+use crate::table::{
+    Build, HALF_SPACE, HEAD_WEIGHT, Hidden, INNER_DECAY, INNER_LR, INNER_STEPS, K, MODE, RegulariserSpec,
+    UNROLL, WEIGHT, below, pairs,
+};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "adv",
+    help: "half-space energy under a projection that learns to raise it (Adv-CoMHE)",
+    settings: &[WEIGHT, HEAD_WEIGHT, HALF_SPACE, K, INNER_STEPS, INNER_LR, INNER_DECAY, MODE, UNROLL],
+    make: RegulariserSpec {
+        build: Build::Energy(|options| {
+            let (half, learning) = (options.hidden_energy(true), options.learning);
+            let regulariser = Box::new(Adversarial::new(half, learning)?);
+            Ok(Hidden { name: "adv", regulariser, small: below(learning.k) })
+        }),
+        memory: pairs,
+    },
+};
 
 /// The lesson of an adversary: raise the energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

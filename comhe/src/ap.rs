@@ -15,11 +15,41 @@
 use std::f64::consts::PI;
 
 use autograd::{DType, Tensor};
+use registry::{Row, Setting};
 
 use crate::energy::Energy;
 use crate::error::Error;
 use crate::learned::{Gram, Inner, InnerSteps, Learned, Learning, Lesson, learned_energy};
 use crate::named::named;
+use crate::table::{
+    Build, HALF_SPACE, HEAD_WEIGHT, Hidden, INNER_DECAY, INNER_LR, INNER_STEPS, K, MODE, RegulariserSpec,
+    UNROLL, WEIGHT, below, pairs,
+};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "ap",
+    help: "half-space energy under a projection that learns to preserve angles (AP-CoMHE)",
+    settings: &[
+        WEIGHT,
+        HEAD_WEIGHT,
+        HALF_SPACE,
+        K,
+        INNER_STEPS,
+        INNER_LR,
+        INNER_DECAY,
+        MODE,
+        UNROLL,
+        Setting::new("objective"),
+    ],
+    make: RegulariserSpec {
+        build: Build::Energy(|options| {
+            let (half, learning) = (options.hidden_energy(true), options.learning);
+            let regulariser = Box::new(AnglePreserving::new(half, options.preserve, learning)?);
+            Ok(Hidden { name: "ap", regulariser, small: below(learning.k) })
+        }),
+        memory: pairs,
+    },
+};
 
 /// What the projection is to preserve.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

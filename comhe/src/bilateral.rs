@@ -15,12 +15,17 @@ use std::collections::HashMap;
 
 use autograd::Tensor;
 use nn::{Regulariser, Step, Weight};
+use registry::Row;
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
 use crate::projection::{Projections, check_redraw, explicit};
 use crate::random::projected_energy;
 use crate::regulariser::per_layer;
+use crate::table::{
+    Build, C, DISTRIBUTION, HALF_SPACE, HEAD_WEIGHT, Hidden, K, REDRAW, RegulariserSpec, VARIANCE, WEIGHT,
+    below, pairs, sizes,
+};
 
 /// The mean over pairs of projections of the energies of both sides, for P1 of shape r x d or C x r x d and P2 of shape
 /// N x r or C x N x r. Without neurons it is 0. The combinations of a single neuron all lie on its line: r points that
@@ -58,6 +63,27 @@ fn both_sides(energy: &Energy, rows: &Tensor, p1: &Tensor, p2: &Tensor) -> Resul
     let fewer_neurons = energy.of_batch(&combined, true)?.mean(..);
     Ok(projected_energy(energy, rows, p1)? + fewer_neurons)
 }
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "bilateral",
+    help: "half-space energy of fewer dimensions and of fewer neurons (B-CoMHE)",
+    settings: &[WEIGHT, HEAD_WEIGHT, HALF_SPACE, K, C, REDRAW, DISTRIBUTION, VARIANCE],
+    make: RegulariserSpec {
+        build: Build::Energy(|options| {
+            let (half, projections) = (options.hidden_energy(true), options.projections);
+            let regulariser = Box::new(Bilateral::new(half, projections, options.redraw)?);
+            Ok(Hidden { name: "bilateral", regulariser, small: below(projections.k) })
+        }),
+        memory: |weight, options| {
+            // As of random projections; those of the set of neurons are the same.
+            let ([n, d], Projections { k, c, .. }) = (sizes(weight), options.projections);
+            match options.projects(weight) {
+                true => (k * c) as f64 * 6.0 * (d + n),
+                false => pairs(weight, options),
+            }
+        },
+    },
+};
 
 /// The regulariser B-CoMHE. It has no state to save: what it draws follows from the step's number.
 #[derive(Clone, Debug)]

@@ -116,13 +116,7 @@ impl fmt::Display for Error {
                     if *dtype == DType::F32 { "scale the weight or take f64" } else { "scale the weight" };
                 write!(f, "row {row}{place} has a length beyond {dtype}; {cure}")
             }
-            Problem::Unknown { what, name, known } => {
-                write!(f, "there is no {what} {name:?}")?;
-                if let Some(near) = nearest(name, known) {
-                    write!(f, "; did you mean {near:?}?")?;
-                }
-                write!(f, " (there are {})", known.join(", "))
-            }
+            Problem::Unknown { what, name, known } => f.write_str(&registry::unknown(what, name, known)),
         }
     }
 }
@@ -141,30 +135,9 @@ pub fn short(value: f64) -> String {
     if near { value.to_string() } else { format!("{value:e}") }
 }
 
-/// The known name with the fewest changed letters, if few enough for a slip.
-fn nearest<'a>(name: &str, known: &'a [String]) -> Option<&'a String> {
-    let name = name.to_lowercase();
-    let (near, changes) =
-        known.iter().map(|k| (k, strsim::osa_distance(&name, k))).min_by_key(|&(_, n)| n)?;
-    (changes <= 1 + near.len() / 3).then_some(near)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn unknown(name: &str) -> String {
-        let known = ["none", "mhe", "hs-mhe", "rp"].map(String::from).to_vec();
-        Error::from(Problem::Unknown { what: "regulariser", name: name.into(), known }).to_string()
-    }
-
-    #[test]
-    fn slips_are_recognised_and_strangers_are_not() {
-        assert!(unknown("hsmhe").contains("did you mean \"hs-mhe\"?"), "{}", unknown("hsmhe"));
-        assert!(unknown("MHE").contains("did you mean \"mhe\"?"));
-        assert!(!unknown("dropout").contains("did you mean"));
-        assert!(unknown("dropout").contains("none, mhe, hs-mhe, rp"));
-    }
 
     #[test]
     fn numbers_are_short() {

@@ -10,12 +10,15 @@
 
 use autograd::{Index, Key, Tensor};
 use nn::{Regulariser, Step, Weight};
+use registry::{Row, Setting};
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
 use crate::named::named;
+use crate::objective::Select;
 use crate::projection::check_redraw;
 use crate::regulariser::per_layer;
+use crate::table::{Build, HALF_SPACE, HEAD_WEIGHT, Hidden, REDRAW, RegulariserSpec, WEIGHT, below, pairs};
 
 /// How coordinates are put into groups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,6 +167,33 @@ fn columns(rows: &Tensor, which: &[usize]) -> Tensor {
     }
     rows.index_select(1, &Index::new(which, [which.len()]))
 }
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "group",
+    help: "half-space energy of groups of coordinates (G-CoMHE)",
+    settings: &[
+        WEIGHT,
+        HEAD_WEIGHT,
+        HALF_SPACE,
+        Setting::new("groups"),
+        Setting::new("group-kind"),
+        REDRAW.when("group-kind", "random"),
+    ],
+    make: RegulariserSpec {
+        build: Build::Energy(|options| {
+            let (half, groups) = (options.hidden_energy(true), options.groups);
+            let small = match groups.kind {
+                Grouping::Channels => {
+                    Some(Select { below_channels: Some(groups.count), ..Select::default() })
+                }
+                _ => below(groups.count),
+            };
+            let regulariser = Box::new(GroupEnergy::new(half, groups, options.redraw)?);
+            Ok(Hidden { name: "group", regulariser, small })
+        }),
+        memory: pairs,
+    },
+};
 
 /// The regulariser G-CoMHE. It has no state: groups follow from the layer's shape and the step.
 #[derive(Clone, Copy, Debug)]

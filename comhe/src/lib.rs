@@ -7,8 +7,8 @@
 //!
 //! Reading order: `energy.rs` (what the energy is), `projection.rs` and `random.rs` (energy after a random
 //! projection), `learned.rs` with `ap.rs` and `adv.rs` (after one that is learned), `group.rs`, `bilateral.rs` and
-//! `low_rank.rs` (the other ways to fewer dimensions), `regulariser.rs`, `objective.rs` and `presets.rs` (their part in
-//! training), `peers/` (what to compare them with).
+//! `low_rank.rs` (the other ways to fewer dimensions), `regulariser.rs`, `table.rs`, `objective.rs` and `presets.rs` (their part
+//! in training), `peers/` (what to compare them with).
 //!
 //! | name | the energy of | file |
 //! |---|---|---|
@@ -58,6 +58,7 @@ mod projection;
 mod random;
 mod regulariser;
 mod samples;
+mod table;
 pub mod theory;
 pub mod thomson;
 
@@ -71,12 +72,13 @@ pub use factored::{check_factors, factored};
 pub use group::{GroupEnergy, Grouping, Groups, group_energy};
 pub use learned::{InnerSteps, Learned, Learning, Mode, Rate};
 pub use low_rank::{LowRank, low_rank_weight};
-pub use objective::{LayerReport, NAMES, Objective, Options, Rule, Select};
+pub use objective::{LayerReport, Objective, Options, Rule, Select};
 pub use presets::{PRESETS, Preset};
 pub use projection::{Distribution, Projections, Variance, explicit};
 pub use random::{RandomProjection, projected_energy};
 pub use regulariser::{measured, per_layer};
 pub use samples::samples;
+pub use table::{REGULARISERS, RegulariserSpec};
 
 /// The guide, whose example is compiled and run with the tests.
 #[cfg(doctest)]

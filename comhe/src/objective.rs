@@ -14,31 +14,17 @@ use std::collections::HashSet;
 use autograd::Tensor;
 use nn::{Regulariser, Role, Step, Weight};
 
-use crate::adv::Adversarial;
 use crate::angle::smallest_angle;
-use crate::ap::{AnglePreserving, Preserve};
-use crate::bilateral::Bilateral;
+use crate::ap::Preserve;
 use crate::energy::{self, Energy, Reduce, checked_rows};
 use crate::error::{Error, Problem};
-use crate::group::{GroupEnergy, Grouping, Groups};
+use crate::group::Groups;
 use crate::learned::Learning;
 use crate::pattern;
-use crate::peers::{self, PeerOptions};
+use crate::peers::{self, Peer, PeerOptions};
 use crate::projection::Projections;
-use crate::random::RandomProjection;
 use crate::regulariser::{measured, sum_over};
-
-/// The regularisers that [`Objective::new`] knows beside the [`peers`], and what they are.
-pub const NAMES: [(&str, &str); 8] = [
-    ("none", "no regulariser"),
-    ("mhe", "hyperspherical energy, full space"),
-    ("hs-mhe", "hyperspherical energy, half-space"),
-    ("rp", "half-space energy under random projections (RP-CoMHE)"),
-    ("ap", "half-space energy under a projection that learns to preserve angles (AP-CoMHE)"),
-    ("adv", "half-space energy under a projection that learns to raise it (Adv-CoMHE)"),
-    ("group", "half-space energy of groups of coordinates (G-CoMHE)"),
-    ("bilateral", "half-space energy of fewer dimensions and of fewer neurons (B-CoMHE)"),
-];
+use crate::table::{self, Build, Hidden};
 
 /// What can be said about a regulariser besides its name. The default is the published setting.
 #[derive(Clone, Debug)]
@@ -96,6 +82,12 @@ impl Options {
     /// a peer ([`peers`]) treats the classifier like every other layer, so that there it is lambda_h.
     pub fn classifier_weight(&self, name: &str) -> f64 {
         self.head_weight.unwrap_or(if peers::knows(name) { self.weight } else { 10.0 })
+    }
+
+    /// Whether random projections have fewer dimensions than a weight that they are for.
+    pub(crate) fn projects(&self, weight: &Weight) -> bool {
+        let d = energy::dimensions(weight.value.shape()).unwrap_or(0);
+        weight.role != Role::Classifier && d > self.projections.k
     }
 
     fn peer(&self) -> PeerOptions {
@@ -190,6 +182,7 @@ impl Objective {
     /// # Errors
     /// If the name is unknown (the message has the nearest one), or an option is out of range.
     pub fn new(name: &str, options: &Options) -> Result<Objective, Error> {
+        let row = table::row(name)?;
         let head_weight = options.classifier_weight(name);
         for (name, weight) in [("weight", options.weight), ("head weight", head_weight)] {
             if !weight.is_finite() {
@@ -200,33 +193,35 @@ impl Objective {
         let mut rules = Vec::new();
         let before = [Role::Conv, Role::Hidden];
         let select = |roles: &[Role]| Select { roles: roles.to_vec(), ..Select::default() };
-        if peers::knows(name) {
-            options.peer().check()?;
-            let known =
-                peers::NAMES.into_iter().find(|(known, _)| *known == name).expect("the name is known").0;
-            // The same function for every layer, each rule with its own weight.
-            for (roles, weight) in [(&[Role::Classifier][..], head_weight), (&before, options.weight)] {
-                let regulariser = peers::peer(name, &options.peer()).expect("the name is known");
-                rules.push(Rule { name: known, select: select(roles), weight, regulariser });
+        match row.make.build {
+            Build::Nothing => {}
+            Build::Peer(formula) => {
+                options.peer().check()?;
+                // The same function for every layer, each rule with its own weight.
+                for (roles, weight) in [(&[Role::Classifier][..], head_weight), (&before, options.weight)] {
+                    let regulariser = Box::new(Peer(formula(&options.peer())));
+                    rules.push(Rule { name: row.name, select: select(roles), weight, regulariser });
+                }
             }
-        } else if name != "none" {
-            let head = Energy { half_space: false, ..options.energy };
-            let head = Rule {
-                name: "mhe",
-                select: select(&[Role::Classifier]),
-                weight: head_weight,
-                regulariser: Box::new(head),
-            };
-            let (name, regulariser, least) = regulariser(name, options)?;
-            rules.push(head);
-            // Layers that are too small for it get the half-space energy itself.
-            if let Some(small) = least {
-                let select = Select { roles: before.to_vec(), ..small };
-                let plain = Energy { half_space: true, ..options.energy };
-                let (weight, regulariser) = (options.weight, Box::new(plain));
-                rules.push(Rule { name: "hs-mhe", select, weight, regulariser });
+            Build::Energy(hidden) => {
+                let head = Energy { half_space: false, ..options.energy };
+                let head = Rule {
+                    name: "mhe",
+                    select: select(&[Role::Classifier]),
+                    weight: head_weight,
+                    regulariser: Box::new(head),
+                };
+                let Hidden { name, regulariser, small } = hidden(options)?;
+                rules.push(head);
+                // Layers that are too small for it get the half-space energy itself.
+                if let Some(small) = small {
+                    let select = Select { roles: before.to_vec(), ..small };
+                    let plain = Energy { half_space: true, ..options.energy };
+                    let (weight, regulariser) = (options.weight, Box::new(plain));
+                    rules.push(Rule { name: "hs-mhe", select, weight, regulariser });
+                }
+                rules.push(Rule { name, select: select(&before), weight: options.weight, regulariser });
             }
-            rules.push(Rule { name, select: select(&before), weight: options.weight, regulariser });
         }
         let Options { include, exclude, energy, .. } = options.clone();
         let energy = Energy { reduce: Reduce::Mean, ..energy };
@@ -335,44 +330,6 @@ impl Regulariser for Objective {
         }
         Ok(())
     }
-}
-
-/// What reports call a regulariser, the regulariser, and which layers are too small for it.
-type Hidden = (&'static str, Box<dyn Regulariser>, Option<Select>);
-
-/// The regulariser of hidden layers by name.
-fn regulariser(name: &str, options: &Options) -> Result<Hidden, Error> {
-    let energy =
-        |half_space| Energy { half_space: options.half_space.unwrap_or(half_space), ..options.energy };
-    let half = energy(true);
-    let &Options { projections, redraw, preserve, learning, groups, .. } = options;
-    let plain = |energy: Energy| -> Hidden {
-        (if energy.half_space { "hs-mhe" } else { "mhe" }, Box::new(energy), None)
-    };
-    let below = |k| Some(Select { below: Some(k), ..Select::default() });
-    Ok(match name {
-        "mhe" => plain(energy(false)),
-        "hs-mhe" => plain(half),
-        "rp" => ("rp", Box::new(RandomProjection::new(half, projections, redraw)?), below(projections.k)),
-        "ap" => ("ap", Box::new(AnglePreserving::new(half, preserve, learning)?), below(learning.k)),
-        "adv" => ("adv", Box::new(Adversarial::new(half, learning)?), below(learning.k)),
-        "group" => {
-            let small = match groups.kind {
-                Grouping::Channels => {
-                    Some(Select { below_channels: Some(groups.count), ..Select::default() })
-                }
-                _ => below(groups.count),
-            };
-            ("group", Box::new(GroupEnergy::new(half, groups, redraw)?), small)
-        }
-        "bilateral" => {
-            ("bilateral", Box::new(Bilateral::new(half, projections, redraw)?), below(projections.k))
-        }
-        _ => {
-            let known = NAMES.iter().chain(&peers::NAMES).map(|(name, _)| name.to_string()).collect();
-            return Err(Problem::Unknown { what: "regulariser", name: name.into(), known }.into());
-        }
-    })
 }
 
 #[cfg(test)]

@@ -13,11 +13,16 @@ use std::collections::HashMap;
 
 use autograd::Tensor;
 use nn::{Regulariser, Step, Weight};
+use registry::Row;
 
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
 use crate::projection::{self, Projections, check_redraw};
 use crate::regulariser::per_layer;
+use crate::table::{
+    Build, C, DISTRIBUTION, HALF_SPACE, HEAD_WEIGHT, Hidden, K, REDRAW, RegulariserSpec, VARIANCE, WEIGHT,
+    below, pairs, sizes,
+};
 
 /// The mean over projections of the energy of the projected neurons, for a given P of shape k x d or C x k x d.
 ///
@@ -34,6 +39,28 @@ fn mean_energy(energy: &Energy, rows: &Tensor, p: &Tensor) -> Result<Tensor, Err
     energy.check_neurons(rows)?;
     Ok(energy.of_batch(&projection::project(rows, p), true)?.mean(..))
 }
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "rp",
+    help: "half-space energy under random projections (RP-CoMHE)",
+    settings: &[WEIGHT, HEAD_WEIGHT, HALF_SPACE, K, C, REDRAW, DISTRIBUTION, VARIANCE],
+    make: RegulariserSpec {
+        build: Build::Energy(|options| {
+            let (half, projections) = (options.hidden_energy(true), options.projections);
+            let regulariser = Box::new(RandomProjection::new(half, projections, options.redraw)?);
+            Ok(Hidden { name: "rp", regulariser, small: below(projections.k) })
+        }),
+        memory: |weight, options| {
+            // The matrices, new ones and those of the step before; of each neuron under each the product, sorted by
+            // projection, as direction, and the gradient of that.
+            let ([n, d], Projections { k, c, .. }) = (sizes(weight), options.projections);
+            match options.projects(weight) {
+                true => (k * c) as f64 * (2.0 * d + 4.0 * n),
+                false => pairs(weight, options),
+            }
+        },
+    },
+};
 
 /// The regulariser: draws its projections and keeps them until they are to be drawn again.
 ///

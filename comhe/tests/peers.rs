@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use autograd::{DType, Key, Tensor};
-use comhe::peers::{self, NAMES, PeerOptions, peer};
+use comhe::peers::{self, PeerOptions, names, peer};
 use comhe::{Error, Objective, Options, Problem, Projections, measured};
 use nn::{Regulariser, Role, Step, Weight};
 use safetensors::SafeTensors;
@@ -194,7 +194,7 @@ fn what_each_does_not_depend_on() {
     let rotated = w.matmul(&frame(7, 7));
     let order = autograd::Index::from([3, 1, 4, 0, 2]);
     let permuted = w.index_select(0, &order);
-    for (name, _) in NAMES {
+    for name in names() {
         close(value(name, &rotated), value(name, &w), 1e-12);
         if name != "srip" {
             close(value(name, &permuted), value(name, &w), 1e-13);
@@ -279,7 +279,7 @@ fn no_degenerate_layer_gives_nan() {
         for dtype in [DType::F32, DType::F64] {
             for scale in [1.0, 1e-12, 1e3] {
                 let w = (Tensor::new(&data, shape) * scale).to_dtype(dtype).requires_grad();
-                for (name, _) in NAMES {
+                for name in names() {
                     let y = penalty(name, &w, &PeerOptions::default()).unwrap();
                     let all = orders(&y, &w).concat();
                     assert!(y.item().is_finite(), "{name}, {case} times {scale}, {dtype}: {}", y.item());
@@ -313,7 +313,7 @@ fn unusable_weights_and_options_are_explained() {
     let zero = Tensor::from([[1.0, 0.0], [0.0, 0.0]]);
     let mut holed = Tensor::ones([2, 3, 2, 2], DType::F32);
     holed.update::<f32>(|w| w[17] = f32::NAN);
-    for (name, _) in NAMES {
+    for name in names() {
         if ["mc", "mma", "mhs", "mgd"].contains(&name) {
             assert_eq!(fails(name, &zero, &exact).problem, Problem::ZeroRow { row: 1, projection: None });
         } else {
@@ -339,7 +339,7 @@ fn unusable_weights_and_options_are_explained() {
     }
     assert!(peer("sow", &exact).is_none());
     let message = Objective::new("decai", &Options::default()).err().unwrap().to_string();
-    assert!(message.contains("did you mean \"decay\"?"), "{message}");
+    assert!(message.contains("did you mean decay?"), "{message}");
     let wrong = peers::srip(&zero, &Tensor::ones([3], DType::F64)).unwrap_err().to_string();
     assert_eq!(wrong, "expected b of shape [2] and dtype f64, found [3]");
 }
@@ -351,7 +351,7 @@ fn an_objective_covers_every_layer_with_one_weight_unless_told() {
         Weight::new("fc1.weight", &weights[0]),
         Weight::new("fc2.weight", &weights[1]).role(Role::Classifier),
     ];
-    for (name, _) in NAMES {
+    for name in names() {
         let one =
             |layer: &Weight| measured(&*peer(name, &PeerOptions::default()).unwrap(), layer, START).unwrap();
         let total = |options: &Options| {

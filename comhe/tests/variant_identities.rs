@@ -119,7 +119,7 @@ proptest! {
                     let p = Tensor::from_fn([group.len(), case.d()], case.dtype, |i| {
                         f64::from(u8::from(group[i / case.d()] == i % case.d()))
                     });
-                    sum = sum + projected_energy(&energy, w, &p)? / groups.len() as f64;
+                    sum += projected_energy(&energy, w, &p)? / groups.len() as f64;
                 }
                 Ok(sum)
             });

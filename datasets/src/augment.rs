@@ -8,7 +8,6 @@ use kernels::random::{Below, Key};
 use rand::RngExt;
 
 use crate::error::Error;
-use crate::suggest::suggest;
 
 /// A crop may lie up to so many pixels outside the image.
 pub const PAD: usize = 4;
@@ -75,8 +74,7 @@ impl FromStr for Augment {
                 "rotate" => !std::mem::replace(&mut augment.rotate, true),
                 "jitter" => !std::mem::replace(&mut augment.jitter, true),
                 _ => {
-                    let hint =
-                        suggest(name, &USUAL).map(|s| format!("; did you mean {s}?")).unwrap_or_default();
+                    let hint = registry::did_you_mean(name, &USUAL);
                     return Err(Error::usage(format_args!(
                         "unknown augmentation {part:?} in {name:?}{hint} (none, or crop or zerocrop, flip, cutout \
                          joined by -; for clouds rotate, jitter)"

@@ -1,5 +1,13 @@
 //! What is known of each data set: its files with sizes and checksums, where they come from, and on what terms.
 
+use registry::Setting;
+
+use crate::dataset::Dataset;
+use crate::error::Error;
+use crate::reader::{Reader, Request, without_files};
+pub use crate::reader::{find, names};
+use crate::{cifar, clouds, digits, folder, mnist, npz, synthetic};
+
 /// How a data set comes to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -25,7 +33,7 @@ pub struct File {
 }
 
 /// An entry of the catalogue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug)]
 pub struct Known {
     /// The name that [`load`](crate::load) knows it by.
     pub name: &'static str,
@@ -45,7 +53,17 @@ pub struct Known {
     pub folders: &'static [&'static str],
     /// Its files.
     pub files: &'static [File],
+    /// Other names that it, or a variant of it, has.
+    pub also: &'static [&'static str],
+    /// The options that it reads, beside those of all data sets.
+    pub settings: &'static [Setting],
+    pub(crate) reader: Reader,
 }
+
+const MNIST: Reader =
+    Reader { load: |r| mnist::load(r.name, r.data_dir), sources: |r| mnist::sources(r.name, r.data_dir) };
+const CIFAR: Reader =
+    Reader { load: |r| cifar::load(r.name, r.data_dir), sources: |r| cifar::sources(r.name, r.data_dir) };
 
 macro_rules! idx {
     ($base:literal, $name:literal, $($version:expr),+) => {
@@ -66,6 +84,9 @@ pub const CATALOGUE: &[Known] = &[
         licence: "MIT, (c) 2017 Zalando SE",
         source: "Xiao, Rasul, Vollgraf, arXiv 1708.07747",
         origin: Origin::BuiltIn,
+        also: &[],
+        settings: &[],
+        reader: without_files(|_| mnist::fashion14()),
         folders: &[],
         files: &[],
     },
@@ -77,6 +98,9 @@ pub const CATALOGUE: &[Known] = &[
         licence: "CC BY 4.0 by UCI's site; packed by scikit-learn, BSD-3-Clause",
         source: "Alpaydin, Kaynak, Optical Recognition of Handwritten Digits, UCI 1998",
         origin: Origin::BuiltIn,
+        also: &[],
+        settings: &[],
+        reader: without_files(|_| digits::load()),
         folders: &[],
         files: &[],
     },
@@ -88,6 +112,9 @@ pub const CATALOGUE: &[Known] = &[
         licence: "MIT, (c) 2017 Zalando SE",
         source: "Xiao, Rasul, Vollgraf, arXiv 1708.07747; also Debian's package dataset-fashion-mnist",
         origin: Origin::Files,
+        also: &[],
+        settings: &[],
+        reader: MNIST,
         folders: &["fashion-mnist", "FashionMNIST/raw", "/usr/share/datasets/fashion-mnist"],
         // The second version of each is Debian's.
         files: &[
@@ -125,6 +152,9 @@ pub const CATALOGUE: &[Known] = &[
         licence: "none stated by its authors",
         source: "LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition, 1998",
         origin: Origin::Files,
+        also: &[],
+        settings: &[],
+        reader: MNIST,
         folders: &["mnist", "MNIST/raw", "/usr/share/datasets/mnist"],
         files: &[
             idx!(
@@ -157,6 +187,9 @@ pub const CATALOGUE: &[Known] = &[
         licence: "CC BY-SA 4.0",
         source: "Clanuwat et al., Deep Learning for Classical Japanese Literature, arXiv 1812.01718",
         origin: Origin::Files,
+        also: &[],
+        settings: &[],
+        reader: MNIST,
         folders: &["kmnist", "KMNIST/raw", "/usr/share/datasets/kmnist"],
         files: &[
             idx!(
@@ -189,6 +222,9 @@ pub const CATALOGUE: &[Known] = &[
         licence: NO_LICENCE,
         source: KRIZHEVSKY,
         origin: Origin::Files,
+        also: &[],
+        settings: &[],
+        reader: CIFAR,
         folders: &["cifar10", "", "cifar-10-batches-bin"],
         // The archive, or what it holds.
         files: &[
@@ -220,6 +256,9 @@ pub const CATALOGUE: &[Known] = &[
         licence: NO_LICENCE,
         source: KRIZHEVSKY,
         origin: Origin::Files,
+        also: &["cifar100-coarse"],
+        settings: &[],
+        reader: CIFAR,
         folders: &["cifar100", "", "cifar-100-binary"],
         files: &[
             File {
@@ -250,6 +289,12 @@ pub const CATALOGUE: &[Known] = &[
         licence: "academic research only",
         source: "Wu et al., 3D ShapeNets, CVPR 2015",
         origin: Origin::Files,
+        also: &[],
+        settings: &[POINTS],
+        reader: Reader {
+            load: |r| clouds::load_modelnet10(r.data_dir, r.options),
+            sources: |r| clouds::modelnet10_sources(r.data_dir),
+        },
         folders: &["modelnet10"],
         files: &[
             File {
@@ -279,28 +324,72 @@ pub const CATALOGUE: &[Known] = &[
             },
         ],
     },
-    simple("blobs", "normal clouds in a plane, one a class; also called synthetic", Origin::Generated),
-    simple("moons", "two interleaved half circles", Origin::Generated),
-    simple("teacher", "labels given by a random network", Origin::Generated),
-    simple("images:DIR", "pictures (png, jpeg, bmp, pnm), one folder a class", Origin::Yours),
-    simple("clouds:DIR", "meshes (.off) and clouds (.npy, P x 3), one folder a class", Origin::Yours),
-    simple("file:DATA.npz", "arrays x_train, y_train, x_test, y_test", Origin::Yours),
+    Known {
+        also: &["synthetic"],
+        ..drawn("blobs", "normal clouds in a plane, one a class; also called synthetic", |r| {
+            Ok(synthetic::Blobs::default().dataset(r.options.seed))
+        })
+    },
+    drawn("moons", "two interleaved half circles", |r| {
+        Ok(synthetic::Moons::default().dataset(r.options.seed))
+    }),
+    drawn("teacher", "labels given by a random network", |r| {
+        Ok(synthetic::Teacher::default().dataset(r.options.seed))
+    }),
+    Known {
+        settings: &[Setting::new("image-size"), Setting::new("grey")],
+        ..yours(
+            "images:DIR",
+            "pictures (png, jpeg, bmp, pnm), one folder a class",
+            Reader { load: |r| folder::load(r.path, r.options), sources: |r| folder::sources(r.path) },
+        )
+    },
+    Known {
+        settings: &[POINTS],
+        ..yours(
+            "clouds:DIR",
+            "meshes (.off) and clouds (.npy, P x 3), one folder a class",
+            Reader {
+                load: |r| clouds::load_folder(r.path, r.options),
+                sources: |r| clouds::folder_sources(r.path),
+            },
+        )
+    },
+    yours(
+        "file:DATA.npz",
+        "arrays x_train, y_train, x_test, y_test",
+        Reader { load: |r| npz::load(r.path), sources: |r| Ok(vec![r.path.to_path_buf()]) },
+    ),
 ];
 
-/// An entry without files.
-const fn simple(name: &'static str, about: &'static str, origin: Origin) -> Known {
-    let yours = matches!(origin, Origin::Yours);
+const POINTS: Setting = Setting::new("points");
+
+/// Data that are made by a formula.
+const fn drawn(
+    name: &'static str,
+    about: &'static str,
+    load: fn(&Request) -> Result<Dataset, Error>,
+) -> Known {
     Known {
         name,
         about,
-        shape: if yours { "as the files" } else { "see --help" },
+        shape: "see --help",
         examples: "-",
-        licence: if yours { "yours" } else { "none needed: made by a formula" },
+        licence: "none needed: made by a formula",
         source: "-",
-        origin,
+        origin: Origin::Generated,
         folders: &[],
         files: &[],
+        also: &[],
+        settings: &[],
+        reader: without_files(load),
     }
+}
+
+/// Files of the user's.
+const fn yours(name: &'static str, about: &'static str, reader: Reader) -> Known {
+    let known = drawn(name, about, reader.load);
+    Known { shape: "as the files", licence: "yours", origin: Origin::Yours, reader, ..known }
 }
 
 #[cfg(test)]
@@ -309,10 +398,10 @@ mod tests {
 
     #[test]
     fn every_name_is_known_once() {
-        for name in crate::NAMES {
-            let name = name.trim_end_matches("-coarse").replace("synthetic", "blobs");
-            assert_eq!(CATALOGUE.iter().filter(|k| k.name == name).count(), 1, "{name}");
-        }
+        let mut names = names();
+        assert!(names.iter().all(|name| find(name).is_ok()));
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
         for file in CATALOGUE.iter().flat_map(|known| known.files) {
             assert!(file.versions.iter().all(|(_, sum)| sum.len() == 64), "{}", file.name);
         }

@@ -5,34 +5,14 @@ use std::sync::Arc;
 
 use kernels::random::Key;
 
+use crate::catalogue;
 use crate::dataset::Dataset;
 use crate::error::Error;
 use crate::partition::{add_label_noise, split};
-use crate::suggest::suggest;
-use crate::{cifar, clouds, digits, folder, mnist, npz, synthetic};
+use crate::reader::Request;
 
 /// The environment variable that names the data folder where [`Options::data_dir`] does not.
 pub const DATA_VARIABLE: &str = "COMHE_DATA";
-
-/// Every name that [`load`] knows, as a user would write it. `synthetic` is another word for `blobs`.
-pub const NAMES: [&str; 16] = [
-    "fashion14",
-    "digits",
-    "fashion-mnist",
-    "mnist",
-    "kmnist",
-    "cifar10",
-    "cifar100",
-    "cifar100-coarse",
-    "modelnet10",
-    "images:DIR",
-    "clouds:DIR",
-    "file:DATA.npz",
-    "blobs",
-    "moons",
-    "teacher",
-    "synthetic",
-];
 
 /// What to load, and what to make of it. The default is the data as it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,37 +50,12 @@ impl Default for Options {
     }
 }
 
-/// Loads the data set called `name`, one of [`NAMES`], and applies the options in this order: validation,
+/// Loads the data set called `name`, one of the [catalogue](catalogue::names), and applies the options in this order: validation,
 /// then train size, then label noise (training labels only).
 pub fn load(name: &str, options: &Options) -> Result<Dataset, Error> {
     options.check()?;
-    let data_dir = options.folder()?;
-    let data_dir = data_dir.as_deref();
-    let dataset = match name {
-        "fashion14" => mnist::fashion14(),
-        "digits" => digits::load(),
-        "fashion-mnist" | "mnist" | "kmnist" => mnist::load(name, data_dir),
-        "cifar10" | "cifar100" | "cifar100-coarse" => cifar::load(name, data_dir),
-        "modelnet10" => clouds::load_modelnet10(data_dir, options),
-        "blobs" | "synthetic" => Ok(synthetic::Blobs::default().dataset(options.seed)),
-        "moons" => Ok(synthetic::Moons::default().dataset(options.seed)),
-        "teacher" => Ok(synthetic::Teacher::default().dataset(options.seed)),
-        _ => match name.split_once(':') {
-            Some(("images", dir)) if !dir.is_empty() => folder::load(Path::new(dir), options),
-            Some(("clouds", dir)) if !dir.is_empty() => clouds::load_folder(Path::new(dir), options),
-            Some(("file", path)) if !path.is_empty() => npz::load(Path::new(path)),
-            _ => Err(unknown(name)),
-        },
-    }?;
-    options.apply(dataset)
-}
-
-pub(crate) fn unknown(name: &str) -> Error {
-    if let Some((kind @ ("images" | "clouds" | "file"), _)) = name.split_once(':') {
-        return Error::usage(format_args!("data set {name:?} lacks its path: write {kind}:PATH"));
-    }
-    let hint = suggest(name, &NAMES).map(|s| format!("; did you mean {s}?")).unwrap_or_default();
-    Error::usage(format_args!("unknown data set {name:?}{hint} (known: {})", NAMES.join(", ")))
+    let known = catalogue::find(name)?;
+    options.apply(options.request(name, known.reader.load)?)
 }
 
 impl Dataset {
@@ -127,6 +82,13 @@ impl Dataset {
 }
 
 impl Options {
+    /// What a reader gives for a name.
+    pub(crate) fn request<T>(&self, name: &str, read: fn(&Request) -> Result<T, Error>) -> Result<T, Error> {
+        let data_dir = self.folder()?;
+        let path = Path::new(name.split_once(':').map_or("", |(_, path)| path));
+        read(&Request { name, path, data_dir: data_dir.as_deref(), options: self })
+    }
+
     /// The folder that holds data sets: the option, or what the environment variable [`DATA_VARIABLE`] says.
     ///
     /// # Errors
@@ -237,7 +199,7 @@ mod tests {
         let default = Options::default;
         assert_eq!(fails("fasion14", default(), "did you mean fashion14?"), Kind::Usage);
         fails("CIFAR-10", default(), "did you mean cifar10?");
-        fails("imagenet", default(), "unknown data set \"imagenet\" (known: fashion14,");
+        fails("imagenet", default(), "there is no data set \"imagenet\" (there are fashion14,");
         fails("images:", default(), "write images:PATH");
         fails("digits", Options { validation: 1.0, ..default() }, "validation share 1");
         fails("digits", Options { validation: 1e-6, ..default() }, "both parts need some");

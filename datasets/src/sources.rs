@@ -1,10 +1,10 @@
 //! The files that a data set is read from, for whoever wants to know whether they are still the same.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use crate::catalogue;
 use crate::error::Error;
-use crate::load::{NAMES, Options, unknown};
-use crate::{cifar, clouds, folder, mnist};
+use crate::load::Options;
 
 /// The files that [`load`](fn@crate::load) reads for `name` and the options, in a fixed order; none if the data are
 /// embedded or drawn.
@@ -12,20 +12,7 @@ use crate::{cifar, clouds, folder, mnist};
 /// # Errors
 /// If the name is not known, files are missing, or a folder cannot be listed. What is in the files is not looked at.
 pub fn sources(name: &str, options: &Options) -> Result<Vec<PathBuf>, Error> {
-    let data_dir = options.folder()?;
-    let data_dir = data_dir.as_deref();
-    match name {
-        "fashion-mnist" | "mnist" | "kmnist" => mnist::sources(name, data_dir),
-        "cifar10" | "cifar100" | "cifar100-coarse" => cifar::sources(name, data_dir),
-        "modelnet10" => clouds::modelnet10_sources(data_dir),
-        _ => match name.split_once(':') {
-            Some(("images", dir)) => folder::sources(Path::new(dir)),
-            Some(("clouds", dir)) => clouds::folder_sources(Path::new(dir)),
-            Some(("file", path)) => Ok(vec![PathBuf::from(path)]),
-            _ if NAMES.contains(&name) => Ok(Vec::new()),
-            _ => Err(unknown(name)),
-        },
-    }
+    options.request(name, catalogue::find(name)?.reader.sources)
 }
 
 #[cfg(test)]

@@ -49,14 +49,14 @@ pub use layers::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
     LayerNorm, Linear, MaxPool2d, Sequential,
 };
-pub use losses::{Classifier, CloneLoss, CrossEntropy, Loss, Mse, Outputs};
-pub use methods::{Method, Plain, Sam};
+pub use losses::{Classifier, CloneLoss, CrossEntropy, LOSSES, Loss, LossOptions, LossSpec, Mse, Outputs};
+pub use methods::{METHODS, Method, MethodOptions, MethodSpec, Plain, Sam};
 pub use metrics::{ConfusionMatrix, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};
 pub use module::{Change, CloneModule, Context, Kind, Module, See, join};
 pub use optim::{
-    Adam, Average, Clip, CloneTransform, Lbfgs, Muon, Optimizer, ParameterGroup, RAdam, Schedule, Sgd,
-    Transform, Update, global_norm, orthogonalised,
+    Adam, Average, Clip, CloneTransform, Lbfgs, Muon, OPTIMIZERS, Optimizer, OptimizerOptions, OptimizerSpec,
+    ParameterGroup, RAdam, Schedule, Sgd, Transform, Update, global_norm, orthogonalised,
 };
 pub use penalties::{ClonePenalty, Penalty};
 pub use samples::samples;

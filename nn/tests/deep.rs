@@ -42,7 +42,7 @@ fn agrees_with_pytorch(name: &str, batch: [usize; 4]) {
     let mut loss =
         CrossEntropy::default().loss(&Outputs::new(logits), &labels.into(), Step::default()).unwrap();
     for (_, term) in cx.penalties() {
-        loss = loss + term;
+        loss += term;
     }
     assert_close(loss.item(), get("loss").item(), 1e-9, &format!("{name}: loss"));
     let gradients = loss.backward();

@@ -3,8 +3,8 @@
 use clap::{ArgMatches, Args, Subcommand};
 use serde_json::json;
 
-use crate::config::Config;
 use crate::config::layers::Layers;
+use crate::config::{Config, tables};
 use crate::failure::Failure;
 use crate::output;
 
@@ -47,7 +47,11 @@ impl ConfigOf {
                 output::json(&json!({ "key": key, "value": value, "origin": origin }))
             });
         }
-        let assignment = |(key, value, _): &(String, toml::Value, String)| format!("{key} = {value}");
+        let in_file = |(key, value, origin)| (tables::dotted(key), value, origin);
+        let mut rows: Vec<_> =
+            rows.iter().map(|(key, value, origin)| in_file((key, value, origin))).collect();
+        rows.sort_by(|a, b| a.0.cmp(&b.0));
+        let assignment = |(key, value, _): &(String, &toml::Value, &String)| format!("{key} = {value}");
         let width = rows.iter().map(|row| assignment(row).chars().count()).max().unwrap_or(0);
         rows.iter().try_for_each(|row| output::line(&format!("{:<width$}  # {}", assignment(row), row.2)))
     }

@@ -3,11 +3,11 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use datasets::catalogue::{CATALOGUE, File, Known, Origin};
+use datasets::catalogue::{self, CATALOGUE, File, Known, Origin};
 use serde_json::json;
 
 use crate::download::{fetch, sha256};
-use crate::failure::{Failure, one_of, unknown};
+use crate::failure::{Failure, one_of};
 use crate::output::{self, Table};
 use crate::stop;
 
@@ -80,16 +80,7 @@ impl Data {
 }
 
 fn find(name: &str) -> Result<&'static Known, Failure> {
-    let plain = match name {
-        "cifar100-coarse" => "cifar100",
-        "synthetic" => "blobs",
-        other => other,
-    };
-    let names: Vec<&str> = CATALOGUE.iter().map(|known| known.name).collect();
-    CATALOGUE
-        .iter()
-        .find(|known| known.name == plain)
-        .ok_or_else(|| Failure::usage(unknown("data set", name, &names)))
+    Ok(catalogue::find(name)?)
 }
 
 /// Where a file lies, if it is there.

@@ -11,7 +11,7 @@ use comhe::{
 use serde::Serialize;
 
 use crate::config::{InnerMode, Precision};
-use crate::failure::{Failure, one_of, unknown};
+use crate::failure::{Failure, one_of};
 use crate::{output, tensor_file};
 
 /// The hyperspherical energy of the tensors in a file, one JSON object a line
@@ -233,7 +233,7 @@ impl EnergyOf {
     fn check_flags(&self) -> Result<(), Failure> {
         let variant = self.variant.as_str();
         if !VARIANTS.contains(&variant) {
-            return Err(Failure::usage(unknown("variant", variant, &VARIANTS)));
+            return Err(Failure::usage(registry::unknown("variant", variant, &VARIANTS)));
         }
         // Groups draw only when they are random.
         let random =
@@ -329,7 +329,7 @@ impl EnergyOf {
         if let Some(wanted) = &self.tensor {
             let Some((name, t)) = all.iter().find(|(name, _)| name == wanted) else {
                 let names: Vec<&str> = all.iter().map(|(name, _)| name.as_str()).collect();
-                return Err(Failure::place(&self.file, unknown("tensor", wanted, &names)));
+                return Err(Failure::place(&self.file, registry::unknown("tensor", wanted, &names)));
             };
             if !fits(t) {
                 return Err(Failure::place(

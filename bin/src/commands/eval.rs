@@ -7,6 +7,7 @@ use comhe::LayerReport;
 use nn::{Evaluation, Step, evaluate_loss};
 use serde_json::json;
 
+use crate::config::kinds::{Part, Reads};
 use crate::config::{Config, given};
 use crate::failure::Failure;
 use crate::output::{self, Table};
@@ -32,29 +33,17 @@ pub struct Eval {
     settings: Config,
 }
 
-/// The settings that an evaluation depends on.
-pub const USED: [&str; 12] = [
-    "path",
-    "json",
-    "dataset",
-    "data-dir",
-    "image-size",
-    "grey",
-    "points",
-    "model",
-    "width",
-    "low-rank",
-    "dtype",
-    "threads",
-];
+/// The settings that an evaluation depends on: the weights are those of PATH.
+pub const READS: Reads =
+    Reads { parts: &[Part::Data, Part::Network, Part::Machine], and: &[], without: &["init"] };
 
 impl Eval {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
-        if let Some(key) = given(matches).iter().find(|key| !USED.contains(&key.as_str())) {
-            let used = USED[2..].iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ");
+        if let Some(key) = READS.first_unread(&given(matches)) {
             return Err(Failure::usage(format_args!(
-                "--{key} plays no part in an evaluation; these do: {used}"
+                "--{key} plays no part in an evaluation; these do: {}",
+                READS.flags()
             )));
         }
         let trained = Trained::find(&self.path)?;

@@ -8,6 +8,7 @@ use nn::{Archive, Batch, Gradient, Model, Module, Numbers, Role};
 use serde_json::json;
 
 use crate::config::Config;
+use crate::config::kinds::{Part, Reads};
 use crate::failure::Failure;
 use crate::{output, setup, tensor_file};
 
@@ -20,7 +21,7 @@ use crate::{output, setup, tensor_file};
 
 The batch holds x (N x C x H x W, used as it is) and y (N classes from 0 on). The output holds an array for each
 parameter, under its name, and loss, fit, reg, logits and accuracy. Batch norm takes the batch's statistics; the loss is
-the mean cross-entropy, with --label-smoothing, plus the regulariser. Weight decay and updates play no part. Without
+the mean of --loss plus the regulariser, the gradients are those of --method. Weight decay and updates play no part. Without
 --init the weights are drawn by --seed; --weights writes those that were used. docs/bridges.md has five lines of Python.")]
 pub struct Grad {
     /// The batch: arrays or tensors x and y
@@ -42,43 +43,13 @@ pub struct Grad {
     settings: Config,
 }
 
-/// Settings that play no part: data, the optimiser, the length of a run.
-pub const UNUSED: [&str; 34] = [
-    "dataset",
-    "data_dir",
-    "train_size",
-    "label_noise",
-    "hold_out",
-    "data_seed",
-    "image_size",
-    "grey",
-    "points",
-    "augment",
-    "no_shuffle",
-    "optimizer",
-    "lr",
-    "momentum",
-    "nesterov",
-    "clip",
-    "ema",
-    "weight_decay",
-    "schedule",
-    "milestones",
-    "warmup",
-    "plateau",
-    "plateau_patience",
-    "early_stopping",
-    "steps",
-    "epochs",
-    "batch_size",
-    "eval_every",
-    "energy_every",
-    "watch",
-    "watch_every",
-    "checkpoint_every",
-    "tensorboard",
-    "low_rank",
-];
+/// The settings that the gradient of a given batch depends on. Gradients of the factors of --low-rank have no counterpart
+/// in other programs.
+pub const READS: Reads = Reads {
+    parts: &[Part::Network, Part::Regulariser, Part::Loss, Part::Method],
+    and: &["threads", "seed"],
+    without: &["low-rank"],
+};
 
 /// Labels are below this.
 const MOST_CLASSES: f64 = 65_536.0;
@@ -87,11 +58,8 @@ impl Grad {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         let given = crate::config::given(matches);
-        if let Some(name) = UNUSED.iter().find(|name| given.contains(&name.replace('_', "-"))) {
-            return Err(Failure::usage(format_args!(
-                "--{} plays no part in comhe grad",
-                name.replace('_', "-")
-            )));
+        if let Some(key) = READS.first_unread(&given) {
+            return Err(Failure::usage(format_args!("--{key} plays no part in comhe grad")));
         }
         let read = [("--batch", Some(&self.batch)), ("--init", self.settings.init.as_ref())];
         let written = [("--weights", self.weights.as_ref()), ("--out", Some(&self.out))];

@@ -7,7 +7,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::config::Precision;
-use crate::failure::{Failure, unknown};
+use crate::failure::Failure;
 use crate::output::{self, Table};
 
 /// Check the gradients of every op, loss, layer, regulariser and model against finite differences
@@ -79,7 +79,7 @@ impl Gradcheck {
             });
             if names.is_empty() {
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
-                return Err(Failure::usage(unknown("sample", pattern, &known)));
+                return Err(Failure::usage(registry::unknown("sample", pattern, &known)));
             }
         }
         let dtypes: Vec<DType> = match self.dtype {

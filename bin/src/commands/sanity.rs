@@ -59,7 +59,7 @@ fn dry(config: &Config) -> Result<(), Failure> {
     ))?;
     // Data, weights and the program itself are there already; reading the data may have taken more for a while.
     let before = system::memory().zip(system::peak_memory());
-    let estimate = memory::step(&setup.trainer.model, images, config, setup.dtype) / MIB;
+    let estimate = memory::step(&setup.trainer.model, images, config, setup.dtype)? / MIB;
     for batch in &batches {
         let m = setup.trainer.step(batch).map_err(|e| Failure::from(e).mid_run())?;
         if m.step == 0 {

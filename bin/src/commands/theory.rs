@@ -8,7 +8,7 @@ use comhe::theory::{Check, Relation, STATEMENTS, Setting, Statement};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::failure::{Failure, unknown};
+use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::picture::chart;
 use crate::plot::Curve;
@@ -120,7 +120,7 @@ impl Theory {
         let wanted = |s: &Statement| self.only.iter().any(|id| id.trim().eq_ignore_ascii_case(s.id));
         for id in &self.only {
             if !known.iter().any(|k| id.trim().eq_ignore_ascii_case(k)) {
-                return Err(Failure::usage(unknown("statement", id, &known)));
+                return Err(Failure::usage(registry::unknown("statement", id, &known)));
             }
         }
         Ok(STATEMENTS.into_iter().filter(|s| self.only.is_empty() || wanted(s)).collect())

@@ -1,6 +1,6 @@
 //! What a setting may be, as far as that does not depend on files.
 
-use comhe::{Energy, short};
+use comhe::{Energy, REGULARISERS, short};
 
 use super::{Config, MOST_THREADS, Schedule};
 use crate::failure::Failure;
@@ -13,7 +13,7 @@ impl Config {
             ("width", self.width as u64, "it multiplies the number of filters"),
             ("low-rank", self.low_rank.unwrap_or(1) as u64, "it is the rank of weights"),
             ("batch-size", self.batch_size as u64, "images are needed to learn from"),
-            ("reg-k", self.k() as u64, "the energy needs a dimension to live in"),
+            ("reg-k", self.reg_k.unwrap_or(1) as u64, "the energy needs a dimension to live in"),
             ("reg-c", self.reg_c as u64, "projections are averaged"),
             ("reg-redraw", self.reg_redraw, "1 draws anew in every step"),
             ("reg-groups", self.reg_groups as u64, "coordinates are put into them"),
@@ -39,12 +39,17 @@ impl Config {
         if let Some((key, _)) = self.paths().find(|(_, path)| path.as_os_str().is_empty()) {
             return Err(Failure::usage(format_args!("--{key} is empty; it takes a path, or is left out")));
         }
-        nn::models::known(&self.model)
-            .map_err(|e| Failure::usage(format_args!("--model is {}: {e}", self.model)))?;
+        let names = [
+            ("model", &self.model, registry::find(nn::models::MODELS, "model", &self.model).err()),
+            ("reg", &self.reg, registry::find(REGULARISERS, "regulariser", &self.reg).err()),
+        ];
+        if let Some((key, name, Some(what))) = names.iter().find(|(.., wrong)| wrong.is_some()) {
+            return Err(Failure::usage(format_args!("--{key} is {name}: {what}")));
+        }
         if self.watch_every.is_some() && self.watch.is_empty() {
             return Err(Failure::usage("--watch-every plays no part without --watch"));
         }
-        let rates: [(&str, f64, f64, &str); 15] = [
+        let rates: [(&str, f64, f64, &str); 16] = [
             ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
             ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
             ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
@@ -57,6 +62,7 @@ impl Config {
                 f64::MAX,
                 "a finite number, not negative",
             ),
+            ("method-eps", self.method_eps.unwrap_or(0.0), f64::MAX, "a finite number, not negative"),
             ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
             ("loss-floor", self.loss_floor, f64::MAX, "a finite number, not negative"),
             ("plateau", self.plateau.unwrap_or(0.0), 1f64.next_down(), "in 0..1, 1 excluded"),

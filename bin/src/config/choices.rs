@@ -45,37 +45,15 @@ pub enum InnerMode {
     Alternating,
 }
 
-/// How gradients change weights.
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
-pub enum Optimizer {
-    #[default]
-    Sgd,
-    Adam,
-    Adamw,
-    Radam,
-    Muon,
-    Lbfgs,
-}
-
-/// What training minimises, besides penalties and the regulariser.
-#[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[allow(missing_docs)]
-pub enum Loss {
-    #[default]
-    CrossEntropy,
-    Mse,
-}
-
 /// The learning rate over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs)]
 pub enum Schedule {
+    /// Divided by 10 at each milestone
     #[default]
     Step,
+    /// A half cosine, to 0 at the end of the run
     Cosine,
+    /// The same in all steps
     Constant,
 }

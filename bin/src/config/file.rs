@@ -3,37 +3,39 @@
 
 use std::path::Path;
 
-use toml::Spanned;
-use toml::de::{DeString, DeTable, DeValue};
+use toml::de::{DeTable, DeValue};
 
-use super::{Config, keys, preset};
-use crate::failure::{Failure, unknown};
+use super::{Config, keys, preset, tables};
+use crate::failure::Failure;
 
 impl Config {
     /// The settings of a file, with the defaults for what it does not set.
     pub fn load(path: &Path) -> Result<Config, Failure> {
+        Config::read(path).map(|(config, _)| config)
+    }
+
+    /// The same, and the old keys that the file has.
+    pub fn read(path: &Path) -> Result<(Config, Vec<String>), Failure> {
         let text = std::fs::read_to_string(path)
             .map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
         Config::parse(&text, path)
     }
 
-    pub(super) fn parse(text: &str, path: &Path) -> Result<Config, Failure> {
-        let table: toml::Table = toml::from_str(text).map_err(|e| wrong(text, path, &e))?;
+    pub(super) fn parse(text: &str, path: &Path) -> Result<(Config, Vec<String>), Failure> {
+        let (table, old) = parsed(text, path)?;
         known(table.keys(), &keys(), text, path, Depth::Top)?;
         let wrong = |key: &str, what: &str| {
             Failure::place(path, format_args!("{}{what}", place(text, key, Depth::Top)))
         };
-        let dotted = |(key, value): (&String, &toml::Value)| {
-            Some((key.clone(), format!("{key}-{}", value.as_table()?.keys().next()?)))
-        };
-        if let Some((key, meant)) = table.iter().find_map(dotted) {
-            return Err(wrong(&key, &format!("{key} is no table; a key has hyphens: {meant}")));
+        if let Some((key, _)) = table.iter().find(|(_, value)| value.is_table()) {
+            return Err(wrong(key, &format!("{key} is no table")));
         }
         if let Some((key, _, what)) = wrong_value(&table) {
             return Err(wrong(key, &what));
         }
         // What is wrong with none of them is the name of a preset.
-        Config::from_table(table).map_err(|what| wrong("preset", &what))
+        let config = Config::from_table(table).map_err(|what| wrong("preset", &what))?;
+        Ok((config, old))
     }
 
     /// The settings of a table, whose preset, if it names one, is below what it says itself.
@@ -47,6 +49,27 @@ impl Config {
         let read = settings.clone().try_into();
         read.map_err(|e: toml::de::Error| wrong_value(&settings).map_or_else(|| plain(e.message()), named))
     }
+}
+
+/// Says which keys of a user's file are old, in one line.
+pub fn note_old(path: &Path, old: &[String]) {
+    if !old.is_empty() {
+        let new: Vec<String> = old.iter().map(|key| tables::dotted(key)).collect();
+        let keys = if old.len() == 1 { "is an old key" } else { "are old keys" };
+        eprintln!("{}: {} {keys}; write {}", path.display(), old.join(", "), new.join(", "));
+    }
+}
+
+/// The settings of a file by key, and its old keys. Neither keys nor values have been checked.
+pub fn parsed(text: &str, path: &Path) -> Result<(toml::Table, Vec<String>), Failure> {
+    let table: toml::Table = toml::from_str(text).map_err(|e| wrong(text, path, &e))?;
+    tables::flat(table, |_| false).map_err(|key| twice(text, path, &key))
+}
+
+/// A key that is set by itself and in its table.
+pub fn twice(text: &str, path: &Path, key: &str) -> Failure {
+    let (place, dotted) = (place(text, key, Depth::Top), tables::dotted(key));
+    Failure::place(path, format_args!("{place}{key} and {dotted} are the same setting; leave one out"))
 }
 
 /// The first value of a table that its key cannot have, and why.
@@ -73,7 +96,7 @@ pub fn wrong(text: &str, path: &Path, error: &toml::de::Error) -> Failure {
 pub fn plain(message: &str) -> String {
     if message.starts_with("unknown variant") {
         let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-        return unknown("word", words[0], &words[1..]);
+        return registry::unknown("word", words[0], &words[1..]);
     }
     let words = [
         (" as i128, expected any valid TOML value", " is too large"),
@@ -94,21 +117,24 @@ pub fn plain(message: &str) -> String {
 
 /// Refuses keys that are not among the known ones.
 pub fn known<'a>(
-    mut keys: impl Iterator<Item = &'a String>,
-    known: &[String],
+    mut given: impl Iterator<Item = &'a String>,
+    known: &[&str],
     text: &str,
     path: &Path,
     depth: Depth,
 ) -> Result<(), Failure> {
-    let Some(key) = keys.find(|key| !known.contains(key)) else { return Ok(()) };
-    let names: Vec<&str> = known.iter().map(String::as_str).collect();
-    let hint = datasets::suggest(key, &names).map(|name| format!("; did you mean {name}?"));
+    let Some(key) = given.find(|key| !known.contains(&key.as_str())) else { return Ok(()) };
     let place = place(text, key, depth);
+    // A key of a table is named with it.
+    let dotted = tables::dotted(key);
+    let in_table = dotted != *key && line_of_path(text, &dotted, depth).is_some();
+    let shown = |key: &str| if in_table { tables::dotted(key) } else { key.to_string() };
+    let hint = registry::suggest(key, known).map(|name| format!("; did you mean {}?", shown(name)));
     let hint = hint.unwrap_or_else(|| match known.len() {
-        ..=12 => format!("; the keys here are {}", names.join(", ")),
+        ..=12 => format!("; the keys here are {}", known.join(", ")),
         _ => "; the keys are the flags of comhe train".into(),
     });
-    Err(Failure::place(path, format_args!("{place}unknown key {key:?}{hint}")))
+    Err(Failure::place(path, format_args!("{place}unknown key {:?}{hint}", shown(key))))
 }
 
 /// Where a key is looked for: among those of the file itself, or those of its tables.
@@ -123,25 +149,43 @@ fn place(text: &str, key: &str, depth: Depth) -> String {
     line_of(text, key, depth).map(|n| format!("line {n}: ")).unwrap_or_default()
 }
 
-/// The line that sets a key, from 1 on.
+/// The line that sets a key, from 1 on: in its table, or by itself.
 pub fn line_of(text: &str, key: &str, depth: Depth) -> Option<usize> {
+    line_of_path(text, &tables::dotted(key), depth).or_else(|| line_of_path(text, key, depth))
+}
+
+/// The line that sets a key of a table, written with a dot.
+pub fn line_of_path(text: &str, path: &str, depth: Depth) -> Option<usize> {
     let file = DeTable::parse(text).ok()?;
-    let within = file.get_ref().iter().filter_map(|(name, value)| match depth {
-        Depth::Top => (name.get_ref() == key).then_some(name.span().start),
-        Depth::Within => place_of(value.get_ref(), key),
-    });
-    Some(text[..within.min()?].matches('\n').count() + 1)
+    let path: Vec<&str> = path.split('.').collect();
+    let place = match depth {
+        Depth::Top => at(file.get_ref(), &path),
+        Depth::Within => {
+            file.get_ref().iter().filter_map(|(_, value)| place_of(value.get_ref(), &path)).min()
+        }
+    };
+    Some(text[..place?].matches('\n').count() + 1)
+}
+
+/// Where a key of a table begins.
+fn at(table: &DeTable, path: &[&str]) -> Option<usize> {
+    let (first, rest) = path.split_first()?;
+    let (name, value) = table.iter().find(|(name, _)| name.get_ref() == first)?;
+    match (rest, value.get_ref()) {
+        ([], _) => Some(name.span().start),
+        (_, DeValue::Table(table)) => at(table, rest),
+        _ => None,
+    }
 }
 
 /// Where a key begins, in a table or one within it.
-fn place_of(value: &DeValue, key: &str) -> Option<usize> {
-    let named = |(name, value): (&Spanned<DeString>, &Spanned<DeValue>)| match name.get_ref() == key {
-        true => Some(name.span().start),
-        false => place_of(value.get_ref(), key),
-    };
+fn place_of(value: &DeValue, path: &[&str]) -> Option<usize> {
     match value {
-        DeValue::Table(table) => table.iter().filter_map(named).min(),
-        DeValue::Array(values) => values.iter().filter_map(|value| place_of(value.get_ref(), key)).min(),
+        DeValue::Table(table) => {
+            let within = table.iter().filter_map(|(_, value)| place_of(value.get_ref(), path));
+            at(table, path).into_iter().chain(within).min()
+        }
+        DeValue::Array(values) => values.iter().filter_map(|value| place_of(value.get_ref(), path)).min(),
         _ => None,
     }
 }

@@ -6,8 +6,8 @@ use clap::{ArgMatches, Args};
 use toml::{Table, Value};
 
 use super::file::{self, Depth};
-use super::{Config, given, keys, parts, preset, table};
-use crate::failure::{Failure, unknown};
+use super::{Config, given, keys, parts, preset, table, tables};
+use crate::failure::Failure;
 
 /// What lies between the defaults and the flags: a file, and assignments.
 #[derive(Args, Clone, Debug, Default)]
@@ -16,8 +16,7 @@ pub struct Layers {
     /// Take settings from this file; flags win
     #[arg(long = "config", value_name = "FILE.toml")]
     file: Option<PathBuf>,
-    /// A setting by its key, as --KEY VALUE, and false for a switch; a dot may stand for a hyphen (reg.k=30); can be
-    /// repeated
+    /// A setting by its key, as --KEY VALUE, and false for a switch, or by its key in a file (reg.k=30); can be repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
     set: Vec<String>,
 }
@@ -52,16 +51,15 @@ impl Layers {
     fn assigned(&self) -> Result<Table, Failure> {
         let mut table = Table::new();
         let known = keys();
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         for text in &self.set {
             let Some((key, value)) = text.split_once('=') else {
                 return Err(Failure::usage(format_args!(
                     "--set {text} has no =; it takes KEY=VALUE, as lr=0.1"
                 )));
             };
-            let key = key.trim().replace(['.', '_'], "-");
+            let key = tables::flat_key(key.trim());
             if !known.contains(&key.as_str()) {
-                let said = unknown("setting", &key, &known);
+                let said = registry::unknown("setting", &key, &known);
                 return Err(Failure::usage(format_args!("--set {text}: {said}")));
             }
             let read = reading(&key, value);
@@ -78,10 +76,15 @@ impl Layers {
 
     /// The settings of the file, if there is one, with assignments and flags above it: checked.
     pub fn resolve(&self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
-        let base = self.file.as_deref().map_or_else(|| Ok(Config::default()), Config::load)?;
+        let read =
+            self.file.as_deref().map(|path| Config::read(path).map(|read| (path, read))).transpose()?;
+        let base = read.as_ref().map_or_else(Config::default, |(_, (config, _))| config.clone());
         let (own, given) = self.own(flags, matches)?;
         let config = base.with(own, &given)?;
         config.check().map_err(|failure| self.placed(failure, &given))?;
+        if let Some((path, (_, old))) = read {
+            file::note_old(path, &old);
+        }
         Ok(config)
     }
 
@@ -90,9 +93,13 @@ impl Layers {
         let place = || {
             let said = failure.message()?.strip_prefix("--")?;
             let (path, key) = (self.file.as_deref()?, said.split(' ').next()?);
-            let line = file::line_of(&std::fs::read_to_string(path).ok()?, key, Depth::Top)?;
+            let text = std::fs::read_to_string(path).ok()?;
+            let line = file::line_of(&text, key, Depth::Top)?;
+            let dotted = tables::dotted(key);
+            let in_table = file::line_of_path(&text, &dotted, Depth::Top).is_some();
+            let shown = if in_table { said.replacen(key, &dotted, 1) } else { said.to_string() };
             let own = !given.iter().any(|name| name == key);
-            own.then(|| Failure::place(path, format_args!("line {line}: {said}")))
+            own.then(|| Failure::place(path, format_args!("line {line}: {shown}")))
         };
         place().unwrap_or(failure)
     }
@@ -127,7 +134,8 @@ impl Layers {
             .transpose()
             .unwrap_or_default()
             .unwrap_or_default();
-        let in_file: Table = toml::from_str(&text).unwrap_or_default();
+        let in_file = tables::flat(toml::from_str(&text).unwrap_or_default(), |_| false);
+        let in_file = in_file.unwrap_or_default().0;
         let named = |table: &Table| table.get("preset").and_then(Value::as_str).map(String::from);
         let above = match flags_given.iter().any(|key| key == "preset") {
             true => flags.preset.clone(),

@@ -4,63 +4,12 @@
 //! Flags that name a place or a machine (`--data-dir`, `--threads`) are always welcome, as are those of the energy itself
 //! (`--reg-s`, `--reg-angular`, `--reg-eps`, `--reg-scale`): the log has energies whatever a network is trained with.
 
+use datasets::catalogue::{self, CATALOGUE};
+use registry::Setting;
+
 use super::Config;
+use super::kinds::{KINDS, Kind};
 use crate::failure::{Failure, one_of};
-
-/// A setting, the one that decides whether it plays a part, and the values of that one with which it does. A value may
-/// ask for a second one behind a slash: the kind of groups, or the mode of a learned projection.
-type Part = (&'static str, &'static str, &'static [&'static str]);
-
-const ENERGIES: &[&str] = &["mhe", "hs-mhe", "rp", "ap", "adv", "group", "bilateral"];
-const ALL: &[&str] = &[
-    "mhe",
-    "hs-mhe",
-    "rp",
-    "ap",
-    "adv",
-    "group",
-    "bilateral",
-    "so",
-    "dso",
-    "mc",
-    "srip",
-    "mma",
-    "mhs",
-    "mgd",
-    "ocnn",
-    "decay",
-];
-const LEARNED: &[&str] = &["ap", "adv"];
-
-const PARTS: [Part; 27] = [
-    ("image-size", "dataset", &["images"]),
-    ("grey", "dataset", &["images"]),
-    ("points", "dataset", &["modelnet10", "clouds"]),
-    ("conv", "dtype", &["f32"]),
-    ("label-smoothing", "loss", &["cross-entropy"]),
-    ("loss-floor", "loss", &["cross-entropy"]),
-    ("momentum", "optimizer", &["sgd"]),
-    ("nesterov", "optimizer", &["sgd"]),
-    ("milestones", "schedule", &["step"]),
-    ("reg-weight", "reg", ALL),
-    ("reg-head-weight", "reg", ALL),
-    ("reg-half-space", "reg", ENERGIES),
-    ("reg-k", "reg", &["rp", "ap", "adv", "bilateral"]),
-    ("reg-c", "reg", &["rp", "bilateral"]),
-    ("reg-redraw", "reg", &["rp", "bilateral", "group/random"]),
-    ("reg-distribution", "reg", &["rp", "bilateral"]),
-    ("reg-variance", "reg", &["rp", "bilateral"]),
-    ("reg-objective", "reg", &["ap"]),
-    ("reg-inner-steps", "reg", LEARNED),
-    ("reg-inner-lr", "reg", LEARNED),
-    ("reg-inner-decay", "reg", LEARNED),
-    ("reg-mode", "reg", LEARNED),
-    ("reg-unroll", "reg", &["ap/unrolled", "adv/unrolled"]),
-    ("reg-groups", "reg", &["group"]),
-    ("reg-group-kind", "reg", &["group"]),
-    ("reg-gamma", "reg", &["mgd"]),
-    ("reg-stride", "reg", &["ocnn"]),
-];
 
 /// Whether every flag among `given` plays a part beside the other settings; `regs` are the regularisers in question.
 pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), Failure> {
@@ -68,58 +17,58 @@ pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), F
     let defaults = super::table_of_defaults();
     let value = |key: &str| settings.get(key).or_else(|| defaults.get(key));
     let text = |key: &str| value(key).and_then(toml::Value::as_str).unwrap_or_default().to_string();
-    for (key, decider, values) in PARTS.iter().filter(|(key, ..)| given.iter().any(|g| g == key)) {
-        let found = match *decider {
-            "reg" => regs.iter().map(|reg| specific(reg, &text)).collect(),
-            other => vec![text(other)],
+    for (key, kind) in given.iter().flat_map(|key| KINDS.iter().map(move |kind| (key, kind))) {
+        let mut readers = kind.readers(key);
+        let found = if kind.key == "reg" { regs.to_vec() } else { vec![text(kind.key)] };
+        let holds = |setting: &Setting| setting.when.is_none_or(|(key, v)| text(&kind.flat(key)) == v);
+        let plays = |(name, setting): &(&str, Setting)| {
+            holds(setting) && found.iter().any(|found| before_colon(found) == before_colon(name))
         };
-        // "group" asks for any group, "group/random" for the one; what is behind a colon is a place.
-        let plays = |found: &String| {
-            values.iter().any(|v| found == v || found.split(['/', ':']).next().is_some_and(|name| name == *v))
-        };
-        if !found.iter().any(plays) {
-            let named = if found.len() > 1 { "regs" } else { decider };
-            let found = if *decider == "reg" { regs.join(",") } else { found.concat() };
+        if !readers.is_empty() && !readers.iter().any(plays) {
+            readers.sort_by_key(|(_, setting)| setting.when.is_some());
+            let named = if found.len() > 1 { "regs" } else { kind.key };
             return Err(Failure::usage(format_args!(
-                "--{key} plays no part with --{named} {found}; it does with --{decider} {}",
-                one_of(&values.iter().map(|v| told(v)).collect::<Vec<_>>())
+                "--{key} plays no part with --{named} {}; it does with --{} {}",
+                found.join(","),
+                kind.key,
+                one_of(&readers.iter().map(|reader| flags(kind, reader)).collect::<Vec<_>>())
             )));
         }
     }
-    let drawn = ["blobs", "moons", "teacher"].contains(&config.dataset.as_str());
+    let drawn = catalogue::find(&config.dataset).is_ok_and(|known| known.drawn());
     if given.iter().any(|key| key == "data-seed")
         && !(drawn || config.train_size.is_some() || config.label_noise > 0.0 || config.hold_out > 0.0)
     {
+        let drawn: Vec<&str> =
+            CATALOGUE.iter().filter(|known| known.drawn()).map(|known| known.name).collect();
         return Err(Failure::usage(format_args!(
             "--data-seed plays no part with --dataset {}; it does with --train-size, --label-noise, --hold-out, or --dataset \
-             blobs, moons or teacher",
-            config.dataset
+             {}",
+            config.dataset,
+            one_of(&drawn)
         )));
     }
     Ok(())
 }
 
-/// A regulariser's name with the choice that some flags depend on.
-fn specific(reg: &str, text: &dyn Fn(&str) -> String) -> String {
-    match reg {
-        "group" => format!("group/{}", text("reg-group-kind")),
-        "ap" | "adv" => format!("{reg}/{}", text("reg-mode")),
-        other => other.to_string(),
-    }
+/// What is behind a colon is a place.
+fn before_colon(name: &str) -> &str {
+    name.split(':').next().unwrap_or_default()
 }
 
-/// A value as a user would give it.
-fn told(value: &str) -> String {
-    match value.split_once('/') {
-        Some(("group", kind)) => format!("group --reg-group-kind {kind}"),
-        Some((reg, mode)) => format!("{reg} --reg-mode {mode}"),
-        None => value.to_string(),
+/// A row with its condition, as a user would give them.
+fn flags(kind: &Kind, (name, setting): &(&str, Setting)) -> String {
+    let name = before_colon(name);
+    match setting.when {
+        Some((key, value)) => format!("{name} --{} {value}", kind.flat(key)),
+        None => name.to_string(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::kinds;
 
     fn refused(flags: &[&str]) -> Option<String> {
         let result = crate::config::tests::resolve("", flags);
@@ -147,6 +96,7 @@ mod tests {
                 &["--dtype", "f64", "--conv", "f2"],
                 "--conv plays no part with --dtype f64; it does with --dtype f32",
             ),
+            (&["--method-eps", "0.1"], "with --method plain; it does with --method sam"),
             (&["--optimizer", "adam", "--momentum", "0.5"], "it does with --optimizer sgd"),
             (&["--schedule", "cosine", "--milestones", "3"], "it does with --schedule step"),
             (&["--data-seed", "1"], "it does with --train-size, --label-noise"),
@@ -178,8 +128,14 @@ mod tests {
     }
 
     #[test]
-    fn every_regulariser_has_its_weights() {
-        let known = comhe::NAMES.iter().chain(&comhe::peers::NAMES).map(|(name, _)| *name);
-        assert_eq!(known.filter(|name| *name != "none").collect::<Vec<_>>(), ALL);
+    fn rows_read_settings_that_exist() {
+        for kind in KINDS.iter() {
+            for setting in kind.rows.iter().flat_map(|row| row.settings) {
+                let keys = [Some(setting.key), setting.when.map(|(key, _)| key)];
+                for key in keys.into_iter().flatten() {
+                    assert!(kinds::part(&kind.flat(key)).is_some(), "{}: {key}", kind.key);
+                }
+            }
+        }
     }
 }

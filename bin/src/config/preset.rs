@@ -1,8 +1,6 @@
 //! Published settings as keys of a configuration.
 
-use comhe::{Mode, Options, PRESETS, Preset, Scale};
-
-use crate::failure::unknown;
+use comhe::{Mode, Options, PRESETS, Preset, REGULARISERS, Scale};
 
 /// The presets for `--help`, a paragraph each: what it sets, and where it was published.
 pub fn listing() -> String {
@@ -17,12 +15,13 @@ pub fn listing() -> String {
 /// What a preset sets, by key.
 pub fn preset(name: &str) -> Result<toml::Table, String> {
     let names = PRESETS.map(|preset| preset.name);
-    let preset = Preset::named(name).ok_or_else(|| unknown("preset", name, &names))?;
+    let preset = Preset::named(name).ok_or_else(|| registry::unknown("preset", name, &names))?;
     let options = (preset.options)();
     let head_weight = options.classifier_weight(preset.regulariser);
     let Options { energy, projections, preserve, learning, weight, redraw, .. } = options;
     let whole = |n: usize| toml::Value::Integer(n as i64);
-    let k = if ["ap", "adv"].contains(&preset.regulariser) { learning.k } else { projections.k };
+    let learned = registry::find(REGULARISERS, "regulariser", preset.regulariser)?.reads("inner-steps");
+    let k = if learned { learning.k } else { projections.k };
     let scale = if energy.scale == Scale::Code { "code" } else { "paper" };
     let mode = if learning.mode == Mode::Unrolled { "unrolled" } else { "alternating" };
     let settings: [(&str, toml::Value); 16] = [

@@ -3,25 +3,15 @@
 
 use serde_json::{Value, json};
 
+use crate::config::kinds::{self, Class};
 use crate::config::{self, Config};
 use crate::failure::Failure;
 
 /// Where manifest and checkpoint have them.
 pub const SETTINGS: &str = "settings";
 
-/// What may change when a run goes on: nothing that the steps depend on, but how many there are.
-pub const CHANGEABLE: [&str; 10] = [
-    "threads",
-    "steps",
-    "epochs",
-    "eval-every",
-    "energy-every",
-    "watch",
-    "watch-every",
-    "checkpoint-every",
-    "data-dir",
-    "tensorboard",
-];
+/// What may change when a run resumes: nothing that the steps depend on, but how many there are.
+pub const CHANGEABLE: [Class; 3] = [Class::Length, Class::Machine, Class::Log];
 
 /// The settings that may not.
 pub fn of(config: &Config) -> Result<Value, Failure> {
@@ -30,7 +20,8 @@ pub fn of(config: &Config) -> Result<Value, Failure> {
 
 fn fixed(config: &Config) -> Result<toml::Table, Failure> {
     let mut settings = config::table(config)?;
-    settings.retain(|key, _| !CHANGEABLE.contains(&key));
+    let changeable = kinds::of_classes(&CHANGEABLE);
+    settings.retain(|key, _| !changeable.contains(&key));
     Ok(settings)
 }
 

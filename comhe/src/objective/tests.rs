@@ -1,6 +1,7 @@
 //! Which layers get what, and how mistakes are told.
 
 use super::*;
+use crate::{Grouping, REGULARISERS};
 use autograd::{DType, Key};
 
 /// A small network: a first convolution with d = 27, another, a hidden layer, a classifier.
@@ -72,7 +73,7 @@ fn every_name_trains_the_layers_that_are_large_enough_and_spreads_the_others() {
     // The first layer has three input channels.
     let channels = Groups { kind: Grouping::Channels, ..Groups::default() };
     assert_eq!(by("group", &Options { groups: channels, ..options })[..2], ["hs-mhe", "group"]);
-    assert!(NAMES.iter().all(|(name, _)| Objective::new(name, &Options::default()).is_ok()));
+    assert!(REGULARISERS.iter().all(|row| Objective::new(row.name, &Options::default()).is_ok()));
 }
 
 #[test]
@@ -110,7 +111,7 @@ fn mistakes_are_explained() {
         Err(e) => e.to_string(),
     };
     let options = Options::default();
-    assert!(fails("hsmhe", &options).contains("there is no regulariser \"hsmhe\"; did you mean \"hs-mhe\"?"));
+    assert!(fails("hsmhe", &options).contains("there is no regulariser \"hsmhe\"; did you mean hs-mhe?"));
     let no_k = Options { projections: Projections { k: 0, ..Projections::default() }, ..options.clone() };
     assert!(fails("rp", &no_k).contains("k = 0"));
     assert!(fails("rp", &Options { redraw: 0, ..options.clone() }).contains("redraw = 0"));

@@ -9,11 +9,22 @@
 //! the smaller Gram matrix the penalty is 2 |G - I|_F^2 + |N - d|, and its gradient is twice that of SO: it is SO
 //! with another weight.
 
+use std::sync::Arc;
+
 use autograd::Tensor;
+use registry::Row;
 
 use super::{finite, gram_less_identity};
 use crate::energy::checked_rows;
 use crate::error::Error;
+use crate::table::{HEAD_WEIGHT, RegulariserSpec, WEIGHT, peer};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "dso",
+    help: "double soft orthogonality, |W W' - I|^2 + |W' W - I|^2",
+    settings: &[WEIGHT, HEAD_WEIGHT],
+    make: peer(|_| Arc::new(|layer, _| dso(&layer.value))),
+};
 
 /// |W W' - I|_F^2 + |W' W - I|_F^2, a scalar. Without neurons it is 0, though |0 - I|_F^2 = d.
 ///

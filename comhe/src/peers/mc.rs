@@ -6,10 +6,21 @@
 //! NeurIPS 2018 (arXiv 1810.09102). Published code takes |W W' - I|_inf of rows that are not normalised; this is
 //! the coherence itself.
 
-use autograd::Tensor;
+use std::sync::Arc;
 
-use super::{cosines_of_pairs, directions, nothing};
+use autograd::Tensor;
+use registry::Row;
+
+use super::{PeerOptions, cosines_of_pairs, directions, nothing};
 use crate::error::Error;
+use crate::table::{HEAD_WEIGHT, RegulariserSpec, WEIGHT, peer_of_directions};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "mc",
+    help: "mutual coherence, the largest |cosine|",
+    settings: &[WEIGHT, HEAD_WEIGHT],
+    make: peer_of_directions(|&PeerOptions { eps, .. }| Arc::new(move |layer, _| mc(&layer.value, eps))),
+};
 
 /// The largest |cosine| of two neurons, a scalar. Of equal ones the first pair has the gradient.
 ///

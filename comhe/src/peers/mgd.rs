@@ -8,10 +8,30 @@
 //! Computed in f64 also for f32 weights: K is positive semidefinite, and 1e-6 is above its rounding in f64 for every N
 //! that fits a memory, but not in f32.
 
-use autograd::{DType, Tensor};
+use std::sync::Arc;
 
-use super::directions;
+use autograd::{DType, Tensor};
+use registry::{Row, Setting};
+
+use super::{PeerOptions, directions};
 use crate::error::{Error, short};
+use crate::table::{Build, HEAD_WEIGHT, RegulariserSpec, WEIGHT, sizes};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "mgd",
+    help: "Gram determinant of a Gaussian kernel, maximised",
+    settings: &[WEIGHT, HEAD_WEIGHT, Setting::new("gamma")],
+    make: RegulariserSpec {
+        build: Build::Peer(|&PeerOptions { gamma, eps, .. }| {
+            Arc::new(move |layer, _| mgd(&layer.value, gamma, eps))
+        }),
+        memory: |weight, _| {
+            // All of it in f64.
+            let [n, d] = sizes(weight);
+            10.0 * n * d + 6.0 * n * n
+        },
+    },
+};
 
 /// What is added to the diagonal.
 const RIDGE: f64 = 1e-6;

@@ -5,10 +5,21 @@
 //! Source: Liu, Lin, Liu, Xiong, Schölkopf, Weller: Learning with Hyperspherical Uniformity, AISTATS 2021
 //! (arXiv 2103.01649): the distance to be maximised, here in its squared form, is that of a Tammes packing.
 
-use autograd::Tensor;
+use std::sync::Arc;
 
-use super::{cosines_of_pairs, directions, nothing};
+use autograd::Tensor;
+use registry::Row;
+
+use super::{PeerOptions, cosines_of_pairs, directions, nothing};
 use crate::error::Error;
+use crate::table::{HEAD_WEIGHT, RegulariserSpec, WEIGHT, peer_of_directions};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "mhs",
+    help: "hyperspherical separation: the smallest distance, maximised",
+    settings: &[WEIGHT, HEAD_WEIGHT],
+    make: peer_of_directions(|&PeerOptions { eps, .. }| Arc::new(move |layer, _| mhs(&layer.value, eps))),
+};
 
 /// Minus the smallest 2 - 2c, a scalar. Of equally near pairs the first has the gradient: one pair moves a step.
 ///

@@ -6,10 +6,21 @@
 //! Minimal Angles, NeurIPS 2020 (arXiv 2006.06527). As in the published code cosines are clamped to
 //! +-0.99999, so that the derivative of arccos stays finite: pairs at an angle below 0.0045 have no gradient.
 
-use autograd::{DType, Mask, Tensor};
+use std::sync::Arc;
 
-use super::{directions, nothing};
+use autograd::{DType, Mask, Tensor};
+use registry::Row;
+
+use super::{PeerOptions, directions, nothing};
 use crate::error::Error;
+use crate::table::{HEAD_WEIGHT, RegulariserSpec, WEIGHT, peer_of_directions};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "mma",
+    help: "minimal angles to the nearest neuron, maximised",
+    settings: &[WEIGHT, HEAD_WEIGHT],
+    make: peer_of_directions(|&PeerOptions { eps, .. }| Arc::new(move |layer, _| mma(&layer.value, eps))),
+};
 
 /// The largest |cosine| whose arccos is taken.
 const CLAMP: f64 = 0.99999;

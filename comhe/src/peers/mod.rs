@@ -10,18 +10,16 @@
 //!
 //! None has state: what a step uses follows from (seed, layer, step).
 
-mod decay;
-mod dso;
-mod mc;
-mod mgd;
-mod mhs;
-mod mma;
-mod ocnn;
+pub(crate) mod decay;
+pub(crate) mod dso;
+pub(crate) mod mc;
+pub(crate) mod mgd;
+pub(crate) mod mhs;
+pub(crate) mod mma;
+pub(crate) mod ocnn;
 mod samples;
-mod so;
-mod srip;
-
-use std::sync::Arc;
+pub(crate) mod so;
+pub(crate) mod srip;
 
 use autograd::{DType, Index, Tensor};
 use nn::{Regulariser, Step, Weight};
@@ -29,6 +27,7 @@ use nn::{Regulariser, Step, Weight};
 use crate::energy::{Energy, checked_rows};
 use crate::error::Error;
 use crate::regulariser::per_layer;
+use crate::table::{Build, Formula, REGULARISERS, row};
 
 pub use decay::decay;
 pub use dso::dso;
@@ -41,22 +40,14 @@ pub use samples::samples;
 pub use so::so;
 pub use srip::{probe, srip};
 
-/// The peers that [`peer`] knows, and what they are.
-pub const NAMES: [(&str, &str); 9] = [
-    ("so", "soft orthogonality, |W W' - I|^2"),
-    ("dso", "double soft orthogonality, |W W' - I|^2 + |W' W - I|^2"),
-    ("mc", "mutual coherence, the largest |cosine|"),
-    ("srip", "spectral restricted isometry, |(G - I) v|^2"),
-    ("mma", "minimal angles to the nearest neuron, maximised"),
-    ("mhs", "hyperspherical separation: the smallest distance, maximised"),
-    ("mgd", "Gram determinant of a Gaussian kernel, maximised"),
-    ("ocnn", "orthogonal convolution, |conv(K, K) - I|"),
-    ("decay", "weight decay, |W|^2 / 2"),
-];
+/// The names that [`peer`] knows.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGULARISERS.iter().filter(|row| matches!(row.make.build, Build::Peer(_))).map(|row| row.name)
+}
 
 /// Whether [`peer`] knows the name.
 pub fn knows(name: &str) -> bool {
-    NAMES.iter().any(|(known, _)| *known == name)
+    names().any(|known| known == name)
 }
 
 /// What can be said about a peer besides its name.
@@ -103,27 +94,15 @@ impl PeerOptions {
 /// # Ok::<(), nn::Error>(())
 /// ```
 pub fn peer(name: &str, options: &PeerOptions) -> Option<Box<dyn Regulariser>> {
-    let PeerOptions { seed, eps, gamma, stride } = *options;
-    let formula: Formula = match name {
-        "so" => Arc::new(|layer, _| so(&layer.value)),
-        "dso" => Arc::new(|layer, _| dso(&layer.value)),
-        "mc" => Arc::new(move |layer, _| mc(&layer.value, eps)),
-        "srip" => Arc::new(move |layer, step| srip(&layer.value, &probe(layer, seed, step)?)),
-        "mma" => Arc::new(move |layer, _| mma(&layer.value, eps)),
-        "mhs" => Arc::new(move |layer, _| mhs(&layer.value, eps)),
-        "mgd" => Arc::new(move |layer, _| mgd(&layer.value, gamma, eps)),
-        "ocnn" => Arc::new(move |layer, _| ocnn(&layer.value, stride.map_or(layer.stride, |s| [s; 2]))),
-        "decay" => Arc::new(|layer, _| decay(&layer.value)),
-        _ => return None,
-    };
-    Some(Box::new(Peer(formula)))
+    match row(name).ok()?.make.build {
+        Build::Peer(formula) => Some(Box::new(Peer(formula(options)))),
+        _ => None,
+    }
 }
-
-type Formula = Arc<dyn Fn(&Weight, Step) -> Result<Tensor, Error> + Send + Sync>;
 
 /// A regulariser without state.
 #[derive(Clone)]
-struct Peer(Formula);
+pub(crate) struct Peer(pub Formula);
 
 impl Regulariser for Peer {
     fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, nn::Error> {

@@ -9,11 +9,35 @@
 //!
 //! The stride s is the layer's own, down and across, unless another is asked for. A linear layer is a convolution of kernel size 1, so that its penalty is |W W' - I|_F: SO without the square.
 
-use autograd::{ConvOptions, Tensor};
+use std::sync::Arc;
 
-use super::finite;
+use autograd::{ConvOptions, Tensor};
+use registry::{Row, Setting};
+
+use super::{PeerOptions, finite};
 use crate::energy::checked_rows;
 use crate::error::Error;
+use crate::table::{Build, HEAD_WEIGHT, RegulariserSpec, WEIGHT, sizes};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "ocnn",
+    help: "orthogonal convolution, |conv(K, K) - I|",
+    settings: &[WEIGHT, HEAD_WEIGHT, Setting::new("stride")],
+    make: RegulariserSpec {
+        build: Build::Peer(|&PeerOptions { stride, .. }| {
+            Arc::new(move |layer, _| ocnn(&layer.value, stride.map_or(layer.stride, |s| [s; 2])))
+        }),
+        memory: |weight, options| {
+            // Overlaps of pairs at all shifts.
+            let n = sizes(weight)[0];
+            let shifts = |axis: usize| {
+                let stride = options.stride.unwrap_or(weight.stride[axis]).max(1);
+                weight.value.shape().get(2 + axis).map_or(1, |kernel| 2 * ((kernel - 1) / stride) + 1) as f64
+            };
+            3.0 * n * n * shifts(0) * shifts(1)
+        },
+    },
+};
 
 /// The distance of a kernel's self-convolution from the identity, a scalar; at 0 its gradient is 0.
 ///

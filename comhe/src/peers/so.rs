@@ -8,11 +8,22 @@
 //! Computed on the smaller Gram matrix G, m x m with m = min(N, d): W W' and W' W have the same eigenvalues but for
 //! N - m zeros, each of which adds (0 - 1)^2. So the penalty is |G - I|_F^2 + N - m; with N > d it cannot be 0.
 
+use std::sync::Arc;
+
 use autograd::Tensor;
+use registry::Row;
 
 use super::{finite, gram_less_identity};
 use crate::energy::checked_rows;
 use crate::error::Error;
+use crate::table::{HEAD_WEIGHT, RegulariserSpec, WEIGHT, peer};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "so",
+    help: "soft orthogonality, |W W' - I|^2",
+    settings: &[WEIGHT, HEAD_WEIGHT],
+    make: peer(|_| Arc::new(|layer, _| so(&layer.value))),
+};
 
 /// |W W' - I|_F^2, a scalar.
 ///

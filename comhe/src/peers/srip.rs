@@ -9,12 +9,25 @@
 //!
 //! Where (G - I) b is 0 (orthonormal rows, to the last digit) v is 0 as well, and so are penalty and gradient.
 
+use std::sync::Arc;
+
 use autograd::{DType, Key, Tensor};
 use nn::{Step, Weight};
+use registry::Row;
 
-use super::{finite, gram_less_identity};
+use super::{PeerOptions, finite, gram_less_identity};
 use crate::energy::checked_rows;
 use crate::error::Error;
+use crate::table::{HEAD_WEIGHT, RegulariserSpec, WEIGHT, peer};
+
+pub(crate) const ROW: Row<RegulariserSpec> = Row {
+    name: "srip",
+    help: "spectral restricted isometry, |(G - I) v|^2",
+    settings: &[WEIGHT, HEAD_WEIGHT],
+    make: peer(|&PeerOptions { seed, .. }| {
+        Arc::new(move |layer, step| srip(&layer.value, &probe(layer, seed, step)?))
+    }),
+};
 
 /// |(G - I) v|^2 for a given b of min(N, d) elements, a scalar.
 ///

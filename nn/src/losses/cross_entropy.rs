@@ -1,8 +1,9 @@
 //! The loss of classifiers.
 
 use autograd::{Index, Tensor};
+use registry::{Row, Setting};
 
-use super::{Loss, Outputs};
+use super::{Loss, LossSpec, Outputs};
 use crate::error::Error;
 use crate::train::{Step, Targets};
 
@@ -31,6 +32,16 @@ pub struct CrossEntropy {
     /// Added to each probability before the logarithm.
     pub floor: f64,
 }
+
+pub(super) const ROW: Row<LossSpec> = Row {
+    name: "cross-entropy",
+    help: "of the softmax of the outputs",
+    settings: &[Setting::new("label-smoothing"), Setting::new("floor")],
+    make: |options| {
+        let (smoothing, floor) = (options.smoothing, options.floor);
+        Box::new(CrossEntropy { smoothing, floor, ..CrossEntropy::default() })
+    },
+};
 
 impl CrossEntropy {
     /// With label smoothing.

@@ -7,6 +7,7 @@ pub use cross_entropy::CrossEntropy;
 pub use mse::Mse;
 
 use autograd::Tensor;
+use registry::Row;
 
 use crate::error::{Error, nothing_to_load};
 use crate::train::{Step, Targets};
@@ -96,6 +97,21 @@ pub trait Loss: CloneLoss + Send + Sync {
         nothing_to_load("loss", state)
     }
 }
+
+/// The settings of losses; each reads those that its row names.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LossOptions {
+    /// Label smoothing.
+    pub smoothing: f64,
+    /// Added to each probability before the logarithm.
+    pub floor: f64,
+}
+
+/// How a loss is made.
+pub type LossSpec = fn(&LossOptions) -> Box<dyn Loss>;
+
+/// Every loss that is chosen by name, the default first.
+pub static LOSSES: &[Row<LossSpec>] = &[cross_entropy::ROW, mse::ROW];
 
 /// Cloning behind a box. Every `Clone` loss has it.
 pub trait CloneLoss {

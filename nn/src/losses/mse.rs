@@ -1,8 +1,9 @@
 //! The loss of regression.
 
 use autograd::{Index, Reduction, Tensor};
+use registry::Row;
 
-use super::{Loss, Outputs, cross_entropy};
+use super::{Loss, LossSpec, Outputs, cross_entropy};
 use crate::error::Error;
 use crate::train::{Step, Targets};
 
@@ -19,6 +20,13 @@ use crate::train::{Step, Targets};
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Mse;
+
+pub(super) const ROW: Row<LossSpec> = Row {
+    name: "mse",
+    help: "mean squared error, against one-hot rows, or real targets where the data has them",
+    settings: &[],
+    make: |_| Box::new(Mse),
+};
 
 impl Loss for Mse {
     fn name(&self) -> &str {

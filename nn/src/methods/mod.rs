@@ -5,6 +5,7 @@ mod sam;
 pub use sam::Sam;
 
 use autograd::Tensor;
+use registry::{Row, Setting};
 
 use crate::error::{Error, nothing_to_load};
 use crate::train::{BatchLoss, Gradient};
@@ -59,6 +60,35 @@ pub trait Method: Send {
         nothing_to_load("method", state)
     }
 }
+
+/// The settings of methods; each reads those that its row names.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct MethodOptions {
+    /// The radius of moves; `None`: the method's default.
+    pub eps: Option<f64>,
+}
+
+/// How a method is made, and what it costs.
+#[derive(Clone, Copy, Debug)]
+pub struct MethodSpec {
+    /// The method with these options.
+    pub build: fn(&MethodOptions) -> Box<dyn Method>,
+    /// The numbers that it keeps while a step runs, in copies of the parameters.
+    pub copies: f64,
+}
+
+/// The setting [`MethodOptions::eps`].
+const EPS: Setting = Setting::new("eps");
+
+/// Every method that is chosen by name, the default first.
+pub static METHODS: &[Row<MethodSpec>] = &[PLAIN, sam::ROW];
+
+const PLAIN: Row<MethodSpec> = Row {
+    name: "plain",
+    help: "the gradient of the loss itself",
+    settings: &[],
+    make: MethodSpec { build: |_| Box::new(Plain), copies: 0.0 },
+};
 
 /// The gradient of the loss itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

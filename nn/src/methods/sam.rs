@@ -1,6 +1,8 @@
 //! Sharpness-aware minimisation.
 
-use super::Method;
+use registry::Row;
+
+use super::{EPS, Method, MethodSpec};
 use crate::error::Error;
 use crate::optim::global_norm;
 use crate::train::{BatchLoss, Gradient};
@@ -15,6 +17,24 @@ pub struct Sam {
     /// The radius; 0.05 in the paper.
     pub rho: f64,
 }
+
+/// The radius of the paper.
+impl Default for Sam {
+    fn default() -> Sam {
+        Sam { rho: 0.05 }
+    }
+}
+
+pub(super) const ROW: Row<MethodSpec> = Row {
+    name: "sam",
+    help: "sharpness-aware minimisation: the gradient at the ascended weights (default eps 0.05)",
+    settings: &[EPS],
+    // The first gradient and the ascended weights.
+    make: MethodSpec {
+        build: |options| Box::new(Sam { rho: options.eps.unwrap_or(Sam::default().rho) }),
+        copies: 2.0,
+    },
+};
 
 impl Method for Sam {
     fn name(&self) -> &str {

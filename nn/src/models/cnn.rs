@@ -1,7 +1,38 @@
 //! The plain convolutional networks CNN-6, CNN-9 and CNN-15.
 
-use super::Blueprint;
+use registry::Row;
+
+use super::{Blueprint, ModelSpec, SPEC};
 use crate::layers::{BatchNorm, Conv2d, Flatten, Linear, MaxPool2d, Sequential};
+
+pub(super) const CNN6: Row<ModelSpec> = Row {
+    name: "cnn6",
+    help: "three blocks of two convolutions",
+    settings: &[],
+    make: ModelSpec { layers: |b| layers(b, 2), ..PLAIN },
+};
+
+pub(super) const CNN9: Row<ModelSpec> = Row {
+    name: "cnn9",
+    help: "three blocks of three convolutions",
+    settings: &[],
+    make: ModelSpec { layers: |b| layers(b, 3), ..PLAIN },
+};
+
+pub(super) const CNN15: Row<ModelSpec> = Row {
+    name: "cnn15",
+    help: "three blocks of five convolutions",
+    settings: &[],
+    make: ModelSpec { layers: |b| layers(b, 5), ..PLAIN },
+};
+
+const PLAIN: ModelSpec = ModelSpec {
+    dense: |b| {
+        let [_, h, w] = b.input.map(|n| n as f64);
+        (h / 8.0) * (w / 8.0) * (64.0 * b.width as f64).powi(2)
+    },
+    ..SPEC
+};
 
 /// Three blocks of `depth` times [3x3 conv without bias, BN, ReLU] with 16, 32 and 64 width filters and a 2x2
 /// max pool after each, then fc1 with 64 width neurons and nothing between it and fc2.

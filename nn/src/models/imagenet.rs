@@ -3,7 +3,9 @@
 
 use autograd::{DType, Shape, Tensor};
 
-use super::Blueprint;
+use registry::Row;
+
+use super::{Blueprint, ModelSpec, SPEC};
 use crate::error::Error;
 use crate::layers::{Activation, BatchNorm, Conv2d, GlobalAvgPool, Linear, MaxPool2d, Sequential};
 use crate::module::{Context, Module, join};
@@ -23,21 +25,25 @@ pub(crate) struct Depth {
     pub filters: usize,
 }
 
-impl Depth {
-    /// The depth of a name, with 64 `width` filters in the first stage.
-    pub(super) fn named(name: &str, width: usize) -> Option<Depth> {
-        let (blocks, bottleneck) = match name {
-            "resnet18" => ([2, 2, 2, 2], false),
-            "resnet34" => ([3, 4, 6, 3], false),
-            "resnet50" => ([3, 4, 6, 3], true),
-            _ => return None,
-        };
-        Some(Depth { blocks, bottleneck, filters: 64 * width })
-    }
+pub(super) const RESNET18: Row<ModelSpec> =
+    row("resnet18", ModelSpec { layers: |b| published(b, [2, 2, 2, 2], false), ..SPEC });
+pub(super) const RESNET34: Row<ModelSpec> =
+    row("resnet34", ModelSpec { layers: |b| published(b, [3, 4, 6, 3], false), ..SPEC });
+pub(super) const RESNET50: Row<ModelSpec> =
+    row("resnet50", ModelSpec { layers: |b| published(b, [3, 4, 6, 3], true), features: 2048.0, ..SPEC });
+
+const fn row(name: &'static str, spec: ModelSpec) -> Row<ModelSpec> {
+    let help = "residual network for images of at least 32 x 32";
+    Row { name, help, settings: &[], make: ModelSpec { check, ..spec } }
+}
+
+/// With 64 width filters in the first stage.
+fn published(b: Blueprint, blocks: [usize; 4], bottleneck: bool) -> Sequential {
+    layers(b, Depth { blocks, bottleneck, filters: 64 * b.width })
 }
 
 /// Whether an image is large enough.
-pub(super) fn check(name: &str, [_, height, width]: [usize; 3]) -> Result<(), Error> {
+fn check(name: &str, [_, height, width]: [usize; 3]) -> Result<(), Error> {
     if height.min(width) >= SMALLEST {
         return Ok(());
     }

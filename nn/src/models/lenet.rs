@@ -1,7 +1,23 @@
 //! A small convolutional network in the manner of LeNet-5 (LeCun et al. 1998).
 
-use super::Blueprint;
+use registry::Row;
+
+use super::{Blueprint, ModelSpec, SPEC};
 use crate::layers::{Activation, Conv2d, Flatten, Linear, MaxPool2d, Sequential};
+
+pub(super) const ROW: Row<ModelSpec> = Row {
+    name: "lenet",
+    help: "two convolutions, two fully connected layers",
+    settings: &[],
+    make: ModelSpec {
+        layers,
+        dense: |b| {
+            let [_, h, w] = b.input.map(|n| n as f64);
+            (h / 4.0) * (w / 4.0) * 64.0 * 128.0 * (b.width as f64).powi(2)
+        },
+        ..SPEC
+    },
+};
 
 /// Two times [5x5 conv, 2x2 max pool, ReLU], which is [conv, ReLU, pool] with a quarter of the work for ReLU, with 32 width and 64 width filters, then fc1 with 128 width
 /// neurons and ReLU, then fc2.

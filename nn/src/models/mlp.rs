@@ -1,7 +1,20 @@
 //! A multilayer perceptron.
 
-use super::Blueprint;
+use registry::Row;
+
+use super::{Blueprint, ModelSpec, SPEC};
 use crate::layers::{Activation, Flatten, Linear, Sequential};
+
+pub(super) const ROW: Row<ModelSpec> = Row {
+    name: "mlp",
+    help: "three fully connected layers",
+    settings: &[],
+    make: ModelSpec {
+        layers,
+        dense: |b| b.input.map(|n| n as f64).iter().product::<f64>() * 128.0 * b.width as f64,
+        ..SPEC
+    },
+};
 
 /// Three fully connected layers, fc1 and fc2 with 128 width neurons and ReLU.
 pub(super) fn layers(b: Blueprint) -> Sequential {

@@ -10,6 +10,7 @@ mod resnet;
 use std::sync::Arc;
 
 use autograd::{DType, Key, Shape, Tensor};
+use registry::Row as Named;
 
 use crate::error::Error;
 use crate::init::Init;
@@ -176,23 +177,39 @@ impl Module for Model {
     }
 }
 
-/// The names that [`build`] knows.
-pub const NAMES: [&str; 15] = [
-    "lenet",
-    "mlp",
-    "cnn6",
-    "cnn9",
-    "cnn15",
-    "resnet20",
-    "resnet32",
-    "resnet44",
-    "resnet56",
-    "resnet110",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "pointnet",
-    "pointnet-vanilla",
+/// How a network is made by name.
+#[derive(Clone, Copy)]
+pub struct ModelSpec {
+    layers: fn(Blueprint) -> Sequential,
+    /// Whether the network of this name takes inputs of this shape, as far as its layers do not say so themselves.
+    check: fn(&str, [usize; 3]) -> Result<(), Error>,
+    /// About how many numbers the largest fully connected weight has whose size grows with the image.
+    dense: fn(Blueprint) -> f64,
+    /// The inputs of the classifier, at width 1, at most.
+    features: f64,
+}
+
+/// No fully connected weight whose size grows with the image, and a classifier of the usual size.
+const SPEC: ModelSpec =
+    ModelSpec { layers: |_| Sequential::new(), check: |_, _| Ok(()), dense: |_| 0.0, features: 512.0 };
+
+/// Every network that [`build`] knows.
+pub static MODELS: &[Named<ModelSpec>] = &[
+    lenet::ROW,
+    mlp::ROW,
+    cnn::CNN6,
+    cnn::CNN9,
+    cnn::CNN15,
+    resnet::RESNET20,
+    resnet::RESNET32,
+    resnet::RESNET44,
+    resnet::RESNET56,
+    resnet::RESNET110,
+    imagenet::RESNET18,
+    imagenet::RESNET34,
+    imagenet::RESNET50,
+    pointnet::POINTNET,
+    pointnet::VANILLA,
 ];
 
 /// What all networks are built from.
@@ -234,35 +251,17 @@ pub fn build(
             return Err(Error::Config(format!("model {name}: {what} is 0; at least 1 is needed")));
         }
     }
-    let largest = largest_weight(name, input, classes, width);
+    let spec = registry::find(MODELS, "model", name).map_err(Error::Config)?.make;
+    let b = Blueprint { input, classes, width, dtype };
+    let largest = spec.largest_weight(b);
     if largest > MOST {
         return Err(Error::Config(format!(
             "model {name} of width {width} for {channels} x {height} x {across} in {classes} classes: one of its weights \
              alone would have about {largest:.1e} numbers; at most {MOST:.1e} are possible"
         )));
     }
-    let b = Blueprint { input, classes, width, dtype };
-    let layers = match name {
-        "mlp" => mlp::layers(b),
-        "lenet" => lenet::layers(b),
-        "cnn6" => cnn::layers(b, 2),
-        "cnn9" => cnn::layers(b, 3),
-        "cnn15" => cnn::layers(b, 5),
-        "resnet20" => resnet::layers(b, 3),
-        "resnet32" => resnet::layers(b, 5),
-        "resnet44" => resnet::layers(b, 7),
-        "resnet56" => resnet::layers(b, 9),
-        "resnet110" => resnet::layers(b, 18),
-        "resnet18" | "resnet34" | "resnet50" => {
-            imagenet::check(name, input)?;
-            imagenet::layers(b, imagenet::Depth::named(name, width).expect("a name of the family"))
-        }
-        "pointnet" | "pointnet-vanilla" => {
-            pointnet::check(name, input)?;
-            pointnet::layers(b, pointnet::Sizes::published(width), name == "pointnet")
-        }
-        _ => return Err(unknown(name)),
-    };
+    (spec.check)(name, input)?;
+    let layers = (spec.layers)(b);
     let mut model = Model::new(name, input, classes, layers).map_err(|error| {
         let [_, h, w] = input;
         Error::Config(format!("model {name} does not take images of {h} x {w}: {error}"))
@@ -275,26 +274,14 @@ pub fn build(
 /// So many numbers a weight may have: 4 GiB in f32.
 const MOST: f64 = (1u64 << 30) as f64;
 
-/// About how many numbers the largest weight has of those that grow with the data, to be known before it is made.
-fn largest_weight(name: &str, input: [usize; 3], classes: usize, width: usize) -> f64 {
-    let ([c, h, w], width) = (input.map(|n| n as f64), width as f64);
-    let dense = match name {
-        "mlp" => c * h * w * 128.0 * width,
-        "lenet" => (h / 4.0) * (w / 4.0) * 64.0 * 128.0 * width * width,
-        "cnn6" | "cnn9" | "cnn15" => (h / 8.0) * (w / 8.0) * (64.0 * width).powi(2),
-        _ => 0.0,
-    };
-    let filters = c * 64.0 * width * 49.0;
-    let classifier = classes as f64 * if name == "resnet50" { 2048.0 } else { 512.0 } * width;
-    dense.max(filters).max(classifier)
-}
-
-/// Whether [`build`] knows a name.
-///
-/// # Errors
-/// If it does not: the nearest name, and all others.
-pub fn known(name: &str) -> Result<(), Error> {
-    if NAMES.contains(&name) { Ok(()) } else { Err(unknown(name)) }
+impl ModelSpec {
+    /// About how many numbers the largest weight has of those that grow with the data, to be known before it is made.
+    fn largest_weight(&self, b: Blueprint) -> f64 {
+        let width = b.width as f64;
+        let filters = b.input[0] as f64 * 64.0 * width * 49.0;
+        let classifier = b.classes as f64 * self.features * width;
+        (self.dense)(b).max(filters).max(classifier)
+    }
 }
 
 /// The deep families with few filters and layers, for checks of their gradients.
@@ -310,15 +297,6 @@ pub(crate) fn tiny(name: &str, input: [usize; 3]) -> Model {
     // T-nets do not start at 0 here: nothing would pass through them.
     model.initialise(Init::HE_NORMAL, Key::new(5));
     model
-}
-
-fn unknown(name: &str) -> Error {
-    let closest = NAMES.iter().map(|known| (strsim::osa_distance(&name.to_lowercase(), known), known)).min();
-    let hint = match closest {
-        Some((distance, known)) if distance <= 2 => format!("did you mean {known}? there are"),
-        _ => "there are".to_string(),
-    };
-    Error::Config(format!("unknown model {name:?}; {hint} {}", NAMES.join(", ")))
 }
 
 #[cfg(test)]

@@ -5,7 +5,9 @@
 
 use autograd::{Shape, Tensor};
 
-use super::Blueprint;
+use registry::Row;
+
+use super::{Blueprint, ModelSpec, SPEC};
 use crate::error::Error;
 use crate::layers::{BatchNorm, Conv2d, Dropout, GlobalMaxPool, Linear, Sequential};
 use crate::module::{Context, Module, join};
@@ -30,10 +32,24 @@ pub(crate) struct Sizes {
 
 impl Sizes {
     /// The published ones times `width`.
-    pub(super) fn published(width: usize) -> Sizes {
+    fn published(width: usize) -> Sizes {
         Sizes { shared: [64, 128, 1024].map(|n| n * width), dense: [512, 256].map(|n| n * width) }
     }
 }
+
+pub(super) const POINTNET: Row<ModelSpec> = Row {
+    name: "pointnet",
+    help: "of point clouds",
+    settings: &[],
+    make: ModelSpec { layers: |b| layers(b, Sizes::published(b.width), true), check, ..SPEC },
+};
+
+pub(super) const VANILLA: Row<ModelSpec> = Row {
+    name: "pointnet-vanilla",
+    help: "of point clouds, without T-nets",
+    settings: &[],
+    make: ModelSpec { layers: |b| layers(b, Sizes::published(b.width), false), check, ..SPEC },
+};
 
 /// Shared layers of 64, 64, 64, 128 and 1024 neurons, the maximum over the points, fc 512, 256, classes. With
 /// `transforms` a T-net turns the points before the first layer, another their features before the third.
@@ -58,7 +74,7 @@ pub(super) fn layers(b: Blueprint, sizes: Sizes, transforms: bool) -> Sequential
 }
 
 /// Whether `input` is a cloud.
-pub(super) fn check(name: &str, input: [usize; 3]) -> Result<(), Error> {
+fn check(name: &str, input: [usize; 3]) -> Result<(), Error> {
     match input {
         [3, _, 1] => Ok(()),
         [c, h, w] => Err(Error::Config(format!(

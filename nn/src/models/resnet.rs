@@ -2,12 +2,24 @@
 
 use autograd::{DType, Padding, Shape, Tensor};
 
-use super::Blueprint;
+use registry::Row;
+
+use super::{Blueprint, ModelSpec, SPEC};
 use crate::error::Error;
 use crate::layers::{Activation, BatchNorm, Conv2d, GlobalAvgPool, Linear, Sequential};
 use crate::module::{Context, Module, join};
 use crate::summary::Summary;
 use crate::tensors;
+
+pub(super) const RESNET20: Row<ModelSpec> = row("resnet20", |b| layers(b, 3));
+pub(super) const RESNET32: Row<ModelSpec> = row("resnet32", |b| layers(b, 5));
+pub(super) const RESNET44: Row<ModelSpec> = row("resnet44", |b| layers(b, 7));
+pub(super) const RESNET56: Row<ModelSpec> = row("resnet56", |b| layers(b, 9));
+pub(super) const RESNET110: Row<ModelSpec> = row("resnet110", |b| layers(b, 18));
+
+const fn row(name: &'static str, layers: fn(Blueprint) -> Sequential) -> Row<ModelSpec> {
+    Row { name, help: "residual network for small images", settings: &[], make: ModelSpec { layers, ..SPEC } }
+}
 
 /// A 3x3 conv, three stages of `blocks` blocks with 16, 32 and 64 width filters, global average pooling, fc.
 pub(super) fn layers(b: Blueprint, blocks: usize) -> Sequential {

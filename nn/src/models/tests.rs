@@ -6,7 +6,7 @@ fn make(name: &str, input: [usize; 3], width: usize) -> Result<Model, Error> {
 
 #[test]
 fn every_name_builds_and_its_plan_is_what_forward_gives() {
-    for name in NAMES.into_iter().filter(|&name| name != "resnet110") {
+    for name in MODELS.iter().map(|row| row.name).filter(|&name| name != "resnet110") {
         let input = match name {
             "resnet18" | "resnet34" | "resnet50" => [3, 32, 35],
             "pointnet" | "pointnet-vanilla" => [3, 20, 1],
@@ -111,7 +111,7 @@ fn mistakes_are_explained() {
     for (name, input, width, part) in [
         ("resnet22", [3, 32, 32], 1, "did you mean resnet20?"),
         ("LeNet", [3, 32, 32], 1, "did you mean lenet?"),
-        ("transformer", [3, 32, 32], 1, "unknown model \"transformer\"; there are lenet, mlp"),
+        ("transformer", [3, 32, 32], 1, "there is no model \"transformer\" (there are lenet, mlp"),
         ("cnn9", [3, 32, 32], 0, "model cnn9: width is 0; at least 1 is needed"),
         ("cnn9", [0, 32, 32], 1, "image channels is 0"),
         ("mlp", [3, 32, 0], 1, "image width is 0"),

@@ -1,8 +1,9 @@
 //! Adam and AdamW.
 
 use autograd::{DType, Scalar, Tensor, optim};
+use registry::Row;
 
-use super::{Transform, Update};
+use super::{Optimizer, OptimizerSpec, Transform, Update};
 use crate::error::Error;
 
 /// Adam in PyTorch's form: g += w p with weight decay w; m and s are running means of g and g^2;
@@ -17,6 +18,20 @@ pub struct Adam {
     /// AdamW: p -= lr w p in place of g += w p (Loshchilov and Hutter 2019, arXiv 1711.05101).
     pub decoupled: bool,
 }
+
+pub(super) const ADAM: Row<OptimizerSpec> = Row {
+    name: "adam",
+    help: "running means of the gradient and its square (0.001)",
+    settings: &[],
+    make: OptimizerSpec { build: |_| Optimizer::new(Adam::default()), lr: 0.001, copies: 2.0 },
+};
+
+pub(super) const ADAMW: Row<OptimizerSpec> = Row {
+    name: "adamw",
+    help: "Adam with decoupled weight decay (0.001)",
+    settings: &[],
+    make: OptimizerSpec { build: |_| Optimizer::new(Adam::decoupled()), lr: 0.001, copies: 2.0 },
+};
 
 /// Adam with the usual constants: betas 0.9 and 0.999, eps 1e-8.
 impl Default for Adam {

@@ -1,8 +1,9 @@
 //! Limited-memory BFGS.
 
 use autograd::{DType, Tensor};
+use registry::Row;
 
-use super::{Transform, Update};
+use super::{Optimizer, OptimizerSpec, Transform, Update};
 
 /// Limited-memory BFGS without line search, in PyTorch's form with one iteration per step (Liu and Nocedal 1989): the
 /// step is -lr H g, H the inverse Hessian as the last ten pairs of moves s and changes y of the gradient tell it, by the
@@ -12,6 +13,13 @@ use super::{Transform, Update};
 /// function. A learning rate of 1 takes whole steps. Weight decay w joins the gradient as w p.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lbfgs;
+
+pub(super) const ROW: Row<OptimizerSpec> = Row {
+    name: "lbfgs",
+    help: "limited-memory BFGS, for all data in one batch (1)",
+    settings: &[],
+    make: OptimizerSpec { build: |_| Optimizer::new(Lbfgs), lr: 1.0, copies: SLOTS.len() as f64 },
+};
 
 /// Pairs that are kept.
 const HISTORY: usize = 10;

@@ -24,6 +24,7 @@ pub use sgd::Sgd;
 use std::collections::BTreeMap;
 
 use autograd::{Grads, Tensor};
+use registry::Row;
 
 use crate::error::Error;
 use crate::module::{Kind, Module};
@@ -127,6 +128,30 @@ pub struct Optimizer {
     pub groups: Vec<ParameterGroup>,
     chain: Vec<Link>,
 }
+
+/// The settings of optimisers; each reads those that its row names.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct OptimizerOptions {
+    /// Momentum coefficient.
+    pub momentum: f64,
+    /// Whether steps look ahead along the momentum.
+    pub nesterov: bool,
+}
+
+/// How an optimiser is made, and what it costs.
+#[derive(Clone, Copy, Debug)]
+pub struct OptimizerSpec {
+    /// The optimiser with these options.
+    pub build: fn(&OptimizerOptions) -> Optimizer,
+    /// The learning rate by default.
+    pub lr: f64,
+    /// The numbers that it keeps between steps, in copies of the parameters.
+    pub copies: f64,
+}
+
+/// Every optimiser that is chosen by name, the default first.
+pub static OPTIMIZERS: &[Row<OptimizerSpec>] =
+    &[sgd::ROW, adam::ADAM, adam::ADAMW, radam::ROW, muon::ROW, lbfgs::ROW];
 
 /// A transform with what it remembers.
 #[derive(Clone)]

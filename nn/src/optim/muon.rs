@@ -1,8 +1,9 @@
 //! Muon: momentum, orthogonalised.
 
 use autograd::Tensor;
+use registry::Row;
 
-use super::{Transform, Update};
+use super::{Adam, Optimizer, OptimizerSpec, Transform, Update};
 use crate::error::Error;
 
 /// Muon (Jordan et al. 2024, kellerjordan.github.io/posts/muon): the momentum of a weight matrix is replaced by the
@@ -26,6 +27,20 @@ pub struct Muon {
     /// Steps as long as AdamW's.
     pub match_rms: bool,
 }
+
+pub(super) const ROW: Row<OptimizerSpec> = Row {
+    name: "muon",
+    help: "orthogonalised momentum; biases and norms by adamw (0.001)",
+    settings: &[],
+    make: OptimizerSpec {
+        build: |_| {
+            let muon = Muon { match_rms: true, ..Muon::default() };
+            Optimizer::new(muon).then(Adam::decoupled())
+        },
+        lr: 0.001,
+        copies: 1.0,
+    },
+};
 
 /// PyTorch's constants: momentum 0.95 with Nesterov's step, five iterations.
 impl Default for Muon {

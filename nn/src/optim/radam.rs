@@ -1,8 +1,9 @@
 //! Rectified Adam.
 
 use autograd::{DType, Scalar, Tensor};
+use registry::Row;
 
-use super::{Adam, Transform, Update};
+use super::{Adam, Optimizer, OptimizerSpec, Transform, Update};
 use crate::error::Error;
 
 /// Rectified Adam in PyTorch's form (Liu et al., ICLR 2020, arXiv 1908.03265): Adam whose step is scaled by
@@ -16,6 +17,13 @@ pub struct RAdam(
     /// Betas, eps and the kind of weight decay.
     pub Adam,
 );
+
+pub(super) const ROW: Row<OptimizerSpec> = Row {
+    name: "radam",
+    help: "Adam with a rectified start (0.001)",
+    settings: &[],
+    make: OptimizerSpec { build: |_| Optimizer::new(RAdam::default()), lr: 0.001, copies: 2.0 },
+};
 
 impl RAdam {
     fn update<T: Scalar>(&self, u: &mut Update<'_>, g: &Tensor) {

@@ -1,8 +1,9 @@
 //! Stochastic gradient descent.
 
 use autograd::{DType, Scalar, Tensor, optim};
+use registry::{Row, Setting};
 
-use super::{Transform, Update};
+use super::{Optimizer, OptimizerSpec, Transform, Update};
 use crate::error::Error;
 
 /// Stochastic gradient descent with momentum, in PyTorch's form: with weight decay w and learning rate lr,
@@ -19,6 +20,20 @@ pub struct Sgd {
     /// Whether the step looks ahead along the velocity.
     pub nesterov: bool,
 }
+
+pub(super) const ROW: Row<OptimizerSpec> = Row {
+    name: "sgd",
+    help: "gradient descent with momentum (default lr 0.05)",
+    settings: &[Setting::new("momentum"), Setting::new("nesterov")],
+    make: OptimizerSpec {
+        build: |options| {
+            let (momentum, nesterov) = (options.momentum, options.nesterov);
+            Optimizer::new(Sgd { momentum, nesterov, ..Sgd::default() })
+        },
+        lr: 0.05,
+        copies: 1.0,
+    },
+};
 
 impl Sgd {
     fn update<T: Scalar>(&self, u: &mut Update<'_>, g: &Tensor) {

@@ -8,11 +8,14 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
+use comhe::REGULARISERS;
 use datasets::Dataset;
 use nn::write_atomic;
 use serde_json::json;
 
 use super::report;
+use crate::config::choice::{names, rows};
+use crate::config::kinds::{self, Class, Part, Reads};
 use crate::config::{Config, given};
 use crate::failure::Failure;
 use crate::figures::{self, Group};
@@ -33,17 +36,9 @@ use table::Row;
     mut_arg("schedule", |arg| arg.default_value("cosine")),
     mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 20]")),
     mut_arg("seed", |arg| arg.help("The first seed: initial weights, order and projections follow from it")),
-    mut_arg("reg", |arg| arg.hide(true)),
-    mut_arg("preset", |arg| arg.hide(true)),
     mut_arg("eval_every", |arg| arg.help(
         "Steps between two points of the curves: test accuracy and energies [default: a tenth of a run]"
     )),
-    mut_arg("energy_every", |arg| arg.hide(true)),
-    mut_arg("checkpoint_every", |arg| arg.hide(true)),
-    mut_arg("tensorboard", |arg| arg.hide(true)),
-    mut_arg("watch", |arg| arg.hide(true)),
-    mut_arg("watch_every", |arg| arg.hide(true)),
-    mut_arg("hold_out", |arg| arg.hide(true)),
     after_help = "Examples:
   comhe compare                                     two minutes on two cores
   comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
@@ -68,7 +63,13 @@ finished run."
 )]
 pub struct Compare {
     /// The regularisers, the baseline first
-    #[arg(long, value_name = "NAMES", value_delimiter = ',', default_value = "none,mhe,hs-mhe,rp")]
+    #[arg(
+        long,
+        value_name = "NAMES",
+        value_delimiter = ',',
+        default_value = "none,mhe,hs-mhe,rp",
+        value_parser = names(rows(REGULARISERS))
+    )]
     regs: Vec<String>,
     /// How many seeds each is run with
     #[arg(long, value_name = "N", default_value_t = 5)]
@@ -97,8 +98,24 @@ pub struct Compare {
 
 /// What is written at the end.
 const FILES: [&str; 2] = ["compare.json", "compare.md"];
-/// What may be said when a comparison goes on: nothing that its numbers depend on.
-const CHANGEABLE: [&str; 4] = ["resume", "threads", "data-dir", "json"];
+/// The settings of the runs. --regs names the regularisers, --validation is the share that --tune holds out, and there is
+/// no run folder to log to: the curves have a point at each evaluation.
+pub const READS: Reads = Reads {
+    parts: &[
+        Part::Data,
+        Part::TrainingData,
+        Part::Network,
+        Part::Regulariser,
+        Part::Loss,
+        Part::Method,
+        Part::Optimiser,
+        Part::Run,
+        Part::Length,
+        Part::Machine,
+    ],
+    and: &["eval-every"],
+    without: &["reg", "preset", "hold-out"],
+};
 
 impl Compare {
     /// Runs the command.
@@ -193,9 +210,13 @@ impl Compare {
 
     /// The comparison in a folder.
     fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<Plan, Failure> {
-        if let Some(key) = given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
+        let machine = kinds::of_classes(&[Class::Machine]);
+        let may = |key: &str| ["resume", "json"].contains(&key) || machine.contains(&key);
+        if let Some(key) = given(matches).iter().find(|key| !may(key)) {
+            let flags: Vec<String> = machine.iter().map(|key| format!("--{key}")).collect();
             return Err(Failure::usage(format_args!(
-                "--{key} cannot change when a comparison goes on; only --threads, --data-dir and --json can"
+                "--{key} cannot change when a comparison goes on; only {} and --json can",
+                flags.join(", ")
             )));
         }
         let plan = Plan::load(path)?;

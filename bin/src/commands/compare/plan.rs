@@ -6,8 +6,8 @@ use std::path::Path;
 use clap::ArgMatches;
 use serde::{Deserialize, Serialize};
 
-use super::Compare;
-use crate::config::{self, Config, Optimizer, given};
+use super::{Compare, READS};
+use crate::config::{self, Choice, Config, given};
 use crate::failure::Failure;
 use crate::setup;
 
@@ -17,7 +17,7 @@ pub const PLAN: &str = "plan.json";
 pub const EPOCHS: u64 = 20;
 /// So many runs a comparison may have.
 const MOST: u64 = 100_000;
-/// The learning rate of SGD, unless told: of 0.01, 0.02, 0.05 and 0.1 the best without a regulariser.
+/// The learning rate of the default optimiser, SGD: of 0.01, 0.02, 0.05 and 0.1 the best without a regulariser.
 const RATE: f64 = 0.02;
 
 /// What a comparison is a function of.
@@ -54,18 +54,8 @@ impl Compare {
     /// What the flags say.
     pub fn planned(&self, matches: &ArgMatches) -> Result<Plan, Failure> {
         let given = given(matches);
-        let not_here = [
-            "reg",
-            "preset",
-            "hold-out",
-            "energy-every",
-            "watch",
-            "watch-every",
-            "checkpoint-every",
-            "tensorboard",
-        ];
-        if let Some(key) = not_here.iter().find(|key| given.contains(&key.to_string())) {
-            let instead = match *key {
+        if let Some(key) = READS.first_unread(&given) {
+            let instead = match key.as_str() {
                 "reg" => "--regs names the regularisers",
                 "preset" => "it sets one regulariser; --regs names several, which share all other settings",
                 "hold-out" => "--validation is the share that --tune holds out",
@@ -107,7 +97,7 @@ impl Compare {
         if config.steps.is_none() && config.epochs.is_none() {
             config.epochs = Some(EPOCHS);
         }
-        if config.lr.is_none() && config.optimizer == Optimizer::Sgd {
+        if config.lr.is_none() && config.optimizer == Choice::default() {
             config.lr = Some(RATE);
         }
         config.check()?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::log::Log;
 use super::plan::{EPOCHS, Plan};
 use super::run::{Energies, Job, Point, Run};
+use crate::config::Choice;
 use crate::failure::Failure;
 use crate::figures::Group;
 use crate::output::Table;
@@ -88,7 +89,9 @@ pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
         (_, epochs) => format!("{} epochs", epochs.unwrap_or(EPOCHS)),
     };
     let (train, test) = (dataset.train.len(), dataset.test.len());
-    let optimizer = format!("{:?}", config.optimizer).to_lowercase();
+    let method =
+        if config.method == Choice::default() { "".into() } else { format!(" with {}", config.method) };
+    let optimizer = format!("{}{method}", config.optimizer);
     let mut lines = vec![
         format!(
             "{} of width {} on {}: {train} training and {test} test images, {noise}.",
@@ -117,7 +120,7 @@ pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
             config.reg_s,
             config.reg_weight,
             options.classifier_weight(energies[0]),
-            config.k(),
+            options.projections.k,
             config.reg_c
         ));
     }

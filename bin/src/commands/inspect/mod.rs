@@ -9,6 +9,7 @@ use clap::{ArgMatches, Args};
 use nn::Model;
 use serde_json::json;
 
+use crate::config::kinds::{Part, Reads};
 use crate::config::{Config, given};
 use crate::failure::Failure;
 use crate::{data, output, setup};
@@ -47,50 +48,12 @@ pub struct Inspect {
     settings: Config,
 }
 
-/// The settings that play a part.
-pub const USED: [&str; 41] = [
-    "path",
-    "graph",
-    "input",
-    "classes",
-    "json",
-    "dataset",
-    "data-dir",
-    "image-size",
-    "grey",
-    "model",
-    "width",
-    "low-rank",
-    "dtype",
-    "threads",
-    "batch-size",
-    "label-smoothing",
-    "seed",
-    "preset",
-    "reg",
-    "reg-weight",
-    "reg-head-weight",
-    "reg-s",
-    "reg-angular",
-    "reg-half-space",
-    "reg-eps",
-    "reg-scale",
-    "reg-k",
-    "reg-c",
-    "reg-redraw",
-    "reg-distribution",
-    "reg-variance",
-    "reg-objective",
-    "reg-inner-steps",
-    "reg-inner-lr",
-    "reg-inner-decay",
-    "reg-mode",
-    "reg-unroll",
-    "reg-groups",
-    "reg-group-kind",
-    "reg-gamma",
-    "reg-stride",
-];
+/// The settings that the network and the loss of a step depend on. Weights are drawn, not read.
+pub const READS: Reads = Reads {
+    parts: &[Part::Data, Part::Network, Part::Regulariser, Part::Loss, Part::Machine],
+    and: &["batch-size", "seed"],
+    without: &["init"],
+};
 
 /// `3x32x32` as numbers.
 fn shape(text: &str) -> Result<[usize; 3], String> {
@@ -104,8 +67,11 @@ impl Inspect {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         let given = given(matches);
-        let used: &[&str] = if self.path.is_some() { &["path", "json"] } else { &USED };
-        if let Some(key) = given.iter().find(|key| !used.contains(&key.as_str())) {
+        let unread = match self.path {
+            Some(_) => given.iter().find(|key| !["path", "json"].contains(&key.as_str())),
+            None => READS.first_unread(&given),
+        };
+        if let Some(key) = unread {
             let what = if self.path.is_some() { "a file is inspected" } else { "a network is inspected" };
             return Err(Failure::usage(format_args!("--{key} plays no part where {what}")));
         }

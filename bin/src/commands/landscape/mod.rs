@@ -11,6 +11,7 @@ use datasets::{Loader, LoaderConfig};
 use nn::instruments::{filter_normalised, moved};
 use nn::{Batch, evaluate_loss, write_atomic};
 
+use crate::config::kinds::{Part, Reads};
 use crate::config::{Config, given};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
@@ -58,29 +59,13 @@ pub struct Landscape {
     settings: Config,
 }
 
-/// The settings that play a part.
-pub const USED: [&str; 20] = [
-    "path",
-    "dim",
-    "side",
-    "points",
-    "range",
-    "images",
-    "test",
-    "out",
-    "dataset",
-    "data-dir",
-    "train-size",
-    "data-seed",
-    "image-size",
-    "grey",
-    "model",
-    "width",
-    "low-rank",
-    "dtype",
-    "threads",
-    "seed",
-];
+/// The settings that play a part: those of the data, of which training examples are chosen, and of the network, whose
+/// weights are those of PATH. The seed is that of the directions.
+pub const READS: Reads = Reads {
+    parts: &[Part::Data, Part::Network, Part::Machine],
+    and: &["train-size", "seed"],
+    without: &["init"],
+};
 
 /// So many points there may be along a direction.
 const MOST: usize = 1001;
@@ -100,7 +85,7 @@ pub struct Sample {
 impl Landscape {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
-        if let Some(key) = given(matches).iter().find(|key| !USED.contains(&key.as_str())) {
+        if let Some(key) = READS.first_unread(&given(matches)) {
             return Err(Failure::usage(format_args!(
                 "--{key} plays no part in a landscape; see comhe landscape --help"
             )));

@@ -10,6 +10,7 @@ use crate::commands::compare::log::RUNS;
 use crate::commands::compare::plan::{PLAN, Plan};
 use crate::commands::compare::run::Run as Compared;
 use crate::config::Config;
+use crate::config::file::parsed;
 use crate::failure::Failure;
 use crate::run_folder::{self, CONFIG, FINAL, MANIFEST, METRICS};
 
@@ -163,7 +164,7 @@ fn trained(folder: &Path) -> Result<Run, Failure> {
     let file = folder.join(CONFIG);
     let text =
         fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
-    let settings: toml::Table = toml::from_str(&text).map_err(|e| Failure::place(&file, e.message()))?;
+    let (settings, _) = parsed(&text, &file)?;
     let config = run_folder::settings(folder).map_err(|e| e.message().unwrap_or_default().to_string());
     let manifest = fs::read_to_string(folder.join(MANIFEST)).ok();
     let manifest: Value = manifest.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();

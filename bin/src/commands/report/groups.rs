@@ -3,12 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::collect::Run;
+use crate::config::kinds::{self, Class, Part};
 use crate::picture::{Colour, chart};
 use crate::plot;
 
-/// What runs of a group may differ in: nothing that the steps depend on but the seed.
-const FREE: [&str; 7] =
-    ["seed", "threads", "data-dir", "eval-every", "energy-every", "checkpoint-every", "preset"];
+/// Whether runs of a group may differ in a setting: the steps do not depend on it, it is the seed, or a preset, whose
+/// values are settings of their own.
+fn free(key: &str) -> bool {
+    let class = kinds::part(key).map(Part::class);
+    matches!(class, Some(Class::Machine | Class::Log)) || ["seed", "preset"].contains(&key)
+}
 
 /// Runs of one configuration, by seed.
 pub struct Group {
@@ -62,8 +66,7 @@ pub fn text(settings: &toml::Table, key: &str) -> String {
 pub fn of_runs(runs: Vec<Run>) -> Vec<Group> {
     let mut groups: Vec<Group> = Vec::new();
     for run in runs {
-        let settings: toml::Table =
-            run.settings.clone().into_iter().filter(|(key, _)| !FREE.contains(&key.as_str())).collect();
+        let settings: toml::Table = run.settings.clone().into_iter().filter(|(key, _)| !free(key)).collect();
         match groups.iter_mut().find(|group| group.settings == settings) {
             Some(group) => group.runs.push(run),
             None => groups.push(Group { name: String::new(), colour: [0; 3], settings, runs: vec![run] }),

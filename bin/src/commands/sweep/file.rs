@@ -6,8 +6,8 @@ use std::path::Path;
 use serde::Deserialize;
 use toml::{Table, Value};
 
-use crate::config;
 use crate::config::file::{self, Depth};
+use crate::config::{self, tables};
 use crate::failure::Failure;
 
 /// A sweep as its file says it.
@@ -111,8 +111,11 @@ impl SweepFile {
     /// Reads a file's text.
     pub fn parse(text: &str, path: &Path) -> Result<SweepFile, Failure> {
         let table: Table = toml::from_str(text).map_err(|e| file::wrong(text, path, &e))?;
-        file::known(table.keys(), &KEYS.map(String::from), text, path, Depth::Top)?;
-        let mut read: SweepFile = toml::from_str(text).map_err(|e| file::wrong(text, path, &e))?;
+        file::known(table.keys(), &KEYS, text, path, Depth::Top)?;
+        let flat = flat(table.clone()).map_err(|key| file::twice(text, path, &key))?;
+        // Only the text has lines to name.
+        let read = if flat == table { toml::from_str(text) } else { flat.try_into() };
+        let mut read: SweepFile = read.map_err(|e| file::wrong(text, path, &e))?;
         let random = read.random.iter().flat_map(|r| r.of.keys());
         let axes = || read.grid.keys().chain(read.point.iter().flat_map(Table::keys));
         let known = config::keys();
@@ -194,7 +197,33 @@ impl SweepFile {
     }
 }
 
+/// The file with settings by their keys, where it has them in tables: `[base.reg] k = 40`.
+fn flat(mut file: Table) -> Result<Table, String> {
+    let tables = |table: &mut Value| match table.as_table_mut() {
+        Some(table) => {
+            *table = tables::flat(std::mem::take(table), Distribution::is_one)?.0;
+            Ok::<(), String>(())
+        }
+        None => Ok(()),
+    };
+    for (key, value) in file.iter_mut() {
+        match (key.as_str(), value) {
+            ("base" | "grid" | "baseline", value) => tables(value)?,
+            ("point", Value::Array(points)) => points.iter_mut().try_for_each(tables)?,
+            ("random", value) => value.get_mut("of").map_or(Ok(()), tables)?,
+            _ => {}
+        }
+    }
+    Ok(file)
+}
+
 impl Distribution {
+    /// Whether a table is a distribution, not settings of a part.
+    fn is_one(table: &Table) -> bool {
+        const KINDS: [&str; 5] = ["uniform", "log-uniform", "int", "log-int", "choice"];
+        table.keys().all(|key| KINDS.contains(&key.as_str()))
+    }
+
     fn check(&self) -> Result<(), &'static str> {
         let (good, rule) = match self {
             Distribution::Uniform([a, b]) => {
@@ -226,5 +255,26 @@ impl Distribution {
             Distribution::LogInt([a, b]) => whole(log(*a as f64, *b as f64 + 1.0), [*a, *b]),
             Distribution::Choice(values) => values[(u * values.len() as f64) as usize].clone(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_may_be_in_tables() {
+        let read = |text: &str| SweepFile::parse(text, Path::new("x.toml")).unwrap();
+        let flat = read(
+            "[base]\nreg = 'rp'\nreg-k = 3\n[[point]]\nmomentum = 0.5\n[grid]\nreg-c = [1, 2]\n[random]\nsamples = 2\n\
+             [random.of]\nreg-weight = { uniform = [0, 1] }\n",
+        );
+        let tables = read(
+            "[base.reg]\nname = 'rp'\nk = 3\n[[point]]\noptimizer.momentum = 0.5\n[grid.reg]\nc = [1, 2]\n[random]\n\
+             samples = 2\n[random.of.reg]\nweight = { uniform = [0, 1] }\n",
+        );
+        assert_eq!(format!("{tables:?}"), format!("{flat:?}"));
+        let names = read("[random]\nsamples = 2\n[random.of]\nreg = { choice = ['mhe', 'rp'] }\n");
+        assert!(names.random.unwrap().of.contains_key("reg"));
     }
 }

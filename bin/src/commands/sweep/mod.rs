@@ -34,12 +34,12 @@ use table::Found;
 
 lr.toml:
   seeds = 3                          # 0, 1, 2; or a list
-  baseline = { reg = \"none\" }        # what the others are compared with
+  baseline = { reg.name = \"none\" }   # what the others are compared with
   [base]                             # keys of comhe train
   dataset = \"fashion14\"
   epochs = 5
   [grid]                             # every combination
-  reg = [\"none\", \"mhe\", \"rp\"]
+  reg.name = [\"none\", \"mhe\", \"rp\"]
   lr = [0.02, 0.05]
 
 Runs are judged on a tenth of the training examples that is held out (hold-out in [base]). When all

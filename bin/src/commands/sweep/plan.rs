@@ -7,7 +7,7 @@ use rand::RngExt;
 use toml::{Table, Value};
 
 use super::file::SweepFile;
-use crate::config::{Config, parts};
+use crate::config::{self, Config, parts};
 use crate::failure::Failure;
 use crate::setup;
 
@@ -146,9 +146,11 @@ pub fn jobs(
     for seed in file.seed_list() {
         for &point in which {
             let config = Config { seed, ..with_length(&points[point].config, length) };
-            let text = config.to_toml()?;
+            let (text, flat) = (config.to_toml()?, toml::to_string(&config::table(&config)?));
+            // Names are those of sweeps whose files had no tables.
+            let hash = hash(&flat.expect("a table of plain values"));
             let round = length.map(|n| format!("for{n}_")).unwrap_or_default();
-            let name = format!("{}_{round}seed{seed}_{:08x}", slug(&points[point].label()), hash(&text));
+            let name = format!("{}_{round}seed{seed}_{hash:08x}", slug(&points[point].label()));
             jobs.push(Job { name, point, seed, config, text });
         }
     }

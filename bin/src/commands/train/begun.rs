@@ -5,6 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 use toml::Table;
 
+use crate::config::kinds;
 use crate::config::{self, Config};
 use crate::failure::Failure;
 use crate::run_folder::identity::{self, CHANGEABLE, SETTINGS};
@@ -49,11 +50,12 @@ impl Begun {
         );
         own.retain(|key, _| then.get(key) != now.get(key));
         given.retain(|key| own.contains_key(key) || !now.contains_key(key));
-        let may = |key: &str| ["resume", "tui", "set"].contains(&key) || CHANGEABLE.contains(&key);
+        let changeable = kinds::of_classes(&CHANGEABLE);
+        let may = |key: &str| kinds::part(key).is_none() || changeable.contains(&key);
         if let Some(key) = given.iter().find(|key| !may(key)) {
             return Err(Failure::usage(format_args!(
                 "--{key} cannot change when a run goes on; only {} can",
-                CHANGEABLE.map(|name| format!("--{name}")).join(", ")
+                changeable.iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
             )));
         }
         let mut config = began.with(own, &given)?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use comhe::LayerReport;
+use comhe::{LayerReport, REGULARISERS};
 use nn::{Archive, Module, Outcome, Trainer};
 
 use super::begun::Begun;
@@ -108,7 +108,7 @@ fn means(layers: &[LayerReport]) -> [f64; 3] {
 
 /// Says so if no layer is large enough to be projected: k above d is allowed, and has nothing to do.
 fn told_if_too_small(reg: &str, layers: &[LayerReport], progress: &mut Progress) {
-    let fewer = ["rp", "ap", "adv", "bilateral"].contains(&reg);
+    let fewer = registry::find(REGULARISERS, "regulariser", reg).is_ok_and(|row| row.reads("k"));
     if fewer && layers.iter().all(|layer| layer.regulariser != Some(reg)) {
         let instead = layers.iter().filter(|layer| layer.regulariser == Some("hs-mhe"));
         let most = instead.map(|layer| layer.d).max().unwrap_or(0);
