@@ -145,7 +145,8 @@ mod tests {
     fn integers_of_every_type_name_an_axis() {
         let x = Tensor::zeros([2, 3, 4], DType::F64);
         let (a, b, c) = (1usize, 1isize, 1i64);
-        for y in [x.sum(1), x.sum(a), x.sum(b), x.sum(c), x.sum(-2), x.sum([1]), x.sum(&[1][..]), x.sum(vec![a])]
+        for y in
+            [x.sum(1), x.sum(a), x.sum(b), x.sum(c), x.sum(-2), x.sum([1]), x.sum(&[1][..]), x.sum(vec![a])]
         {
             assert_eq!(*y.shape(), [2, 4]);
         }

@@ -9,7 +9,6 @@ use std::sync::atomic::{Ordering, fence};
 use kernels::aligned::{Aligned, BLOCK, Zeroable};
 
 use crate::dtype::{DType, Stored};
-use crate::node;
 use crate::pool::{self, Shelf};
 
 /// The memory itself.
@@ -74,7 +73,7 @@ impl Buffer {
                     pool::release_memory();
                     Aligned::try_zeroed(len)
                 });
-                Arc::new(T::wrap(memory.unwrap_or_else(|| out_of_memory::<T>(dims))))
+                Arc::new(T::wrap(memory.unwrap_or_else(|| pool::out_of_memory::<T>(dims))))
             }
         };
         Buffer(Some(storage))
@@ -194,16 +193,4 @@ impl Drop for Buffer {
             pool::keep(Arc::new(storage));
         }
     }
-}
-
-/// Ends the operation that could not get the memory for a tensor of shape `dims`.
-#[cold]
-#[track_caller]
-fn out_of_memory<T: Stored>(dims: &[usize]) -> ! {
-    // The buffer was counted when it was asked for.
-    pool::uncount(Shelf::of::<T>(dims.iter().product()));
-    let bytes = dims.iter().product::<usize>() * size_of::<T>();
-    let kind = std::any::type_name::<T>();
-    let by = node::running().map_or(String::new(), |running| format!(" as the result of {running}"));
-    panic!("out of memory: {bytes} bytes are needed for a tensor {kind} {dims:?}{by}");
 }

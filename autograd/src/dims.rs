@@ -119,6 +119,29 @@ macro_rules! integers {
 }
 integers!(i32, i64, isize, usize);
 
+impl From<&[usize]> for Shape {
+    #[track_caller]
+    fn from(dims: &[usize]) -> Shape {
+        Shape::new(dims)
+    }
+}
+impl<const N: usize> From<[usize; N]> for Shape {
+    #[track_caller]
+    fn from(dims: [usize; N]) -> Shape {
+        Shape::new(&dims)
+    }
+}
+impl From<&Vec<usize>> for Shape {
+    #[track_caller]
+    fn from(dims: &Vec<usize>) -> Shape {
+        Shape::new(dims)
+    }
+}
+impl From<&Shape> for Shape {
+    fn from(shape: &Shape) -> Shape {
+        *shape
+    }
+}
 #[cfg(test)]
 mod tests {
     use super::INFER;

@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::fmt;
 use std::ops::Index;
 use std::panic::Location;
+use std::sync::Arc;
 
 use crate::inputs::Inputs;
 use crate::node::{self, Node, NodeRef, Role, Rule};
-use crate::pass::{self, Pullback, address, depends_on, reachable};
+use crate::pass::{self, Pullback, address, reachable};
 use crate::pool::FastHash;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
@@ -286,4 +287,10 @@ impl Rule for Constant {
     fn flops(&self, _: &Shape) -> u64 {
         0
     }
+}
+
+/// Whether `y` was computed from `x`.
+fn depends_on(y: &Tensor, x: &Tensor) -> bool {
+    let (Some(root), Some(x)) = (y.node(), x.node()) else { return false };
+    x.is_tracked() && reachable(root, |n| n.is_tracked()).iter().any(|n| Arc::ptr_eq(n, x))
 }

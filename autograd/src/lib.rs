@@ -57,6 +57,8 @@ mod pass;
 mod pool;
 mod profile;
 mod real;
+mod reduction;
+mod running;
 mod sample;
 mod shape;
 mod tensor;

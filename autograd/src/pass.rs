@@ -1,15 +1,15 @@
 //! The reverse pass: from a result back to everything it depends on.
 
-use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::Location;
 use std::sync::Arc;
 
 use crate::debug;
 use crate::grads::{Cut, Grads};
-use crate::node::{self, NodeRef, Role, Running};
+use crate::node::{NodeRef, Role};
 use crate::pool::FastHash;
 use crate::profile;
+use crate::running::{self, Running};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -113,7 +113,7 @@ impl Pass {
         self.note_cuts(node);
         let running = Running { op: node.rule.name(), backward: true, site: node.site };
         let mut pull = |g| {
-            node::run_as(running, || node.rule.pullback(&mut Pullback { node, g: Some(g), pass: self }));
+            running::run_as(running, || node.rule.pullback(&mut Pullback { node, g: Some(g), pass: self }));
         };
         if profile::running() { profile::backward(node, g, pull) } else { pull(g) }
     }
@@ -255,23 +255,4 @@ pub(crate) fn reachable(root: &NodeRef, go: impl Fn(&NodeRef) -> bool) -> Vec<&N
         }
     }
     list
-}
-
-/// Whether `y` was computed from `x`.
-pub(crate) fn depends_on(y: &Tensor, x: &Tensor) -> bool {
-    let (Some(root), Some(x)) = (y.node(), x.node()) else { return false };
-    x.is_tracked() && reachable(root, |n| n.is_tracked()).iter().any(|n| Arc::ptr_eq(n, x))
-}
-
-/// Whether `y` was computed from something that gradients are wanted for, other than `inputs`.
-pub(crate) fn captures(y: &Tensor, inputs: &[Tensor]) -> bool {
-    let Some(root) = y.node() else { return false };
-    let own = |n: &NodeRef| inputs.iter().filter_map(Tensor::node).any(|input| Arc::ptr_eq(n, input));
-    let found = Cell::new(false);
-    reachable(root, |n| {
-        let source = n.role == Role::Leaf || n.rule.is_open();
-        found.set(found.get() || source && !own(n));
-        n.is_tracked() && !found.get()
-    });
-    found.get()
 }

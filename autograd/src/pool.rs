@@ -13,6 +13,7 @@ use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 
 use crate::buffer::Storage;
 use crate::dtype::Stored;
+use crate::running;
 
 /// Kind and length of a buffer, in one word.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -256,6 +257,18 @@ pub(crate) fn uncount(shelf: Shelf) {
     if shelf.bytes() > SMALL {
         back().live -= shelf.bytes();
     }
+}
+
+/// Ends the operation that could not get the memory for a tensor of shape `dims`.
+#[cold]
+#[track_caller]
+pub(crate) fn out_of_memory<T: Stored>(dims: &[usize]) -> ! {
+    // The buffer was counted when it was asked for.
+    uncount(Shelf::of::<T>(dims.iter().product()));
+    let bytes = dims.iter().product::<usize>() * size_of::<T>();
+    let kind = std::any::type_name::<T>();
+    let by = running::running().map_or(String::new(), |running| format!(" as the result of {running}"));
+    panic!("out of memory: {bytes} bytes are needed for a tensor {kind} {dims:?}{by}");
 }
 
 /// Gives a buffer back, counted.

@@ -5,8 +5,6 @@ use std::ops::Deref;
 
 use kernels::MAX_RANK;
 
-use crate::axis::Axes;
-
 /// The dimensions of a tensor, at most six. The empty shape is that of a scalar.
 #[derive(Clone, Copy, Eq)]
 pub struct Shape {
@@ -169,29 +167,6 @@ impl fmt::Debug for Shape {
     }
 }
 
-impl From<&[usize]> for Shape {
-    #[track_caller]
-    fn from(dims: &[usize]) -> Shape {
-        Shape::new(dims)
-    }
-}
-impl<const N: usize> From<[usize; N]> for Shape {
-    #[track_caller]
-    fn from(dims: [usize; N]) -> Shape {
-        Shape::new(&dims)
-    }
-}
-impl From<&Vec<usize>> for Shape {
-    #[track_caller]
-    fn from(dims: &Vec<usize>) -> Shape {
-        Shape::new(dims)
-    }
-}
-impl From<&Shape> for Shape {
-    fn from(shape: &Shape) -> Shape {
-        *shape
-    }
-}
 impl PartialEq<[usize]> for Shape {
     fn eq(&self, other: &[usize]) -> bool {
         **self == *other
@@ -200,53 +175,6 @@ impl PartialEq<[usize]> for Shape {
 impl<const N: usize> PartialEq<[usize; N]> for Shape {
     fn eq(&self, other: &[usize; N]) -> bool {
         **self == *other
-    }
-}
-
-/// A reduction of one shape, resolved: which axes go, and what is left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Reduction {
-    pub input: Shape,
-    pub reduced: [bool; MAX_RANK],
-    /// The result with reduced axes as 1s.
-    pub kept: Shape,
-    /// The result as the user asked for it.
-    pub output: Shape,
-}
-
-impl Reduction {
-    pub fn new(input: &Shape, axes: &Axes) -> Result<Reduction, ShapeError> {
-        let mut reduced = [false; MAX_RANK];
-        axes.resolve(input)?.into_iter().for_each(|axis| reduced[axis] = true);
-        let mut kept = *input;
-        (0..input.rank()).filter(|&a| reduced[a]).for_each(|a| kept.dims[a] = 1);
-        let rest: Vec<usize> = (0..input.rank()).filter(|&a| !reduced[a]).map(|a| input[a]).collect();
-        let output = if axes.keep { kept } else { Shape::new(&rest) };
-        Ok(Reduction { input: *input, reduced, kept, output })
-    }
-
-    /// The reduction that undoes broadcasting from `to` back to `from`.
-    pub fn unbroadcast(from: &Shape, to: &Shape) -> Reduction {
-        let lead = to.rank() - from.rank();
-        let mut reduced = [false; MAX_RANK];
-        let mut kept = *to;
-        for axis in 0..to.rank() {
-            if axis < lead || (from[axis - lead] == 1 && to[axis] != 1) {
-                reduced[axis] = true;
-                kept.dims[axis] = 1;
-            }
-        }
-        Reduction { input: *to, reduced, kept, output: *from }
-    }
-
-    /// The same reduction with reduced axes kept as 1s.
-    pub fn keeping(self) -> Reduction {
-        Reduction { output: self.kept, ..self }
-    }
-
-    /// How many elements make one result.
-    pub fn count(&self) -> usize {
-        (0..self.input.rank()).filter(|&a| self.reduced[a]).map(|a| self.input[a]).product()
     }
 }
 

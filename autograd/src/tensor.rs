@@ -3,12 +3,10 @@
 use std::fmt;
 
 use kernels::aligned::BLOCK;
-use kernels::random::Key;
 
 use crate::buffer::Buffer;
 use crate::dtype::{DType, Scalar, dispatch};
 use crate::node::{self, NodeRef};
-use crate::profile;
 use crate::shape::Shape;
 
 /// A dense array of f32 or f64 numbers, row-major and contiguous, that may remember how it was computed.
@@ -49,73 +47,7 @@ impl Tensor {
         Tensor::from_buffer(Buffer::copy_of(data), shape)
     }
 
-    /// A tensor without axes.
-    pub fn scalar(value: f64, dtype: DType) -> Tensor {
-        Tensor::full([], value, dtype)
-    }
-
-    /// All elements equal to `value`.
-    pub fn full(shape: impl Into<Shape>, value: f64, dtype: DType) -> Tensor {
-        let shape = shape.into();
-        dispatch!(dtype, T => Tensor::build::<T>(shape, |out| out.fill(kernels::Element::from_f64(value))))
-    }
-
-    /// All elements 0.
-    pub fn zeros(shape: impl Into<Shape>, dtype: DType) -> Tensor {
-        Tensor::full(shape, 0.0, dtype)
-    }
-
-    /// All elements 1.
-    pub fn ones(shape: impl Into<Shape>, dtype: DType) -> Tensor {
-        Tensor::full(shape, 1.0, dtype)
-    }
-
-    /// The numbers 0, 1, …, n - 1.
-    pub fn arange(n: usize, dtype: DType) -> Tensor {
-        Tensor::from_fn([n], dtype, |i| i as f64)
-    }
-
-    /// The n x n identity matrix.
-    pub fn eye(n: usize, dtype: DType) -> Tensor {
-        Tensor::from_fn([n, n], dtype, |i| if i / n == i % n { 1.0 } else { 0.0 })
-    }
-
-    /// Element `i` (in row-major order) is `f(i)`, rounded to `dtype`.
-    pub fn from_fn(shape: impl Into<Shape>, dtype: DType, mut f: impl FnMut(usize) -> f64) -> Tensor {
-        let shape = shape.into();
-        dispatch!(dtype, T => Tensor::build::<T>(shape, |out| {
-            out.iter_mut().enumerate().for_each(|(i, v)| *v = kernels::Element::from_f64(f(i)));
-        }))
-    }
-
-    /// Independent draws, uniform on [0, 1). The same key gives the same numbers, whatever the threads.
-    #[doc(alias = "rand")]
-    pub fn uniform(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
-        let shape = shape.into();
-        dispatch!(dtype, T => Tensor::drawn::<T>(shape, |out| key.fill_uniform(out)))
-    }
-
-    /// Independent draws from the normal distribution of mean 0 and variance 1.
-    #[doc(alias = "randn")]
-    pub fn normal(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
-        Tensor::normal_of(shape.into(), dtype, key)
-    }
-
-    fn normal_of(shape: Shape, dtype: DType, key: Key) -> Tensor {
-        dispatch!(dtype, T => Tensor::drawn::<T>(shape, |out| key.fill_normal(out)))
-    }
-
-    /// As [`Tensor::build`], where `write` draws at random: a [`profile`](crate::profile()) shows it as `draw`.
-    pub fn drawn<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [T])) -> Tensor {
-        let value = Tensor::build(shape, write);
-        if profile::running() {
-            profile::forward("draw", &value, &[], 0);
-        }
-        value
-    }
-
-    /// A tensor whose elements `write` sets, all of them, in row-major order. What they hold before is of no use:
-    /// numbers of some tensor that is no more.
+    /// A tensor whose elements `write` sets, all of them, in row-major order. They hold stale values before.
     #[inline]
     #[track_caller]
     pub fn build<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [T])) -> Tensor {
@@ -325,68 +257,6 @@ impl Tensor {
         if self.node.is_some() { None } else { self.data.unique_blocks_mut() }
     }
 }
-
-macro_rules! from_arrays {
-    ($($t:ty),*) => {$(
-        impl From<$t> for Tensor {
-            fn from(v: $t) -> Tensor {
-                Tensor::new(&[v], [])
-            }
-        }
-        impl<const N: usize> From<[$t; N]> for Tensor {
-            fn from(v: [$t; N]) -> Tensor {
-                Tensor::new(&v, [N])
-            }
-        }
-        impl<const N: usize, const M: usize> From<[[$t; N]; M]> for Tensor {
-            fn from(v: [[$t; N]; M]) -> Tensor {
-                Tensor::new(v.as_flattened(), [M, N])
-            }
-        }
-        impl<const N: usize, const M: usize, const L: usize> From<[[[$t; N]; M]; L]> for Tensor {
-            fn from(v: [[[$t; N]; M]; L]) -> Tensor {
-                Tensor::new(v.as_flattened().as_flattened(), [L, M, N])
-            }
-        }
-    )*};
-}
-from_arrays!(f32, f64);
-
-macro_rules! from_slices {
-    ($($t:ty),*) => {$(
-        /// A tensor of one axis.
-        impl From<Vec<$t>> for Tensor {
-            fn from(v: Vec<$t>) -> Tensor {
-                Tensor::from(v.as_slice())
-            }
-        }
-        /// A tensor of one axis.
-        impl From<&Vec<$t>> for Tensor {
-            fn from(v: &Vec<$t>) -> Tensor {
-                Tensor::from(v.as_slice())
-            }
-        }
-        /// A tensor of one axis.
-        impl From<&[$t]> for Tensor {
-            fn from(v: &[$t]) -> Tensor {
-                Tensor::new(v, [v.len()])
-            }
-        }
-        /// A tensor of two axes, one row for each array.
-        impl<const N: usize> From<Vec<[$t; N]>> for Tensor {
-            fn from(v: Vec<[$t; N]>) -> Tensor {
-                Tensor::new(v.as_flattened(), [v.len(), N])
-            }
-        }
-        /// A tensor of one axis.
-        impl FromIterator<$t> for Tensor {
-            fn from_iter<I: IntoIterator<Item = $t>>(values: I) -> Tensor {
-                Tensor::from(values.into_iter().collect::<Vec<$t>>())
-            }
-        }
-    )*};
-}
-from_slices!(f32, f64);
 
 impl fmt::Debug for Tensor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,10 +12,13 @@
 //! assert_eq!(grad(slope, &[x])[0].to_vec::<f64>(), [6.0, 12.0]); // 6 x
 //! ```
 
+use std::cell::Cell;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::grads::{check_cotangent, connected};
 use crate::kinds::fused::{Fused, Inside, fused, gradients_of};
+use crate::node::{NodeRef, Role};
 use crate::pass;
 use crate::tensor::Tensor;
 
@@ -80,7 +83,20 @@ fn pull(
 /// Whether the derivatives of y = f(x) are recorded: if anything that they may depend on is tracked, an argument of the
 /// transform or a tensor that f captures.
 fn records<'a>(y: &Tensor, inside: &Inside, mut arguments: impl Iterator<Item = &'a Tensor>) -> bool {
-    arguments.any(Tensor::is_tracked) || pass::captures(y, &inside.x)
+    arguments.any(Tensor::is_tracked) || captures(y, &inside.x)
+}
+
+/// Whether `y` was computed from something that gradients are wanted for, other than `inputs`.
+fn captures(y: &Tensor, inputs: &[Tensor]) -> bool {
+    let Some(root) = y.node() else { return false };
+    let own = |n: &NodeRef| inputs.iter().filter_map(Tensor::node).any(|input| Arc::ptr_eq(n, input));
+    let found = Cell::new(false);
+    pass::reachable(root, |n| {
+        let source = n.role == Role::Leaf || n.rule.is_open();
+        found.set(found.get() || source && !own(n));
+        n.is_tracked() && !found.get()
+    });
+    found.get()
 }
 
 /// f(x) and the Jacobian-vector product J `tangents`: how f changes when the inputs move along `tangents`. Exact,

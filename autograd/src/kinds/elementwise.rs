@@ -17,6 +17,7 @@ use crate::kinds::chain::chain;
 use crate::node::{self, Rule};
 use crate::pass::Pullback;
 use crate::real::{Piece, Probe, Symbol, Uses};
+use crate::running;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -117,7 +118,7 @@ pub(crate) fn unary<F: Unary>(f: F, mut x: Tensor) -> Tensor {
     }
     let value = dispatch!(x.dtype(), T => {
         let shape = *x.shape();
-        node::run(F::NAME, || {
+        running::run(F::NAME, || {
             Tensor::build_blocks::<T>(shape, |out| map::flat(&Value(f), [Some(x.blocks())], out))
         })
     });
@@ -223,12 +224,12 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Cow<'_, Tensor>, mut b: Cow<'_, Ten
                 let value = b.into_owned();
                 return node::record(F::NAME, value, &[], |_| -> BinaryRule<F> { unreachable!("no inputs") });
             }
-            node::run(F::NAME, || {
+            running::run(F::NAME, || {
                 let inputs = [Some(a.blocks()), Some(b.blocks())];
                 Tensor::build_blocks::<T>(shape, |out| map::flat(&Value(f), inputs, out))
             })
         } else {
-            node::run(F::NAME, || broadcast::<T, 2>(&Value(f), [&*a, &*b], &shape))
+            running::run(F::NAME, || broadcast::<T, 2>(&Value(f), [&*a, &*b], &shape))
         }
     });
     node::record(F::NAME, value, &[&a, &b], |y| {

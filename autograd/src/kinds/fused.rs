@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use crate::node::{self, Rule};
 use crate::pass::{self, Pullback};
+use crate::running;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -128,7 +129,7 @@ pub fn fused<F: Fused>(f: F, inputs: &[&Tensor]) -> Tensor {
 #[track_caller]
 pub fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<F::Kept>) {
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
-    let (value, kept) = node::run(F::NAME, || f.forward(&x));
+    let (value, kept) = running::run(F::NAME, || f.forward(&x));
     assert_untracked(F::NAME, &value);
     #[cfg(test)]
     tests::assert_same(F::NAME, &value, &f.definition(&x));

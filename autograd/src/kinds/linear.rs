@@ -4,6 +4,7 @@ use std::fmt::Debug;
 
 use crate::node::{self, Rule};
 use crate::pass::Pullback;
+use crate::running;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -28,7 +29,7 @@ pub(crate) trait Linear: Clone + Debug + Send + Sync + 'static {
 /// A x, recorded.
 #[track_caller]
 pub(crate) fn linear<A: Linear>(a: A, x: &Tensor) -> Tensor {
-    let value = node::run(A::NAME, || a.apply(x));
+    let value = running::run(A::NAME, || a.apply(x));
     linear_known(a, x, value)
 }
 
@@ -74,7 +75,7 @@ pub(crate) trait Joint: Clone + Debug + Send + Sync + 'static {
 /// The value of a joint map, recorded.
 #[track_caller]
 pub(crate) fn joint<A: Joint>(a: A, x: &[&Tensor]) -> Tensor {
-    let value = node::run(A::NAME, || a.apply(x));
+    let value = running::run(A::NAME, || a.apply(x));
     node::record(A::NAME, value, x, |_| JointRule { a, inputs: x.len() })
 }
 

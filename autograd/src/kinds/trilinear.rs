@@ -8,6 +8,7 @@ use std::fmt::Debug;
 
 use crate::node::{self, Rule};
 use crate::pass::Pullback;
+use crate::running;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
@@ -43,7 +44,7 @@ pub(crate) trait Trilinear: Clone + Debug + Send + Sync + 'static {
 /// The contraction that leaves `open` open, recorded; `p` and `q` fill the other slots, in slot order.
 #[track_caller]
 pub(crate) fn contract<F: Trilinear>(form: F, open: Slot, p: &Tensor, q: &Tensor) -> Tensor {
-    let value = node::run(form.name(open), || form.contract(open, p, q));
+    let value = running::run(form.name(open), || form.contract(open, p, q));
     node::record(form.name(open), value, &[p, q], |_| TrilinearRule {
         p: q.is_tracked().then(|| p.value()),
         q: p.is_tracked().then(|| q.value()),

@@ -6,8 +6,9 @@ use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear_known};
 use crate::ops::index::Index;
 use crate::ops::reduce::reduction;
+use crate::reduction::Reduction;
 use crate::sample::{Input, Sample};
-use crate::shape::{Reduction, Shape};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// Reads the winners, given by their row-major positions.

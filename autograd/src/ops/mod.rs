@@ -6,6 +6,7 @@ mod batch_norm;
 mod cat;
 mod cholesky;
 mod conv;
+mod create;
 mod cumsum;
 mod determinant;
 mod dropout;

@@ -4,8 +4,8 @@ use crate::axis::{Axes, keep};
 use crate::dtype::{DType, dispatch};
 use crate::kinds::fused::{Fused, fused};
 use crate::ops::reduce::{axes_of, reduction, sum_over};
+use crate::reduction::Reduction;
 use crate::sample::{Input, Sample};
-use crate::shape::Reduction;
 use crate::tensor::Tensor;
 
 /// sqrt sum x^2 over axes with at least one element.

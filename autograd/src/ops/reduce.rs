@@ -3,8 +3,9 @@
 use crate::axis::{Axes, keep};
 use crate::dtype::dispatch;
 use crate::kinds::linear::{Linear, linear};
+use crate::reduction::Reduction;
 use crate::sample::{Input, Sample};
-use crate::shape::{Reduction, Shape};
+use crate::shape::Shape;
 use crate::tensor::Tensor;
 
 /// The sum over some axes.
