@@ -41,5 +41,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
 /// A loader's batch as the trainer takes it.
 fn batch(b: datasets::Batch<f32>, epoch: u64) -> Batch {
-    Batch::new(Tensor::new(&b.images, b.shape), b.labels).epoch(epoch)
+    let labels = b.labels().expect("classes").to_vec();
+    Batch::new(Tensor::new(&b.images, b.shape), labels).epoch(epoch)
 }

@@ -174,7 +174,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .regulariser(Frame(1.0))
         .method(Lookahead);
     let train = Loader::new(data.train.clone(), LoaderConfig { batch_size: 50, ..LoaderConfig::default() });
-    let batch = |b: datasets::Batch<f32>| Batch::new(Tensor::new(&b.images, b.shape), b.labels);
+    let batch = |b: datasets::Batch<f32>| {
+        Batch::new(Tensor::new(&b.images, b.shape), b.labels().expect("classes").to_vec())
+    };
     let batches = (0..8).flat_map(|epoch| train.epoch::<f32>(epoch).map(batch));
     trainer.fit(batches, &AtomicBool::new(false), |_, m| {
         if m.step % 80 == 0 {

@@ -171,10 +171,10 @@ pub struct Config {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reg_stride: Option<usize>,
 
-    /// What training minimises, besides penalties and the regulariser
-    #[arg(long, default_value_t, value_parser = choice::chosen::<LossSpec>(), help_heading = "Loss")]
-    #[serde(skip_serializing_if = "is_default")]
-    pub loss: Choice<LossSpec>,
+    /// What training minimises, besides penalties and the regulariser [default: cross-entropy; of real targets: mse]
+    #[arg(long, value_parser = choice::chosen::<LossSpec>(), help_heading = "Loss")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub loss: Option<Choice<LossSpec>>,
     /// Label smoothing: target = (1 - A) one-hot + A / classes
     #[arg(long, value_name = "A", default_value_t = 0.0, help_heading = "Loss")]
     pub label_smoothing: f64,
@@ -313,6 +313,11 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Whether the loss of this name is asked for.
+    pub fn has_loss(&self, name: &str) -> bool {
+        self.loss.is_some_and(|loss| loss.name == name)
+    }
+
     /// The learning rate, or the optimiser's default.
     pub fn rate(&self) -> f64 {
         self.lr.unwrap_or(self.optimizer.make.lr)

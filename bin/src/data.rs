@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use autograd::{DType, Tensor};
-use datasets::{Augment, Dataset, Epoch, Loader, LoaderConfig, Options, Split};
+use datasets::{Augment, Dataset, Epoch, Loader, LoaderConfig, Options, Rows, Split};
 
 use crate::config::Config;
+use crate::config::choice::Choice;
 use crate::failure::Failure;
 
 /// Images in a batch of evaluation.
@@ -18,6 +19,7 @@ pub fn options(config: &Config) -> Options {
         seed: config.data_seed,
         train_size: config.train_size,
         label_noise: config.label_noise,
+        distributions: config.has_loss("cross-entropy"),
         image_size: config.image_size,
         grey: config.grey,
         points: config.points,
@@ -33,6 +35,39 @@ pub fn load(config: &Config) -> Result<Dataset, Failure> {
     }
     let held = dataset.hold_out(config.hold_out, config.data_seed);
     held.map_err(|e| Failure::usage(format_args!("--hold-out: {e}")))
+}
+
+/// The settings with the loss that suits the data: without `--loss`, the mean squared error of real targets.
+///
+/// # Errors
+/// If the targets are real values, and a setting needs classes.
+pub fn with_loss(config: &Config, dataset: &Dataset) -> Result<Config, Failure> {
+    if !dataset.is_regression() {
+        return Ok(config.clone());
+    }
+    let name = &dataset.name;
+    let smoothing = config.label_smoothing != 0.0;
+    match config.loss.map(|loss| loss.name) {
+        Some("cross-entropy") => Err(Failure::usage(format_args!(
+            "--loss cross-entropy needs classes; the targets of {name} are real values: use --loss mse"
+        ))),
+        _ if smoothing || config.loss_floor != 0.0 => Err(Failure::usage(format_args!(
+            "--{} has no effect on real targets, which {name} has; leave it out",
+            if smoothing { "label-smoothing" } else { "loss-floor" }
+        ))),
+        _ => Ok(Config { loss: Some(Choice::named("mse")), ..config.clone() }),
+    }
+}
+
+/// Whether the targets of the data are classes, and neither real values nor distributions. Reads a file that may hold
+/// either.
+pub fn has_classes(config: &Config) -> Result<bool, Failure> {
+    let name = config.dataset.as_str();
+    if !name.starts_with("file:") && name != "teacher-regression" {
+        return Ok(true);
+    }
+    let whole = Options { label_noise: 0.0, train_size: None, ..options(config) };
+    Ok(datasets::load(name, &whole)?.train.labels().is_some())
 }
 
 /// The loader of a run's training images.
@@ -110,21 +145,31 @@ impl Iterator for Stream {
         }
         let epoch = self.step / steps;
         self.step += 1;
-        let (images, labels) = match self.pass.as_mut()? {
+        let (images, targets) = match self.pass.as_mut()? {
             Pass::F32(pass) => {
                 let batch = pass.next()?;
                 let images = Tensor::new(&batch.images, batch.shape);
                 pass.recycle(batch.images);
-                (images, batch.labels)
+                (images, batch.targets)
             }
             Pass::F64(pass) => {
                 let batch = pass.next()?;
                 let images = Tensor::new(&batch.images, batch.shape);
                 pass.recycle(batch.images);
-                (images, batch.labels)
+                (images, batch.targets)
             }
         };
-        Some(nn::Batch::new(images, labels).epoch(epoch))
+        Some(nn::Batch::new(images, tensors(targets, self.dtype)).epoch(epoch))
+    }
+}
+
+/// Targets as a loss takes them.
+fn tensors(targets: datasets::Targets, dtype: DType) -> nn::Targets {
+    let tensor = |rows: Rows| Tensor::new(&rows.values, [rows.len(), rows.width]).to_dtype(dtype);
+    match targets {
+        datasets::Targets::Classes(labels) => nn::Targets::Classes(labels),
+        datasets::Targets::Distributions(rows) => nn::Targets::Distributions(tensor(rows)),
+        datasets::Targets::Values(rows) => nn::Targets::Values(tensor(rows)),
     }
 }
 
@@ -164,6 +209,27 @@ mod tests {
     fn evaluation_sees_every_test_image_once() {
         let dataset = load(&Config { dataset: "digits".into(), ..Config::default() }).unwrap();
         let labels: Vec<u32> = test(&dataset, DType::F32).flat_map(|b| labels(&b)).collect();
-        assert_eq!(labels, dataset.test.labels);
+        assert_eq!(labels, dataset.test.labels().unwrap());
+    }
+
+    #[test]
+    fn real_targets_choose_their_loss_and_refuse_what_needs_classes() {
+        let config = Config { dataset: "teacher-regression".into(), ..Config::default() };
+        let dataset = load(&config).unwrap();
+        assert_eq!(with_loss(&config, &dataset).unwrap().loss, Some(Choice::named("mse")));
+        let refused =
+            |config: Config| with_loss(&config, &dataset).unwrap_err().message().unwrap().to_string();
+        let line = refused(Config { loss: Some(Choice::named("cross-entropy")), ..config.clone() });
+        assert!(
+            line.starts_with("--loss cross-entropy needs classes") && line.contains("--loss mse"),
+            "{line}"
+        );
+        assert!(refused(Config { label_smoothing: 0.1, ..config.clone() }).starts_with("--label-smoothing"));
+        assert!(refused(Config { loss_floor: 1e-4, ..config.clone() }).starts_with("--loss-floor"));
+        // Of classes, the setting stays as it is.
+        let classes = load(&Config { dataset: "moons".into(), ..config.clone() }).unwrap();
+        assert_eq!(with_loss(&config, &classes).unwrap(), config);
+        let batch = test(&dataset, DType::F32).next().unwrap();
+        assert_eq!((batch.len(), batch.targets.labels()), (250, None));
     }
 }

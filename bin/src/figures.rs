@@ -19,15 +19,18 @@ pub fn of_run(log: &[Value]) -> Vec<Picture> {
         Curve { name: name.into(), points, spread: Vec::new() }
     };
     // A run with held-out images is judged on those.
-    let held_out = log.iter().any(|line| line["val_acc"].is_number());
+    let held_out = log.iter().any(|line| line["val_loss"].is_number());
     let judged = |what: &str| match held_out {
         true => curve("validation", &format!("val_{what}")),
         false => curve("test", &format!("test_{what}")),
     };
     let panel = |title, curves| Panel { title, curves };
+    // Real targets have no accuracy.
+    let real = log.iter().any(|line| line["test_r2"].is_number() || line["val_r2"].is_number());
+    let loss = if real { "Mean squared error" } else { "Cross-entropy" };
     let penalty = penalty(log);
     let mut pictures = drawn([
-        ("loss.svg", vec![panel("Cross-entropy", vec![curve("training", "fit"), judged("loss")])]),
+        ("loss.svg", vec![panel(loss, vec![curve("training", "fit"), judged("loss")])]),
         ("accuracy.svg", vec![panel("Accuracy", vec![curve("training", "acc"), judged("acc")])]),
         (
             "energy.svg",
@@ -84,15 +87,16 @@ pub struct Group<'a> {
     pub full: Vec<Vec<Reading>>,
     /// The same in half-space.
     pub half_space: Vec<Vec<Reading>>,
-    /// Accuracies on the test set.
-    pub test_acc: Vec<Vec<Reading>>,
+    /// Accuracies on the test set; of real targets losses.
+    pub test: Vec<Vec<Reading>>,
 }
 
 /// One of a group's readings.
 type Pick = for<'a> fn(&'a Group<'_>) -> &'a [Vec<Reading>];
 
 /// The pictures of a comparison: means over seeds, and their standard deviations as bands.
-pub fn of_comparison(groups: &[Group]) -> Vec<Picture> {
+/// `real` targets have a loss in place of the accuracy.
+pub fn of_comparison(groups: &[Group], real: bool) -> Vec<Picture> {
     let seeds = groups.first().map_or(0, |group| group.full.len());
     let title = |what: &str| match seeds {
         1 => what.to_string(),
@@ -103,10 +107,11 @@ pub fn of_comparison(groups: &[Group]) -> Vec<Picture> {
         curves: groups.iter().map(|group| over_seeds(group.name, what(group))).collect(),
     };
     let (full, half) = (title("Energy in full space"), title("Energy in half-space"));
-    let accuracy = title("Test accuracy");
+    let (file, test) = if real { ("loss.svg", "Test loss") } else { ("accuracy.svg", "Test accuracy") };
+    let test = title(test);
     drawn([
         ("energy.svg", vec![panel(&full, |g| &g.full), panel(&half, |g| &g.half_space)]),
-        ("accuracy.svg", vec![panel(&accuracy, |g| &g.test_acc)]),
+        (file, vec![panel(&test, |g| &g.test)]),
     ])
 }
 

@@ -55,10 +55,11 @@ impl Progress {
         let done = m.step + 1;
         let each = self.start.elapsed().as_secs_f64() / (done - self.first) as f64;
         let line = format!(
-            "step {done}/{}  loss {:.4}  acc {:.3}  {:.0} images/s  {} left",
+            "step {done}/{}  loss {:.4}{}  {:.0} images/s  {} left",
             self.total,
             m.loss,
-            m.accuracy,
+            // Real targets have none.
+            if m.accuracy.is_nan() { String::new() } else { format!("  acc {:.3}", m.accuracy) },
             self.images_per_second(),
             duration(each * (self.total - done) as f64),
         );
@@ -79,7 +80,7 @@ impl Progress {
         }
     }
 
-    /// What was seen between steps, for the live curves: loss and accuracy on the test set; mean energies of the layers,
+    /// What was seen between steps, for the live curves: loss and accuracy (NaN of real targets) on the test set; mean energies of the layers,
     /// full and half-space, and the smallest angle in any.
     pub fn seen(&mut self, step: u64, test: Option<[f64; 2]>, layers: Option<[f64; 3]>) {
         let Some(screen) = &mut self.screen else { return };

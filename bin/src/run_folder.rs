@@ -11,7 +11,7 @@ mod trained;
 mod views;
 
 pub use checkpoints::{CHECKPOINT, last_good, latest, load};
-pub use lines::{Judged, LayerLine};
+pub use lines::{Judged, LayerLine, Score};
 pub use place::{fresh, lock, made, prepare, unless_empty, writable};
 pub use trained::{Trained, not_as_written, settings};
 
@@ -39,7 +39,7 @@ pub const CONFIG: &str = "config.toml";
 pub const METRICS: &str = "metrics.jsonl";
 /// The trained weights.
 pub const FINAL: &str = "final.safetensors";
-/// The weights of the step with the best accuracy.
+/// The weights of the step with the best accuracy, or, of real targets, with the smallest loss.
 pub const BEST: &str = "best.safetensors";
 /// What the run was made with, from and by.
 pub const MANIFEST: &str = "manifest.json";
@@ -175,9 +175,11 @@ impl RunFolder {
 
     /// Keeps the weights after `step` steps if no evaluation of a trained network was better; they are written with the
     /// next checkpoint.
-    pub fn candidate(&mut self, step: u64, accuracy: f64, weights: impl FnOnce() -> Archive) {
-        if step > 0 && self.best.as_ref().is_none_or(|best| accuracy > best.accuracy) {
-            self.best = Some(Best { step, accuracy, weights: Some(weights()) });
+    pub fn candidate(&mut self, step: u64, score: Score, weights: impl FnOnce() -> Archive) {
+        let better = || self.best.as_ref().is_none_or(|best| score.beats(best.score));
+        // The log has no number for a loss that is not finite, so that a resumed run would not know it.
+        if step > 0 && score.value().is_finite() && better() {
+            self.best = Some(Best { step, score, weights: Some(weights()) });
         }
     }
 
@@ -189,7 +191,7 @@ impl RunFolder {
             && let Some(mut weights) = best.weights.take()
         {
             weights.metadata.insert("step".into(), best.step.to_string());
-            weights.metadata.insert(self.judged.accuracy().into(), best.accuracy.to_string());
+            weights.metadata.insert(self.judged.key(best.score).into(), best.score.value().to_string());
             write_atomic(&self.path.join(BEST), &checkpoints::sealed(weights)?)?;
         }
         archive.metadata.insert(LOGGED.into(), self.logged.to_string());
@@ -210,7 +212,7 @@ impl RunFolder {
         let best = self
             .best
             .as_ref()
-            .map(|best| json!({ "file": BEST, "step": best.step, (self.judged.accuracy()): best.accuracy }));
+            .map(|best| json!({ "file": BEST, "step": best.step, (self.judged.key(best.score)): best.score.value() }));
         Ok([("final", json!({ "file": FINAL, "bytes": bytes, "sha256": sha256 })), ("best", json!(best))])
     }
 

@@ -43,7 +43,11 @@ impl Setup {
     }
 
     /// The same on data that are already there.
-    pub fn on(dataset: Dataset, config: &Config) -> Result<Setup, Failure> {
+    pub fn on(mut dataset: Dataset, config: &Config) -> Result<Setup, Failure> {
+        if dataset.is_regression() && config.loss.is_none() {
+            dataset.notes.push("the targets are real values; the loss is mse (--loss)".into());
+        }
+        let config = &data::with_loss(config, &dataset)?;
         apply(config);
         let dtype = dtype(config);
         let loader = data::training(&dataset, config)?;
@@ -115,10 +119,10 @@ pub fn dtype(config: &Config) -> DType {
 
 /// The network of the settings for the data, with drawn weights.
 pub fn model(dataset: &Dataset, config: &Config) -> Result<Model, Failure> {
-    model_of(dataset.shape(), dataset.classes.len(), config)
+    model_of(dataset.shape(), dataset.outputs(), config)
 }
 
-/// The network of the settings for images of a shape, with drawn weights.
+/// The network of the settings for images of a shape, with as many outputs as classes, with drawn weights.
 pub fn model_of(shape: [usize; 3], classes: usize, config: &Config) -> Result<Model, Failure> {
     let key = Key::new(config.seed).stream("weights");
     let of_width = |width: usize| nn::models::build(&config.model, shape, classes, width, key, dtype(config));
@@ -202,10 +206,10 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
     })
 }
 
-/// The loss of the settings.
+/// The loss of the settings, which [`data::with_loss`] has completed.
 pub fn loss(config: &Config) -> Box<dyn nn::Loss> {
     let (smoothing, floor) = (config.label_smoothing, config.loss_floor);
-    (config.loss.make)(&LossOptions { smoothing, floor })
+    (config.loss.unwrap_or_default().make)(&LossOptions { smoothing, floor })
 }
 
 /// The method of the settings.

@@ -84,16 +84,20 @@ impl Screen {
         Screen { title, curves: Curves::default(), said: VecDeque::new(), all: Vec::new() }
     }
 
-    /// A step is done.
+    /// A step is done; the accuracy of real targets is NaN, and not drawn.
     pub fn step(&mut self, step: u64, loss: f64, accuracy: f64) {
         self.curves.training_loss.push(step as f64, loss);
-        self.curves.training_accuracy.push(step as f64, 100.0 * accuracy);
+        if !accuracy.is_nan() {
+            self.curves.training_accuracy.push(step as f64, 100.0 * accuracy);
+        }
     }
 
     /// An evaluation after `step` steps.
     pub fn test(&mut self, step: u64, loss: f64, accuracy: f64) {
         self.curves.test_loss.push(step as f64, loss);
-        self.curves.test_accuracy.push(step as f64, 100.0 * accuracy);
+        if !accuracy.is_nan() {
+            self.curves.test_accuracy.push(step as f64, 100.0 * accuracy);
+        }
     }
 
     /// The mean energies of the layers, and the smallest angle in any, in radians.

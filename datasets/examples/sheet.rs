@@ -27,8 +27,9 @@ fn write(name: &str, augment: &str, out: &str) -> Result<(), Box<dyn std::error:
     let data = load(name, &Options::default())?;
     let [_, h, w] = data.shape();
     let classes = data.classes.len().min(10);
-    let first: Vec<usize> =
-        (0..classes).filter_map(|c| data.train.labels.iter().position(|&l| l as usize == c)).collect();
+    let first: Vec<usize> = (0..classes)
+        .filter_map(|c| data.train.labels().unwrap_or_default().iter().position(|&l| l as usize == c))
+        .collect();
     let split = std::sync::Arc::new(data.train.select(&first));
     let config =
         |augment| LoaderConfig { batch_size: first.len(), shuffle: false, augment, ..Default::default() };

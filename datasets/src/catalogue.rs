@@ -336,6 +336,9 @@ pub const CATALOGUE: &[Known] = &[
     drawn("teacher", "labels given by a random network", |r| {
         Ok(synthetic::Teacher::default().dataset(r.options.seed))
     }),
+    drawn("teacher-regression", "real targets: the outputs of the same random network", |r| {
+        Ok(synthetic::Teacher::default().regression(r.options.seed))
+    }),
     Known {
         settings: &[Setting::new("image-size"), Setting::new("grey")],
         ..yours(
@@ -357,8 +360,11 @@ pub const CATALOGUE: &[Known] = &[
     },
     yours(
         "file:DATA.npz",
-        "arrays x_train, y_train, x_test, y_test",
-        Reader { load: |r| npz::load(r.path), sources: |r| Ok(vec![r.path.to_path_buf()]) },
+        "arrays x_train, y_train, x_test, y_test; integers are classes, floats real targets",
+        Reader {
+            load: |r| npz::load(r.path, r.options.distributions),
+            sources: |r| Ok(vec![r.path.to_path_buf()]),
+        },
     ),
 ];
 

@@ -28,7 +28,7 @@ pub(crate) fn load() -> Result<Dataset, Error> {
         .and_then(|mut s| s.read_to_string(&mut text))
         .map_err(|e| Error::io(place, "read", &e))?;
     let all = parse(&text, place)?;
-    let (train, test) = partition::split(&all.labels, TRAIN, Key::new(0).stream("digits"));
+    let (train, test) = partition::split(&all.targets.strata(), TRAIN, Key::new(0).stream("digits"));
     let mut train = all.select(&train);
     let mut test = all.select(&test);
     train.standardisation = Standardisation::uniform(1, MEAN, STD);
@@ -102,7 +102,7 @@ mod tests {
     #[test]
     fn broken_lines_have_numbers() {
         let good = vec!["3"; 65].join(",");
-        assert_eq!(parse(&format!("{good}\n{good}\n"), Path::new("d")).unwrap().labels, [3, 3]);
+        assert_eq!(parse(&format!("{good}\n{good}\n"), Path::new("d")).unwrap().labels().unwrap(), [3, 3]);
         let cases =
             [vec!["3"; 64].join(","), good.replacen('3', "17", 1), good.replacen('3', "x", 1), "".into()];
         for bad in cases {

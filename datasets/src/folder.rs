@@ -92,8 +92,9 @@ pub(crate) fn load(dir: &Path, options: &Options) -> Result<Dataset, Error> {
 pub(crate) fn divide(all: &Split, classes: usize, seed: u64) -> (Vec<usize>, Vec<usize>) {
     let key = Key::new(seed).stream("images");
     let mut is_test = vec![false; all.len()];
+    let labels = all.targets.strata();
     for class in 0..classes {
-        let members: Vec<usize> = (0..all.len()).filter(|&i| all.labels[i] as usize == class).collect();
+        let members: Vec<usize> = (0..all.len()).filter(|&i| labels[i] as usize == class).collect();
         let count = ((members.len() as f64 * TEST_SHARE).round() as usize).max(1);
         let (test, _) =
             partition::split(&vec![0; members.len()], count, key.stream("class").step(class as u64));
@@ -244,7 +245,7 @@ mod tests {
         std::fs::write(root.join("train/ant/readme.txt"), "not a picture").unwrap();
         let data = load(root, &options()).unwrap();
         assert_eq!((data.shape(), &data.classes[..]), ([3, 2, 2], &["ant".to_string(), "cat".into()][..]));
-        assert_eq!(data.train.labels, [0, 1, 1]);
+        assert_eq!(data.train.labels().unwrap(), [0, 1, 1]);
         assert_eq!(data.train.image(1), Raw::U8(&[40, 40, 40, 40, 50, 50, 50, 50, 60, 60, 60, 60]));
         assert_eq!(data.test.image(1), Raw::U8(&[1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3]));
         assert_eq!(data.standardisation().mean, [40.0, 50.0, 60.0]);

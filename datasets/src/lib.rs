@@ -12,7 +12,7 @@
 //! let data = load("digits", &Options::default()).unwrap();
 //! let loader = Loader::new(data.train.clone(), LoaderConfig { batch_size: 64, ..Default::default() });
 //! for batch in loader.epoch::<f32>(0) {
-//!     assert_eq!(batch.images.len(), batch.labels.len() * 64);
+//!     assert_eq!(batch.images.len(), batch.targets.len() * 64);
 //! }
 //! ```
 
@@ -41,7 +41,7 @@ mod zip;
 
 pub use augment::{Augment, PAD, Padding};
 pub use clouds::Mesh;
-pub use dataset::{Dataset, Pixels, Raw, Split, Standardisation};
+pub use dataset::{ColumnStatistics, Dataset, Pixels, Raw, Rows, Split, Standardisation, Targets};
 pub use error::{Error, Kind};
 pub use load::{DATA_VARIABLE, Options, load};
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};

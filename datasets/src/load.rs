@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kernels::random::Key;
 
 use crate::catalogue;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Rows, Targets};
 use crate::error::Error;
 use crate::partition::{add_label_noise, split};
 use crate::reader::Request;
@@ -27,6 +27,8 @@ pub struct Options {
     pub validation: f64,
     /// Give this share of the training labels another, uniformly random class; in 0..=1.
     pub label_noise: f64,
+    /// `file:DATA.npz`: take the rows of a floating-point y as class distributions (soft labels), not as real values.
+    pub distributions: bool,
     /// `images:DIR`: height and width that every picture is resized to.
     pub image_size: usize,
     /// `images:DIR`: one grey channel instead of red, green and blue.
@@ -43,6 +45,7 @@ impl Default for Options {
             train_size: None,
             validation: 0.0,
             label_noise: 0.0,
+            distributions: false,
             image_size: 32,
             grey: false,
             points: 1024,
@@ -55,12 +58,27 @@ impl Default for Options {
 pub fn load(name: &str, options: &Options) -> Result<Dataset, Error> {
     options.check()?;
     let known = catalogue::find(name)?;
-    options.apply(options.request(name, known.reader.load)?)
+    let mut dataset = options.request(name, known.reader.load)?;
+    if let Targets::Values(rows) = &dataset.train.targets {
+        dataset.notes.push(described(rows));
+    }
+    options.apply(dataset)
+}
+
+/// A note about real targets before any subset: the statistics of each output.
+fn described(rows: &Rows) -> String {
+    const SHOWN: usize = 4;
+    let each = rows.statistics().iter().take(SHOWN).map(ToString::to_string).collect::<Vec<_>>().join("; ");
+    let more = if rows.width > SHOWN { "; ..." } else { "" };
+    match rows.width {
+        1 => format!("real training targets: {each}"),
+        n => format!("real training targets of {n} outputs: {each}{more}"),
+    }
 }
 
 impl Dataset {
-    /// Sets aside `share` of the training examples for validation, each class in proportion, as they are: with the
-    /// noise of their labels, if there is any.
+    /// Sets aside `share` of the training examples for validation, each class in proportion (real targets are drawn
+    /// uniformly), as they are: with the noise of their labels, if there is any.
     ///
     /// # Errors
     /// If one of the two parts would be empty.
@@ -72,12 +90,18 @@ impl Dataset {
                 "a validation share of {share} is {count} of the {n} training examples; both parts need some"
             )));
         }
-        let (held, rest) = split(&self.train.labels, count, Key::new(seed).stream("validation"));
+        let (held, rest) = split(&self.train.targets.strata(), count, Key::new(seed).stream("validation"));
         let mut data = self.clone();
         data.validation = Some(Arc::new(self.train.select(&held)));
         data.train = Arc::new(self.train.select(&rest));
-        data.notes.push(format!("validation: {count} of the {n} training examples, stratified, seed {seed}"));
+        let drawn = self.drawn();
+        data.notes.push(format!("validation: {count} of the {n} training examples, {drawn}, seed {seed}"));
         Ok(data)
+    }
+
+    /// How examples are chosen, in a word.
+    fn drawn(&self) -> &'static str {
+        if self.is_regression() { "at random" } else { "stratified" }
     }
 }
 
@@ -138,11 +162,19 @@ impl Options {
                     data.name
                 )));
             }
-            let (chosen, _) = split(&data.train.labels, size, key.stream("subset"));
+            let (chosen, _) = split(&data.train.targets.strata(), size, key.stream("subset"));
             data.train = Arc::new(data.train.select(&chosen));
-            data.notes.push(format!("train subset: {size} of {n} examples, stratified, seed {}", self.seed));
+            let drawn = data.drawn();
+            data.notes.push(format!("train subset: {size} of {n} examples, {drawn}, seed {}", self.seed));
         }
         if self.label_noise > 0.0 {
+            if data.train.labels().is_none() {
+                let found = if data.is_regression() { "real values" } else { "class distributions" };
+                return Err(Error::usage(format_args!(
+                    "label noise {} needs classes; the targets of {} are {found}: leave --label-noise out",
+                    self.label_noise, data.name
+                )));
+            }
             let classes = data.classes.len();
             let noise = key.stream("label noise");
             let changed = add_label_noise(Arc::make_mut(&mut data.train), classes, self.label_noise, noise);
@@ -179,7 +211,14 @@ mod tests {
         let clean = load("fashion14", &Options { label_noise: 0.0, ..options.clone() }).unwrap();
         assert_eq!(clean.train.counts(10), [50; 10]);
         assert_eq!((&clean.train.pixels, &clean.validation), (&data.train.pixels, &data.validation));
-        let differ = clean.train.labels.iter().zip(&data.train.labels).filter(|(a, b)| a != b).count();
+        let differ = clean
+            .train
+            .labels()
+            .unwrap()
+            .iter()
+            .zip(data.train.labels().unwrap())
+            .filter(|(a, b)| a != b)
+            .count();
         assert_eq!(differ, 100);
         let again = load("fashion14", &options).unwrap();
         assert_eq!((again.train, again.validation), (data.train.clone(), data.validation.clone()));
@@ -217,6 +256,23 @@ mod tests {
             Options { data_dir: Some("/nowhere".into()), ..default() },
             "/nowhere: is not a folder",
         );
+    }
+
+    #[test]
+    fn real_targets_are_split_and_have_no_label_noise() {
+        let options = Options { validation: 0.1, train_size: Some(500), seed: 3, ..Options::default() };
+        let data = load("teacher-regression", &options).unwrap();
+        let validation = data.validation.clone().unwrap();
+        assert_eq!((data.train.len(), validation.len(), data.test.len()), (500, 200, 2000));
+        assert_eq!((data.outputs(), data.classes.len(), data.is_regression()), (4, 0, true));
+        assert!(
+            data.notes.iter().any(|note| note.contains("500 of 1800 examples, at random")),
+            "{:?}",
+            data.notes
+        );
+        let error = load("teacher-regression", &Options { label_noise: 0.1, ..options }).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert!(error.to_string().contains("targets of teacher-regression are real values"), "{error}");
     }
 
     #[test]

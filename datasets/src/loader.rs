@@ -8,7 +8,7 @@ use kernels::random::Key;
 use kernels::{Element, par};
 
 use crate::augment::{Augment, Plan};
-use crate::dataset::{Raw, Split};
+use crate::dataset::{Raw, Split, Targets};
 
 /// How a [`Loader`] makes batches.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,10 +47,17 @@ pub struct Batch<T> {
     pub images: Vec<T>,
     /// N, C, H, W.
     pub shape: [usize; 4],
-    /// One label an image.
-    pub labels: Vec<u32>,
+    /// One target per image.
+    pub targets: Targets,
     /// Which examples of the split they are.
     pub indices: Vec<usize>,
+}
+
+impl<T> Batch<T> {
+    /// The label of each image, if the targets are classes.
+    pub fn labels(&self) -> Option<&[u32]> {
+        self.targets.classes()
+    }
 }
 
 /// Makes the batches of a split. Cheap to clone.
@@ -131,8 +138,8 @@ impl Loader {
         if c * h * w > 0 {
             par::chunks(&mut images, c * h * w, |i, out| self.image(epoch, indices[i], &tables, out));
         }
-        let labels = indices.iter().map(|&i| self.split.labels[i]).collect();
-        Batch { images, shape: [indices.len(), c, h, w], labels, indices }
+        let targets = self.split.targets.select(&indices);
+        Batch { images, shape: [indices.len(), c, h, w], targets, indices }
     }
 
     /// The standardised, augmented image `index`.

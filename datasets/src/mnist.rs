@@ -210,7 +210,7 @@ fn pair(images: Idx, labels: Idx, places: &[PathBuf], classes: usize) -> Result<
             format_args!("label {} of image {i} is out of range 0..={}", labels.data[i], classes - 1),
         ));
     }
-    let labels = labels.data.into_iter().map(u32::from).collect();
+    let labels: Vec<u32> = labels.data.into_iter().map(u32::from).collect();
     Ok(Split::new([1, height, width], Pixels::U8(images.data), labels, Standardisation::identity(1)))
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::dataset::{Dataset, Pixels, Split, Standardisation};
+use crate::dataset::{Dataset, Pixels, Rows, Split, Standardisation, Targets};
 use crate::error::Error;
 use crate::npy::{self, Array, Values};
 use crate::zip::Archive;
@@ -13,8 +13,12 @@ const MOST_CLASSES: i64 = 65_536;
 
 const NAMES: [&str; 4] = ["x_train", "y_train", "x_test", "y_test"];
 
-/// Reads the four arrays: x is N x C x H x W (floats, or bytes as 0..=255), y holds N integers from 0.
-pub(crate) fn load(path: &Path) -> Result<Dataset, Error> {
+/// How far the sum of a class distribution may be from 1: float32 rows of a few hundred classes are well within.
+const SUM_TOLERANCE: f64 = 1e-3;
+
+/// Reads the four arrays: x is N x C x H x W (floats, or bytes as 0..=255). An integer y holds N classes from 0; a
+/// floating-point y holds N or N x D real targets, or, with `distributions`, N x classes rows of probabilities.
+pub(crate) fn load(path: &Path, distributions: bool) -> Result<Dataset, Error> {
     let mut archive = Archive::open(path)?;
     if let Some(missing) = NAMES.iter().find(|n| !archive.names().any(|e| e == format!("{n}.npy"))) {
         let held: Vec<String> = archive.names().map(|n| n.trim_end_matches(".npy").to_owned()).collect();
@@ -32,7 +36,7 @@ pub(crate) fn load(path: &Path) -> Result<Dataset, Error> {
         let array = npy::decode(&archive.read(&format!("{name}.npy"))?, &place)?;
         Ok((array, place))
     };
-    let train = split(array("x_train")?, array("y_train")?)?;
+    let train = split(array("x_train")?, array("y_train")?, distributions)?;
     let (x_test, place) = array("x_test")?;
     if x_test.shape.len() == 4 && x_test.shape[1..] != train.shape {
         return Err(Error::unusable(
@@ -40,10 +44,25 @@ pub(crate) fn load(path: &Path) -> Result<Dataset, Error> {
             format_args!("images of shape {:?}, but x_train has {:?}", &x_test.shape[1..], train.shape),
         ));
     }
-    let test = split((x_test, place), array("y_test")?)?;
+    let test = split((x_test, place), array("y_test")?, distributions)?;
 
-    let classes = train.labels.iter().chain(&test.labels).max().map_or(0, |&m| m as usize + 1);
+    let classes = match (&train.targets, &test.targets) {
+        (Targets::Classes(a), Targets::Classes(b)) => a.iter().chain(b).max().map_or(0, |&m| m as usize + 1),
+        (Targets::Distributions(a), Targets::Distributions(b)) if a.width == b.width => a.width,
+        (Targets::Values(a), Targets::Values(b)) if a.width == b.width => 0,
+        (train, test) => {
+            let (train, test) = (describe(train), describe(test));
+            return Err(Error::unusable(
+                path,
+                format_args!("y_train holds {train}, y_test {test}; both must be alike"),
+            ));
+        }
+    };
     let mut notes = vec![format!("read from {}; values used as they are", path.display())];
+    if let Targets::Values(rows) = &train.targets {
+        notes.extend(constant(rows));
+        return Ok(dataset(path, train, test, 0, notes));
+    }
     let absent: Vec<String> = train
         .counts(classes)
         .iter()
@@ -57,18 +76,43 @@ pub(crate) fn load(path: &Path) -> Result<Dataset, Error> {
     if !absent.is_empty() {
         notes.push(format!("no training example has label {}", absent.join(", ")));
     }
-    Ok(Dataset {
+    Ok(dataset(path, train, test, classes, notes))
+}
+
+fn dataset(path: &Path, train: Split, test: Split, classes: usize, notes: Vec<String>) -> Dataset {
+    Dataset {
         name: format!("file:{}", path.display()),
         train: Arc::new(train),
         validation: None,
         test: Arc::new(test),
         classes: (0..classes).map(|c| c.to_string()).collect(),
         notes,
-    })
+    }
 }
 
-/// Images and labels, each with its place for messages.
-fn split((x, x_place): (Array, PathBuf), (y, y_place): (Array, PathBuf)) -> Result<Split, Error> {
+/// What the targets are, for messages.
+fn describe(targets: &Targets) -> String {
+    match targets {
+        Targets::Classes(_) => "classes (N integers)".into(),
+        Targets::Distributions(rows) => format!("class distributions (N x {} floats)", rows.width),
+        Targets::Values(rows) => format!("real values (N x {} floats)", rows.width),
+    }
+}
+
+/// A note about outputs whose real target is the same for every image: there is nothing to learn about them.
+fn constant(rows: &Rows) -> Option<String> {
+    let same = |k: usize| (0..rows.len()).all(|i| rows.row(i)[k] == rows.values[k]);
+    let outputs: Vec<String> = (0..rows.width).filter(|&k| same(k)).map(|k| k.to_string()).collect();
+    let listed = outputs.join(", ");
+    (!outputs.is_empty()).then(|| format!("the training targets of output {listed} are constant"))
+}
+
+/// Images and targets, each with its place for messages.
+fn split(
+    (x, x_place): (Array, PathBuf),
+    (y, y_place): (Array, PathBuf),
+    distributions: bool,
+) -> Result<Split, Error> {
     let &[count, channels, height, width] = &x.shape[..] else {
         return Err(Error::unusable(
             &x_place,
@@ -102,31 +146,114 @@ fn split((x, x_place): (Array, PathBuf), (y, y_place): (Array, PathBuf)) -> Resu
             ));
         }
     };
-    if y.shape != [count] {
+    let targets = match y.values {
+        Values::F32(v) => {
+            let values = v.into_iter().map(f64::from).collect();
+            real(&y.shape, values, count, distributions, &x_place, &y_place)?
+        }
+        Values::F64(v) => real(&y.shape, v, count, distributions, &x_place, &y_place)?,
+        Values::U8(v) => labels(&y.shape, v.into_iter().map(i64::from).collect(), count, &x_place, &y_place)?,
+        Values::I64(v) => labels(&y.shape, v, count, &x_place, &y_place)?,
+    };
+    Ok(Split::new([channels, height, width], pixels, targets, Standardisation::identity(channels)))
+}
+
+/// The classes that an integer array holds.
+fn labels(
+    shape: &[usize],
+    labels: Vec<i64>,
+    count: usize,
+    x_place: &Path,
+    y_place: &Path,
+) -> Result<Targets, Error> {
+    if shape != [count] {
         return Err(Error::unusable(
-            &y_place,
+            y_place,
             format_args!(
-                "has shape {:?}; {count} labels are needed, one for each image of {}",
-                y.shape,
+                "has shape {shape:?}; {count} labels are needed, one for each image of {}",
                 x_place.display()
             ),
         ));
     }
-    let labels = match y.values {
-        Values::U8(v) => v.into_iter().map(i64::from).collect(),
-        Values::I64(v) => v,
-        Values::F32(_) | Values::F64(_) => {
-            return Err(Error::unusable(&y_place, "labels must be integers (int64), not floats"));
-        }
-    };
     if let Some(at) = labels.iter().position(|l| !(0..MOST_CLASSES).contains(l)) {
         return Err(Error::unusable(
-            &y_place,
+            y_place,
             format_args!("label {} at [{at}] is out of range 0..={}", labels[at], MOST_CLASSES - 1),
         ));
     }
-    let labels = labels.into_iter().map(|l| l as u32).collect();
-    Ok(Split::new([channels, height, width], pixels, labels, Standardisation::identity(channels)))
+    Ok(Targets::Classes(labels.into_iter().map(|l| l as u32).collect()))
+}
+
+/// The real targets or the distributions that a floating-point array holds.
+fn real(
+    shape: &[usize],
+    values: Vec<f64>,
+    count: usize,
+    distributions: bool,
+    x_place: &Path,
+    y_place: &Path,
+) -> Result<Targets, Error> {
+    let (rows, width) = match *shape {
+        [rows] => (rows, 1),
+        [rows, width] if width > 0 => (rows, width),
+        _ => {
+            return Err(Error::unusable(
+                y_place,
+                format_args!("has shape {shape:?}; real targets are N or N x D, classes N integers"),
+            ));
+        }
+    };
+    if rows != count {
+        return Err(Error::unusable(
+            y_place,
+            format_args!(
+                "has shape {shape:?}; {count} targets are needed, one for each image of {}",
+                x_place.display()
+            ),
+        ));
+    }
+    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+        return Err(Error::unusable(
+            y_place,
+            format_args!(
+                "the target in row {}, column {} is {}; all must be finite",
+                at / width,
+                at % width,
+                values[at]
+            ),
+        ));
+    }
+    let rows = Rows { width, values };
+    if !distributions {
+        return Ok(Targets::Values(rows));
+    }
+    if width < 2 {
+        return Err(Error::unusable(
+            y_place,
+            format_args!(
+                "holds real values of shape {shape:?}; --loss cross-entropy needs classes (N integers) or class \
+                 distributions (N x classes floats), real values need --loss mse"
+            ),
+        ));
+    }
+    let bad = (0..count).find_map(|i| {
+        let row = rows.row(i);
+        if let Some(k) = row.iter().position(|&p| p < 0.0) {
+            return Some(format!("row {i} has the probability {} for class {k}", row[k]));
+        }
+        let sum: f64 = row.iter().sum();
+        ((sum - 1.0).abs() > SUM_TOLERANCE).then(|| format!("row {i} sums to {sum:.6}"))
+    });
+    match bad {
+        Some(what) => Err(Error::unusable(
+            y_place,
+            format_args!(
+                "{what}; --loss cross-entropy takes floats as class distributions, rows that are not negative and sum to \
+                 1; real values need --loss mse"
+            ),
+        )),
+        None => Ok(Targets::Distributions(rows)),
+    }
 }
 
 #[cfg(test)]
@@ -159,7 +286,7 @@ mod tests {
         let path = dir.path().join("d.npz");
         let files: Vec<(&str, &[u8])> = files.iter().map(|(n, b)| (*n, &b[..])).collect();
         std::fs::write(&path, zip(&files, style)).unwrap();
-        load(&path)
+        load(&path, false)
     }
 
     #[test]
@@ -167,8 +294,8 @@ mod tests {
         for style in [Style::Stored, Style::Deflated, Style::Large] {
             let data = loaded(&good(), style).unwrap();
             assert_eq!(
-                (data.shape(), &data.train.labels[..], data.classes.len()),
-                ([1, 1, 2], &[0, 2, 0][..], 4)
+                (data.shape(), data.train.labels(), data.classes.len()),
+                ([1, 1, 2], Some(&[0, 2, 0][..]), 4)
             );
             assert_eq!(data.train.image(0), Raw::F64(&[0.1, 1.0]));
             assert_eq!(data.test.image(0), Raw::F64(&[-1.0, 1e-300]));
@@ -220,11 +347,91 @@ mod tests {
             Some(encode("<i8", false, "(3,)", &ints(&[0, -1, 0]))),
             "label -1 at [1] is out of range",
         );
-        fails("y_train.npy", Some(encode("<f8", false, "(3,)", &[0; 24])), "must be integers");
+        fails(
+            "y_train.npy",
+            Some(encode("<f8", false, "(3,)", &[0; 24])),
+            "y_train holds real values (N x 1 floats), y_test classes (N integers)",
+        );
         fails("x_test.npy", Some(b"junk".to_vec()), "[x_test]: not a .npy array");
         let mut one = good();
         one[1].1 = encode("<i8", false, "(3,)", &[0; 24]);
         one[3].1 = encode("<i8", false, "(1,)", &[0; 8]);
         assert!(loaded(&one, Style::Stored).unwrap_err().to_string().contains("at least two classes"));
+    }
+
+    /// [`good`] with these floating-point targets.
+    fn with_targets(train: (&str, &[f64]), test: (&str, &[f64])) -> Vec<(&'static str, Vec<u8>)> {
+        let mut files = good();
+        files[1].1 = encode("<f8", false, train.0, &floats(train.1));
+        files[3].1 = encode("<f8", false, test.0, &floats(test.1));
+        files
+    }
+
+    #[test]
+    fn floats_are_real_targets() {
+        let data =
+            loaded(&with_targets(("(3,)", &[0.5, -1e300, 2.0]), ("(1,)", &[7.0])), Style::Deflated).unwrap();
+        assert_eq!((data.outputs(), data.classes.len(), data.is_regression()), (1, 0, true));
+        assert_eq!(data.train.targets, Targets::Values(Rows { width: 1, values: vec![0.5, -1e300, 2.0] }));
+        let two = with_targets(("(3, 2)", &[0.0, 1.0, 0.5, 1.0, 1.0, 1.0]), ("(1, 2)", &[3.0, 4.0]));
+        let data = loaded(&two, Style::Deflated).unwrap();
+        // Rows that happen to be distributions are real values all the same.
+        let Targets::Values(rows) = &data.train.targets else { panic!("real targets") };
+        assert_eq!((data.outputs(), rows.row(1)), (2, &[0.5, 1.0][..]));
+        assert_eq!(data.notes[1], "the training targets of output 1 are constant");
+        let mut single = good();
+        let bytes: Vec<u8> = [0.25f32, 1.5, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+        single[1].1 = encode("<f4", false, "(3, 1)", &bytes);
+        single[3].1 = encode("<f4", false, "(1,)", &bytes[..4]);
+        let data = loaded(&single, Style::Deflated).unwrap();
+        assert_eq!(data.train.targets, Targets::Values(Rows { width: 1, values: vec![0.25, 1.5, -2.0] }));
+    }
+
+    #[test]
+    fn wrong_real_targets_say_where() {
+        let fails = |files: Vec<(&'static str, Vec<u8>)>, expected: &str| {
+            let message = loaded(&files, Style::Deflated).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains("d.npz"), "{message}");
+        };
+        let one: (&str, &[f64]) = ("(1,)", &[7.0]);
+        fails(
+            with_targets(("(3,)", &[0.0, f64::NAN, 0.0]), one),
+            "[y_train]: the target in row 1, column 0 is NaN",
+        );
+        fails(
+            with_targets(("(3, 2)", &[0.0, 0.0, 0.0, 0.0, 0.0, f64::INFINITY]), ("(1, 2)", &[0.0, 0.0])),
+            "[y_train]: the target in row 2, column 1 is inf",
+        );
+        fails(with_targets(("(3,)", &[0.0; 3]), ("(1,)", &[f64::NAN])), "[y_test]: the target in row 0");
+        fails(with_targets(("(2,)", &[0.0; 2]), one), "has shape [2]; 3 targets are needed");
+        fails(with_targets(("(3, 1, 1)", &[0.0; 3]), one), "real targets are N or N x D");
+        fails(with_targets(("(3, 0)", &[]), one), "real targets are N or N x D");
+        fails(
+            with_targets(("(3, 2)", &[0.0; 6]), one),
+            "y_train holds real values (N x 2 floats), y_test real values (N x 1 floats)",
+        );
+    }
+
+    #[test]
+    fn rows_of_probabilities_are_distributions_when_asked_for() {
+        let loaded = |train: (&str, &[f64])| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("d.npz");
+            let files = with_targets(train, ("(1, 2)", &[0.5, 0.5]));
+            let files: Vec<(&str, &[u8])> = files.iter().map(|(n, b)| (*n, &b[..])).collect();
+            std::fs::write(&path, zip(&files, Style::Stored)).unwrap();
+            load(&path, true)
+        };
+        let data = loaded(("(3, 2)", &[0.9, 0.1, 0.0, 1.0005, 0.5, 0.5])).unwrap();
+        assert!(matches!(&data.train.targets, Targets::Distributions(rows) if rows.width == 2));
+        assert_eq!((data.outputs(), data.classes.len(), data.train.counts(2)), (2, 2, vec![2, 1]));
+        for (train, expected) in [
+            (("(3, 2)", &[0.9, 0.1, 0.0, 1.002, 0.5, 0.5][..]), "[y_train]: row 1 sums to 1.002000"),
+            (("(3, 2)", &[0.9, 0.1, 0.0, 1.0, 1.5, -0.5]), "row 2 has the probability -0.5 for class 1"),
+            (("(3,)", &[0.9, 0.1, 0.0]), "cross-entropy needs classes"),
+        ] {
+            let message = loaded(train).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains("--loss mse"), "{message}");
+        }
     }
 }

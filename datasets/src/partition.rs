@@ -3,7 +3,7 @@
 use kernels::random::{Below, Key};
 use rand::RngExt;
 
-use crate::dataset::Split;
+use crate::dataset::{Split, Targets};
 
 /// Splits the examples in two with `first` in the first part, each class in proportion (its share rounded
 /// down, what is left going to the classes with the largest remainders, the lowest label first among equals).
@@ -38,14 +38,17 @@ pub(crate) fn split(labels: &[u32], first: usize, key: Key) -> (Vec<usize>, Vec<
 /// number of changed labels.
 ///
 /// # Panics
-/// If there are fewer than two classes and something to change.
+/// If there are fewer than two classes and something to change, or the targets are not classes.
 pub(crate) fn add_label_noise(split: &mut Split, classes: usize, fraction: f64, key: Key) -> usize {
     let count = (fraction * split.len() as f64).round() as usize;
-    let chosen = &key.stream("which").permutation(split.len())[..count];
+    let Targets::Classes(labels) = &mut split.targets else {
+        panic!("label noise: the targets are not classes")
+    };
+    let chosen = &key.stream("which").permutation(labels.len())[..count];
     for &i in chosen {
         let draw = key.stream("to").rng(i as u64).sample(Below(classes - 1)) as u32;
-        let old = split.labels[i];
-        split.labels[i] = draw + u32::from(draw >= old);
+        let old = labels[i];
+        labels[i] = draw + u32::from(draw >= old);
     }
     count
 }
@@ -93,7 +96,7 @@ mod tests {
         let mut noisy = labelled(clean.clone());
         assert_eq!(add_label_noise(&mut noisy, 4, 0.4, Key::new(7)), 1200);
         let mut moves = [[0; 4]; 4];
-        clean.iter().zip(&noisy.labels).for_each(|(&a, &b)| moves[a as usize][b as usize] += 1);
+        clean.iter().zip(noisy.labels().unwrap()).for_each(|(&a, &b)| moves[a as usize][b as usize] += 1);
         let kept: usize = (0..4).map(|c| moves[c][c]).sum();
         assert_eq!(kept, 1800);
         // Each of the 12 moves has a mean of 100 and a standard deviation near 9.
@@ -112,9 +115,9 @@ mod tests {
     fn the_ends_of_the_range() {
         let mut s = labelled(vec![0, 1, 2]);
         assert_eq!(add_label_noise(&mut s, 3, 0.0, Key::new(1)), 0);
-        assert_eq!(s.labels, [0, 1, 2]);
+        assert_eq!(s.labels().unwrap(), [0, 1, 2]);
         assert_eq!(add_label_noise(&mut s, 3, 1.0, Key::new(1)), 3);
-        assert!((0..3).all(|i| s.labels[i] != i as u32 && s.labels[i] < 3));
+        assert!((0..3).all(|i| s.labels().unwrap()[i] != i as u32 && s.labels().unwrap()[i] < 3));
         assert_eq!(add_label_noise(&mut labelled(vec![]), 3, 1.0, Key::new(1)), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! Made-up data of known origin: Gaussian blobs, two moons, and the labels of a random teacher network.
+//! Made-up data of known origin: Gaussian blobs, two moons, and the labels or outputs of a random teacher network.
 //!
 //! Features are channels of 1 x 1 images, without standardisation, in double precision.
 
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use kernels::random::Key;
 use rand::RngExt;
 
-use crate::dataset::{Dataset, Pixels, Split, Standardisation};
+use crate::dataset::{Dataset, Pixels, Rows, Split, Standardisation, Targets};
 
 /// A Gaussian around each class's centre; the centres are random points of a sphere.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,7 +33,8 @@ pub struct Moons {
 }
 
 /// Normal inputs with the label that a random network gives them: argmax of B tanh(A x), with normal weights
-/// of variance 1 / fan-in. A network as wide can learn it exactly.
+/// of variance 1 / fan-in. A network as wide can learn it exactly. For regression, the outputs B tanh(A x) themselves are
+/// the targets, without noise.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Teacher {
     /// The number of classes: outputs of the teacher.
@@ -110,8 +111,35 @@ impl Moons {
 }
 
 impl Teacher {
-    /// Draws the set.
+    /// Draws the set: inputs with labels.
     pub fn dataset(&self, seed: u64) -> Dataset {
+        let targets = |outputs: Vec<f64>| {
+            let largest = |y: &[f64]| (0..y.len()).max_by(|&i, &j| y[i].total_cmp(&y[j])).unwrap_or(0) as u32;
+            Targets::Classes(outputs.chunks(self.classes).map(largest).collect())
+        };
+        let note = format!(
+            "normal inputs labelled by a random tanh network {}-{}-{}, seed {seed}",
+            self.features, self.hidden, self.classes
+        );
+        dataset("teacher", self.classes, self.sizes, self.part(seed, targets), note)
+    }
+
+    /// Draws the set for regression: the inputs of [`Teacher::dataset`] with the outputs of the network as real targets.
+    pub fn regression(&self, seed: u64) -> Dataset {
+        let targets = |values| Targets::Values(Rows { width: self.classes, values });
+        let note = format!(
+            "normal inputs with the outputs of a random tanh network {}-{}-{}, seed {seed}",
+            self.features, self.hidden, self.classes
+        );
+        dataset("teacher-regression", 0, self.sizes, self.part(seed, targets), note)
+    }
+
+    /// Draws the examples of a part, whose targets are a function of the outputs of the network.
+    fn part(
+        &self,
+        seed: u64,
+        targets: impl Fn(Vec<f64>) -> Targets,
+    ) -> impl Fn(&'static str, usize) -> Split {
         let key = Key::new(seed).stream("teacher");
         let d = self.features;
         let a = normal(key.stream("hidden"), self.hidden * d);
@@ -120,21 +148,15 @@ impl Teacher {
             let scale = 1.0 / (x.len() as f64).sqrt();
             w.chunks(x.len()).map(|w| scale * w.iter().zip(x).map(|(w, x)| w * x).sum::<f64>()).collect()
         };
-        let label = |x: &[f64]| {
-            let hidden: Vec<f64> = layer(&a, x).into_iter().map(f64::tanh).collect();
-            let outputs = layer(&b, &hidden);
-            (0..self.classes).max_by(|&i, &j| outputs[i].total_cmp(&outputs[j])).unwrap_or(0) as u32
-        };
-        let part = |name, n| {
+        move |name, n| {
             let x = normal(key.stream(name), n * d);
-            let labels = x.chunks(d).map(label).collect();
-            split(d, x, labels)
-        };
-        let note = format!(
-            "normal inputs labelled by a random tanh network {d}-{}-{}, seed {seed}",
-            self.hidden, self.classes
-        );
-        dataset("teacher", self.classes, self.sizes, part, note)
+            let outputs = x.chunks(d).flat_map(|x| {
+                let hidden: Vec<f64> = layer(&a, x).into_iter().map(f64::tanh).collect();
+                layer(&b, &hidden)
+            });
+            let targets = targets(outputs.collect());
+            split(d, x, targets)
+        }
     }
 }
 
@@ -144,8 +166,8 @@ fn normal(key: Key, n: usize) -> Vec<f64> {
     draws
 }
 
-fn split(features: usize, x: Vec<f64>, labels: Vec<u32>) -> Split {
-    Split::new([features, 1, 1], Pixels::F64(x), labels, Standardisation::identity(features))
+fn split(features: usize, x: Vec<f64>, targets: impl Into<Targets>) -> Split {
+    Split::new([features, 1, 1], Pixels::F64(x), targets, Standardisation::identity(features))
 }
 
 fn dataset(
@@ -175,10 +197,11 @@ mod tests {
 
     #[test]
     fn seeds_fix_everything() {
-        let make: [fn(u64) -> Dataset; 3] = [
+        let make: [fn(u64) -> Dataset; 4] = [
             |s| Blobs::default().dataset(s),
             |s| Moons::default().dataset(s),
             |s| Teacher::default().dataset(s),
+            |s| Teacher::default().regression(s),
         ];
         for make in make {
             let (a, b, c) = (make(1), make(1), make(2));
@@ -208,7 +231,7 @@ mod tests {
     fn moons_without_noise_are_half_circles() {
         let d = Moons { noise: 0.0, sizes: [200, 1] }.dataset(0);
         for i in 0..200 {
-            let (x, label) = (features(&d.train, i), d.train.labels[i]);
+            let (x, label) = (features(&d.train, i), d.train.labels().unwrap()[i]);
             let (cx, cy, side) = if label == 0 { (0.0, 0.0, 1.0) } else { (1.0, 0.5, -1.0) };
             assert!(((x[0] - cx).hypot(x[1] - cy) - 1.0).abs() < 1e-12);
             assert!((x[1] - cy) * side >= 0.0);
@@ -220,6 +243,17 @@ mod tests {
         for seed in 0..5 {
             let counts = Teacher::default().dataset(seed).train.counts(4);
             assert!(counts.iter().all(|&n| n > 100), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn the_label_is_the_largest_real_target() {
+        let (labelled, real) = (Teacher::default().dataset(3), Teacher::default().regression(3));
+        assert_eq!(labelled.train.pixels, real.train.pixels);
+        let Targets::Values(rows) = &real.train.targets else { panic!("real targets") };
+        assert_eq!((rows.width, rows.len(), real.classes.len()), (4, 2_000, 0));
+        for (i, &label) in labelled.train.labels().unwrap().iter().enumerate() {
+            assert!(rows.row(i).iter().all(|&y| y <= rows.row(i)[label as usize]));
         }
     }
 }

@@ -51,7 +51,7 @@ pub use layers::{
 };
 pub use losses::{Classifier, CloneLoss, CrossEntropy, LOSSES, Loss, LossOptions, LossSpec, Mse, Outputs};
 pub use methods::{METHODS, Method, MethodOptions, MethodSpec, Plain, Sam};
-pub use metrics::{ConfusionMatrix, accuracy, top_k_accuracy};
+pub use metrics::{ConfusionMatrix, RegressionErrors, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};
 pub use module::{Change, CloneModule, Context, Kind, Module, See, join};
 pub use optim::{

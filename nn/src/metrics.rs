@@ -1,6 +1,6 @@
 //! How good predictions are.
 //!
-//! Logits are [N, classes], labels N class numbers. The predicted class is the one with the largest logit,
+//! Of classes: logits are [N, classes], labels N class numbers. The predicted class is the one with the largest logit,
 //! the first of equals. A row with NaN in it counts as wrong.
 
 use std::fmt;
@@ -151,6 +151,75 @@ impl fmt::Display for ConfusionMatrix {
     }
 }
 
+/// The errors of real-valued predictions p of targets y, both N x D: a running sum over batches.
+///
+///   mae = mean |p - y|,   r2 = 1 - sum (p - y)^2 / sum (y - m)^2
+///
+/// over all N D elements, with the mean m of each output over the rows: the coefficient of determination over all outputs
+/// (scikit-learn's `r2_score` with `multioutput="variance_weighted"`). As there, r2 of constant targets is 1 if the
+/// predictions are exact and 0 otherwise.
+///
+/// ```
+/// # use autograd::Tensor;
+/// let mut errors = nn::RegressionErrors::default();
+/// errors.add(&Tensor::from([[1.0], [2.0], [4.0]]), &Tensor::from([[1.0], [3.0], [5.0]]));
+/// assert_eq!(errors.mae(), 2.0 / 3.0);
+/// assert_eq!(errors.r2(), 1.0 - 2.0 / 8.0);
+/// ```
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RegressionErrors {
+    rows: usize,
+    absolute: f64,
+    squared: f64,
+    /// The mean of each output's targets, and the sum of their squared distances from it.
+    outputs: Vec<[f64; 2]>,
+}
+
+impl RegressionErrors {
+    /// Adds predictions and targets, [N, D] or targets `[N]` with D = 1.
+    ///
+    /// # Panics
+    /// If the number of elements differs, or D is another than before.
+    #[track_caller]
+    pub fn add(&mut self, predictions: &Tensor, targets: &Tensor) {
+        let (p, y) = (predictions.to_vec::<f64>(), targets.to_vec::<f64>());
+        assert!(p.len() == y.len(), "predictions {}, targets {}", predictions.shape(), targets.shape());
+        let width = predictions.shape().iter().skip(1).product::<usize>();
+        if self.outputs.is_empty() {
+            self.outputs = vec![[0.0; 2]; width];
+        }
+        assert!(self.outputs.len() == width, "RegressionErrors: {width} outputs, not {}", self.outputs.len());
+        for (p, y) in p.chunks(width.max(1)).zip(y.chunks(width.max(1))) {
+            self.rows += 1;
+            for ((p, y), [mean, scatter]) in p.iter().zip(y).zip(&mut self.outputs) {
+                self.absolute += (p - y).abs();
+                self.squared += (p - y) * (p - y);
+                // Welford's update: the mean is not known before the end.
+                let from = y - *mean;
+                *mean += from / self.rows as f64;
+                *scatter += from * (y - *mean);
+            }
+        }
+    }
+
+    /// The mean absolute error; NaN without rows.
+    pub fn mae(&self) -> f64 {
+        self.absolute / (self.rows * self.outputs.len()) as f64
+    }
+
+    /// The coefficient of determination; NaN without rows.
+    pub fn r2(&self) -> f64 {
+        let total: f64 = self.outputs.iter().map(|[_, scatter]| scatter).sum();
+        match (self.rows, total > 0.0) {
+            (0, _) => f64::NAN,
+            (_, true) => 1.0 - self.squared / total,
+            _ if self.squared == 0.0 => 1.0,
+            _ if self.squared.is_nan() => f64::NAN,
+            _ => 0.0,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,6 +252,32 @@ mod tests {
         assert_eq!(m.precision()[..2], [0.75, 0.5]);
         assert!(m.precision()[2].is_nan());
         assert_eq!(m.to_string().lines().nth(1), Some("       0    3    0    0"));
+    }
+
+    #[test]
+    fn errors_of_real_values() {
+        // By NumPy: abs(p - y).mean(), 1 - ((p - y)**2).sum() / ((y - y.mean(0))**2).sum().
+        let y = Tensor::from([[0.5, 1.0], [-1.0, 1.0], [7.0, -6.0]]);
+        let p = Tensor::from([[0.0, 2.0], [-1.0, 2.0], [8.0, -5.0]]);
+        let mut errors = RegressionErrors::default();
+        assert!(errors.mae().is_nan() && errors.r2().is_nan());
+        errors.add(&p, &y);
+        assert!((errors.mae() - 0.75).abs() < 1e-15, "{}", errors.mae());
+        assert!((errors.r2() - 0.938_256_658_595_641_7).abs() < 1e-14, "{}", errors.r2());
+        // Batches of one and two rows.
+        let mut parts = RegressionErrors::default();
+        for range in [0..1, 1..3] {
+            parts.add(&p.slice_axis(0, range.clone()).to_dtype(DType::F32), &y.slice_axis(0, range));
+        }
+        assert!((parts.mae() - errors.mae()).abs() < 1e-15 && (parts.r2() - errors.r2()).abs() < 1e-14);
+        // Constant targets, far from 0.
+        let constant = |p: [f64; 2]| {
+            let mut errors = RegressionErrors::default();
+            errors.add(&Tensor::from(p).reshape([2, 1]), &Tensor::from([1e9, 1e9]));
+            errors.r2()
+        };
+        assert_eq!((constant([1e9, 1e9]), constant([1e9, 0.0])), (1.0, 0.0));
+        assert!(constant([f64::NAN, 1e9]).is_nan());
     }
 
     #[test]

@@ -247,6 +247,38 @@ fn regression_learns_a_function() {
 }
 
 #[test]
+fn a_linear_network_ends_at_the_least_squares_solution() {
+    let layers = Sequential::new().with("flatten", Flatten).with("fc", Linear::new(4, 2, DType::F64));
+    let mut model = Model::new("linear", [1, 2, 2], 2, layers).unwrap();
+    model.initialise(nn::Init::HE_NORMAL, Key::new(1));
+    let (n, x) = (40, Tensor::normal([40, 1, 2, 2], DType::F64, Key::new(5)));
+    // A linear function of the inputs with noise, so that the least loss is not 0.
+    let w = Tensor::normal([4, 2], DType::F64, Key::new(6));
+    let y = x.reshape([n, 4]).matmul(&w) + 0.7 + Tensor::normal([n, 2], DType::F64, Key::new(7)) * 0.3;
+    let ones = Tensor::full([n, 1], 1.0, DType::F64);
+    let a = Tensor::concat(&[&x.reshape([n, 4]), &ones], 1);
+    let closed = a.matmul_tn(&a).solve(&a.matmul_tn(&y));
+    let batch = Batch::new(x, Targets::Values(y.clone()));
+    let mut t = Trainer::new(model, Optimizer::sgd(0.9), 0.3, Key::new(4)).loss(Mse);
+    for _ in 0..600 {
+        t.step(&batch).unwrap();
+    }
+    for (name, found) in t.model.named_parameters() {
+        let expected = if name == "fc.weight" {
+            closed.slice_axis(0, 0..4).transpose(0, 1)
+        } else {
+            closed.slice_axis(0, 4..5)
+        };
+        let pairs = found.to_vec::<f64>().into_iter().zip(expected.to_vec::<f64>());
+        assert!(pairs.into_iter().all(|(a, b)| (a - b).abs() < 1e-9), "{name}: {found:?} {expected:?}");
+    }
+    let found = t.evaluate([batch]).unwrap();
+    let residual = y - a.matmul(&closed);
+    let least = (&residual * &residual).mean(..).item();
+    assert!((found.loss - least).abs() < 1e-12 && found.regression.unwrap().r2() > 0.8, "{}", found.loss);
+}
+
+#[test]
 fn losses_see_the_last_linear_layer_and_its_features() {
     #[derive(Clone)]
     struct OfFeatures;

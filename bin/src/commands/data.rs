@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use datasets::catalogue::{self, CATALOGUE, File, Known, Origin};
+use datasets::{Split, Targets};
 use serde_json::json;
 
 use crate::download::{fetch, sha256};
@@ -16,6 +17,7 @@ use crate::stop;
 #[command(after_help = "Examples:
   comhe data list                          all data sets, and which are there
   comhe data info cifar10                  files, sizes, checksums, terms
+  comhe data info file:DATA.npz            shape, classes or real targets of your own file
   comhe data check --data-dir data         the SHA-256 of every file that is there
   comhe data download fashion-mnist --data-dir data
 
@@ -38,7 +40,7 @@ enum Action {
     List,
     /// Files, sizes, checksums and terms of a data set
     Info {
-        /// Which
+        /// Which; file:PATH describes the arrays of a file of your own
         name: String,
     },
     /// Compare files with their checksums; exit code 1 if one is damaged, or a named set is not there
@@ -72,6 +74,9 @@ impl Data {
         let dir = dir.as_deref();
         match self.action {
             Action::List => list(dir, self.json),
+            Action::Info { name } if name.starts_with("file:") && find(&name).is_err() => {
+                contents(&name, self.json)
+            }
             Action::Info { name } => info(find(&name)?, dir, self.json),
             Action::Check { name } => check(name.as_deref().map(find).transpose()?, dir, self.json),
             Action::Download { name, from } => download(find(&name)?, dir, from.as_deref(), self.json),
@@ -165,6 +170,45 @@ fn info(known: &Known, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
             output::line(&format!("  {bytes:>11} bytes, SHA-256 {sum}"))?;
         }
         output::line(&format!("  {}", file.url.unwrap_or("no address is known")))?;
+    }
+    Ok(())
+}
+
+/// What is in a file of the user's: shape, examples, and the classes or the statistics of real targets.
+fn contents(name: &str, json: bool) -> Result<(), Failure> {
+    let data = datasets::load(name, &datasets::Options::default())?;
+    let splits: [(&str, &Split); 2] = [("train", &data.train), ("test", &data.test)];
+    if json {
+        let about = |split: &Split| match &split.targets {
+            Targets::Values(rows) => {
+                let column = |s: datasets::ColumnStatistics| json!({"mean": s.mean, "std": s.std, "min": s.min, "max": s.max});
+                json!({"examples": split.len(), "targets": rows.statistics().into_iter().map(column).collect::<Vec<_>>()})
+            }
+            _ => json!({"examples": split.len(), "classes": split.counts(data.classes.len())}),
+        };
+        return output::json(&json!({"name": data.name, "shape": data.shape(), "outputs": data.outputs(),
+            "regression": data.is_regression(), "train": about(&data.train), "test": about(&data.test)}));
+    }
+    let [c, h, w] = data.shape();
+    output::line(&format!("{}: images of {c} x {h} x {w}, values used as they are", data.name))?;
+    for (part, split) in splits {
+        match &split.targets {
+            Targets::Values(rows) => {
+                output::line(&format!(
+                    "{part}: {} examples with {} real targets each",
+                    split.len(),
+                    rows.width
+                ))?;
+                let lines = rows.statistics().into_iter().enumerate();
+                lines.into_iter().try_for_each(|(k, s)| output::line(&format!("  output {k}: {s}")))?;
+            }
+            _ => {
+                let counts =
+                    split.counts(data.classes.len()).iter().map(usize::to_string).collect::<Vec<_>>();
+                let (n, classes) = (split.len(), counts.len());
+                output::line(&format!("{part}: {n} examples in {classes} classes: {}", counts.join(", ")))?;
+            }
+        }
     }
     Ok(())
 }

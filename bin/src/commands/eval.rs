@@ -14,14 +14,15 @@ use crate::output::{self, Table};
 use crate::run_folder::{LayerLine, Trained};
 use crate::{data, setup};
 
-/// Accuracy, confusion matrix and energies of trained weights on the test images
+/// Accuracy, confusion matrix and energies of trained weights on the test images; of real targets the errors
 #[derive(Args, Debug)]
 #[group(skip)]
 #[command(after_help = "Examples:
   comhe eval runs/fashion14-lenet-none-1                   a run folder: its last weights
   comhe eval weights.safetensors --model cnn9 --width 2 --dataset cifar10 --data-dir data
 
-Weights in a run folder are evaluated with the folder's settings; flags win.")]
+Weights in a run folder are evaluated with the folder's settings; flags win. Of real targets it gives
+the mean squared error, the mean absolute error and R2 (docs/training.md).")]
 pub struct Eval {
     /// A run folder, or a file of weights (a state dict or a checkpoint)
     #[arg(value_name = "DIR|FILE.safetensors")]
@@ -35,7 +36,7 @@ pub struct Eval {
 
 /// The settings that an evaluation depends on: the weights are those of PATH.
 pub const READS: Reads =
-    Reads { parts: &[Part::Data, Part::Network, Part::Machine], and: &[], without: &["init"] };
+    Reads { parts: &[Part::Data, Part::Network, Part::Machine], and: &["loss"], without: &["init"] };
 
 impl Eval {
     /// Runs the command.
@@ -53,7 +54,8 @@ impl Eval {
         config.check()?;
         setup::apply(&config);
         let dataset = data::load(&config)?;
-        let model = trained.network(dataset.shape(), dataset.classes.len(), &config)?;
+        let config = data::with_loss(&config, &dataset)?;
+        let model = trained.network(dataset.shape(), dataset.outputs(), &config)?;
         let loss = setup::loss(&config);
         let result = evaluate_loss(&model, &*loss, data::test(&dataset, setup::dtype(&config)))?;
         let objective = setup::objective(&config)?;
@@ -67,6 +69,18 @@ impl Eval {
 }
 
 fn json(file: &Path, dataset: &str, result: Evaluation, layers: Vec<LayerReport>) -> Result<(), Failure> {
+    let layers = layers.into_iter().map(LayerLine::from).collect::<Vec<_>>();
+    if let Some(errors) = &result.regression {
+        return output::json(&json!({
+            "file": file.to_string_lossy(),
+            "dataset": dataset,
+            "images": result.images,
+            "loss": result.loss,
+            "mae": errors.mae(),
+            "r2": errors.r2(),
+            "layers": layers,
+        }));
+    }
     let matrix = &result.confusion;
     let row = |label: usize| (0..matrix.classes()).map(|p| matrix.count(label, p)).collect::<Vec<_>>();
     let confusion: Vec<Vec<u64>> = (0..matrix.classes()).map(row).collect();
@@ -80,11 +94,21 @@ fn json(file: &Path, dataset: &str, result: Evaluation, layers: Vec<LayerReport>
         "recall": matrix.recall(),
         "precision": matrix.precision(),
         "confusion": confusion,
-        "layers": layers.into_iter().map(LayerLine::from).collect::<Vec<_>>(),
+        "layers": layers,
     }))
 }
 
 fn text(classes: &[String], result: Evaluation, layers: Vec<LayerReport>) -> Result<(), Failure> {
+    if let Some(errors) = &result.regression {
+        output::line(&format!(
+            "{} test images: mean squared error {:.6}, mean absolute error {:.6}, R2 {:.6}",
+            result.images,
+            result.loss,
+            errors.mae(),
+            errors.r2()
+        ))?;
+        return output::line(&format!("\nEnergies (mean over pairs):\n{}", energies(&layers).text()));
+    }
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     output::line(&format!(
         "{} test images: accuracy {}, top-5 {}, loss {:.4}",

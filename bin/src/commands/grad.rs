@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use autograd::{DType, Tensor};
 use clap::{ArgMatches, Args};
-use nn::{Archive, Batch, Gradient, Model, Module, Numbers, Role};
+use nn::{Archive, Batch, Gradient, Model, Module, Numbers, Role, Targets};
 use serde_json::json;
 
 use crate::config::Config;
+use crate::config::choice::Choice;
 use crate::config::kinds::{Part, Reads};
 use crate::failure::Failure;
 use crate::{output, setup, tensor_file};
@@ -19,9 +20,11 @@ use crate::{output, setup, tensor_file};
   comhe grad --model cnn9 --init w.safetensors --batch batch.npz --out grads.npz
   comhe grad --model resnet18 --init w.safetensors --batch batch.npz --out grads.safetensors --dtype f64 --reg rp
 
-The batch holds x (N x C x H x W, used as it is) and y (N classes from 0 on). The output holds an array for each
-parameter, under its name, and loss, fit, reg, logits and accuracy. Batch norm takes the batch's statistics; the loss is
-the mean of --loss plus the regulariser, the gradients are those of --method. Weight decay and updates play no part. Without
+The batch holds x (N x C x H x W, used as it is) and y: N classes from 0 on, or N x D real targets (N x 1 for one
+output), which --loss cross-entropy takes as class distributions. The output holds an array for each parameter, under
+its name, and loss, fit, reg, logits and, of classes, accuracy. Batch norm takes the batch's statistics; the loss is
+the mean of --loss (by default cross-entropy, and mse of real targets) plus the regulariser, the gradients are those of
+--method. Weight decay and updates have no effect. Without
 --init the weights are drawn by --seed; --weights writes those that were used. docs/bridges.md has five lines of Python.")]
 pub struct Grad {
     /// The batch: arrays or tensors x and y
@@ -69,7 +72,8 @@ impl Grad {
         config.check()?;
         setup::apply(&config);
         let dtype = setup::dtype(&config);
-        let batch = self.batch(dtype)?;
+        let batch = self.batch(&config, dtype)?;
+        let config = self.with_loss(config, &batch)?;
         let mut model = self.model(&config, &batch)?;
         let largest = batch.targets.classes().and_then(|labels| labels.iter().max());
         if let Some(label) = largest.filter(|&&label| label as usize >= model.classes) {
@@ -100,8 +104,22 @@ impl Grad {
         self.settings.init.clone()
     }
 
+    /// The settings with the loss that suits the batch.
+    fn with_loss(&self, config: Config, batch: &Batch) -> Result<Config, Failure> {
+        let smoothing = config.label_smoothing != 0.0;
+        match batch.targets {
+            Targets::Values(_) if smoothing || config.loss_floor != 0.0 => Err(Failure::usage(format_args!(
+                "--{} has no effect on real targets, which {} has; leave it out",
+                if smoothing { "label-smoothing" } else { "loss-floor" },
+                self.batch.display()
+            ))),
+            Targets::Values(_) => Ok(Config { loss: Some(Choice::named("mse")), ..config }),
+            _ => Ok(config),
+        }
+    }
+
     /// x and y of the file.
-    fn batch(&self, dtype: DType) -> Result<Batch, Failure> {
+    fn batch(&self, config: &Config, dtype: DType) -> Result<Batch, Failure> {
         let tensors = tensor_file::read(&self.batch)?;
         let get = |name: &str| {
             tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t).ok_or_else(|| {
@@ -121,24 +139,64 @@ impl Grad {
         if !x.is_finite() {
             return Err(bad("x has a value that is not finite".into()));
         }
-        if y.shape()[..] != [n] {
-            return Err(bad(format!("y has shape {}; [{n}] is needed, a class for each x", y.shape())));
+        match y.shape()[..] {
+            [rows] if rows == n => {}
+            [rows, width] if rows == n && width > 0 => {
+                let targets = self.real(y, width, config.has_loss("cross-entropy"), dtype)?;
+                return Ok(Batch::new(x.to_dtype(dtype), targets));
+            }
+            _ => {
+                return Err(bad(format!(
+                    "y has shape {}; [{n}] is needed, a class for each x, or [{n}, D], real targets",
+                    y.shape()
+                )));
+            }
         }
         let class = |v: f64| v.fract() == 0.0 && (0.0..MOST_CLASSES).contains(&v);
         let values = y.to_vec::<f64>();
         if let Some(v) = values.iter().find(|v| !class(**v)) {
             return Err(bad(format!(
-                "y has {v:?}; classes are whole numbers from 0 on, below {MOST_CLASSES}"
+                "y has {v:?}; classes are whole numbers from 0 on, below {MOST_CLASSES}; real targets are N x D, N x 1 for \
+                 one output"
             )));
         }
         let labels: Vec<u32> = values.into_iter().map(|v| v as u32).collect();
         Ok(Batch::new(x.to_dtype(dtype), labels))
     }
 
+    /// A y of rows: real targets, or distributions over classes.
+    fn real(&self, y: &Tensor, width: usize, distributions: bool, dtype: DType) -> Result<Targets, Failure> {
+        let values = y.to_vec::<f64>();
+        let bad = |what: String| Failure::place(&self.batch, what);
+        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+            return Err(bad(format!("y has {} in row {}; all must be finite", values[at], at / width)));
+        }
+        if !distributions {
+            return Ok(Targets::Values(y.to_dtype(dtype)));
+        }
+        let wrong =
+            |row: &[f64]| row.iter().any(|p| *p < 0.0) || (row.iter().sum::<f64>() - 1.0).abs() > 1e-3;
+        match values.chunks(width).position(wrong) {
+            Some(row) => Err(bad(format!(
+                "y is no distribution in row {row}: rows must not be negative and sum to 1 (real targets need --loss mse)"
+            ))),
+            None => Ok(Targets::Distributions(y.to_dtype(dtype))),
+        }
+    }
+
     /// The network for the batch.
     fn model(&self, config: &Config, batch: &Batch) -> Result<Model, Failure> {
         let shape = batch.inputs.shape();
         let build = |classes: usize| setup::model_of([shape[1], shape[2], shape[3]], classes, config);
+        if let Targets::Values(y) | Targets::Distributions(y) = &batch.targets {
+            let width = y.shape()[1];
+            return match self.classes.filter(|classes| *classes != width) {
+                Some(classes) => {
+                    Err(Failure::usage(format_args!("--classes is {classes}; y has {width} columns")))
+                }
+                None => build(width),
+            };
+        }
         let largest = batch.targets.classes().and_then(|labels| labels.iter().max());
         let needed = largest.map_or(1, |&most| most as usize + 1).max(2);
         let classes = match (&self.classes, &self.init_file()) {
@@ -162,21 +220,29 @@ impl Grad {
     fn write(&self, gradient: Gradient, dtype: DType) -> Result<(), Failure> {
         let Gradient { numbers, outputs, parameters, .. } = gradient;
         let Numbers { loss, fit, reg, accuracy, .. } = numbers;
-        let numbers = [("loss", loss), ("fit", fit), ("reg", reg), ("accuracy", accuracy)];
+        // Real targets have no accuracy.
+        let accuracy = (!accuracy.is_nan()).then_some(accuracy);
+        let numbers = [("loss", loss), ("fit", fit), ("reg", reg)];
+        let numbers = numbers.into_iter().chain(accuracy.map(|accuracy| ("accuracy", accuracy)));
         let scalar = |(name, value): (&str, f64)| (name.to_string(), Tensor::full([], value, DType::F64));
         let norm = |t: &Tensor| t.to_vec::<f64>().iter().map(|v| v * v).sum::<f64>();
         let length = parameters.values().map(norm).sum::<f64>().sqrt();
         let count = parameters.len();
-        let mut tensors: Vec<(String, Tensor)> = numbers.into_iter().map(scalar).collect();
+        let mut tensors: Vec<(String, Tensor)> = numbers.map(scalar).collect();
         tensors.push(("logits".into(), outputs.to_dtype(dtype)));
         tensors.extend(parameters);
         tensor_file::write(&self.out, &tensors)?;
         if self.json {
-            return output::json(&json!({"loss": loss, "fit": fit, "reg": reg, "accuracy": accuracy,
-                "gradient_norm": length, "parameters": count, "out": self.out.to_string_lossy()}));
+            let mut line = json!({"loss": loss, "fit": fit, "reg": reg,
+                "gradient_norm": length, "parameters": count, "out": self.out.to_string_lossy()});
+            if let Some(accuracy) = accuracy {
+                line["accuracy"] = json!(accuracy);
+            }
+            return output::json(&line);
         }
         output::line(&format!(
-            "loss {loss:.9} (fit {fit:.9}, reg {reg:.9}), accuracy {accuracy:.3}, gradient of {count} parameters, length {length:.6}\n{}",
+            "loss {loss:.9} (fit {fit:.9}, reg {reg:.9}){}, gradient of {count} parameters, length {length:.6}\n{}",
+            accuracy.map_or(String::new(), |accuracy| format!(", accuracy {accuracy:.3}")),
             self.out.display()
         ))
     }

@@ -1,7 +1,7 @@
 //! `comhe train --dry` and `--overfit`: is this a network that can learn, and does it fit?
 
 use clap::Args;
-use nn::Batch;
+use nn::{Batch, Targets};
 
 use crate::config::{Config, Schedule};
 use crate::failure::Failure;
@@ -16,13 +16,14 @@ pub struct Sanity {
     /// Build everything, show shapes, parameters, FLOPs and memory, make two steps, and write nothing
     #[arg(long, conflicts_with_all = ["resume", "out", "overfit"], help_heading = "Run")]
     dry: bool,
-    /// Train on the first N batches alone until they are known by heart (loss below 0.01 above its least), or say
+    /// Train on the first N batches alone until they are known by heart (loss below 0.01 above its least; of
+    /// real targets, below 0.01 of their variance), or say
     /// that it does not get there in --steps [default: 1000]; write nothing
     #[arg(long, value_name = "N", conflicts_with_all = ["resume", "out", "epochs"], help_heading = "Run")]
     overfit: Option<usize>,
 }
 
-/// How near to its least value the loss must come.
+/// How near to its least value the loss must come; for real targets, in units of their variance.
 const NEAR: f64 = 0.01;
 /// Steps of --overfit, unless told.
 const STEPS: u64 = 1000;
@@ -93,7 +94,9 @@ fn overfit(config: &Config, count: usize) -> Result<(), Failure> {
     let mut setup = Setup::new(&fixed)?;
     let batches: Vec<Batch> = setup.batches().take(count).collect();
     let images: usize = batches.iter().map(|batch| batch.len()).sum();
-    let least = entropy(config.label_smoothing, setup.dataset.classes.len());
+    let goals: Vec<[f64; 2]> =
+        batches.iter().map(|batch| goal(config, batch, setup.trainer.model.classes)).collect();
+    let [least, near] = [0, 1].map(|k| mean(&goals.iter().map(|goal| goal[k]).collect::<Vec<_>>()));
     let what =
         format!("{} batch{} of {images} images", batches.len(), if batches.len() == 1 { "" } else { "es" });
     let mut first = f64::NAN;
@@ -109,9 +112,14 @@ fn overfit(config: &Config, count: usize) -> Result<(), Failure> {
         }
         latest[i] = m.fit;
         if step.is_multiple_of(50) {
-            eprintln!("step {step}: loss {:.4}, accuracy {:.1} %", m.fit, 100.0 * m.accuracy);
+            // Real targets have no accuracy.
+            let accuracy = match m.accuracy.is_nan() {
+                true => String::new(),
+                false => format!(", accuracy {:.1} %", 100.0 * m.accuracy),
+            };
+            eprintln!("step {step}: loss {:.4}{accuracy}", m.fit);
         }
-        if latest.iter().all(|fit| fit - least < NEAR) {
+        if latest.iter().zip(&goals).all(|(fit, [least, near])| fit - least < *near) {
             return output::line(&format!(
                 "{what}: loss {first:.4} at first, {:.4} after {step} steps: learnt by heart",
                 mean(&latest)
@@ -119,16 +127,46 @@ fn overfit(config: &Config, count: usize) -> Result<(), Failure> {
         }
     }
     Err(Failure::unfinished(format_args!(
-        "{what}: loss {first:.4} at first, {:.4} after {limit} steps, not within {NEAR} of {least:.4}, the least; try another \
+        "{what}: loss {first:.4} at first, {:.4} after {limit} steps, not within {} of {least:.4}, the least; try another \
          --lr (comhe lrfind), more --steps, less regularisation, or look for a mistake in labels or network",
-        mean(&latest)
+        mean(&latest),
+        comhe::short(near)
     )))
+}
+
+/// The least loss of a batch, and how near the loss must come to it.
+fn goal(config: &Config, batch: &Batch, classes: usize) -> [f64; 2] {
+    let smoothing = config.label_smoothing;
+    match &batch.targets {
+        _ if config.has_loss("mse") && batch.targets.labels().is_some() => [0.0, NEAR],
+        Targets::Classes(_) => [entropy(smoothing, classes), NEAR],
+        Targets::Distributions(t) => {
+            let rows = t.to_vec::<f64>();
+            let smoothed = rows.iter().map(|p| (1.0 - smoothing) * p + smoothing / classes as f64);
+            [smoothed.map(term).sum::<f64>() / batch.len() as f64, NEAR]
+        }
+        Targets::Values(t) => {
+            let (values, width) = (t.to_vec::<f64>(), classes.max(1));
+            let output = |k: usize| values.iter().skip(k).step_by(width).copied().collect::<Vec<f64>>();
+            let variance = |values: Vec<f64>| {
+                let centre = mean(&values);
+                mean(&values.iter().map(|v| (v - centre).powi(2)).collect::<Vec<_>>())
+            };
+            let variance = mean(&(0..width).map(|k| variance(output(k))).collect::<Vec<_>>());
+            // Of constant targets, the scale of the numbers as they are.
+            [0.0, if variance > 0.0 { NEAR * variance } else { NEAR }]
+        }
+    }
+}
+
+/// A term of an entropy.
+fn term(p: f64) -> f64 {
+    if p > 0.0 { -p * p.ln() } else { 0.0 }
 }
 
 /// The least cross-entropy with smoothed labels: the entropy of the target.
 fn entropy(smoothing: f64, classes: usize) -> f64 {
     let other = smoothing / classes as f64;
-    let term = |p: f64| if p > 0.0 { -p * p.ln() } else { 0.0 };
     term(1.0 - smoothing + other) + (classes as f64 - 1.0) * term(other)
 }
 

@@ -44,6 +44,13 @@ impl Table for OptimizerSpec {
 #[derive(Clone, Copy)]
 pub struct Choice<T: 'static>(&'static Row<T>);
 
+impl<T: Table> Choice<T> {
+    /// The row of a name that the table has.
+    pub fn named(name: &str) -> Choice<T> {
+        name.parse().expect("a name of the table")
+    }
+}
+
 impl<T> Deref for Choice<T> {
     type Target = Row<T>;
     fn deref(&self) -> &Row<T> {

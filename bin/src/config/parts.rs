@@ -16,7 +16,9 @@ pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), F
     let settings = super::table(config)?;
     let defaults = super::table_of_defaults();
     let value = |key: &str| settings.get(key).or_else(|| defaults.get(key));
-    let text = |key: &str| value(key).and_then(toml::Value::as_str).unwrap_or_default().to_string();
+    // The loss has no default: real targets have another than classes.
+    let other = |key: &str| if key == "loss" { nn::LOSSES[0].name } else { "" };
+    let text = |key: &str| value(key).and_then(toml::Value::as_str).unwrap_or(other(key)).to_string();
     for (key, kind) in given.iter().flat_map(|key| KINDS.iter().map(move |kind| (key, kind))) {
         let mut readers = kind.readers(key);
         let found = if kind.key == "reg" { regs.to_vec() } else { vec![text(kind.key)] };

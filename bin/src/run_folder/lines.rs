@@ -19,7 +19,8 @@ pub struct StepLine {
     fit: f64,
     reg: f64,
     lr: f64,
-    acc: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    acc: Option<f64>,
     #[serde(flatten)]
     extra: Map<String, Value>,
 }
@@ -28,7 +29,8 @@ impl StepLine {
     /// What training says of a step.
     pub fn of(m: &StepMetrics) -> StepLine {
         let extra = m.extra.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-        let StepMetrics { step, epoch, loss, fit, reg, lr, accuracy: acc, .. } = *m;
+        let StepMetrics { step, epoch, loss, fit, reg, lr, accuracy, .. } = *m;
+        let acc = (!accuracy.is_nan()).then_some(accuracy);
         StepLine { step, epoch, loss, fit, reg, lr, acc, extra }
     }
 }
@@ -49,6 +51,47 @@ pub struct BetweenLine {
 pub enum JudgedLine {
     Test { test_loss: f64, test_acc: f64 },
     Validation { val_loss: f64, val_acc: f64 },
+    TestErrors { test_loss: f64, test_mae: f64, test_r2: f64 },
+    ValidationErrors { val_loss: f64, val_mae: f64, val_r2: f64 },
+}
+
+/// The number by which the best weights are chosen: the accuracy of classes, the loss of real targets.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Score {
+    /// Larger is better.
+    Accuracy(f64),
+    /// Smaller is better.
+    Loss(f64),
+}
+
+impl Score {
+    /// That of an evaluation.
+    pub fn of(e: &Evaluation) -> Score {
+        if e.regression.is_some() { Score::Loss(e.loss) } else { Score::Accuracy(e.accuracy) }
+    }
+
+    /// The number.
+    pub fn value(self) -> f64 {
+        match self {
+            Score::Accuracy(value) | Score::Loss(value) => value,
+        }
+    }
+
+    /// Another number of the same kind.
+    pub fn with(self, value: f64) -> Score {
+        match self {
+            Score::Accuracy(_) => Score::Accuracy(value),
+            Score::Loss(_) => Score::Loss(value),
+        }
+    }
+
+    /// Whether it is strictly better than another one of its kind.
+    pub fn beats(self, other: Score) -> bool {
+        match self {
+            Score::Accuracy(value) => value > other.value(),
+            Score::Loss(value) => value < other.value() || (other.value().is_nan() && !value.is_nan()),
+        }
+    }
 }
 
 /// What a run is evaluated on.
@@ -66,9 +109,22 @@ impl Judged {
         if config.hold_out > 0.0 { Judged::Validation } else { Judged::Test }
     }
 
-    /// The log's key of the accuracy, by which the best weights are chosen.
-    pub fn accuracy(self) -> &'static str {
+    /// The log's key of the accuracy.
+    fn accuracy(self) -> &'static str {
         if self == Judged::Test { "test_acc" } else { "val_acc" }
+    }
+
+    /// The log's key of the loss.
+    fn loss(self) -> &'static str {
+        if self == Judged::Test { "test_loss" } else { "val_loss" }
+    }
+
+    /// The log's key of a score.
+    pub fn key(self, score: Score) -> &'static str {
+        match score {
+            Score::Accuracy(_) => self.accuracy(),
+            Score::Loss(_) => self.loss(),
+        }
     }
 
     /// In a word.
@@ -78,9 +134,15 @@ impl Judged {
 
     /// An evaluation on it as part of a line.
     pub fn line(self, e: &Evaluation) -> JudgedLine {
-        match self {
-            Judged::Test => JudgedLine::Test { test_loss: e.loss, test_acc: e.accuracy },
-            Judged::Validation => JudgedLine::Validation { val_loss: e.loss, val_acc: e.accuracy },
+        match (self, &e.regression) {
+            (Judged::Test, None) => JudgedLine::Test { test_loss: e.loss, test_acc: e.accuracy },
+            (Judged::Validation, None) => JudgedLine::Validation { val_loss: e.loss, val_acc: e.accuracy },
+            (Judged::Test, Some(errors)) => {
+                JudgedLine::TestErrors { test_loss: e.loss, test_mae: errors.mae(), test_r2: errors.r2() }
+            }
+            (Judged::Validation, Some(errors)) => {
+                JudgedLine::ValidationErrors { val_loss: e.loss, val_mae: errors.mae(), val_r2: errors.r2() }
+            }
         }
     }
 }
@@ -125,7 +187,7 @@ pub fn intact(log: &[u8]) -> (Vec<u8>, Vec<Line>, Vec<usize>) {
 /// The best evaluation of a run so far, the first among equals.
 pub struct Best {
     pub step: u64,
-    pub accuracy: f64,
+    pub score: Score,
     /// Its weights, until they are written.
     pub weights: Option<Archive>,
 }
@@ -133,9 +195,43 @@ pub struct Best {
 impl Best {
     /// That of a log, of a trained network.
     pub fn of(lines: &[Line], judged: Judged) -> Option<Best> {
-        let of = |line: &Line| Some((line.get("step")?.as_u64()?, line.get(judged.accuracy())?.as_f64()?));
+        let of = |line: &Line| {
+            let loss = line.get(judged.loss())?;
+            let score = match line.get(judged.accuracy()) {
+                Some(accuracy) => Score::Accuracy(accuracy.as_f64()?),
+                None => Score::Loss(loss.as_f64()?),
+            };
+            Some((line.get("step")?.as_u64()?, score))
+        };
         let trained = lines.iter().filter_map(of).filter(|(step, _)| *step > 0);
-        let best = trained.reduce(|best, next| if next.1 > best.1 { next } else { best });
-        best.map(|(step, accuracy)| Best { step, accuracy, weights: None })
+        let best = trained.reduce(|best, next| if next.1.beats(best.1) { next } else { best });
+        best.map(|(step, score)| Best { step, score, weights: None })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_best_of_real_targets_has_the_smallest_loss() {
+        let best = |key: &str, values: [(f64, f64); 3]| {
+            let line = |(step, (loss, other)): (usize, (f64, f64))| {
+                let value = json!({ "step": step, "test_loss": loss, (key): other });
+                value.as_object().unwrap().clone()
+            };
+            let lines: Vec<Line> = values.into_iter().enumerate().map(line).collect();
+            Best::of(&lines, Judged::Test).map(|best| (best.step, best.score))
+        };
+        // Of equals the first; nothing before the first step counts, nor a loss that is not finite.
+        let values = [(0.1, 0.9), (0.5, 0.6), (0.5, 0.6)];
+        assert_eq!(best("test_acc", values), Some((1, Score::Accuracy(0.6))));
+        assert_eq!(best("test_mae", values), Some((1, Score::Loss(0.5))));
+        let values = [(0.1, 0.9), (f64::NAN, 0.7), (0.5, 0.8)];
+        assert_eq!(best("test_acc", values), Some((2, Score::Accuracy(0.8))));
+        assert_eq!(best("test_mae", values), Some((2, Score::Loss(0.5))));
+        assert!(
+            !Score::Loss(f64::NAN).beats(Score::Loss(1.0)) && Score::Loss(1.0).beats(Score::Loss(f64::NAN))
+        );
     }
 }

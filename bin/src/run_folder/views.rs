@@ -20,6 +20,8 @@ pub const LAYERS_CSV: &str = "layers.csv";
 /// Columns that are there in any case, in this order; a regulariser's own numbers follow.
 const METRICS: [&str; 11] =
     ["step", "epoch", "loss", "fit", "reg", "lr", "acc", "val_loss", "val_acc", "test_loss", "test_acc"];
+/// Those of them that real targets do not have; these have `test_mae` and `test_r2`.
+const ACCURACIES: [&str; 3] = ["acc", "val_acc", "test_acc"];
 const LAYERS: [&str; 10] =
     ["step", "name", "n", "d", "regulariser", "weight", "penalty", "full", "half_space", "smallest_angle"];
 
@@ -100,9 +102,18 @@ impl Csv {
             }
             let scalar = |(_, value): &(&String, &Value)| !value.is_array() && !value.is_object();
             let new = |(key, _): &(&String, &Value)| !self.columns.contains(key);
-            let more: Vec<String> =
-                row.iter().filter(scalar).filter(new).map(|(key, _)| key.clone()).collect();
+            let rows = || [row].into_iter().chain(&self.waiting);
+            let mut more: Vec<String> = Vec::new();
+            for (key, _) in rows().flat_map(|row| row.iter().filter(scalar).filter(new)) {
+                if !more.contains(key) {
+                    more.push(key.clone());
+                }
+            }
+            let classes = rows().any(|row| ACCURACIES.iter().any(|key| row.contains_key(*key)));
             self.columns.extend(more);
+            if !classes {
+                self.columns.retain(|column| !ACCURACIES.contains(&column.as_str()));
+            }
             self.known = true;
             let head = self.columns.join(",") + "\n";
             self.write(&head)?;
@@ -155,6 +166,19 @@ mod tests {
 
     fn line(text: &str) -> Line {
         serde_json::from_str(text).unwrap()
+    }
+
+    #[test]
+    fn real_targets_have_errors_instead_of_accuracies() {
+        let here = tempfile::tempdir().unwrap();
+        let log = [
+            line(r#"{"step":0,"test_loss":2.5,"test_mae":1.5,"test_r2":0.25}"#),
+            line(r#"{"step":0,"epoch":0,"loss":2.25,"fit":2.0,"reg":0.25,"lr":0.1}"#),
+        ];
+        Views::new(here.path(), &log, false).unwrap();
+        let expected = "step,epoch,loss,fit,reg,lr,val_loss,test_loss,test_mae,test_r2\n0,,,,,,,2.5,1.5,0.25\n\
+                        0,0,2.25,2.0,0.25,0.1,,,,\n";
+        assert_eq!(fs::read_to_string(here.path().join(METRICS_CSV)).unwrap(), expected);
     }
 
     #[test]

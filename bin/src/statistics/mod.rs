@@ -30,11 +30,11 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// As tables have it, every number times `scale`: "+0.24 [-0.50, +0.98]".
-    pub fn text(&self, scale: f64) -> String {
-        let ends =
-            self.low.zip(self.high).map(|(low, high)| format!("{:+.2}, {:+.2}", scale * low, scale * high));
-        format!("{:+.2} [{}]", scale * self.mean, ends.as_deref().unwrap_or("-"))
+    /// As tables have it, every number times `scale`, with so many digits after the point: "+0.24 [-0.50, +0.98]".
+    pub fn text(&self, scale: f64, digits: usize) -> String {
+        let number = |v: f64| format!("{:+.digits$}", scale * v);
+        let ends = self.low.zip(self.high).map(|(low, high)| format!("{}, {}", number(low), number(high)));
+        format!("{} [{}]", number(self.mean), ends.as_deref().unwrap_or("-"))
     }
 }
 

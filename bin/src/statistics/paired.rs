@@ -119,10 +119,10 @@ mod tests {
         for (a, b, text) in [([1.0, 2.0], [1.0, 2.0], "+0.00 [-]"), ([0.3, 0.8], [0.2, 0.7], "+10.00 [-]")] {
             let pairs = Paired::new(&a, &b).unwrap();
             assert_eq!(pairs.p(), None);
-            assert_eq!([pairs.student(), pairs.bootstrap()].map(|i| i.text(100.0)), [text; 2]);
+            assert_eq!([pairs.student(), pairs.bootstrap()].map(|i| i.text(100.0, 2)), [text; 2]);
         }
         assert_eq!(
-            Interval { mean: 0.01, low: Some(-0.005), high: Some(0.02) }.text(100.0),
+            Interval { mean: 0.01, low: Some(-0.005), high: Some(0.02) }.text(100.0, 2),
             "+1.00 [-0.50, +2.00]"
         );
     }

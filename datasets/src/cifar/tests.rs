@@ -36,7 +36,7 @@ fn cifar10_from_folders_and_archive() {
     let check = |dir: &Path| {
         let data = load("cifar10", Some(dir)).unwrap();
         assert_eq!(
-            (data.shape(), &data.train.labels[..], &data.test.labels[..]),
+            (data.shape(), data.train.labels().unwrap(), data.test.labels().unwrap()),
             ([3, 32, 32], &[3, 9, 0][..], &[7][..])
         );
         assert_eq!(data.train.image(1), Raw::U8(&[1; PIXELS]));
@@ -65,12 +65,12 @@ fn cifar100_fine_coarse_and_heads() {
     );
     let fine = load("cifar100", Some(dir.path())).unwrap();
     let coarse = load("cifar100-coarse", Some(dir.path())).unwrap();
-    assert_eq!((&fine.train.labels[..], fine.classes.len()), (&[99, 50][..], 100));
-    assert_eq!((&coarse.train.labels[..], coarse.classes.len()), (&[19, 0][..], 20));
+    assert_eq!((fine.train.labels().unwrap(), fine.classes.len()), (&[99, 50][..], 100));
+    assert_eq!((coarse.train.labels().unwrap(), coarse.classes.len()), (&[19, 0][..], 20));
     assert!(fine.notes[1].contains("subset"), "{:?}", fine.notes);
     // The whole file wins over its head.
     write(dir.path(), &[("train.bin", records(&[&[1, 1]]))]);
-    assert_eq!(load("cifar100", Some(dir.path())).unwrap().train.labels, [1]);
+    assert_eq!(load("cifar100", Some(dir.path())).unwrap().train.labels().unwrap(), [1]);
 }
 
 #[test]
@@ -137,12 +137,12 @@ fn the_real_cifar() {
         (Ok(fine), Ok(coarse)) => {
             // Each fine class lies in one coarse class, five in each.
             let mut parent = [None; 100];
-            for (&f, &c) in fine.train.labels.iter().zip(&coarse.train.labels) {
+            for (&f, &c) in fine.train.labels().unwrap().iter().zip(coarse.train.labels().unwrap()) {
                 assert_eq!(*parent[f as usize].get_or_insert(c), c, "fine class {f}");
             }
             let children = |c| parent.iter().filter(|p| **p == Some(c)).count();
             assert!((0..20).all(|c| children(c) == 5));
-            assert_eq!(fine.classes[fine.train.labels[0] as usize], "cattle");
+            assert_eq!(fine.classes[fine.train.labels().unwrap()[0] as usize], "cattle");
         }
         (Err(e), _) if e.kind() == Kind::Missing => eprintln!("skipped: {e}"),
         (Err(e), _) | (_, Err(e)) => panic!("{e}"),

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 /// `n` images of 2 x 5 x 5 bytes.
 fn split(n: usize) -> Arc<Split> {
     let pixels = (0..n * 50).map(|i| (i * 37 % 256) as u8).collect();
-    let labels = (0..n as u32).map(|i| i % 3).collect();
+    let labels: Vec<u32> = (0..n as u32).map(|i| i % 3).collect();
     let standardisation = Standardisation { mean: vec![10.0, 127.5], std: vec![2.0, 128.0] };
     Arc::new(Split::new([2, 5, 5], Pixels::U8(pixels), labels, standardisation))
 }
@@ -29,7 +29,7 @@ fn plain_batches_are_the_data_standardised() {
     let singles = all::<f32>(&s, plain, 3);
     for (b, single) in batches.iter().zip(&singles) {
         for (k, &i) in b.indices.iter().enumerate() {
-            assert_eq!(b.labels[k], s.labels[i]);
+            assert_eq!(b.targets.classes().unwrap()[k], s.labels().unwrap()[i]);
             for at in 0..50 {
                 let raw = s.image(i).get(at);
                 let expected = if at < 25 { (raw - 10.0) / 2.0 } else { (raw - 127.5) / 128.0 };
@@ -102,8 +102,7 @@ fn dropping_an_epoch_ends_its_thread() {
 #[test]
 fn a_panic_in_the_thread_reaches_the_consumer() {
     let mut s = Split::clone(&split(4));
-    s.labels.truncate(3);
-    s.labels.push(0);
+    s.targets = vec![0, 1, 2, 0].into();
     s.pixels = Pixels::U8(vec![0; 150]);
     let s = Arc::new(s);
     let loader = Loader::new(s, LoaderConfig { shuffle: false, ..config(1) });

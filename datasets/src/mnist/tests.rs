@@ -29,7 +29,7 @@ fn found_in_every_usual_place() {
         write(&dir.path().join(inside), packed);
         let data = load("kmnist", Some(dir.path())).unwrap();
         assert_eq!((data.shape(), data.train.len(), data.test.len()), ([1, 2, 2], 3, 2));
-        assert_eq!(data.train.labels, [9, 0, 1]);
+        assert_eq!(data.train.labels().unwrap(), [9, 0, 1]);
         assert_eq!(data.test.image(1), Raw::U8(&[4, 5, 6, 7]));
         assert_eq!(data.standardisation().mean, [5.5]);
         assert!(data.notes[0].contains(inside), "{:?}", data.notes);

@@ -1,9 +1,9 @@
 //! How good a model is on data it does not learn from.
 
-use super::Batch;
+use super::{Batch, Targets};
 use crate::error::Error;
 use crate::losses::{CrossEntropy, Loss};
-use crate::metrics::{ConfusionMatrix, label_ranks};
+use crate::metrics::{ConfusionMatrix, RegressionErrors, label_ranks};
 use crate::models::Model;
 use crate::module::{Context, Module};
 
@@ -20,8 +20,10 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// The share of the inputs whose label is among the five largest logits; NaN for real targets.
     pub top5: f64,
-    /// How often each class was predicted for each.
+    /// How often each class was predicted for each; nothing is counted for real targets.
     pub confusion: ConfusionMatrix,
+    /// The errors of real targets; `None` for classes.
+    pub regression: Option<RegressionErrors>,
 }
 
 /// Evaluates a classifier on batches: running statistics, no dropout, nothing recorded. Without inputs all is NaN.
@@ -47,6 +49,7 @@ pub fn evaluate_loss(
 ) -> Result<Evaluation, Error> {
     let (model, loss) = (model.detached(), loss.evaluation());
     let mut confusion = ConfusionMatrix::new(model.classes);
+    let mut regression: Option<RegressionErrors> = None;
     let (mut sum, mut images, mut ranks) = (0.0, 0, Vec::new());
     for batch in batches {
         let n = batch.len();
@@ -63,7 +66,11 @@ pub fn evaluate_loss(
             ranks.extend(label_ranks(outputs, &labels));
             confusion.add(outputs, &labels);
         }
+        if let Targets::Values(y) = &one.batch.targets {
+            regression.get_or_insert_default().add(outputs, y);
+        }
     }
     let top = |k: usize| ranks.iter().filter(|&&rank| rank < k).count() as f64 / ranks.len() as f64;
-    Ok(Evaluation { images, loss: sum / images as f64, accuracy: top(1), top5: top(5), confusion })
+    let loss = sum / images as f64;
+    Ok(Evaluation { images, loss, accuracy: top(1), top5: top(5), confusion, regression })
 }

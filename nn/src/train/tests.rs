@@ -1,7 +1,7 @@
 use autograd::{DType, Tensor};
 
 use super::*;
-use crate::{Adam, Archive, ParameterGroup, Role, Weight, models};
+use crate::{Adam, Archive, Mse, ParameterGroup, Role, Weight, models};
 
 /// A regulariser with a state: a different part of the weights' squares each time.
 #[derive(Clone)]
@@ -232,4 +232,30 @@ fn plateau_and_early_stopping_are_part_of_a_checkpoint() {
     let stop = AtomicBool::new(false);
     let outcome = resumed.fit((1..4).map(batch), &stop, |_, _| Ok::<(), Error>(())).unwrap();
     assert_eq!((outcome, resumed.step_count()), (Outcome::Converged, 1));
+}
+
+#[test]
+fn real_targets_are_evaluated_by_their_errors() {
+    let model = models::build("mlp", [1, 4, 4], 2, 1, Key::new(1), DType::F64).unwrap();
+    let inputs = Tensor::normal([5, 1, 4, 4], DType::F64, Key::new(2));
+    let y = Tensor::normal([5, 2], DType::F64, Key::new(3));
+    let batch = Batch::new(inputs, Targets::Values(y.clone()));
+    let whole = evaluate_loss(&model, &Mse, [batch.clone()]).unwrap();
+    let parts = evaluate_loss(&model, &Mse, [batch.part(0..2), batch.part(2..5)]).unwrap();
+    let errors = whole.regression.clone().unwrap();
+    let p = model.detached().forward(&batch.inputs, &mut Context::eval());
+    let mean = y.mean([0]).reshape([1, 2]);
+    let squares = |t: Tensor| &t * &t;
+    let total = squares(&y - &mean).sum(..).item();
+    let r2 = 1.0 - squares(&p - &y).sum(..).item() / total;
+    assert!(
+        (errors.r2() - r2).abs() < 1e-12 && (errors.mae() - (&p - &y).abs().mean(..).item()).abs() < 1e-12
+    );
+    assert!((whole.loss - squares(&p - &y).mean(..).item()).abs() < 1e-12);
+    let other = parts.regression.unwrap();
+    assert!((parts.loss - whole.loss).abs() < 1e-12 && (other.r2() - r2).abs() < 1e-12);
+    assert!(whole.accuracy.is_nan() && whole.confusion.total() == 0);
+    // Classes have no such errors.
+    let classes = Batch::new(batch.inputs, vec![0, 1, 0, 1, 1]);
+    assert_eq!(evaluate_loss(&model, &Mse, [classes]).unwrap().regression, None);
 }

@@ -12,6 +12,7 @@ use super::run::{Job, Run};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::to_json;
+use crate::run_folder::Score;
 
 /// A finished run a line.
 pub const RUNS: &str = "runs.jsonl";
@@ -67,7 +68,12 @@ impl Log {
         match job.run(settings, dataset) {
             Ok(Some(run)) => {
                 let on = if job.tuning { "validation" } else { "test" };
-                eprintln!("{begin}: {on} accuracy {:.2} %", 100.0 * run.test_acc);
+                match run.test.score() {
+                    Score::Accuracy(accuracy) => {
+                        eprintln!("{begin}: {on} accuracy {:.2} %", 100.0 * accuracy)
+                    }
+                    Score::Loss(loss) => eprintln!("{begin}: {on} loss {loss:.6}"),
+                }
                 self.append(&run).map_err(Failure::mid_run)?;
                 self.runs.push(run);
                 Ok(Fate::Finished)
@@ -89,13 +95,15 @@ impl Log {
         self.runs.iter().filter(|run| !run.job.tuning).collect()
     }
 
-    /// The mean accuracy on held-out examples of each factor with which all runs could be finished.
-    pub fn validation(&self, reg: &str, plan: &Plan) -> Vec<(f64, Option<f64>)> {
+    /// The mean accuracy, or loss of real targets, on held-out examples of each factor with which all runs could be
+    /// finished.
+    pub fn validation(&self, reg: &str, plan: &Plan) -> Vec<(f64, Option<Score>)> {
         let mean = |factor: f64| {
             let of = |run: &&Run| run.job.tuning && run.job.reg == reg && run.job.factor == factor;
-            let found: Vec<f64> = self.runs.iter().filter(of).map(|run| run.test_acc).collect();
-            (found.len() as u64 == plan.tune_seeds)
-                .then(|| found.iter().sum::<f64>() / plan.tune_seeds as f64)
+            let found: Vec<Score> = self.runs.iter().filter(of).map(|run| run.test.score()).collect();
+            let mean = found.iter().map(|score| score.value()).sum::<f64>() / plan.tune_seeds as f64;
+            let first = found.first().filter(|_| found.len() as u64 == plan.tune_seeds)?;
+            Some(first.with(mean))
         };
         plan.tune.iter().map(|&factor| (factor, mean(factor))).collect()
     }
@@ -106,7 +114,7 @@ impl Log {
             return Some(1.0);
         }
         let known = self.validation(reg, plan).into_iter().filter_map(|(factor, mean)| Some((factor, mean?)));
-        known.reduce(|best, next| if next.1 > best.1 { next } else { best }).map(|best| best.0)
+        known.reduce(|best, next| if next.1.beats(best.1) { next } else { best }).map(|best| best.0)
     }
 
     fn append(&self, run: &Run) -> Result<(), Failure> {

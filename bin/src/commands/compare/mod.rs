@@ -37,7 +37,7 @@ use table::Row;
     mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 20]")),
     mut_arg("seed", |arg| arg.help("The first seed: initial weights, order and projections follow from it")),
     mut_arg("eval_every", |arg| arg.help(
-        "Steps between two points of the curves: test accuracy and energies [default: a tenth of a run]"
+        "Steps between two points of the curves: test accuracy or loss, and energies [default: a tenth of a run]"
     )),
     after_help = "Examples:
   comhe compare                                     two minutes on two cores
@@ -48,7 +48,7 @@ use table::Row;
   comhe compare --resume cmp                        go on where it stopped
 
 By default a fifth of the training labels are wrong: on clean, easy data no regulariser has
-anything to do. Test labels are never changed. All runs of a seed start from the same weights
+anything to do (real targets have no label noise). Test labels are never changed. All runs of a seed start from the same weights
 and see the same batches, so that differences to the first regulariser are paired; their
 intervals are 95 % intervals of the mean by Student's t. The default learning rate suits the
 net without a regulariser.
@@ -58,7 +58,7 @@ training examples of which a share is held out to judge it (another share each t
 factor then serves for the result, on all training examples.
 
 The folder, whose path is printed last, gets compare.json, compare.md, report.html, the curves over
-the steps (energy.svg, accuracy.svg), and while it is made plan.json and runs.jsonl, a line a
+the steps (energy.svg, accuracy.svg or, of real targets, loss.svg), and while it is made plan.json and runs.jsonl, a line a
 finished run."
 )]
 pub struct Compare {
@@ -132,9 +132,11 @@ impl Compare {
     }
 
     fn compared(&self, plan: &Plan, path: &Path) -> Result<(), Failure> {
-        let dataset = data::load(&plan.settings)?;
+        let mut dataset = data::load(&plan.settings)?;
         // Whatever is wrong with the settings shows before the first run.
-        let model = Setup::on(dataset.clone(), &plan.settings)?.trainer.model;
+        let setup = Setup::on(dataset.clone(), &plan.settings)?;
+        dataset.notes = setup.dataset.notes;
+        let model = setup.trainer.model;
         for reg in &plan.regs {
             let config = Config { reg: reg.clone(), ..plan.settings.clone() };
             setup::check_groups(&config, &model)?;
@@ -195,7 +197,8 @@ impl Compare {
             write_atomic(&path.join(name), text.as_bytes()).map_err(|e| Failure::from(e).mid_run())?;
         }
         let groups: Vec<Group> = regs.iter().map(|reg| table::group(reg, &runs)).collect();
-        run_folder::pictures(path, figures::of_comparison(&groups)).map_err(Failure::mid_run)?;
+        run_folder::pictures(path, figures::of_comparison(&groups, dataset.is_regression()))
+            .map_err(Failure::mid_run)?;
         report::write_page(path).map_err(Failure::mid_run)?;
         if self.json {
             eprintln!("written to {}", path.display());

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Compare, READS};
 use crate::config::{self, Choice, Config, given};
 use crate::failure::Failure;
-use crate::setup;
+use crate::{data, setup};
 
 /// Its file.
 pub const PLAN: &str = "plan.json";
@@ -99,6 +99,10 @@ impl Compare {
         }
         if config.lr.is_none() && config.optimizer == Choice::default() {
             config.lr = Some(RATE);
+        }
+        // The default is for classes.
+        if !given.iter().any(|key| key == "label-noise") && !data::has_classes(&config)? {
+            config.label_noise = 0.0;
         }
         config.check()?;
         config::parts::check(&config, &given, &self.regs)?;

@@ -2,12 +2,12 @@
 
 use comhe::LayerReport;
 use datasets::Dataset;
-use nn::Outcome;
+use nn::{Evaluation, Outcome};
 use serde::{Deserialize, Serialize};
 
 use crate::config::Config;
 use crate::failure::Failure;
-use crate::run_folder::LayerLine;
+use crate::run_folder::{LayerLine, Score};
 use crate::setup::{self, Setup};
 use crate::statistics::median;
 use crate::{data, stop};
@@ -33,8 +33,8 @@ pub struct Job {
 pub struct Run {
     #[serde(flatten)]
     pub job: Job,
-    pub test_acc: f64,
-    pub test_loss: f64,
+    #[serde(flatten)]
+    pub test: Test,
     pub train_loss: f64,
     pub step_ms: f64,
     pub energy_before: Energies,
@@ -47,10 +47,39 @@ pub struct Run {
 #[derive(Serialize, Deserialize)]
 pub struct Point {
     pub step: u64,
-    pub test_acc: f64,
-    pub test_loss: f64,
+    #[serde(flatten)]
+    pub test: Test,
     #[serde(flatten)]
     pub energy: Energies,
+}
+
+/// An evaluation: an accuracy of classes, errors of real targets.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub struct Test {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_acc: Option<f64>,
+    pub test_loss: f64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_mae: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test_r2: Option<f64>,
+}
+
+impl Test {
+    fn of(e: &Evaluation) -> Test {
+        let errors = e.regression.as_ref();
+        Test {
+            test_acc: errors.is_none().then_some(e.accuracy),
+            test_loss: e.loss,
+            test_mae: errors.map(|errors| errors.mae()),
+            test_r2: errors.map(|errors| errors.r2()),
+        }
+    }
+
+    /// What runs are compared by.
+    pub fn score(&self) -> Score {
+        self.test_acc.map_or(Score::Loss(self.test_loss), Score::Accuracy)
+    }
 }
 
 /// Mean energies, averaged over the layers.
@@ -95,7 +124,7 @@ impl Job {
             let test = trainer.evaluate(data::test(dataset, *dtype))?;
             trainer.judge(test.loss);
             let energy = Energies::mean(&layers);
-            Ok::<Point, Failure>(Point { step, test_acc: test.accuracy, test_loss: test.loss, energy })
+            Ok::<Point, Failure>(Point { step, test: Test::of(&test), energy })
         };
         let mut curve = vec![look(trainer)?];
         let (mut times, mut train_loss) = (Vec::new(), f64::NAN);
@@ -115,8 +144,7 @@ impl Job {
         }
         Ok(Some(Run {
             job: self.clone(),
-            test_acc: last.test_acc,
-            test_loss: last.test_loss,
+            test: last.test,
             train_loss,
             step_ms: median(&times),
             energy_before: first.energy,

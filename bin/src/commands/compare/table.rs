@@ -10,6 +10,7 @@ use crate::config::Choice;
 use crate::failure::Failure;
 use crate::figures::Group;
 use crate::output::Table;
+use crate::run_folder::Score;
 use crate::setup;
 use crate::statistics::{Interval, Paired, Summary, median, summary};
 
@@ -19,7 +20,13 @@ pub struct Row {
     reg: String,
     reg_weight: f64,
     reg_head_weight: f64,
-    test_acc: Summary,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_acc: Option<Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_loss: Option<Summary>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_r2: Option<Summary>,
+    /// Of accuracies, or losses of real targets.
     difference: Option<Interval>,
     energy_before: Energies,
     energy_after: Energies,
@@ -30,6 +37,9 @@ impl Row {
     /// The row of a regulariser that has finished runs.
     pub fn new(reg: &str, plan: &Plan, runs: &[&Run]) -> Result<Row, Failure> {
         let own: Vec<&Run> = runs.iter().copied().filter(|run| run.job.reg == reg).collect();
+        let value = |run: &Run| run.test.score().value();
+        let real = own.iter().any(|run| run.test.test_acc.is_none());
+        let r2: Vec<f64> = own.iter().filter_map(|run| run.test.test_r2).collect();
         let of = |what: fn(&Run) -> f64| -> Vec<f64> { own.iter().map(|run| what(run)).collect() };
         let mean = |what| summary(&of(what)).mean;
         // Differences are of runs with the same seed.
@@ -37,7 +47,7 @@ impl Row {
         let partner =
             |run: &Run| runs.iter().find(|r| r.job.reg == *baseline && r.job.seed == run.job.seed).copied();
         let (with, without): (Vec<f64>, Vec<f64>) =
-            own.iter().filter_map(|run| Some((run.test_acc, partner(run)?.test_acc))).unzip();
+            own.iter().filter_map(|run| Some((value(run), value(partner(run)?)))).unzip();
         let pairs = Paired::new(&with, &without);
         let factor = own.first().map_or(1.0, |run| run.job.factor);
         let job = Job { reg: reg.to_string(), seed: 0, factor, tuning: false };
@@ -47,7 +57,9 @@ impl Row {
             reg: reg.to_string(),
             reg_weight: weighted(config.reg_weight),
             reg_head_weight: weighted(config.reg_head_weight.unwrap_or(0.0)),
-            test_acc: summary(&of(|run| run.test_acc)),
+            test_acc: (!real).then(|| summary(&of(value))),
+            test_loss: real.then(|| summary(&of(value))),
+            test_r2: real.then(|| summary(&r2)),
             difference: pairs.filter(|_| reg != baseline).map(|pairs| pairs.student()),
             energy_before: Energies {
                 full: mean(|run| run.energy_before.full),
@@ -72,7 +84,7 @@ pub fn group<'a>(reg: &'a str, runs: &[&Run]) -> Group<'a> {
         name: reg,
         full: curves(|p| p.energy.full),
         half_space: curves(|p| p.energy.half_space),
-        test_acc: curves(|p| p.test_acc),
+        test: curves(|p| p.test.score().value()),
     }
 }
 
@@ -134,8 +146,9 @@ pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
     }
     if !plan.tune.is_empty() {
         lines.push(format!(
-            "The factor is that of the best mean accuracy over {} runs, each with another {} % of the training examples \
+            "The factor is that of the best mean {} over {} runs, each with another {} % of the training examples \
              held out and other seeds than those of the result.",
+            if dataset.is_regression() { "loss" } else { "accuracy" },
             plan.tune_seeds,
             100.0 * plan.validation
         ));
@@ -144,15 +157,22 @@ pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
     Ok(lines)
 }
 
-/// The accuracies on held-out examples, a column a factor; the chosen one has a star.
+/// The accuracies, or losses of real targets, on held-out examples, a column a factor; the chosen one has a star.
 pub fn tuning(plan: &Plan, log: &Log) -> Table {
-    let head = ["validation %".to_string()].into_iter().chain(plan.tune.iter().map(|f| format!("x {f}")));
+    let real = log.runs.iter().any(|run| run.test.test_acc.is_none());
+    let head = [if real { "validation loss" } else { "validation %" }.to_string()]
+        .into_iter()
+        .chain(plan.tune.iter().map(|f| format!("x {f}")));
     let mut table = Table::new(head);
     for reg in plan.regs.iter().filter(|reg| *reg != "none") {
         let chosen = log.chosen(reg, plan);
-        let cell = |(factor, mean): (f64, Option<f64>)| {
+        let cell = |(factor, mean): (f64, Option<Score>)| {
             let star = if chosen == Some(factor) { "*" } else { "" };
-            mean.map_or("-".into(), |mean| format!("{:.2}{star}", 100.0 * mean))
+            match mean {
+                Some(Score::Accuracy(mean)) => format!("{:.2}{star}", 100.0 * mean),
+                Some(Score::Loss(mean)) => format!("{mean:.6}{star}"),
+                None => "-".into(),
+            }
         };
         table.row([reg.clone()].into_iter().chain(log.validation(reg, plan).into_iter().map(cell)));
     }
@@ -161,11 +181,13 @@ pub fn tuning(plan: &Plan, log: &Log) -> Table {
 
 /// The result.
 pub fn result(rows: &[Row], baseline: &str) -> Table {
-    let difference = format!("difference to {baseline} [95 %]");
+    let real = rows.iter().any(|row| row.test_loss.is_some());
+    let of = if real { "loss difference" } else { "difference" };
+    let difference = format!("{of} to {baseline} [95 %]");
     let head = [
         "regulariser",
         "weights",
-        "accuracy %",
+        if real { "loss (lower is better)" } else { "accuracy %" },
         "sd",
         "n",
         &difference,
@@ -175,18 +197,19 @@ pub fn result(rows: &[Row], baseline: &str) -> Table {
     ];
     let mut table = Table::new(head);
     for row in rows {
-        let Summary { n, mean, sd } = row.test_acc;
-        let percent = |v: f64| format!("{:.2}", 100.0 * v);
+        let Some(Summary { n, mean, sd }) = row.test_acc.or(row.test_loss) else { continue };
+        let (scale, digits) = if real { (1.0, 6) } else { (100.0, 2) };
+        let number = |v: f64| format!("{:.digits$}", scale * v);
         let change = |what: fn(&Energies) -> f64| {
             format!("{:.3} -> {:.3}", what(&row.energy_before), what(&row.energy_after))
         };
         table.row([
             row.reg.clone(),
             format!("{}, {}", rounded(row.reg_weight), rounded(row.reg_head_weight)),
-            percent(mean),
-            if n > 1 { percent(sd) } else { "-".into() },
+            number(mean),
+            if n > 1 { number(sd) } else { "-".into() },
             n.to_string(),
-            row.difference.map_or("-".into(), |difference| difference.text(100.0)),
+            row.difference.map_or("-".into(), |difference| difference.text(scale, digits)),
             change(|e| e.full),
             change(|e| e.half_space),
             format!("{:.1}", row.step_ms),

@@ -85,19 +85,24 @@ impl Inspect {
         config.check()?;
         let config = config.settled();
         setup::apply(&config);
-        let model = self.model(&config)?;
+        let (model, config) = self.model(config)?;
         match &self.graph {
             Some(path) => graph::write(path, model, &config),
-            None => self.table(&model),
+            None => self.table(&model, config.has_loss("mse")),
         }
     }
 
-    fn model(&self, config: &Config) -> Result<Model, Failure> {
-        let Some(input) = self.input else { return setup::model(&data::load(config)?, config) };
-        setup::model_of(input, self.classes, config)
+    /// The network, and the settings with the loss that suits the data.
+    fn model(&self, config: Config) -> Result<(Model, Config), Failure> {
+        if let Some(input) = self.input {
+            return Ok((setup::model_of(input, self.classes, &config)?, config));
+        }
+        let dataset = data::load(&config)?;
+        let config = data::with_loss(&config, &dataset)?;
+        Ok((setup::model(&dataset, &config)?, config))
     }
 
-    fn table(&self, model: &Model) -> Result<(), Failure> {
+    fn table(&self, model: &Model, real: bool) -> Result<(), Failure> {
         let summary = model.summary();
         if self.json {
             for row in &summary.rows {
@@ -112,7 +117,8 @@ impl Inspect {
             return Ok(());
         }
         let [c, h, w] = model.input;
-        output::line(&format!("{} for images of {c} x {h} x {w}, {} classes\n", model.name, model.classes))?;
+        let what = if real { "outputs" } else { "classes" };
+        output::line(&format!("{} for images of {c} x {h} x {w}, {} {what}\n", model.name, model.classes))?;
         output::line(summary.to_string().trim_end())
     }
 }

@@ -28,11 +28,12 @@ use crate::{output, setup, stop};
 
 Each direction is random, and every filter of it is brought to the length of the network's own
 filter; biases and the parameters of batch norm stay (Li et al. 2018, arXiv 1712.09913). The loss
-is the mean cross-entropy, without label smoothing and regulariser, on a fixed random choice of
-images, with batch norm's running statistics; in the middle it is that of the weights themselves.
+is the mean cross-entropy, without label smoothing and regulariser (of real targets the mean squared
+error), on a fixed random choice of images, with batch norm's running statistics; in the middle it is
+that of the weights themselves.
 
-Writes landscape-1d or landscape-2d with .svg, .png and .csv (a, b, loss, accuracy), and prints
-their paths. Weights in a run folder are taken with the folder's settings; flags win.")]
+Writes landscape-1d or landscape-2d with .svg, .png and .csv (a, b, loss and, of classes, accuracy),
+and prints their paths. Weights in a run folder are taken with the folder's settings; flags win.")]
 pub struct Landscape {
     /// A run folder, or a file of weights (a state dict or a checkpoint)
     #[arg(value_name = "DIR|FILE.safetensors")]
@@ -63,7 +64,7 @@ pub struct Landscape {
 /// weights are those of PATH. The seed is that of the directions.
 pub const READS: Reads = Reads {
     parts: &[Part::Data, Part::Network, Part::Machine],
-    and: &["train-size", "seed"],
+    and: &["train-size", "seed", "loss"],
     without: &["init"],
 };
 
@@ -76,10 +77,10 @@ const BATCH: usize = 250;
 pub struct Sample {
     /// Steps along the directions; the second is 0 if there is one.
     pub at: [f64; 2],
-    /// The mean cross-entropy.
+    /// The mean loss.
     pub loss: f64,
-    /// The share of images that are classified right.
-    pub accuracy: f64,
+    /// The share of images that are classified right; `None` of real targets.
+    pub accuracy: Option<f64>,
 }
 
 impl Landscape {
@@ -114,7 +115,8 @@ impl Landscape {
         config.check()?;
         setup::apply(&config);
         let dataset = data::load(&config)?;
-        let model = trained.network(dataset.shape(), dataset.classes.len(), &config)?;
+        let config = data::with_loss(&config, &dataset)?;
+        let model = trained.network(dataset.shape(), dataset.outputs(), &config)?;
         let split = if self.test { &dataset.test } else { &dataset.train };
         let key = Key::new(seed).stream("landscape");
         let images = self.chosen(split, setup::dtype(&config));
@@ -135,7 +137,8 @@ impl Landscape {
                 }
                 let there = moved(&model, &[(a, &directions[0]), (b, &directions[1])]);
                 let found = evaluate_loss(&there, &*loss, images.iter().cloned())?;
-                samples.push(Sample { at: [a, b], loss: found.loss, accuracy: found.accuracy });
+                let accuracy = found.regression.is_none().then_some(found.accuracy);
+                samples.push(Sample { at: [a, b], loss: found.loss, accuracy });
             }
         }
         self.write(out, &samples, steps.len())
@@ -183,12 +186,14 @@ impl Landscape {
 
     fn write(&self, folder: &Path, samples: &[Sample], points: usize) -> Result<(), Failure> {
         let name = format!("landscape-{}d", self.dim);
-        let mut csv = String::from(if self.dim == 2 { "a,b,loss,accuracy\n" } else { "a,loss,accuracy\n" });
+        let mut csv = String::from(if self.dim == 2 { "a,b,loss" } else { "a,loss" });
+        csv += if samples.iter().any(|s| s.accuracy.is_some()) { ",accuracy\n" } else { "\n" };
         for Sample { at: [a, b], loss, accuracy } in samples {
             csv += &match self.dim {
-                2 => format!("{a},{b},{loss},{accuracy}\n"),
-                _ => format!("{a},{loss},{accuracy}\n"),
+                2 => format!("{a},{b},{loss}"),
+                _ => format!("{a},{loss}"),
             };
+            csv += &accuracy.map_or("\n".into(), |accuracy| format!(",{accuracy}\n"));
         }
         write_atomic(&folder.join(format!("{name}.csv")), csv.as_bytes())?;
         let drawn = if self.dim == 2 { picture::map(samples, points) } else { picture::curve(samples) };

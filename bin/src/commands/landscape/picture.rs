@@ -8,7 +8,9 @@ use crate::plot::{Curve, number, range, ticks};
 /// The loss along one direction.
 pub fn curve(samples: &[Sample]) -> Option<Picture> {
     let points = samples.iter().map(|s| (s.at[0], s.loss)).collect();
-    let curve = Curve { name: "mean cross-entropy".into(), points, spread: Vec::new() };
+    let classes = samples.iter().any(|s| s.accuracy.is_some());
+    let name = if classes { "mean cross-entropy" } else { "mean squared error" };
+    let curve = Curve { name: name.into(), points, spread: Vec::new() };
     chart::of_curves("Loss along a random direction", "step, relative to the filters' lengths", &[curve])
 }
 

@@ -23,7 +23,8 @@ pub struct Trained {
     pub step: u64,
     pub fit: f64,
     pub reg: f64,
-    pub acc: f64,
+    /// None of real targets.
+    pub acc: Option<f64>,
 }
 
 /// An evaluation after some steps, on the test set or on held-out examples (see [`groups::judge`](super::groups::judge)).
@@ -31,7 +32,10 @@ pub struct Trained {
 pub struct Tested {
     pub step: u64,
     pub loss: f64,
-    pub acc: f64,
+    /// None of real targets, which have errors instead.
+    pub acc: Option<f64>,
+    pub mae: Option<f64>,
+    pub r2: Option<f64>,
 }
 
 /// The mean energies of all layers after some steps.
@@ -212,13 +216,14 @@ impl Run {
     fn line(&mut self, line: &Value) {
         let Some(step) = line["step"].as_u64() else { return };
         let number = |key: &str| line[key].as_f64();
-        if let (Some(fit), Some(acc)) = (number("fit"), number("acc")) {
-            self.trained.push(Trained { step, fit, reg: number("reg").unwrap_or(0.0), acc });
+        if let Some(fit) = number("fit") {
+            self.trained.push(Trained { step, fit, reg: number("reg").unwrap_or(0.0), acc: number("acc") });
         }
-        let judged = |on: &str| Some((number(&format!("{on}_loss"))?, number(&format!("{on}_acc"))?));
-        if let Some((loss, acc)) = judged("val").or_else(|| judged("test")) {
-            self.tested.push(Tested { step, loss, acc });
-        }
+        let judged = |on: &str| {
+            let of = |what: &str| number(&format!("{on}_{what}"));
+            Some(Tested { step, loss: of("loss")?, acc: of("acc"), mae: of("mae"), r2: of("r2") })
+        };
+        self.tested.extend(judged("val").or_else(|| judged("test")));
         if let Some(layers) = line["layers"].as_array() {
             let mean =
                 |key: &str| layers.iter().filter_map(|l| l[key].as_f64()).sum::<f64>() / layers.len() as f64;
@@ -255,8 +260,10 @@ fn compared(folder: &Path) -> Result<Vec<Run>, Failure> {
         let layers = value.as_array().map(|l| l.iter().map(layer).collect()).unwrap_or_default();
         let of = |p: &crate::commands::compare::run::Point| Tested {
             step: p.step,
-            loss: p.test_loss,
-            acc: p.test_acc,
+            loss: p.test.test_loss,
+            acc: p.test.test_acc,
+            mae: p.test.test_mae,
+            r2: p.test.test_r2,
         };
         let energy = |p: &crate::commands::compare::run::Point| Spread {
             step: p.step,

@@ -75,8 +75,15 @@ pub fn pictures(groups: &[Group], band: Band) -> Vec<(&'static str, Picture)> {
     let all: Vec<(&'static str, &str, bool, Of)> = vec![
         ("loss-training", "Training loss (data term)", true, Box::new(train(|t| t.fit))),
         (loss.0, loss.1, true, Box::new(test(|t| t.loss))),
-        ("accuracy-training", "Training accuracy, %", false, Box::new(train(|t| 100.0 * t.acc))),
-        (accuracy.0, accuracy.1, false, Box::new(test(|t| 100.0 * t.acc))),
+        (
+            "accuracy-training",
+            "Training accuracy, %",
+            false,
+            Box::new(train(|t| 100.0 * t.acc.unwrap_or(f64::NAN))),
+        ),
+        (accuracy.0, accuracy.1, false, Box::new(test(|t| 100.0 * t.acc.unwrap_or(f64::NAN)))),
+        ("mae", "Mean absolute error of evaluations", true, Box::new(test(|t| t.mae.unwrap_or(f64::NAN)))),
+        ("r2", "R2 of evaluations", false, Box::new(test(|t| t.r2.unwrap_or(f64::NAN)))),
         ("energy-full", "Energy in full space, mean of the layers", false, Box::new(spread(|s| s.full))),
         (
             "energy-half-space",

@@ -82,11 +82,12 @@ impl Networks {
     }
 }
 
-/// The images' shape and the number of classes, from the manifest.
+/// The images' shape and the number of outputs, from the manifest; older ones have the classes alone.
 fn shape(run: &Run) -> Option<([usize; 3], usize)> {
     let data = &run.manifest["data"];
     let size = |i: usize| data["shape"][i].as_u64().map(|n| n as usize);
-    Some(([size(0)?, size(1)?, size(2)?], data["classes"].as_array()?.len()))
+    let outputs = data["outputs"].as_u64().map(|n| n as usize);
+    Some(([size(0)?, size(1)?, size(2)?], outputs.or(data["classes"].as_array().map(Vec::len))?))
 }
 
 /// Angles and filters of all groups.
@@ -298,16 +299,21 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
             section.remarks.push(format!("{}: the data of the run are not found: {why}", group.name));
             continue;
         };
+        if dataset.is_regression() {
+            section.remarks.push(format!("{}: real targets have no confusion matrix", group.name));
+            continue;
+        }
         match evaluated(run, &config, dataset) {
             Ok(result) => {
-                if let Some(last) =
-                    run.tested.last().filter(|t| run.finished && (t.acc - result.accuracy).abs() > 1e-3)
+                let logged = run.tested.last().and_then(|t| t.acc);
+                if let Some(logged) =
+                    logged.filter(|acc| run.finished && (acc - result.accuracy).abs() > 1e-3)
                 {
                     section.remarks.push(format!(
                         "{}: the accuracy here is {:.2} %, the log says {:.2} %: the data found are not those of the run",
                         run.name,
                         100.0 * result.accuracy,
-                        100.0 * last.acc
+                        100.0 * logged
                     ));
                 }
                 let title =
@@ -326,7 +332,7 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
 
 fn evaluated(run: &Run, config: &Config, dataset: &Dataset) -> Result<Evaluation, String> {
     let networks = Networks::of(run)?;
-    if shape(run).is_some_and(|found| found != (dataset.shape(), dataset.classes.len())) {
+    if shape(run).is_some_and(|found| found != (dataset.shape(), dataset.outputs())) {
         return Err("the data found have another shape, or other classes, than those of the run".into());
     }
     setup::apply(config);

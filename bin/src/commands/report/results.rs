@@ -5,27 +5,39 @@ use super::groups::{Group, differing, judge, text};
 use crate::output::Table;
 use crate::statistics::{Interval, Paired, summary};
 
+/// Whether no run has an accuracy: the targets are real values, and runs are compared by their loss.
+fn real(groups: &[Group]) -> bool {
+    let mut tested = groups.iter().flat_map(|g| &g.runs).flat_map(|run| &run.tested).peekable();
+    tested.peek().is_some() && tested.all(|t| t.acc.is_none())
+}
+
+/// What runs are compared by, as tables have it: an accuracy in percent, or the loss of real targets.
+fn score(t: &Tested, real: bool) -> Option<f64> {
+    if real { Some(t.loss) } else { t.acc.map(|acc| 100.0 * acc) }
+}
+
 /// Mean and standard deviation of each group's last evaluations, and differences to the baseline over the same seeds.
 pub fn results(groups: &[Group]) -> Table {
-    let on = judge(groups);
-    let [accuracy, loss] = ["accuracy %", "loss"].map(|what| format!("{on} {what}"));
+    let (on, real) = (judge(groups), real(groups));
+    let [accuracy, loss, r2] = ["accuracy %", "loss", "R2"].map(|what| format!("{on} {what}"));
     let mut table = Table::new([
         "group",
         "n",
-        &accuracy,
+        if real { &loss } else { &accuracy },
         "sd",
-        "difference to baseline [95 %]",
-        &loss,
+        if real { "loss difference to baseline [95 %]" } else { "difference to baseline [95 %]" },
+        if real { &r2 } else { &loss },
         "energy",
         "half-space energy",
         "smallest angle",
     ]);
     for group in groups {
         let runs = group.counted();
-        let last = |what: fn(&Tested) -> f64| -> Vec<f64> {
-            runs.iter().filter_map(|run| run.tested.last().map(what)).collect()
+        let last = |what: &dyn Fn(&Tested) -> Option<f64>| -> Vec<f64> {
+            runs.iter().filter_map(|run| run.tested.last().and_then(what)).collect()
         };
-        let acc = last(|t| 100.0 * t.acc);
+        let acc = last(&|t| score(t, real));
+        let digits = if real { 4 } else { 2 };
         let ends = |of: &dyn Fn(&Run) -> Vec<f64>, digits: usize| {
             let all: Vec<Vec<f64>> = runs.iter().map(|run| of(run)).collect();
             let mean = |values: Vec<f64>| summary(&values).mean;
@@ -53,10 +65,11 @@ pub fn results(groups: &[Group]) -> Table {
         table.row([
             format!("{}{unfinished}", group.name),
             acc.len().to_string(),
-            mean(&acc, 2),
-            if acc.len() > 1 { format!("{:.2}", summary(&acc).sd) } else { "-".into() },
-            difference(group, groups).map_or("-".into(), |(i, n)| format!("{}, {n} pairs", i.text(1.0))),
-            mean(&last(|t| t.loss), 4),
+            mean(&acc, digits),
+            if acc.len() > 1 { format!("{:.digits$}", summary(&acc).sd) } else { "-".into() },
+            difference(group, groups, real)
+                .map_or("-".into(), |(i, n)| format!("{}, {n} pairs", i.text(1.0, digits))),
+            mean(&last(&|t| if real { t.r2 } else { Some(t.loss) }), 4),
             ends(&spread(|s| s.full), 4),
             ends(&spread(|s| s.half_space), 4),
             ends(&angle, 1),
@@ -65,10 +78,11 @@ pub fn results(groups: &[Group]) -> Table {
     table
 }
 
-/// The difference of accuracies, in points, to the baseline over the seeds that both have, and how many those are.
-fn difference(group: &Group, groups: &[Group]) -> Option<(Interval, usize)> {
+/// The difference of accuracies, in points, or of losses to the baseline over the seeds that both have, and how many
+/// those are.
+fn difference(group: &Group, groups: &[Group], real: bool) -> Option<(Interval, usize)> {
     let baseline = baseline(group, groups)?;
-    let acc = |run: &Run| run.tested.last().map(|t| 100.0 * t.acc);
+    let acc = |run: &Run| run.tested.last().and_then(|t| score(t, real));
     let others = baseline.counted();
     let pair = |run: &&Run| {
         let other = others.iter().find(|other| other.seed() == run.seed())?;
@@ -110,11 +124,12 @@ pub fn shared(groups: &[Group]) -> Table {
 
 /// Every run with what became of it.
 pub fn runs(groups: &[Group]) -> Table {
-    let on = judge(groups);
-    let [accuracy, loss] = ["accuracy %", "loss"].map(|what| format!("{on} {what}"));
+    let (on, real) = (judge(groups), real(groups));
+    let [accuracy, loss, r2] = ["accuracy %", "loss", "R2"].map(|what| format!("{on} {what}"));
+    let first = if real { &r2 } else { &accuracy };
     let mut table = Table::new([
-        "run", "group", "seed", "steps", "state", &accuracy, &loss, "seconds", "images/s", "peak MiB",
-        "threads", "version", "commit",
+        "run", "group", "seed", "steps", "state", first, &loss, "seconds", "images/s", "peak MiB", "threads",
+        "version", "commit",
     ]);
     for (group, run) in groups.iter().flat_map(|group| group.runs.iter().map(move |run| (group, run))) {
         let sessions = run.manifest["sessions"].as_array().cloned().unwrap_or_default();
@@ -137,7 +152,11 @@ pub fn runs(groups: &[Group]) -> Table {
             },
             // All of a failure is said beside the results.
             run.state().split(';').next().unwrap_or_default().to_string(),
-            run.tested.last().map_or("-".into(), |t| format!("{:.2}", 100.0 * t.acc)),
+            match run.tested.last() {
+                Some(Tested { r2: Some(r2), .. }) if real => format!("{r2:.4}"),
+                Some(Tested { acc: Some(acc), .. }) => format!("{:.2}", 100.0 * acc),
+                _ => "-".into(),
+            },
             run.tested.last().map_or("-".into(), |t| format!("{:.4}", t.loss)),
             if seconds > 0.0 { format!("{seconds:.1}") } else { "-".into() },
             number("images_per_second", 0),

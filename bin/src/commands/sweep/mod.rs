@@ -42,9 +42,9 @@ lr.toml:
   reg.name = [\"none\", \"mhe\", \"rp\"]
   lr = [0.02, 0.05]
 
-Runs are judged on a tenth of the training examples that is held out (hold-out in [base]). When all
-are finished, the best setting of each value of the baseline's keys, and no other, meets the test
-images. Differences are paired by seed: a 95 % bootstrap interval (10,000 draws; too narrow for fewer
+Runs are judged by their accuracy (of real targets: their loss) on a tenth of the training examples
+that is held out (hold-out in [base]). When all are finished, the best setting of each value of the
+baseline's keys, and no other, meets the test images. Differences are paired by seed: a 95 % bootstrap interval (10,000 draws; too narrow for fewer
 than about ten seeds) and the p of Student's paired t test, also corrected for the number of rows
 (Holm). Settings that play no part in a point are dropped, and points that become equal are one.
 

@@ -1,4 +1,4 @@
-//! The result of a sweep: its tables, and the test accuracies of what was chosen.
+//! The result of a sweep: its tables, and the test accuracies, or losses of real targets, of what was chosen.
 
 use std::fs;
 
@@ -19,14 +19,15 @@ impl Under<'_> {
         let on = if held_out { "validation" } else { "test" };
         let select = self.file.select;
         let rows = table::rows(&self.file, &self.points, &last.found)?;
-        let mut tables = vec![table::table(&rows, on, select)];
+        let real = last.found.iter().flat_map(|found| found.values()).any(|judged| judged.real);
+        let mut tables = vec![table::table(&rows, on, select, real)];
         let mut test = Vec::new();
         if held_out && last.all {
             let chosen = table::chosen(&self.file, &self.points, &last.found)?;
             match self.tested(&chosen, &last.jobs) {
                 Ok(tested) => {
                     test = table::test_rows(&tested, &self.points, self.file.baseline.is_some());
-                    tables.push(table::table(&test, "test", select));
+                    tables.push(table::table(&test, "test", select, real));
                 }
                 // What is known of the rest is told all the same.
                 Err(failure) => self.unfinished.extend(failure.message().map(String::from)),
@@ -38,7 +39,7 @@ impl Under<'_> {
         let markdown: Vec<String> = tables.iter().map(output::Table::markdown).collect();
         let markdown = format!("# Sweep\n\n{}\n{unfinished}", markdown.join("\n\n"));
         let csv = table::CSV.to_string() + &table::csv(&rows, on) + &table::csv(&test, "test");
-        let json = table::json(on, &rows, &test, &self.unfinished, select);
+        let json = table::json(on, &rows, &test, &self.unfinished, select, real);
         for (name, text) in
             [("sweep.md", markdown), ("sweep.csv", csv), ("sweep.json", output::to_json(&json) + "\n")]
         {
@@ -66,12 +67,13 @@ impl Under<'_> {
         }
     }
 
-    /// The test accuracies of the chosen points by seed. A run's weights meet the test images once.
+    /// The test accuracies, or losses of real targets, of the chosen points by seed. A run's weights meet the test images once.
     fn tested(&self, chosen: &[usize], jobs: &[Job]) -> Result<Vec<Tested>, Failure> {
         let of = |point: usize| jobs.iter().filter(move |job| job.point == point);
         let known = |job: &Job| -> Option<f64> {
             let text = fs::read_to_string(self.place.test(job)).ok()?;
-            serde_json::from_str::<Value>(&text).ok()?["accuracy"].as_f64()
+            let result = serde_json::from_str::<Value>(&text).ok()?;
+            result["accuracy"].as_f64().or(result["loss"].as_f64())
         };
         let left: Vec<&Job> = chosen.iter().flat_map(|&p| of(p)).filter(|job| known(job).is_none()).collect();
         let task = |job: &&Job| {
@@ -86,17 +88,14 @@ impl Under<'_> {
             match fate {
                 Fate::Done => drop(fs::remove_file(&task.log)),
                 Fate::Failed(reason) => {
-                    return Err(Failure::unfinished(format_args!(
-                        "{}: no test accuracy: {reason}",
-                        task.name
-                    )));
+                    return Err(Failure::unfinished(format_args!("{}: no test result: {reason}", task.name)));
                 }
                 Fate::Stopped => return Err(Failure::unfinished("stopped; the same command goes on")),
             }
         }
         let values = |point: usize| {
             let value = |job: &Job| {
-                let missing = || Failure::place(&self.place.test(job), "has no accuracy");
+                let missing = || Failure::place(&self.place.test(job), "has neither accuracy nor loss");
                 Ok((job.seed, known(job).ok_or_else(missing)?))
             };
             Ok((point, of(point).map(value).collect::<Result<_, Failure>>()?))

@@ -138,7 +138,7 @@ impl Under<'_> {
             ended += 1;
             let told = match fate {
                 Fate::Done => state::judged(&self.place.run(left[i].0), self.file.hold_out())
-                    .map_or("finished".into(), |judged| format!("accuracy {:.2} %", 100.0 * judged.last)),
+                    .map_or("finished".into(), |judged| judged.words()),
                 Fate::Failed(reason) => format!("failed: {reason}"),
                 Fate::Stopped => "stopped".into(),
             };

@@ -43,32 +43,51 @@ pub fn state(place: &Place, job: &Job) -> Result<State, Failure> {
     })
 }
 
-/// Accuracies of a run on what it is judged on.
+/// Accuracies of a run on what it is judged on; of real targets, losses.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judged {
     pub best: f64,
     pub last: f64,
+    /// Whether they are losses.
+    pub real: bool,
 }
 
 impl Judged {
     pub fn by(&self, select: Select) -> f64 {
         if select == Select::Best { self.best } else { self.last }
     }
+
+    /// The same so that larger is better.
+    pub fn rank(&self, select: Select) -> f64 {
+        if self.real { -self.by(select) } else { self.by(select) }
+    }
+
+    /// The last one in words.
+    pub fn words(&self) -> String {
+        if self.real {
+            format!("loss {:.6}", self.last)
+        } else {
+            format!("accuracy {:.2} %", 100.0 * self.last)
+        }
+    }
 }
 
 /// How good a finished run became, from its log.
 pub fn judged(folder: &Path, hold_out: f64) -> Result<Judged, Failure> {
-    let key = if hold_out > 0.0 { "val_acc" } else { "test_acc" };
+    let [key, loss] = if hold_out > 0.0 { ["val_acc", "val_loss"] } else { ["test_acc", "test_loss"] };
     let path = folder.join(METRICS);
     let text =
         fs::read_to_string(&path).map_err(|e| Failure::place(&path, format_args!("cannot be read: {e}")))?;
     let lines =
-        text.lines().filter(|line| line.contains(key)).filter_map(|l| serde_json::from_str::<Value>(l).ok());
+        text.lines().filter(|line| line.contains(loss)).filter_map(|l| serde_json::from_str::<Value>(l).ok());
     // Before the first step there is nothing to judge.
-    let found: Vec<f64> =
-        lines.filter(|l| l["step"].as_u64() > Some(0)).filter_map(|l| l[key].as_f64()).collect();
-    let best = found.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let last = found.last().copied();
-    last.map(|last| Judged { best, last })
+    let lines: Vec<Value> = lines.filter(|l| l["step"].as_u64() > Some(0)).collect();
+    // Real targets have no accuracy.
+    let real = !lines.is_empty() && lines.iter().all(|l| l[key].is_null());
+    let key = if real { loss } else { key };
+    let found: Vec<f64> = lines.iter().filter_map(|l| l[key].as_f64()).collect();
+    let best = found.iter().copied().reduce(if real { f64::min } else { f64::max });
+    best.zip(found.last().copied())
+        .map(|(best, last)| Judged { best, last, real })
         .ok_or_else(|| Failure::place(&path, format_args!("has no {key} after step 0")))
 }

@@ -17,10 +17,10 @@ use crate::statistics::{Interval, Paired, Summary, holm, summary};
 /// Accuracies of the runs that are finished: of a point, by seed.
 pub type Found = Vec<BTreeMap<u64, Judged>>;
 
-/// A chosen point with its accuracy by seed.
+/// A chosen point with its accuracy, or loss of real targets, by seed.
 pub type Tested = (usize, BTreeMap<u64, f64>);
 
-/// A row: accuracies over seeds, and how they compare with the baseline of the same seeds.
+/// A row: accuracies, or losses of real targets, over seeds, and how they compare with the baseline of the same seeds.
 #[derive(Serialize)]
 pub struct Row {
     pub label: String,
@@ -100,10 +100,10 @@ fn corrected(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-/// The mean by which points are chosen, of those with a run for every seed.
+/// The mean by which points are chosen, larger being better, of those with a run for every seed.
 pub fn score(file: &SweepFile, found: &BTreeMap<u64, Judged>) -> Option<f64> {
     let seeds = file.seed_list().len();
-    let sum = |select: Select| found.values().map(|judged| judged.by(select)).sum::<f64>();
+    let sum = |select: Select| found.values().map(|judged| judged.rank(select)).sum::<f64>();
     (found.len() == seeds).then(|| sum(file.select) / seeds as f64)
 }
 
@@ -132,9 +132,11 @@ pub fn chosen(file: &SweepFile, points: &[Point], found: &Found) -> Result<Vec<u
 }
 
 /// Rows as a table; `on` is the split that they are about.
-pub fn table(rows: &[Row], on: &str, select: Select) -> Table {
+/// `real` targets have losses.
+pub fn table(rows: &[Row], on: &str, select: Select, real: bool) -> Table {
     let best = rows.iter().any(|row| row.best.is_some());
-    let last = format!("{on} %, {}", if best { "last epoch" } else { "last weights" });
+    let unit = if real { "loss" } else { "%" };
+    let last = format!("{on} {unit}, {}", if best { "last epoch" } else { "last weights" });
     let counts = if select == Select::Best && best { "best" } else { "last" };
     let difference = format!("difference of {counts} [95 %]");
     let mut head = vec!["setting", "n", &last, "sd"];
@@ -143,13 +145,14 @@ pub fn table(rows: &[Row], on: &str, select: Select) -> Table {
     }
     head.extend([difference.as_str(), "p", "p (Holm)"]);
     let mut table = Table::new(head);
-    let percent = |v: f64| format!("{:.2}", 100.0 * v);
+    let (scale, digits) = if real { (1.0, 6) } else { (100.0, 2) };
+    let percent = |v: f64| format!("{:.digits$}", scale * v);
     let sd = |s: &Summary| if s.n > 1 { percent(s.sd) } else { "-".into() };
     for row in rows {
         let mut cells =
             vec![row.label.clone(), row.last.n.to_string(), percent(row.last.mean), sd(&row.last)];
         cells.extend(row.best.iter().flat_map(|best| [percent(best.mean), sd(best)]));
-        cells.push(row.difference.map_or("-".into(), |difference| difference.text(100.0)));
+        cells.push(row.difference.map_or("-".into(), |difference| difference.text(scale, digits)));
         cells.extend([row.p, row.p_holm].map(|p| p.map_or("-".into(), |p| format!("{p:.4}"))));
         table.row(cells);
     }
@@ -187,7 +190,9 @@ pub fn json(
     test: &[Row],
     unfinished: &[String],
     select: Select,
+    real: bool,
 ) -> serde_json::Value {
     let select = if select == Select::Best { "best" } else { "last" };
-    json!({ "judged_on": on, "select": select, "rows": rows, "test": test, "unfinished": unfinished })
+    let measure = if real { "loss" } else { "accuracy" };
+    json!({ "judged_on": on, "measure": measure, "select": select, "rows": rows, "test": test, "unfinished": unfinished })
 }

@@ -46,7 +46,7 @@ They look on: weights, order of data and random draws are the same without them,
 The last line printed is the run folder: config.toml, metrics.jsonl (a line a step, one an
 evaluation and one a measurement of energies and angles, in one line where both fall together, whose
 \"step\" counts the steps done), the same as metrics.csv and layers.csv, checkpoint.safetensors and the
-one before it, best.safetensors (the weights of the best accuracy), final.safetensors,
+one before it, best.safetensors (the weights of the best accuracy; of real targets, the smallest loss), final.safetensors,
 manifest.json (what the run was made with, from and by), and the curves: loss.svg, accuracy.svg,
 energy.svg (with the penalties, as the regulariser sees them), angle.svg.
 

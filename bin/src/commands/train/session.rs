@@ -132,6 +132,7 @@ fn description(begun: &Begun) -> Result<Value, Failure> {
             "test_images": dataset.test.len(),
             "shape": dataset.shape(),
             "classes": dataset.classes,
+            "outputs": dataset.outputs(),
             "mean": standard.mean,
             "std": standard.std,
         },

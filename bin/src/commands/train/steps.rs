@@ -3,12 +3,12 @@
 use std::time::{Duration, Instant};
 
 use comhe::{LayerReport, REGULARISERS};
-use nn::{Archive, Module, Outcome, Trainer};
+use nn::{Archive, Evaluation, Module, Outcome, Trainer};
 
 use super::begun::Begun;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::run_folder::{Judged, RunFolder};
+use crate::run_folder::{Judged, RunFolder, Score};
 use crate::setup::{self, Setup};
 use crate::{data, stop};
 
@@ -61,9 +61,8 @@ impl Begun {
             }
             if let Some(seen) = seen {
                 trainer.judge(seen.loss);
-                folder.candidate(step, seen.accuracy, || Archive::of(trainer.trained().state_dict()));
-                let (accuracy, loss) = (100.0 * seen.accuracy, seen.loss);
-                progress.say(&format!("step {step}: {on} accuracy {accuracy:.2} %, loss {loss:.4}"));
+                folder.candidate(step, Score::of(&seen), || Archive::of(trainer.trained().state_dict()));
+                progress.say(&format!("step {step}: {}", summary(on, &seen)));
             }
             Ok::<(), Failure>(())
         };
@@ -95,6 +94,16 @@ impl Begun {
             folder.finish(Archive::of(trainer.trained().state_dict()))?;
         }
         Ok(outcome)
+    }
+}
+
+/// The numbers of an evaluation on a split in a line.
+fn summary(on: &str, e: &Evaluation) -> String {
+    match &e.regression {
+        None => format!("{on} accuracy {:.2} %, loss {:.4}", 100.0 * e.accuracy, e.loss),
+        Some(errors) => {
+            format!("{on} loss {:.4}, mean absolute error {:.4}, R2 {:.4}", e.loss, errors.mae(), errors.r2())
+        }
     }
 }
 
