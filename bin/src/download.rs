@@ -207,7 +207,7 @@ mod tests {
     use std::net::TcpListener;
 
     fn data() -> Vec<u8> {
-        (0..100_000_u32).map(|i| ((i * i) >> 3) as u8).collect()
+        (0..100_000_u32).map(|i| (i.wrapping_mul(i) >> 3) as u8).collect()
     }
 
     /// A hash for as long as the tests run.
