@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::{Acquire, Release};
 use std::thread;
 use std::time::Instant;
 
-use crate::gemm::vector::{self, Kernel, Vector};
+use crate::gemm::vector::{self, TileKernel, Vector};
 use crate::par;
 use crate::real::Element;
 use crate::simd;
@@ -116,7 +116,7 @@ struct Sums<'a, T> {
     sum: &'a mut T,
 }
 
-impl<T: Element> Kernel<T> for Sums<'_, T> {
+impl<T: Element> TileKernel<T> for Sums<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(self) {
         // SAFETY: the caller's promise.

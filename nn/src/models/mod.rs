@@ -1,11 +1,11 @@
 //! Whole networks, by name.
 
 mod cnn;
-mod imagenet;
 mod lenet;
 mod mlp;
 mod pointnet;
-mod resnet;
+mod resnet_cifar;
+mod resnet_imagenet;
 
 use std::sync::Arc;
 
@@ -200,14 +200,14 @@ pub static MODELS: &[Named<ModelSpec>] = &[
     cnn::CNN6,
     cnn::CNN9,
     cnn::CNN15,
-    resnet::RESNET20,
-    resnet::RESNET32,
-    resnet::RESNET44,
-    resnet::RESNET56,
-    resnet::RESNET110,
-    imagenet::RESNET18,
-    imagenet::RESNET34,
-    imagenet::RESNET50,
+    resnet_cifar::RESNET20,
+    resnet_cifar::RESNET32,
+    resnet_cifar::RESNET44,
+    resnet_cifar::RESNET56,
+    resnet_cifar::RESNET110,
+    resnet_imagenet::RESNET18,
+    resnet_imagenet::RESNET34,
+    resnet_imagenet::RESNET50,
     pointnet::POINTNET,
     pointnet::VANILLA,
 ];
@@ -287,10 +287,10 @@ impl ModelSpec {
 /// The deep families with few filters and layers, for checks of their gradients.
 pub(crate) fn tiny(name: &str, input: [usize; 3]) -> Model {
     let b = Blueprint { input, classes: 3, width: 1, dtype: DType::F64 };
-    let depth = imagenet::Depth { blocks: [1, 2, 1, 1], bottleneck: name == "resnet50", filters: 2 };
+    let depth = resnet_imagenet::Depth { blocks: [1, 2, 1, 1], bottleneck: name == "resnet50", filters: 2 };
     let sizes = pointnet::Sizes { shared: [2, 3, 5], dense: [4, 3] };
     let layers = match name {
-        "resnet18" | "resnet50" => imagenet::layers(b, depth),
+        "resnet18" | "resnet50" => resnet_imagenet::layers(b, depth),
         _ => pointnet::layers(b, sizes, name == "pointnet"),
     };
     let mut model = Model::new(name, input, b.classes, layers).expect("the image is large enough");

@@ -12,7 +12,7 @@ use std::ops::Range;
 use super::correlate::Correlation;
 use super::padded::Padded;
 use crate::gemm::tile;
-use crate::gemm::vector::{Kernel, Vector};
+use crate::gemm::vector::{TileKernel, Vector};
 use crate::real::Element;
 
 /// Most runs are this long, or a few times.
@@ -49,7 +49,7 @@ struct Run {
     y: usize,
 }
 
-impl<T: Element> Kernel<T> for Piece<'_, T> {
+impl<T: Element> TileKernel<T> for Piece<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(mut self) {
         self.fill();

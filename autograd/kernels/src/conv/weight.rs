@@ -12,7 +12,7 @@ use super::Conv2d;
 use super::padded::Padded;
 use crate::cascade::{Cascade, Slices};
 use crate::gemm::pack::{self, Source};
-use crate::gemm::vector::{self, Kernel, Vector};
+use crate::gemm::vector::{self, TileKernel, Vector};
 use crate::gemm::{scratch, tile};
 use crate::par;
 use crate::real::Element;
@@ -198,7 +198,7 @@ struct Rows<T, const R: usize> {
     across: Range<usize>,
 }
 
-impl<T: Element> Kernel<T> for Piece<'_, T> {
+impl<T: Element> TileKernel<T> for Piece<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(mut self) {
         let Cut { s, output, images, rows, .. } = self.cut;

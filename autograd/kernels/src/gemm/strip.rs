@@ -8,7 +8,7 @@
 use std::ops::Range;
 
 use super::pack::{self, Source};
-use super::vector::{self, Kernel, Vector};
+use super::vector::{self, TileKernel, Vector};
 use super::{DEPTH, scratch, tile};
 use crate::par::{self, Shared};
 use crate::real::Element;
@@ -124,7 +124,7 @@ enum What {
     Both,
 }
 
-impl<T: Element> Kernel<T> for Job<'_, T> {
+impl<T: Element> TileKernel<T> for Job<'_, T> {
     #[inline(always)]
     unsafe fn run<V: Vector<T>, const R: usize>(self) {
         let Job { strip, what, panels, shared, own } = self;

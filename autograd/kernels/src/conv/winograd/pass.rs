@@ -9,7 +9,7 @@ use super::range::{Largest, Magnitudes, in_range};
 use super::transform::{Winograd, square};
 use super::{Source, Tiling, Values, stage};
 use crate::conv::{Conv2d, correlate};
-use crate::gemm::vector::{self, Kernel, Vector};
+use crate::gemm::vector::{self, TileKernel, Vector};
 use crate::gemm::{scratch, tile};
 use crate::par::{self, Shared};
 use crate::real::Element;
@@ -161,7 +161,7 @@ struct Weights<'a, T, F, const M: usize, const K: usize, const A: usize> {
     family: PhantomData<F>,
 }
 
-impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> Kernel<T>
+impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> TileKernel<T>
     for Weights<'_, T, F, M, K, A>
 {
     #[inline(always)]
@@ -233,7 +233,7 @@ struct Block<'a, T, F, const M: usize, const K: usize, const A: usize> {
     family: PhantomData<F>,
 }
 
-impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> Kernel<T>
+impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> TileKernel<T>
     for Block<'_, T, F, M, K, A>
 {
     #[inline(always)]

@@ -14,7 +14,7 @@ use super::transform::{Winograd, square};
 use super::{Source, Tiling, Values, stage};
 use crate::cascade::Slices;
 use crate::conv::{Conv2d, weight};
-use crate::gemm::vector::{self, Kernel, Vector};
+use crate::gemm::vector::{self, TileKernel, Vector};
 use crate::gemm::{scratch, tile};
 use crate::par::{self, Shared};
 use crate::real::Element;
@@ -179,7 +179,7 @@ enum Operand {
     Outputs,
 }
 
-impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> Kernel<T>
+impl<T: Element, F: Winograd<M, K, A>, const M: usize, const K: usize, const A: usize> TileKernel<T>
     for Job<'_, T, F, M, K, A>
 {
     #[inline(always)]

@@ -50,7 +50,7 @@ pub trait Vector<T>: Copy {
 }
 
 /// A computation written for registers and tiles of `R` rows, compiled once for each instruction set.
-pub trait Kernel<T> {
+pub trait TileKernel<T> {
     /// The computation. Implementations must be `#[inline(always)]`, and so must what they call.
     ///
     /// # Safety
@@ -58,7 +58,7 @@ pub trait Kernel<T> {
     unsafe fn run<V: Vector<T>, const R: usize>(self);
 }
 
-/// Rows and columns of the register tile at `level`, as given to [`Kernel::run`] (columns: two registers).
+/// Rows and columns of the register tile at `level`, as given to [`TileKernel::run`] (columns: two registers).
 pub fn tile<T>(level: Level) -> (usize, usize) {
     match level {
         Level::Avx512 => (8, 128 / size_of::<T>()),
@@ -72,16 +72,16 @@ pub fn tile<T>(level: Level) -> (usize, usize) {
 /// # Safety
 /// The machine must have them: `level` comes from [`crate::simd::level`].
 #[inline]
-pub unsafe fn dispatch<T: Element, K: Kernel<T>>(level: Level, kernel: K) {
+pub unsafe fn dispatch<T: Element, K: TileKernel<T>>(level: Level, kernel: K) {
     #[cfg(target_arch = "x86_64")]
     {
         #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-        fn avx512<T: Element, K: Kernel<T>>(kernel: K) {
+        fn avx512<T: Element, K: TileKernel<T>>(kernel: K) {
             // SAFETY: the instruction set is switched on.
             unsafe { kernel.run::<x86::Avx512<T>, 8>() }
         }
         #[target_feature(enable = "avx2,fma")]
-        fn avx2<T: Element, K: Kernel<T>>(kernel: K) {
+        fn avx2<T: Element, K: TileKernel<T>>(kernel: K) {
             // SAFETY: as above.
             unsafe { kernel.run::<x86::Avx2<T>, 4>() }
         }
