@@ -99,7 +99,7 @@ impl Tensor {
     /// The largest element over `axes`.
     ///
     /// # Panics
-    /// If an axis is outside the shape or named twice, or a reduced axis is empty.
+    /// If an axis is outside the shape or named twice, or a result is the extremum of no elements.
     #[track_caller]
     #[doc(alias = "amax")]
     pub fn max(&self, axes: impl Into<Axes>) -> Tensor {

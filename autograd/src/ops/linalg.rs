@@ -99,8 +99,8 @@ impl Tensor {
     /// pivoting. The leading axes broadcast.
     ///
     /// # Panics
-    /// If the shapes do not fit, or a matrix is singular: no pivot but 0 is left in a column. A matrix that is singular
-    /// up to rounding does not panic and gives a large solution: [`Tensor::rcond`] detects it.
+    /// If the shapes do not fit, or a matrix is singular: a column has no nonzero pivot. A matrix that is singular up
+    /// to rounding does not panic and gives a large solution: [`Tensor::rcond`] detects it.
     ///
     /// ```
     /// # use autograd::Tensor;

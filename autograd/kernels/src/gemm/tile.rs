@@ -1,4 +1,4 @@
-//! The innermost loop of every product: a tile of the result that lives in registers.
+//! The innermost loop of every product: a tile of the result that is kept in registers.
 //!
 //! R x W registers accumulate outer products: a column of R numbers of the left operand, each broadcast, times
 //! a row of W registers of the right operand. AVX-512 uses 8 x 2 of its 32 registers, 16 independent
@@ -25,7 +25,7 @@ pub fn rows<T, const R: usize>(a: *const T, step: usize) -> [*const T; R] {
     first_rows(a, step, R)
 }
 
-/// The starts of R rows, of which there are only `count`: the last one stands for what is missing.
+/// The starts of R rows, of which there are only `count`: the last one is repeated for the missing ones.
 #[inline(always)]
 pub fn first_rows<T, const R: usize>(a: *const T, step: usize, count: usize) -> [*const T; R] {
     let mut rows = [a; R];

@@ -1,4 +1,4 @@
-//! Elimination with exchanges of rows and columns, which is exact about rank.
+//! Elimination with complete pivoting, which determines the rank reliably.
 
 /// For an n x n matrix A: matrices `left` and `right` for which `left` A `right` is diagonal but for rounding, with
 /// elements of sizes from 1 to 2 and then zeros, and the factor f with det A = f det(`left` A `right`). They exist for

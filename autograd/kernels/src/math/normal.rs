@@ -16,7 +16,7 @@ macro_rules! normal {
             /// e^(-c x^2) within 1.6 ulp; c is a power of two, at least 1/2.
             #[inline(always)]
             pub fn gaussian<A: Arithmetic>(x: $t, c: $t) -> $t {
-                // From here on the result is 0; NaN passes.
+                // From here on the result is 0; NaN propagates.
                 let x = if x.abs() > 40.0 { 40.0 } else { x };
                 let square = x * x;
                 // The products of two halves of the digits are exact.
