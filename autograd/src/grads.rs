@@ -81,7 +81,7 @@ impl Tensor {
     }
 }
 
-/// A tensor whose gradients are to be recorded. Made by [`Tensor::recorded`].
+/// A tensor whose gradients are recorded. Made by [`Tensor::recorded`].
 #[must_use = "nothing is differentiated until `grad`, `vjp` or `backward` is called"]
 pub struct Recorded<'a>(&'a Tensor);
 

@@ -94,7 +94,7 @@ const CODE_WEIGHT: f64 = 0.1;
 impl Energy {
     /// The energy of a weight, a scalar that can be differentiated to any order.
     ///
-    /// `w` is N x d, one neuron a row, or a convolution kernel \[C_out, C_in, kh, kw\], which counts as C_out rows.
+    /// `w` is N x d, one neuron per row, or a convolution kernel \[C_out, C_in, kh, kw\], which counts as C_out rows.
     /// With N = 1 there is no pair: the energy is 0, with gradient 0 (in half-space there is one antipodal pair).
     ///
     /// # Errors

@@ -67,7 +67,7 @@ impl Context {
         Context { tap: Some(Tap::default()), ..self }
     }
 
-    /// The same context with random draws of its own for each number.
+    /// The same context with different random draws for each number.
     pub fn redrawn(self, number: u64) -> Context {
         Context { key: self.key.stream("pass").step(number), ..self }
     }
@@ -270,7 +270,7 @@ pub trait Module: CloneModule + Send + Sync {
         self.map(|_, t| t.detach())
     }
 
-    /// The same model, with leaves of its own, in another dtype.
+    /// The same model, with its own leaves, in another dtype.
     fn to_dtype(&self, dtype: DType) -> Self
     where
         Self: Sized + Clone,

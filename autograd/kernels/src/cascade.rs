@@ -71,8 +71,8 @@ impl<S: Copy> Cascade<S> {
 /// The sum of `n` terms: `cascade!(n, zero, |i, sum| term, add)`, where the term is code that adds term i to `sum`, and
 /// `add(a, b)` is a += b.
 ///
-/// It is a macro, because a closure that is large enough to be compiled as a function of its own loses the instruction set
-/// of the loop around it.
+/// It is a macro, because a closure that is large enough to be compiled as a separate function loses the instruction
+/// set of the loop around it.
 macro_rules! cascade {
     ($n:expr, $zero:expr, |$i:ident, $sum:ident| $term:expr, $add:expr) => {{
         let (n, zero) = ($n, $zero);

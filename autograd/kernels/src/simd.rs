@@ -10,7 +10,7 @@ use crate::real::{Arithmetic, Fused, Plain};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
-    /// Whatever the target guarantees (SSE2 on x86-64, NEON on aarch64).
+    /// The instructions that the target guarantees (SSE2 on x86-64, NEON on aarch64).
     Portable = 1,
     /// AVX2 with FMA: 8 f32 lanes.
     Avx2 = 2,

@@ -78,7 +78,7 @@ fn determinant<T: kernels::Element>(matrix: &[T], n: usize) -> f64 {
         product /= 2f64.powi(power);
         exponent += power;
     }
-    // In two factors, since 2^1024 has no representation of its own.
+    // In two factors, since 2^1024 is not representable.
     product * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
 }
 

@@ -7,7 +7,7 @@ use crate::ops::mask::Mask;
 use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
-/// `scale` times the elements where the mask is true, 0 elsewhere, whatever the element is. Its own adjoint.
+/// `scale` times the elements where the mask is true, 0 elsewhere, for any element. Its own adjoint.
 #[derive(Clone, Debug)]
 struct Dropout {
     kept: Mask,

@@ -172,7 +172,7 @@ mod tests {
             let d = y.recorded().grad(&x);
             assert!(d.is_finite() && d.sum(..).grad(&x).is_finite());
         }
-        // |A|^2 is the sum of squares, whatever the basis.
+        // |A|^2 is the sum of squares, for any basis.
         let x = Tensor::eye(3, DType::F64).requires_grad();
         let s = x.svd().1;
         close(&(&s * &s).sum(..).grad(&x), &(Tensor::eye(3, DType::F64) * 2.0));

@@ -94,7 +94,7 @@ fn rejections(
 /// these clusters. In the plane they exceed it from about N = 60 on: of 25, 50, 75 and 100 neurons 0.42, 0.84, 0.97 and
 /// 0.999 of the samples are rejected.
 fn power(case: String, samples: u64, key: Key, draw: &(dyn Fn(Key) -> Tensor + Sync), d: usize) -> Check {
-    // 20 directions a sample, each at the level LEVEL / 20 (Bonferroni).
+    // 20 directions per sample, each at the level LEVEL / 20 (Bonferroni).
     const DIRECTIONS: u64 = 20;
     assert!(draw(key).shape()[1] == d);
     let reject = |i: usize| {

@@ -246,7 +246,7 @@ impl Trainer {
     /// after each step.
     ///
     /// # Errors
-    /// As [`Trainer::step`], and whatever `after` returns.
+    /// As [`Trainer::step`], and the errors of `after`.
     pub fn fit<E: From<Error>>(
         &mut self,
         batches: impl IntoIterator<Item = Batch>,

@@ -179,7 +179,7 @@ impl Correlation {
     /// Weights in the order of their use: slabs of the sum, in each panels of `height` channels of y, in each the
     /// steps, whose weights lie side by side.
     fn pack<T: Element>(&self, w: &[T], packed: &mut [T], height: usize, slab: usize) {
-        /// Source channels from one that is read to one that is asked for.
+        /// Distance in source channels between the one that is read and the one that is prefetched.
         const AHEAD: usize = 8;
         let ([sources, rows], [groups, ks, cs]) = (self.channels, self.weights);
         let (panels, vs) = (rows.div_ceil(height), self.taps[1].len());

@@ -150,7 +150,7 @@ fn bits_do_not_depend_on_threads() {
         shape(1, [32, 40], [20, 20], [3, 3]),
         shape(9, [3, 8], [7, 9], [5, 5]),
         shape(9, [24, 24], [11, 9], [5, 5]),
-        // Several parts of the batch with sums of their own.
+        // Several parts of the batch with separate sums.
         shape(5, [40, 40], [60, 60], [3, 3]),
     ] {
         let s = Conv2d { padding, ..s };

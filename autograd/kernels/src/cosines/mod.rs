@@ -183,8 +183,8 @@ impl<F: CosineFunction> Sums<F> {
         })
     }
 
-    /// Turns the upper triangle of W W' into all of K, `together` rows a piece. `sums` and `along` have a number for each
-    /// row, and `columns` one for each column and piece.
+    /// Turns the upper triangle of W W' into all of K, `together` rows per piece. `sums` and `along` have one number
+    /// per row, and `columns` one for each column and piece.
     fn replace_products<T: Element>(
         &self,
         points: Points<T>,

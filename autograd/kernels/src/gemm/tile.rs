@@ -4,7 +4,7 @@
 //! a row of W registers of the right operand. AVX-512 uses 8 x 2 of its 32 registers, 16 independent
 //! multiply-adds in flight, for 10 loads; AVX2 4 x 2.
 //!
-//! Plain loops only: a closure is a function of its own, compiled without the instruction set.
+//! Plain loops only: a closure is a separate function, compiled without the instruction set.
 
 use super::vector::Vector;
 use crate::real::Element;
@@ -56,7 +56,7 @@ pub unsafe fn accumulate<T: Element, V: Vector<T>, const R: usize, const W: usiz
     unsafe { accumulate_apart(tile, k, a, [at, step], registers, ldb) }
 }
 
-/// [`accumulate`] with the registers of the right operand in places of their own: `b\[j\]` for those of column j.
+/// [`accumulate`] with the registers of the right operand at separate addresses: `b\[j\]` for those of column j.
 ///
 /// # Safety
 /// As [`accumulate`].

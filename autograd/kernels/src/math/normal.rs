@@ -1,7 +1,7 @@
 //! The Gaussian and the normal distribution function, with a small relative error however small they are.
 //!
-//! e^(-x^2) multiplies the relative error of x^2 by x^2, so the rounding of the square goes into the exponential as a
-//! part of its own. The distribution function's tail has that factor: Q(x) = e^(-x^2/2) W(t) / (x + a) for x >= 0, with
+//! e^(-x^2) multiplies the relative error of x^2 by x^2, so the rounding error of the square is a separate argument of
+//! the exponential. The distribution function's tail has that factor: Q(x) = e^(-x^2/2) W(t) / (x + a) for x >= 0, with
 //! t = (x - k) / (x + k) and a polynomial W, Chebyshev's interpolation of 60 digits. The numbers a make W so flat that
 //! the roundings of t and of its products hardly count.
 

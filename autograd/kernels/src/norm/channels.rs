@@ -277,7 +277,7 @@ pub(super) fn columns<T: Element, const C: usize>(numbers: &[[T; C]], s: usize) 
     columns
 }
 
-/// Channels side by side, each of their inner elements in a column of its own.
+/// Channels side by side, each of their inner elements in a separate column.
 struct Narrow<'a, F, T, const N: usize, const C: usize, const K: usize> {
     shape: Channels,
     terms: &'a F,

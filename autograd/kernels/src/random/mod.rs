@@ -123,7 +123,7 @@ impl<T: Element, D: Draw<T>> Kernel for Drawn<'_, T, D> {
     fn run<A: Arithmetic>(self) {
         let wide = size_of::<T>() / size_of::<u32>();
         for (words, out) in self.words.chunks_exact(wide * GROUP).zip(self.out.chunks_mut(GROUP)) {
-            // Of known length, so that no number needs a test of its own.
+            // Of constant length, so that no number needs a bounds check.
             let group = self.draw.group::<A>(&words[..wide * GROUP]);
             match <&mut [T; GROUP]>::try_from(&mut *out) {
                 Ok(out) => *out = group,

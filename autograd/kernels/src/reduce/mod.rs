@@ -140,7 +140,7 @@ impl Step {
 
 /// Neighbouring results that come from the same rows: one block, at most [`WIDTH`] columns.
 struct Run {
-    /// Where they are among the results asked for.
+    /// Where they are among the requested results.
     results: std::ops::Range<usize>,
     /// Where the first element of the first of them is in x.
     first: usize,

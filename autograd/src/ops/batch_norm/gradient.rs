@@ -1,4 +1,4 @@
-//! The gradient of batch normalisation as an operation of its own, so that its gradients have kernels too.
+//! The gradient of batch normalisation as a separate operation, so that its gradients have kernels, too.
 
 use kernels::norm::{self, Affine, Gradients, Mask};
 

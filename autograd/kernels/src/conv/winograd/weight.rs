@@ -1,6 +1,6 @@
 //! The weight's gradient by minimal filtering.
 //!
-//! Each point is a matrix product over tiles. The batch is cut into parts with sums of their own, by sizes alone; a part's
+//! Each point is a matrix product over tiles. The batch is cut into parts with separate sums, by sizes alone; a part's
 //! tiles are transformed to values a chunk at a time, and then each point adds to the sums. If there are enough parts
 //! for all threads, each thread computes whole parts, so that values and sums remain in its own caches; else all
 //! threads compute one part after another. No order of summation depends on the number of threads. If the numbers are
@@ -23,7 +23,8 @@ use crate::simd;
 /// Numbers in the values of a chunk of tiles, about: a second-level cache.
 const CHUNK: usize = 1 << 18;
 
-/// Bytes of the sums of all parts of the batch, about, their number at most, and tiles that are worth sums of their own.
+/// Bytes of the sums of all parts of the batch, about, their number at most, and the number of tiles from which on
+/// separate sums pay.
 const SUMS: usize = 1 << 23;
 const PARTS: usize = 16;
 const WORTH: usize = 128;
