@@ -4,7 +4,7 @@ use crate::shape::{Shape, ShapeError};
 
 /// One axis of a tensor, given as an integer: 0 is the first axis, -1 the last.
 ///
-/// Methods that take an axis take `impl Into<Axis>`, so an `i32` literal, a `usize` and an `isize` all do.
+/// Methods that take an axis take `impl Into<Axis>`, so an `i32` literal, a `usize` and an `isize` are all accepted.
 ///
 /// ```
 /// use autograd::{DType, Tensor};
@@ -16,7 +16,7 @@ use crate::shape::{Shape, ShapeError};
 pub struct Axis(isize);
 
 impl Shape {
-    /// The number of an axis, counted from the first.
+    /// The non-negative index of an axis in a shape.
     pub(crate) fn axis(&self, axis: impl Into<Axis>) -> Result<usize, ShapeError> {
         let Axis(axis) = axis.into();
         let rank = self.rank() as isize;
@@ -28,7 +28,7 @@ impl Shape {
         }
     }
 
-    /// The number of an axis of the shape that has one axis more: -1 is the new last axis.
+    /// The non-negative index of an axis in a shape with one more axis: -1 is the new last axis.
     pub(crate) fn new_axis(&self, axis: impl Into<Axis>) -> Result<usize, ShapeError> {
         let Axis(axis) = axis.into();
         let rank = self.rank() as isize + 1;
@@ -42,7 +42,7 @@ impl Shape {
     }
 }
 
-/// Which axes a reduction runs over, and whether they stay as dimensions of 1.
+/// Which axes a reduction runs over, and whether they are kept as dimensions of 1.
 ///
 /// `..` is all axes, an integer one axis (negative: from the end), an array, slice or vector several, `()` none;
 /// [`keep`] wraps any of them.
@@ -53,7 +53,7 @@ pub struct Axes {
     pub(crate) keep: bool,
 }
 
-/// Reduced axes stay as dimensions of 1 (`keepdim` in PyTorch): `x.sum(keep(1))`.
+/// Keeps reduced axes as dimensions of 1 (`keepdim` in PyTorch): `x.sum(keep(1))`.
 pub fn keep(axes: impl Into<Axes>) -> Axes {
     Axes { keep: true, ..axes.into() }
 }

@@ -1,4 +1,4 @@
-//! Shared memory of tensors. A buffer that is dropped goes to the buffer pool ([`crate::pool`]) and is used again.
+//! Shared memory of tensors. A dropped buffer is returned to the buffer pool ([`crate::pool`]) and reused.
 //!
 //! Reused memory keeps its old contents; with debug assertions, or the crate feature `poison` (which the workspace's
 //! tests switch on), it is filled with NaN instead, so that a kernel that leaves an element unwritten fails loudly.
@@ -35,7 +35,7 @@ impl Storage {
         }
     }
 
-    /// Where buffers of this kind and length are kept.
+    /// The key of this kind and length in the buffer pool.
     pub fn shelf(&self) -> Shelf {
         match self {
             Storage::F32(v) => Shelf::of::<f32>(v.len()),
@@ -50,7 +50,7 @@ impl Storage {
 pub(crate) struct Buffer(Option<Arc<Storage>>); // None only while being dropped
 
 impl Buffer {
-    /// A buffer whose contents are yet to be written: old numbers, or NaN in checked builds.
+    /// An uninitialised buffer: it holds stale values, or NaN in checked builds.
     #[track_caller]
     pub fn uninit<T: Stored + Zeroable>(len: usize) -> Buffer {
         Buffer::uninit_of::<T>(&[len])
@@ -128,19 +128,19 @@ impl Buffer {
         T::memory(self.storage()).blocks()
     }
 
-    /// The elements for writing, if nobody else holds this buffer.
+    /// The elements for writing, if this buffer is not shared.
     #[inline]
     pub fn unique_mut<T: Stored>(&mut self) -> Option<&mut [T]> {
         Arc::get_mut(self.0.as_mut().expect("alive")).map(|storage| &mut **T::memory_mut(storage))
     }
 
-    /// The memory in whole blocks for writing, if nobody else holds this buffer.
+    /// The memory in whole blocks for writing, if this buffer is not shared.
     #[inline]
     pub fn unique_blocks_mut<T: Stored>(&mut self) -> Option<&mut [[T; BLOCK]]> {
         Arc::get_mut(self.0.as_mut().expect("alive")).map(|storage| T::memory_mut(storage).blocks_mut())
     }
 
-    /// The elements for writing: in place if nobody else holds this buffer, in a copy otherwise.
+    /// The elements for writing: in place if this buffer is not shared, in a copy otherwise.
     #[track_caller]
     pub fn make_mut<T: Stored + Zeroable>(&mut self) -> &mut [T] {
         if Arc::get_mut(self.0.as_mut().expect("alive")).is_none() {
@@ -185,11 +185,12 @@ impl Drop for Buffer {
     fn drop(&mut self) {
         let Some(storage) = self.0.take() else { return };
         if Arc::strong_count(&storage) == 1 {
-            // Nobody else can clone what only we hold. What other owners did comes before what the next will do.
+            // No other owner exists that could clone it. The fence orders the writes of previous owners before the next
+            // use.
             fence(Ordering::Acquire);
             pool::keep(storage);
         } else if let Some(storage) = Arc::into_inner(storage) {
-            // The other owners dropped it at the same time, and exactly one of us gets here.
+            // The other owners dropped it concurrently; exactly one owner reaches this line.
             pool::keep(Arc::new(storage));
         }
     }

@@ -1,13 +1,13 @@
 //! Gradients against finite differences, to any order.
 //!
 //! The function under test is made scalar by random weights, phi(x) = <w, z> + <v, z^2>, where z is y = f(x) with each
-//! element divided by its size at the point that is checked: so the largest output hides no other, and the square keeps
-//! the second order of a linear f from being 0 = 0. At every order three numbers must agree along each direction: the
-//! gradient from the fast backward kernels, the gradient that is recorded and can be differentiated again, and a
-//! central difference of the values. Order n + 1 does the same to phi' in place of f.
+//! element divided by its magnitude at the point that is checked. Thus the largest output does not mask the others. The
+//! square makes the second derivative of a linear f nonzero. At every order three numbers must agree along each
+//! direction: the gradient from the fast backward kernels, the gradient that is recorded and can be differentiated
+//! again, and a central difference of the values. Order n + 1 does the same to phi' in place of f.
 //!
-//! An error of a gradient is relative to that gradient. Only what a difference quotient cannot see is forgiven: the
-//! rounding of phi, and the truncation of the five-point rule.
+//! The error of a gradient is relative to that gradient. The tolerance allows for the errors of the difference quotient
+//! itself: the rounding of phi, and the truncation of the five-point rule.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -44,9 +44,9 @@ pub struct OrderReport {
     pub max_rel_err: f64,
     /// The largest relative difference between the fast and the recorded gradient.
     pub max_fast_vs_recorded: f64,
-    /// What the error against central differences must stay below.
+    /// The tolerance of the error against central differences.
     pub tolerance: f64,
-    /// What the difference between fast and recorded gradient must stay below.
+    /// The tolerance of the difference between fast and recorded gradient.
     pub agreement: f64,
     /// The largest error that rounding in the difference quotient could hide, relative to the largest gradient of the
     /// same input. An input whose gradient is zero does not count.
@@ -64,9 +64,9 @@ pub struct Entry {
     pub input: usize,
     /// The index in that input.
     pub index: Vec<usize>,
-    /// What the reverse pass says.
+    /// Its value by the reverse pass.
     pub analytic: f64,
-    /// What central differences say.
+    /// Its value by central differences.
     pub numeric: f64,
 }
 
@@ -76,7 +76,7 @@ impl Report {
         self.orders.iter().all(|o| o.pass)
     }
 
-    /// Panics with the report if an order failed.
+    /// Asserts that every order passed; the panic message is the report.
     ///
     /// # Panics
     /// If an order failed.
@@ -114,7 +114,7 @@ pub fn tolerance(dtype: DType, order: usize) -> f64 {
     first * 10f64.powi(order as i32 - 1)
 }
 
-/// Relative tolerance between the fast and the recorded gradient: in f64 only rounding may tell them apart.
+/// Relative tolerance between the fast and the recorded gradient: in f64 they may differ by rounding only.
 fn agreement(dtype: DType, order: usize) -> f64 {
     if dtype == DType::F64 { 1e-10 } else { tolerance(dtype, order) }
 }
@@ -142,7 +142,7 @@ pub fn gradcheck(f: impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usiz
 }
 
 /// The step of the difference quotient, relative to an input's size: the fifth root of the precision balances
-/// the error of the five-point rule against rounding; smaller in f32, to stay clear of kinks.
+/// the error of the five-point rule against rounding; smaller in f32, to avoid kinks.
 fn step(dtype: DType) -> f64 {
     match dtype {
         DType::F64 => 7e-4,
@@ -183,13 +183,13 @@ fn check_order(f: &impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usize
     let h = step(dtype);
     let epsilon = if dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
     let sizes: Vec<f64> = inputs.iter().map(size).collect();
-    // What rounding of phi leaves of a quotient along a direction.
+    // The error of a quotient along a direction that is due to the rounding of phi.
     let rounding = 10.0 * epsilon * magnitude / h;
-    // The derivative along a direction, and how far it may be off.
+    // The derivative along a direction, and a bound of its error.
     let quotient = |direction: &[Vec<f64>]| {
         let at = |t: f64| function.phi(&moved(inputs, direction, t), order).0.item();
         let [narrow, wide] = [h, 2.0 * h].map(|h| (at(h) - at(-h)) / (2.0 * h));
-        // The rule is off by h^4 / 30 times the fifth derivative; the two differ by h^2 / 2 times the third.
+        // The rule's error is h^4 / 30 times the fifth derivative; the two differ by h^2 / 2 times the third.
         let truncation = 10.0 * h * h * (wide - narrow).abs();
         ((4.0 * narrow - wide) / 3.0, rounding + truncation)
     };
@@ -206,7 +206,7 @@ fn check_order(f: &impl Fn(&[Tensor]) -> Tensor, inputs: &[Tensor], order: usize
             max_rel_err = worse(max_rel_err, relative(analytic, numeric, off / tolerance));
         }
     }
-    // Every element, or, to name the culprit of a failed direction, a sample of them.
+    // Every element, or, to locate the error of a failed direction, a sample of them.
     let elements = total <= ELEMENTWISE || fails(max_rel_err, tolerance);
     let stride = total.div_ceil(ELEMENTWISE).max(1);
     let mut blind = 0.0f64;
@@ -266,7 +266,7 @@ impl<F: Fn(&[Tensor]) -> Tensor> Scalarised<'_, F> {
     /// The scalar that is differentiated at an order: f made scalar, or the gradients of the order below. With it,
     /// the sum of the absolute values of its terms, which the rounding error of the scalar is proportional to.
     fn phi(&self, x: &[Tensor], order: usize) -> (Tensor, f64) {
-        // Leaves, also where only the value is asked for: f may take gradients itself.
+        // Leaves, even if only the value is needed: f may take gradients itself.
         let x: Vec<Tensor> =
             x.iter().map(|x| if x.is_tracked() { x.clone() } else { x.requires_grad() }).collect();
         if order == 1 {
@@ -298,8 +298,8 @@ impl<F: Fn(&[Tensor]) -> Tensor> Scalarised<'_, F> {
     }
 }
 
-/// 1 / |y|. Elements far below the largest one, or far below `terms`, may have come of cancellation: they count by a
-/// hundredth of it, or their rounding would hide all else.
+/// 1 / |y|. Elements far below the largest one, or far below `terms`, may be the result of cancellation. For them a
+/// hundredth of that magnitude is used, since otherwise their rounding would dominate the check.
 fn reciprocal_sizes(y: &Tensor, terms: f64) -> Tensor {
     let values = y.to_vec::<f64>();
     let floor = 1e-2 * largest(&values).max(terms);

@@ -1,4 +1,4 @@
-//! Looking into a computation: where the first NaN came from, and what the graph holds.
+//! Debugging a computation: where the first NaN came from, and what the graph holds.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ pub struct Anomaly {
     pub shape: Shape,
     /// The shapes of the inputs (of the gradient's own input, in the reverse pass).
     pub inputs: Vec<Shape>,
-    /// The row-major position of the first bad element, and its value as text.
+    /// The row-major position of the first element that is not finite, and its value as text.
     pub element: (usize, String),
     /// The user's line that called the operation.
     pub site: &'static Location<'static>,
@@ -58,8 +58,8 @@ struct Watch {
     scopes: HashMap<u64, String>,
 }
 
-/// Runs `f` as the part `name` of a model: in anomaly mode, what goes wrong in it is reported with that name (with
-/// dots between nested ones). Otherwise it only runs `f`.
+/// Runs `f` as the part `name` of a model: in anomaly mode, an anomaly in it is reported with that name (nested names
+/// are joined by dots). Otherwise it only runs `f`.
 ///
 /// ```
 /// use autograd::{Tensor, detect_anomaly, named_scope};
@@ -83,12 +83,12 @@ pub fn named_scope<R>(name: &str, f: impl FnOnce() -> R) -> R {
     f()
 }
 
-/// Looks at the watch, if anomaly mode is on.
+/// Accesses the state of anomaly mode, if it is on.
 fn with_watch<R>(f: impl FnOnce(&mut Watch) -> R) -> Option<R> {
     WATCH.with(|w| w.borrow_mut().as_mut().map(f))
 }
 
-/// Remembers which scope a node was made in.
+/// Records the scope in which a node was made.
 #[cold]
 pub(crate) fn note(node: &NodeRef) {
     with_watch(|w| {
@@ -99,7 +99,7 @@ pub(crate) fn note(node: &NodeRef) {
 }
 
 /// Runs `f` in anomaly mode: every operation that this thread runs, forward or in a reverse pass, is checked for
-/// NaN and infinity. `f` runs to its end; the first operation that produced one from finite inputs is the error.
+/// NaN and infinity. `f` runs to its end; the error names the first operation that produced one from finite inputs.
 ///
 /// ```
 /// use autograd::{Tensor, detect_anomaly};
@@ -108,7 +108,7 @@ pub(crate) fn note(node: &NodeRef) {
 /// assert!(found.backward && found.op == "sqrt");
 /// ```
 pub fn detect_anomaly<R>(f: impl FnOnce() -> R) -> Result<R, Box<Anomaly>> {
-    /// Puts the outer watch back, also when `f` panics.
+    /// Restores the state of the outer call, also when `f` panics.
     struct Restore(Option<Watch>);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -182,7 +182,7 @@ pub(crate) fn check_backward(node: &NodeRef, input: usize, g: &Tensor) {
 
 // -------------------------------------------------------------------------------------------- the graph
 
-/// The graph below a tensor, for looking at. Made by [`inspect`].
+/// The graph that a tensor was computed by. Made by [`inspect`].
 #[derive(Clone, Debug)]
 pub struct Graph {
     /// From the oldest node to the newest.
@@ -196,7 +196,7 @@ pub struct GraphNode {
     pub op: &'static str,
     /// The shape of its result.
     pub shape: Shape,
-    /// Bytes it keeps for the reverse pass.
+    /// Bytes that it saves for backward.
     pub kept_bytes: usize,
     /// Floating-point operations of its forward pass.
     pub flops: u64,
@@ -206,7 +206,7 @@ pub struct GraphNode {
     pub inputs: Vec<usize>,
 }
 
-/// The graph that `y` remembers.
+/// The graph that `y` was computed by.
 ///
 /// ```
 /// use autograd::{Tensor, inspect};
@@ -233,7 +233,7 @@ pub fn inspect(y: &Tensor) -> Graph {
 }
 
 impl Graph {
-    /// Bytes that the whole graph keeps; a buffer that several nodes share is counted for each.
+    /// Bytes that the whole graph saves for backward; a buffer that several nodes share is counted for each.
     pub fn kept_bytes(&self) -> usize {
         self.nodes.iter().map(|n| n.kept_bytes).sum()
     }

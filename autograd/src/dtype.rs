@@ -9,14 +9,14 @@ use crate::buffer::Storage;
 /// The element type of a tensor. There are two; mixing them in one operation is an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum DType {
-    /// 32-bit floats: the fast one.
+    /// 32-bit floats: faster, for training.
     F32,
-    /// 64-bit floats: the one to check gradients in.
+    /// 64-bit floats: more accurate, for gradient checks.
     F64,
 }
 
 impl DType {
-    /// Bytes an element.
+    /// Bytes per element.
     pub fn bytes(self) -> usize {
         match self {
             DType::F32 => 4,
@@ -36,7 +36,7 @@ impl fmt::Display for DType {
 
 /// A type that a buffer can hold: f32, f64, or u32 for indices.
 pub(crate) trait Stored: Copy + Send + Sync + 'static {
-    /// What recycled memory is filled with in checked builds, so that an element left unwritten shows.
+    /// The value that reused memory is filled with in checked builds, so that an element left unwritten is found.
     const POISON: Self;
     fn wrap(data: Aligned<Self>) -> Storage;
     fn memory(storage: &Storage) -> &Aligned<Self>;

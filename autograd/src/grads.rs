@@ -17,8 +17,8 @@ use crate::tensor::Tensor;
 impl Tensor {
     /// Gradients of this scalar with respect to every leaf it depends on.
     ///
-    /// Takes the tensor by value: as the pass proceeds, each node and what it kept is freed, unless somebody
-    /// else holds it. The gradients are constants; see [`Tensor::recorded`] for ones that can be differentiated.
+    /// Takes the tensor by value: during the pass each node is freed together with what it saved for backward, unless
+    /// it is shared. The gradients are constants; see [`Tensor::recorded`] for ones that can be differentiated.
     ///
     /// # Panics
     /// If the tensor has more than one element, or depends on no leaf.
@@ -31,8 +31,8 @@ impl Tensor {
     /// The gradients of this scalar with respect to `inputs`, in their order and [`Inputs`] kind: one tensor, an array or
     /// a slice. The graph is left as it is. The gradients are constants.
     ///
-    /// An input need not be a leaf: any tensor that this one was computed from will do. Where no operation in
-    /// between has a gradient, it is zeros.
+    /// An input need not be a leaf: it can be any tensor that this one was computed from. If no operation in between
+    /// has a gradient, the gradient is zeros.
     ///
     /// # Panics
     /// If the tensor has more than one element, or was not computed from one of the inputs: the message names the
@@ -53,7 +53,7 @@ impl Tensor {
     }
 
     /// The vector-Jacobian product: the gradients of sum(self * cotangent) with respect to `inputs`. They are
-    /// constants, also where the cotangent is tracked.
+    /// constants, even if the cotangent is tracked.
     ///
     /// # Panics
     /// If `cotangent` has another shape or dtype than `self`, or `self` was not computed from one of the inputs.
@@ -81,7 +81,7 @@ impl Tensor {
     }
 }
 
-/// A tensor whose gradients are to be recorded. Made by [`Tensor::recorded`].
+/// A tensor whose gradients are recorded. Made by [`Tensor::recorded`].
 #[must_use = "nothing is differentiated until `grad`, `vjp` or `backward` is called"]
 pub struct Recorded<'a>(&'a Tensor);
 
@@ -129,7 +129,7 @@ impl Recorded<'_> {
     }
 }
 
-/// The gradients of one reverse pass, found by the tensor they belong to: `grads[&w]`.
+/// The gradients of one reverse pass, indexed by the tensor they belong to: `grads[&w]`.
 #[must_use = "gradients are returned, not stored in the leaves"]
 pub struct Grads {
     /// By address of the leaf's node, which the entry keeps alive.
@@ -144,12 +144,12 @@ impl Grads {
         self.by_leaf.get(&address(leaf.node()?)).map(|(_, g)| g)
     }
 
-    /// Takes the gradient of `leaf` out.
+    /// Removes the gradient of `leaf` and returns it.
     pub fn take(&mut self, leaf: &Tensor) -> Option<Tensor> {
         self.by_leaf.remove(&address(leaf.node()?)).map(|(_, g)| g)
     }
 
-    /// How many leaves have a gradient.
+    /// The number of leaves that have a gradient.
     pub fn len(&self) -> usize {
         self.by_leaf.len()
     }
@@ -187,7 +187,7 @@ pub(crate) struct Cut {
 }
 
 impl Cut {
-    /// The cut that a node stands for, if it stands for one.
+    /// The cut that a node represents, if it represents one.
     pub fn of(node: &Node) -> Option<Cut> {
         (node.role == Role::Cut).then(|| Cut { site: node.site, by: node.rule.name() })
     }
@@ -220,7 +220,7 @@ fn missing(leaf: &Tensor, site: &Location<'_>, cuts: &[Cut]) -> String {
     format!("{who}: the tensor made at {site} does not depend on it; {why}")
 }
 
-/// The gradients, if `y` was computed from each input. One that no operation gave is zeros.
+/// The gradients, if `y` was computed from each input. A gradient that no operation gave is zeros.
 #[track_caller]
 fn required(what: &str, y: &Tensor, inputs: &[&Tensor], found: Vec<Option<Tensor>>) -> Vec<Tensor> {
     let site = y.node().map_or(Location::caller(), |n| n.site);
@@ -257,7 +257,7 @@ pub(crate) fn check_cotangent(what: &str, y: &Tensor, cotangent: &Tensor) {
     );
 }
 
-/// Where the graph below `y` was cut.
+/// Where the graph of `y` was cut.
 fn cuts_below(y: &Tensor) -> Vec<Cut> {
     let nodes = y.node().map(|root| reachable(root, |_| true)).unwrap_or_default();
     let mut cuts: Vec<Cut> = nodes.into_iter().filter_map(|node| Cut::of(node)).collect();

@@ -1,8 +1,8 @@
-//! The tensors that gradients are asked for, and the container in which the gradients come back.
+//! The tensors that gradients are taken with respect to, and the container in which the gradients are returned.
 
 use crate::tensor::Tensor;
 
-/// Tensors that gradients are taken with respect to. The gradients come back in a container of the same kind: one
+/// Tensors that gradients are taken with respect to. The gradients are returned in a container of the same kind: one
 /// tensor for one, an array for an array, a vector for a slice.
 ///
 /// ```

@@ -1,9 +1,9 @@
 #![forbid(unsafe_code)]
 //! A reverse-mode autodiff engine whose gradients can be differentiated again, to any order.
 //!
-//! One [`Tensor`], one graph, four kinds of rule. Reading order, for an evening: `tensor.rs` (what a tensor is),
-//! `node.rs` (what it remembers), `pass.rs` (the reverse pass), `grads.rs` (asking for gradients), `kinds/` (the
-//! four rules), then any file of `ops/`.
+//! One [`Tensor`], one graph, four kinds of rule. Reading order: `tensor.rs` (what a tensor is), `node.rs` (the graph),
+//! `pass.rs` (the reverse pass), `grads.rs` (`backward`, `grad` and `vjp`), `kinds/` (the four rules), then any file of
+//! `ops/`.
 //!
 //! ```
 //! use autograd::Tensor;
@@ -23,9 +23,9 @@
 //!
 //! # Threads
 //!
-//! Kernels share their work among [`threads`] threads; no bit of a result depends on how many. On a thread of a rayon
-//! pool they use the threads of that pool, so a program's parallel loops may run tensor operations in their pieces; on any
-//! other thread they use a pool of their own, which costs the same.
+//! Kernels share their work among [`threads`] threads; results are bitwise identical for any number of threads. On a
+//! thread of a rayon pool they use the threads of that pool, so a program's parallel loops may run tensor operations;
+//! on any other thread they use the engine's own thread pool, at the same cost.
 //!
 //! ```
 //! use autograd::{DType, Key, Tensor};
@@ -40,7 +40,7 @@
 //! # Errors
 //!
 //! Misuse (shapes, dtypes, axes) panics at the caller's line, naming the operation, all shapes and the rule that
-//! was broken. Nothing here reads files or flags, so nothing returns a `Result`, except the pure shape rules.
+//! was broken. Nothing here reads files or flags, so only the pure shape rules return a `Result`.
 
 mod axis;
 mod buffer;

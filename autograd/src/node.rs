@@ -1,4 +1,4 @@
-//! The graph: what a tensor remembers of how it was made.
+//! The graph: how a tensor was computed.
 
 use std::cell::Cell;
 use std::fmt::Debug;
@@ -12,23 +12,23 @@ use crate::profile;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// How to pull a gradient back through one operation. Its fields are exactly what the operation keeps.
+/// How to pull a gradient back through one operation. Its fields are exactly what the operation saves for backward.
 ///
 /// A rule keeps values (tensors without a node), never tensors with one: [`Pullback::input`] attaches the node
 /// again when gradients are themselves recorded. So a rule can neither close a cycle with its own output nor
 /// make dropping a long graph recursive.
 pub(crate) trait Rule: Debug + Send + Sync {
-    /// The operation's name, for errors and graph pictures.
+    /// The operation's name, for error messages and graph drawings.
     fn name(&self) -> &'static str;
-    /// Gives each wanted input its gradient.
+    /// Sends the gradient to each input that needs one.
     fn pullback(&self, cx: &mut Pullback<'_>);
-    /// Bytes kept for the reverse pass.
+    /// Bytes saved for backward.
     fn kept_bytes(&self) -> usize;
     /// Floating-point operations of the forward pass, for output `shape`.
     fn flops(&self, shape: &Shape) -> u64 {
         shape.numel() as u64
     }
-    /// Whether this is an input of a function that a transform is differentiating now.
+    /// Whether this is an input of a function that a transform is currently differentiating.
     fn is_open(&self) -> bool {
         false
     }
@@ -37,11 +37,11 @@ pub(crate) trait Rule: Debug + Send + Sync {
 /// What a node is in the graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// A tensor that gradients are wanted for.
+    /// A tensor that requires a gradient.
     Leaf,
     /// The result of an operation.
     Op,
-    /// Where `detach` or `requires_grad` cut the graph: carries no gradient, only the place for the error message.
+    /// Where `detach` or `requires_grad` cut the graph: has no gradient, only the source line for the error message.
     Cut,
 }
 
@@ -85,7 +85,7 @@ impl Edges {
         self.first.iter().chain(&self.rest).flatten()
     }
 
-    /// As `iter().for_each(f)`, in less time where there are few.
+    /// As `iter().for_each(f)`, faster for few edges.
     #[inline]
     pub fn each<'a>(&'a self, mut f: impl FnMut(&'a NodeRef)) {
         for node in self.first.iter().flatten() {
@@ -98,7 +98,7 @@ impl Edges {
 
     /// Drops what only these edges lead to.
     fn drop_graph(&mut self) {
-        // In a reverse pass there is nothing to do: the pass holds the inputs.
+        // Does nothing in a reverse pass, which holds the inputs.
         let mut last = false;
         self.each(|node| last |= Arc::strong_count(node) == 1);
         if !last {
@@ -136,7 +136,7 @@ impl<R: Rule + ?Sized> Drop for Node<R> {
 }
 
 thread_local! {
-    /// A Lamport clock: ids grow along every edge, also across threads, without a counter that all threads share.
+    /// A Lamport clock: ids increase along every edge, also across threads, without a shared counter.
     static CLOCK: Cell<u64> = const { Cell::new(0) };
 }
 
@@ -162,7 +162,7 @@ fn node<R: Rule + 'static>(
 
 /// Makes `value` the result of an operation on `inputs`.
 ///
-/// `rule` is called only if some input is tracked, so that nothing is kept for a graph nobody asked for.
+/// `rule` is called only if some input is tracked, so that nothing is saved if no gradient is needed.
 #[track_caller]
 pub(crate) fn record<R: Rule + 'static>(
     name: &'static str,
@@ -170,7 +170,7 @@ pub(crate) fn record<R: Rule + 'static>(
     inputs: &[&Tensor],
     rule: impl FnOnce(&Tensor) -> R,
 ) -> Tensor {
-    // Compiled for every rule: as little as can be.
+    // Compiled once per rule, so it is kept small.
     match source(name, &value, inputs, Location::caller()) {
         Source::Tracked(edges) => {
             let rule = rule(&value);
@@ -185,7 +185,7 @@ pub(crate) fn record<R: Rule + 'static>(
 enum Source {
     /// At least one is tracked.
     Tracked(Edges),
-    /// None is. A cut is passed on, so that an error about a missing gradient can name it.
+    /// None is tracked. A cut is passed on, so that an error about a missing gradient can name it.
     Constant(Option<NodeRef>),
 }
 
@@ -228,7 +228,7 @@ pub(crate) fn track<R: Rule + 'static>(value: Tensor, inputs: &[&Tensor], rule: 
     value.with_node(Some(node))
 }
 
-/// The numbers of `x` as a fresh leaf. What `x` was computed from is cut off; the leaf remembers where.
+/// The elements of `x` as a new leaf. The graph of `x` is cut off; the leaf records where.
 #[track_caller]
 pub(crate) fn leaf(x: &Tensor) -> Tensor {
     let origin = if x.is_tracked() { cut(x, "requires_grad") } else { x.clone() };
@@ -236,7 +236,7 @@ pub(crate) fn leaf(x: &Tensor) -> Tensor {
     x.value().with_node(Some(node))
 }
 
-/// The numbers of `x` behind a cut that method `by` makes.
+/// The elements of `x` behind a cut made by method `by`.
 #[track_caller]
 pub(crate) fn cut(x: &Tensor, by: &'static str) -> Tensor {
     let node = node(Role::Cut, x, Edges::default(), Location::caller(), End(by));

@@ -1,4 +1,4 @@
-//! The reverse pass: from a result back to everything it depends on.
+//! The reverse pass, from a result back to everything it depends on.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::panic::Location;
@@ -17,20 +17,20 @@ pub(crate) fn address(node: &NodeRef) -> usize {
     Arc::as_ptr(node).cast::<()>() as usize
 }
 
-/// Orders nodes by id; the address tells nodes of different threads with the same id apart.
+/// Orders nodes by id; the address distinguishes nodes of different threads with the same id.
 type Key = (u64, usize);
 
-/// The work of one reverse pass.
+/// The state of one reverse pass.
 ///
-/// `pending` holds, for each node that a gradient has reached, the sum of what has arrived. Ids grow along every
-/// edge, so the node with the largest id has received everything and is next.
+/// `pending` holds, for each node that a gradient has reached, the sum of the contributions so far. Ids grow along
+/// every edge, so the node with the largest id has received everything and is next.
 struct Pass {
     pending: BTreeMap<Key, (NodeRef, Tensor)>,
-    /// One entry more: the last of the nodes sent to that had the largest id so far. In a chain it is the only one,
-    /// and the queue stays empty.
+    /// An entry outside the queue: the last node that had the largest id when it received a gradient. In a chain it is
+    /// the only entry, and the queue remains empty.
     newest: Option<(Key, (NodeRef, Tensor))>,
     leaves: HashMap<usize, (NodeRef, Tensor), FastHash>,
-    /// The nodes to give gradients to, if not all.
+    /// The nodes that need gradients, if not all.
     only: Option<HashSet<usize, FastHash>>,
     cuts: Vec<Cut>,
     recording: bool,
@@ -42,12 +42,12 @@ impl Pass {
         Pass { pending, newest: None, leaves, only, cuts: Vec::new(), recording }
     }
 
-    /// Whether a gradient is wanted at `node`.
+    /// Whether `node` needs a gradient.
     fn wants(&self, node: &NodeRef) -> bool {
         node.is_tracked() && self.only.as_ref().is_none_or(|only| only.contains(&address(node)))
     }
 
-    /// Adds a contribution: the first is moved in, later ones are added, in place where nobody else looks.
+    /// Adds a contribution: the first is moved in, later ones are added, in place if the sum is not shared.
     fn send(&mut self, node: &NodeRef, g: Tensor) {
         let key = (node.id, address(node));
         if node.role == Role::Leaf {
@@ -67,7 +67,7 @@ impl Pass {
                 None => drop(self.pending.insert(key, (Arc::clone(node), g))),
             },
             newest => {
-                // What the queue may hold for this node comes to the front with it.
+                // If the queue has an entry for this node, it moves to the front, too.
                 let mut entry = (Arc::clone(node), g);
                 if !self.pending.is_empty()
                     && let Some((_, mut sum)) = self.pending.remove(&key)
@@ -92,7 +92,7 @@ impl Pass {
         self.pending.pop_last().map(|(_, entry)| entry)
     }
 
-    /// Remembers where the graph is cut just below `node`.
+    /// Records where the graph is cut just below `node`.
     fn note_cuts(&mut self, node: &NodeRef) {
         node.edges.each(|edge| {
             if let Some(cut) = Cut::of(edge)
@@ -103,7 +103,7 @@ impl Pass {
         });
     }
 
-    /// `g` as the pass may use it: without recording, gradients are constants, whatever they were computed from.
+    /// `g` as a constant unless the pass records: without recording, gradients are always constants.
     fn admit(&self, g: Tensor) -> Tensor {
         if self.recording { g } else { g.with_node(None) }
     }
@@ -119,7 +119,8 @@ impl Pass {
     }
 }
 
-/// What a rule sees of the reverse pass: the gradient of its output, and where gradients of its inputs go.
+/// The interface of a rule to the reverse pass: the gradient of its output, and where it sends the gradients of its
+/// inputs.
 pub(crate) struct Pullback<'a> {
     node: &'a NodeRef,
     g: Option<Tensor>,
@@ -132,7 +133,7 @@ impl Pullback<'_> {
         self.pass.recording
     }
 
-    /// Whether input `i` wants a gradient.
+    /// Whether input `i` needs a gradient.
     pub fn wants(&self, i: usize) -> bool {
         self.node.edges.get(i).is_some_and(|n| self.pass.wants(n))
     }
@@ -142,7 +143,7 @@ impl Pullback<'_> {
         self.g.as_ref().expect("take_g is a rule's last use of g")
     }
 
-    /// The gradient of the output, to be consumed: a rule that needs it no more may write into its memory.
+    /// The gradient of the output, to be consumed: a rule that no longer needs it may overwrite its memory.
     pub fn take_g(&mut self) -> Tensor {
         self.g.take().expect("take_g is a rule's last use of g")
     }
@@ -157,7 +158,7 @@ impl Pullback<'_> {
         &self.node.shape
     }
 
-    /// Gives input `i` the gradient `g`. Broadcasting is undone here, for every rule.
+    /// Sends the gradient `g` to input `i`. Gradients of broadcast inputs are summed here, for every rule.
     pub fn give(&mut self, i: usize, g: Tensor) {
         let Some(edge) = self.node.edges.get(i) else { return };
         if !self.pass.wants(edge) {
@@ -171,13 +172,13 @@ impl Pullback<'_> {
         self.pass.send(edge, g);
     }
 
-    /// The value kept of input `i` as a tensor, part of the graph again when recording.
+    /// The saved value of input `i` as a tensor, part of the graph again when recording.
     pub fn input(&self, i: usize, value: &Tensor) -> Tensor {
         let node = if self.pass.recording { self.node.edges.get(i).cloned() } else { None };
         value.value().with_node(node)
     }
 
-    /// The value kept of the output as a tensor, part of the graph again when recording.
+    /// The saved value of the output as a tensor, part of the graph again when recording.
     pub fn output(&self, value: &Tensor) -> Tensor {
         value.value().with_node(self.pass.recording.then(|| Arc::clone(self.node)))
     }
@@ -228,7 +229,7 @@ pub(crate) fn grad(y: &Tensor, seed: Tensor, inputs: &[&Tensor], recording: bool
     targets.into_iter().map(|t| t.and_then(get)).collect()
 }
 
-/// The nodes between `root` and `targets`, both included: all that a gradient need visit.
+/// The nodes between `root` and `targets`, both included: the nodes that the pass visits.
 fn leading(root: &NodeRef, targets: &[Option<&NodeRef>]) -> HashSet<usize, FastHash> {
     let mut leading: HashSet<usize, FastHash> = targets.iter().flatten().map(|n| address(n)).collect();
     // Nothing older than the oldest target can depend on one.

@@ -1,9 +1,8 @@
-//! The buffer pool: a dropped buffer comes back by its size, so that the second step of a training loop allocates
-//! nothing.
+//! The buffer pool: dropped buffers are reused by size, so that the second step of a training loop allocates nothing.
 //!
 //! Small buffers are kept by the thread that dropped them. Large ones go to a pool that all threads share. It holds at
-//! most twice the bytes that were in use at once lately: buffers of one size are of no use for another, so a loop may
-//! need more than it ever has in use. What exceeds the limit is taken from the sizes that were not used for longest.
+//! most twice the recent peak of the bytes in use. Buffers of one size cannot be reused for another, so a loop may need
+//! more buffers than it uses at once. Above the limit, the least recently used sizes are freed first.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -41,7 +40,7 @@ impl std::hash::Hash for Shelf {
     }
 }
 
-/// A hash for keys that are already well-spread numbers: one multiplication.
+/// A hash for keys that are already well distributed: one multiplication.
 #[derive(Default)]
 pub(crate) struct OneMultiply(u64);
 
@@ -62,14 +61,14 @@ impl Hasher for OneMultiply {
 
 pub(crate) type FastHash = BuildHasherDefault<OneMultiply>;
 
-/// Buffers waiting to be used again, by kind and length.
+/// Free buffers, by kind and length.
 #[derive(Default)]
 struct Shelves {
     /// Those of short buffers, by number, and all others.
     short: Vec<Row>,
     rows: HashMap<Shelf, Row, FastHash>,
     bytes: usize,
-    /// Counts the buffers kept and taken.
+    /// Counts the buffers stored and taken.
     clock: u64,
 }
 
@@ -103,8 +102,7 @@ impl Shelves {
         Some(storage)
     }
 
-    /// Keeps `storage`. What the total then has beyond `limit` is given back, from the shelves that were used
-    /// longest ago.
+    /// Keeps `storage`. If the total then exceeds `limit`, buffers are freed, least recently used shelves first.
     fn keep(&mut self, storage: Arc<Storage>, limit: usize) -> Vec<Arc<Storage>> {
         self.bytes += storage.bytes();
         self.clock += 1;
@@ -120,7 +118,7 @@ impl Shelves {
                 break;
             };
             self.bytes -= storage.bytes();
-            // A size that does not come again leaves nothing behind.
+            // The shelf of a size that is not used again is removed.
             let shelf = storage.shelf();
             if self.rows.get(&shelf).is_some_and(|row| row.buffers.is_empty()) {
                 self.rows.remove(&shelf);
@@ -131,13 +129,13 @@ impl Shelves {
     }
 }
 
-/// Buffers up to this size stay with the thread that drops them.
+/// Buffers up to this size are cached by the thread that drops them.
 const SMALL: usize = 4096;
-/// How much a thread keeps of them.
+/// The most bytes of such buffers that a thread caches.
 const FRONT_LIMIT: usize = 16 << 20;
 
-/// One thread's small buffers, and its share of the live count. Only the thread itself writes its counters,
-/// so counting costs no locked instruction.
+/// One thread's small buffers, and its share of the live count. Only the thread itself writes its counters, so counting
+/// needs no atomic read-modify-write.
 struct Front {
     shelves: Shelves,
     counters: Arc<Counters>,
@@ -196,7 +194,7 @@ impl Drop for Front {
     }
 }
 
-/// The large buffers that wait to be used again, and how many bytes are in use.
+/// The free large buffers, and the number of bytes in use.
 #[derive(Default)]
 struct Back {
     shelves: Shelves,
@@ -208,8 +206,8 @@ struct Back {
 }
 
 impl Back {
-    /// A period ends when so many times the peak has been handed out: it spans a step of any loop, so that a loop keeps
-    /// its memory, and a peak that does not come again is forgotten.
+    /// A period ends when this multiple of the peak has been handed out. It is longer than a step of any loop, so that
+    /// a loop keeps its buffers, and a peak that does not recur expires.
     const PERIOD: usize = 8;
 
     fn take(&mut self, shelf: Shelf) -> Option<Arc<Storage>> {
@@ -233,7 +231,7 @@ impl Back {
     }
 }
 
-/// A buffer from the pool. Where there is none, the caller makes one. Counts it in any case.
+/// A buffer from the pool; if there is none, the caller allocates one. It is counted in either case.
 pub(crate) fn take(shelf: Shelf) -> Option<Arc<Storage>> {
     let (bytes, small) = (shelf.bytes() as isize, shelf.bytes() <= SMALL);
     let front = FRONT.try_with(|f| {
@@ -251,7 +249,7 @@ pub(crate) fn take(shelf: Shelf) -> Option<Arc<Storage>> {
     found
 }
 
-/// Takes back the count of a buffer that could not be made.
+/// Undoes the count of a buffer that could not be allocated.
 pub(crate) fn uncount(shelf: Shelf) {
     census().ended.add(-1, -(shelf.bytes() as isize));
     if shelf.bytes() > SMALL {
@@ -259,11 +257,11 @@ pub(crate) fn uncount(shelf: Shelf) {
     }
 }
 
-/// Ends the operation that could not get the memory for a tensor of shape `dims`.
+/// Panics because the memory for a tensor of shape `dims` cannot be allocated.
 #[cold]
 #[track_caller]
 pub(crate) fn out_of_memory<T: Stored>(dims: &[usize]) -> ! {
-    // The buffer was counted when it was asked for.
+    // The buffer was counted when it was requested.
     uncount(Shelf::of::<T>(dims.iter().product()));
     let bytes = dims.iter().product::<usize>() * size_of::<T>();
     let kind = std::any::type_name::<T>();
@@ -271,11 +269,11 @@ pub(crate) fn out_of_memory<T: Stored>(dims: &[usize]) -> ! {
     panic!("out of memory: {bytes} bytes are needed for a tensor {kind} {dims:?}{by}");
 }
 
-/// Gives a buffer back, counted.
+/// Returns a buffer to the pool and counts it.
 pub(crate) fn keep(storage: Arc<Storage>) {
     let (bytes, small) = (storage.bytes() as isize, storage.bytes() <= SMALL);
     let mut storage = Some(storage);
-    // What does not fit is freed here, outside of lock and borrow.
+    // What exceeds the limit is freed here, outside of lock and borrow.
     let front = FRONT.try_with(|f| {
         let mut front = f.borrow_mut();
         front.counters.add(-1, -bytes);
@@ -292,7 +290,7 @@ pub(crate) fn keep(storage: Arc<Storage>) {
 /// What tensor memory is in use. See [`memory`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Buffers that some tensor or graph node holds.
+    /// Buffers held by a tensor or a graph node.
     pub live_buffers: isize,
     /// Their bytes.
     pub live_bytes: isize,
@@ -319,7 +317,7 @@ pub fn memory() -> Memory {
     }
 }
 
-/// Gives the memory that waits in the shared pool, and in the calling thread's, back to the system.
+/// Returns the free memory of the shared pool and of the calling thread's cache to the system.
 pub fn release_memory() {
     let shared = {
         let mut back = back();
@@ -373,7 +371,8 @@ mod tests {
     fn a_loop_keeps_its_memory() {
         let mut back = Back::default();
         for step in 0..100 {
-            // Forward, everything is kept; backward, it is given back as as many gradients come and go.
+            // The forward pass keeps everything; the backward pass frees it while it allocates and frees as many
+            // gradients.
             let mut kept = Vec::new();
             let mut fresh = 0;
             for layer in 0..50 {

@@ -10,10 +10,10 @@ use crate::node::NodeRef;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// What a computation spent its time on. Made by [`profile`].
+/// The time of a computation by operation. Made by [`profile`].
 #[derive(Clone, Debug)]
 pub struct Profile {
-    /// An operation a row, the one that took longest first; then what was between operations.
+    /// One row per operation, the slowest first; then the time between operations.
     pub rows: Vec<ProfileRow>,
     /// The time of the whole computation.
     pub total: Duration,
@@ -22,16 +22,16 @@ pub struct Profile {
 /// One operation of a [`Profile`], in one direction.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ProfileRow {
-    /// Its name; `-` for what was between operations, optimisers for example.
+    /// Its name; `-` for the time between operations, in optimisers for example.
     pub op: &'static str,
     /// Whether this is its part of the reverse pass.
     pub backward: bool,
     /// How often it ran.
     pub calls: u64,
-    /// What it took, all calls together.
+    /// The total time of all calls.
     pub time: Duration,
-    /// Bytes of its inputs and outputs; in the reverse pass, of what was kept, and of the gradients that came and went.
-    /// A lower bound of what moves through memory, if nothing stays in caches.
+    /// Bytes of its inputs and outputs; in the reverse pass, of what was saved for backward, and of the incoming and
+    /// outgoing gradients. A lower bound of the memory traffic without caches.
     pub bytes: u64,
     /// Floating-point operations; in the reverse pass, those of the forward pass for each input with a gradient.
     /// Forward, only of operations that are part of a graph.
@@ -39,12 +39,12 @@ pub struct ProfileRow {
 }
 
 impl Profile {
-    /// Floating-point operations of all of it.
+    /// Floating-point operations in total.
     pub fn flops(&self) -> u64 {
         self.rows.iter().map(|row| row.flops).sum()
     }
 
-    /// Bytes of all of it.
+    /// Bytes in total.
     pub fn bytes(&self) -> u64 {
         self.rows.iter().map(|row| row.bytes).sum()
     }
@@ -58,14 +58,14 @@ struct Recording {
 }
 
 thread_local! {
-    /// Whether a profile is being taken, and no rule is at work: what operations a rule consists of is the rule's.
+    /// Whether a profile is being taken and no rule is running: the operations inside a rule are counted as the rule.
     static RUNNING: Cell<bool> = const { Cell::new(false) };
     static RECORDING: RefCell<Option<Recording>> = const { RefCell::new(None) };
 }
 
-/// Runs `f` and says which operations, forward and in reverse passes, took how long. Operations run when they are
-/// called, so the time from the end of one to the end of the next is the next one's. Of nested profiles only the inner
-/// one sees what runs in it.
+/// Runs `f` and measures the time of each operation, forward and in reverse passes. Operations run when they are
+/// called, so the time from the end of one to the end of the next is attributed to the next one. What runs in a nested
+/// profile is counted by the inner one only.
 ///
 /// ```
 /// use autograd::{DType, Key, Tensor, profile};
@@ -78,7 +78,7 @@ thread_local! {
 /// println!("{profile}");
 /// ```
 pub fn profile<R>(f: impl FnOnce() -> R) -> (R, Profile) {
-    /// Puts the outer profile back, also when `f` panics.
+    /// Restores the outer profile, also when `f` panics.
     struct Restore(Option<Recording>, bool);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -103,16 +103,16 @@ pub fn profile<R>(f: impl FnOnce() -> R) -> (R, Profile) {
     (result, Profile { rows, total })
 }
 
-/// Whether operations are to be noted.
+/// Whether operations are recorded.
 #[inline]
 pub(crate) fn running() -> bool {
     RUNNING.get()
 }
 
-/// Notes that an operation has just given `value`.
+/// Records that an operation has just returned `value`.
 #[cold]
 pub(crate) fn forward(op: &'static str, value: &Tensor, inputs: &[&Tensor], flops: u64) {
-    // The same numbers under another shape are not moved.
+    // A reshape moves no data.
     let (mut moved, mut free) = (bytes(value.shape(), value.dtype()), false);
     for x in inputs {
         moved += bytes(x.shape(), x.dtype());
@@ -121,14 +121,14 @@ pub(crate) fn forward(op: &'static str, value: &Tensor, inputs: &[&Tensor], flop
     note(op, false, if free { 0 } else { moved }, flops);
 }
 
-/// Runs the rule of `node` for the gradient `g` of its result, and notes it.
+/// Runs the rule of `node` for the gradient `g` of its result, and records it.
 #[cold]
 pub(crate) fn backward(node: &NodeRef, g: Tensor, rule: impl FnOnce(Tensor)) {
     let gradients = || node.edges.iter().filter(|edge| edge.is_tracked());
     let sent: u64 = gradients().map(|edge| bytes(&edge.shape, g.dtype())).sum();
     let moved = bytes(g.shape(), g.dtype()) + node.rule.kept_bytes() as u64 + sent;
     let flops = node.rule.flops(&node.shape) * gradients().count() as u64;
-    // What the reverse pass itself does between two rules belongs to the next one.
+    // The time of the reverse pass between two rules is attributed to the next one.
     RUNNING.set(false);
     rule(g);
     RUNNING.set(true);
@@ -192,7 +192,7 @@ impl fmt::Display for Profile {
 /// The sum over a recorded chain of `count` operations (product, sum, sine, difference, in turn) on `len` numbers, whose
 /// time, divided by `count`, is what an operation costs apart from its arithmetic.
 ///
-/// It stands here to be compiled as the operations are, and not as whoever measures it.
+/// It is defined in this crate so that it is compiled like the operations, not like the code that measures it.
 ///
 /// ```
 /// let gradients = autograd::tiny_operations(1000, 8).backward();

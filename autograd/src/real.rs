@@ -1,5 +1,5 @@
-//! Three more kinds of number that formulas can be evaluated on: tensors, which record what is computed, probes, which
-//! find out what a formula uses, and pieces, which find out whether it is piecewise constant.
+//! Three more number types that formulas can be evaluated on: tensors, which record the computation; probes, which find
+//! the arguments that a formula uses; and pieces, which find whether a formula is piecewise constant.
 
 use std::ops::{Add, BitOr, Div, Mul, Neg, Sub};
 
@@ -32,7 +32,7 @@ impl BitOr for Uses {
     }
 }
 
-/// A number that stands for any value and remembers which arguments went into it, or that is a known constant.
+/// An unknown value with the set of arguments it depends on, or a known constant.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Probe {
     uses: Uses,
@@ -58,8 +58,8 @@ impl Probe {
     }
 }
 
-/// Whether a number is piecewise constant: made of constants, steps and signs alone. Only truth values, so that a
-/// compiler evaluates a whole formula.
+/// Whether a number is piecewise constant: made of constants, steps and signs alone. It consists of booleans only, so
+/// that the compiler can evaluate a whole formula.
 #[derive(Clone, Copy)]
 pub(crate) struct Piece(pub bool);
 
@@ -125,7 +125,7 @@ impl Neg for Piece {
 }
 
 /// Forwards the functions of [`Real`]: to f64 for a probe, to the tensor method of the given name for a symbol. A
-/// function of pieces is a piece, and a step is one whatever it is a step of.
+/// function of pieces is a piece, and a step of anything is a piece.
 macro_rules! real_fns {
     (unary: $($f:ident => $tf:ident),*; steps: $($s:ident),*; binary: $($g:ident => $tg:ident),*) => {
         impl Real for Probe {

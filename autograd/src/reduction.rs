@@ -1,18 +1,18 @@
-//! Which axes a reduction takes away, and the shapes of its results.
+//! Which axes a reduction removes, and the shapes of its results.
 
 use kernels::MAX_RANK;
 
 use crate::axis::Axes;
 use crate::shape::{Shape, ShapeError};
 
-/// A reduction of one shape, resolved: which axes go, and what is left.
+/// A reduction of one shape, resolved: which axes are reduced, and the shape of the result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reduction {
     pub input: Shape,
     pub reduced: [bool; MAX_RANK],
     /// The result with reduced axes as 1s.
     pub kept: Shape,
-    /// The result as the user asked for it.
+    /// The shape of the result as requested.
     pub output: Shape,
 }
 
@@ -46,7 +46,7 @@ impl Reduction {
         Reduction { output: self.kept, ..self }
     }
 
-    /// How many elements make one result.
+    /// The number of elements per result.
     pub fn count(&self) -> usize {
         (0..self.input.rank()).filter(|&a| self.reduced[a]).map(|a| self.input[a]).product()
     }

@@ -1,10 +1,10 @@
-//! The operation that a thread is computing, for errors that come from deep below.
+//! The operation that a thread is computing, for errors raised deep inside it.
 
 use std::cell::Cell;
 use std::fmt;
 use std::panic::Location;
 
-/// An operation that is computing.
+/// An operation in progress.
 #[derive(Clone, Copy)]
 pub(crate) struct Running {
     pub op: &'static str,

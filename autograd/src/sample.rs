@@ -111,7 +111,7 @@ impl Input {
         Input { shape: shape.into(), draw: Draw::Uniform(lo, hi) }
     }
 
-    /// Normal values pushed away from `centre` by `gap`, on either side: for functions with a kink or pole there.
+    /// Normal values moved away from `centre` by `gap` on either side, for functions with a kink or pole there.
     pub fn away_from(centre: f64, gap: f64, shape: impl Into<Shape>) -> Input {
         Input { shape: shape.into(), draw: Draw::AwayFrom(centre, gap) }
     }

@@ -12,7 +12,7 @@ pub struct Shape {
     rank: u8,
 }
 
-/// Why a shape does not fit.
+/// Why a shape is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShapeError(pub String);
 
@@ -132,7 +132,7 @@ impl Shape {
 }
 
 impl PartialEq for Shape {
-    // Compared at every step of every pass: dimensions that a shape has not are 0, so that this takes no branch.
+    // Compared at every step of every pass: dimensions beyond the rank are 0, so that this needs no branch.
     #[inline]
     fn eq(&self, other: &Shape) -> bool {
         let mut differ = usize::from(self.rank ^ other.rank);

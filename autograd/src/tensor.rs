@@ -1,4 +1,4 @@
-//! The tensor: shared numbers, a shape, and optionally a node of the graph.
+//! The tensor: shared elements, a shape, and optionally a node of the graph.
 
 use std::fmt;
 
@@ -9,10 +9,10 @@ use crate::dtype::{DType, Scalar, dispatch};
 use crate::node::{self, NodeRef};
 use crate::shape::Shape;
 
-/// A dense array of f32 or f64 numbers, row-major and contiguous, that may remember how it was computed.
+/// A dense array of f32 or f64 numbers, row-major and contiguous, optionally with the graph that it was computed by.
 ///
-/// There is one type for data, parameters and gradients. Cloning is cheap (the numbers are shared) and safe:
-/// writing through [`Tensor::update`] copies if anybody else, including a live graph, holds the numbers.
+/// There is one type for data, parameters and gradients. Cloning is cheap (a clone shares the elements) and safe:
+/// writing through [`Tensor::update`] copies the elements if they are shared with another tensor or a live graph.
 ///
 /// ```
 /// use autograd::Tensor;
@@ -47,7 +47,8 @@ impl Tensor {
         Tensor::from_buffer(Buffer::copy_of(data), shape)
     }
 
-    /// A tensor whose elements `write` sets, all of them, in row-major order. They hold stale values before.
+    /// A tensor whose elements `write` sets, in row-major order. They hold stale values before, so `write` must set all
+    /// of them.
     #[inline]
     #[track_caller]
     pub fn build<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [T])) -> Tensor {
@@ -120,7 +121,7 @@ impl Tensor {
         self.get(0)
     }
 
-    /// The element at an index, one number an axis.
+    /// The element at an index, one number per axis.
     ///
     /// # Panics
     /// If the index is outside the shape.
@@ -145,7 +146,7 @@ impl Tensor {
         &self.data
     }
 
-    /// Elements, for kernels: the caller has dispatched on the dtype.
+    /// The elements, for kernels: the caller has dispatched on the dtype.
     #[inline]
     pub(crate) fn slice<T: Scalar>(&self) -> &[T] {
         self.data.as_slice()
@@ -162,14 +163,14 @@ impl Tensor {
 impl Tensor {
     /// This tensor as a leaf of the graph: operations on it are recorded, and gradients flow to it.
     ///
-    /// The result shares its numbers with `self` but is another leaf: ask for the gradient of the result. No gradient
-    /// flows from it to what `self` was computed from, as after [`Tensor::detach`].
+    /// The result shares its elements with `self` but is another leaf: gradients are taken with respect to the result.
+    /// No gradient flows from it to what `self` was computed from, as after [`Tensor::detach`].
     #[track_caller]
     pub fn requires_grad(&self) -> Tensor {
         node::leaf(self)
     }
 
-    /// The same numbers as a constant: gradients stop here.
+    /// The same elements as a constant: no gradient flows through it.
     #[track_caller]
     pub fn detach(&self) -> Tensor {
         if self.is_tracked() { node::cut(self, "detach") } else { self.clone() }
@@ -186,9 +187,9 @@ impl Tensor {
         self.node.as_ref().is_some_and(|n| n.role == node::Role::Leaf)
     }
 
-    /// Changes the elements: in place if nobody else holds them, in a copy otherwise. A leaf stays the same leaf.
+    /// Changes the elements: in place if they are not shared, in a copy otherwise. A leaf remains the same leaf.
     ///
-    /// A live graph that kept the old elements still has them: it never sees the change.
+    /// A live graph that saved the old elements still has them: the change does not affect it.
     ///
     /// # Panics
     /// If the tensor is the result of a recorded operation (its value would no longer be that operation's), or
@@ -204,7 +205,7 @@ impl Tensor {
         write(self.data.make_mut());
     }
 
-    /// Replaces the elements by those of `source`, which is shared, not copied. A leaf stays the same leaf.
+    /// Replaces the elements by those of `source`, which is shared, not copied. A leaf remains the same leaf.
     ///
     /// # Panics
     /// If shape or dtype differ, or the tensor is the result of a recorded operation.
@@ -234,7 +235,7 @@ impl Tensor {
         self.node.as_ref()
     }
 
-    /// The numbers alone, outside every graph.
+    /// The elements alone, without a graph.
     #[inline]
     pub(crate) fn value(&self) -> Tensor {
         Tensor { data: self.data.clone(), shape: self.shape, node: None }
@@ -245,13 +246,13 @@ impl Tensor {
         Tensor { node, ..self }
     }
 
-    /// The elements for writing, if this tensor is outside every graph and alone in holding them.
+    /// The elements for writing, if this tensor is outside every graph and they are not shared.
     #[inline]
     pub(crate) fn unique_mut<T: Scalar>(&mut self) -> Option<&mut [T]> {
         if self.node.is_some() { None } else { self.data.unique_mut() }
     }
 
-    /// The memory in whole blocks for writing, if this tensor is outside every graph and alone in holding it.
+    /// The memory in whole blocks for writing, if this tensor is outside every graph and it is not shared.
     #[inline]
     pub(crate) fn unique_blocks_mut<T: Scalar>(&mut self) -> Option<&mut [[T; BLOCK]]> {
         if self.node.is_some() { None } else { self.data.unique_blocks_mut() }

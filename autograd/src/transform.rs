@@ -1,6 +1,6 @@
 //! Transformations of functions: gradient, products with the Jacobian and the Hessian, recomputation.
 //!
-//! A function takes a slice of tensors and returns one. Transformations compose: where an input, or a tensor that the
+//! A function takes a slice of tensors and returns one. Transformations compose: if an input, or a tensor that the
 //! function captures, is tracked, the result is recorded, so that `grad` of a function that calls `grad` is a second
 //! derivative. Otherwise the result is a constant.
 //!
@@ -22,7 +22,7 @@ use crate::node::{NodeRef, Role};
 use crate::pass;
 use crate::tensor::Tensor;
 
-/// The gradients of the scalar f(x) with respect to each input. One that f does not depend on gets zeros.
+/// The gradients of the scalar f(x) with respect to each input. An input that f does not depend on gets zeros.
 ///
 /// # Panics
 /// If f(x) has more than one element.
@@ -53,7 +53,7 @@ pub fn value_and_grad(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor]) -> (Ten
 /// ```
 ///
 /// # Panics
-/// If `cotangent` has not the shape and dtype of f(x).
+/// If `cotangent` does not have the shape and dtype of f(x).
 #[track_caller]
 pub fn vjp(f: impl FnOnce(&[Tensor]) -> Tensor, x: &[Tensor], cotangent: &Tensor) -> (Tensor, Vec<Tensor>) {
     pull(f, x, |y| {
@@ -80,13 +80,13 @@ fn pull(
     (if recording { y.clone() } else { y.value() }, grads.collect())
 }
 
-/// Whether the derivatives of y = f(x) are recorded: if anything that they may depend on is tracked, an argument of the
-/// transform or a tensor that f captures.
+/// Whether the derivatives of y = f(x) are recorded: they are if anything that they may depend on is tracked, an
+/// argument of the transform or a tensor that f captures.
 fn records<'a>(y: &Tensor, inside: &Inside, mut arguments: impl Iterator<Item = &'a Tensor>) -> bool {
     arguments.any(Tensor::is_tracked) || captures(y, &inside.x)
 }
 
-/// Whether `y` was computed from something that gradients are wanted for, other than `inputs`.
+/// Whether `y` was computed from something that requires a gradient, other than `inputs`.
 fn captures(y: &Tensor, inputs: &[Tensor]) -> bool {
     let Some(root) = y.node() else { return false };
     let own = |n: &NodeRef| inputs.iter().filter_map(Tensor::node).any(|input| Arc::ptr_eq(n, input));
@@ -202,9 +202,9 @@ pub fn hessian(f: impl FnOnce(&[Tensor]) -> Tensor, x: &Tensor) -> Tensor {
     jacobian(|x| grad(f, x).remove(0), x)
 }
 
-/// The gradient of each of `n` losses apart, stacked: for each parameter of shape S a tensor [n, S].
+/// The separate gradients of `n` losses, stacked: for each parameter of shape S a tensor [n, S].
 ///
-/// `loss(parameters, i)` is the scalar loss of sample i. One reverse pass a sample.
+/// `loss(parameters, i)` is the scalar loss of sample i. One reverse pass per sample.
 ///
 /// ```
 /// use autograd::{Tensor, transform::per_sample_grad};
@@ -232,9 +232,10 @@ pub fn per_sample_grad(
     parameters.iter().enumerate().map(column).collect()
 }
 
-/// f(x), keeping only the inputs: the reverse pass computes f again. Memory for time (Griewank and Walther 2000).
+/// Gradient checkpointing: f(x), saving only the inputs for backward; the reverse pass computes f again. It needs less
+/// memory and more time (Griewank and Walther 2000).
 ///
-/// Randomness inside f repeats, since it is a function of its key.
+/// Random draws inside f are the same again, since they are functions of their keys.
 ///
 /// ```
 /// use autograd::{Tensor, transform::checkpoint};

@@ -2,12 +2,12 @@
 //!
 //!   min over W of max over P of E_s(P W')
 //!
-//! P ascends the energy, which W descends: what is spread after the worst projection is spread after every one. The
-//! inner loss is the mean energy in full space, with the exponent and the distance of the outer energy, which is
-//! half-space as published. How P is learned: see `learned.rs`.
+//! P ascends the energy, which W descends: if neurons are spread after the worst projection, they are spread after
+//! every one. The inner loss is the mean energy in full space, with the exponent and the distance of the outer energy.
+//! The published outer energy is half-space. See `learned.rs` for how P is learned.
 //!
 //! Source: Lin et al., CVPR 2020, section 3.3. The published code takes m = 10 plain steps of P before each energy,
-//! then one unrolled; the paper leaves numbers and mode open.
+//! then one unrolled; the paper does not specify numbers and mode.
 
 use autograd::Tensor;
 use registry::Row;
@@ -34,7 +34,7 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
     },
 };
 
-/// The lesson of an adversary: raise the energy.
+/// The inner objective of an adversary: maximise the energy.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Oppose;
 
@@ -42,7 +42,7 @@ pub struct Oppose;
 pub type Adversarial = Learned<Oppose>;
 
 impl Learned<Oppose> {
-    /// Energies under projections that learn to raise them.
+    /// Energies under projections that are learned to maximise them.
     ///
     /// # Errors
     /// If an option is out of range.
@@ -65,7 +65,7 @@ pub fn adversarial_energy(
     learned_energy(&Oppose, energy, w, p, steps)
 }
 
-/// The inner loss at given neurons.
+/// The inner loss for given neurons.
 pub struct Opponent {
     energy: Energy,
     gram: Gram,
@@ -79,8 +79,8 @@ impl Lesson for Oppose {
     fn at(&self, energy: &Energy, rows: &Tensor, columns: usize) -> Result<Opponent, Error> {
         energy.check_neurons(rows)?;
         let energy = Energy { half_space: false, reduce: Reduce::Mean, ..*energy };
-        // The matrix costs N N d products, doing without it 2 N d a column; which also keeps more digits of the large
-        // and opposite slopes of neurons that nearly coincide.
+        // The matrix costs N N d products; without it each column costs 2 N d. Without it, the large and opposite
+        // slopes of neurons that nearly coincide are also more accurate.
         let formed = rows.shape()[0] < 2 * columns;
         Ok(Opponent { energy, gram: if formed { Gram::formed(rows) } else { Gram::implied(rows) } })
     }

@@ -5,18 +5,18 @@ use autograd::Tensor;
 use crate::energy::checked_rows;
 use crate::error::Error;
 
-/// The smallest angle between two neurons in radians, `None` if there are fewer than two. No graph, and memory
-/// for a band of rows only.
+/// The smallest angle between two neurons in radians, `None` if there are fewer than two. Records no graph, and needs
+/// memory for a band of rows only.
 ///
 /// # Errors
-/// If the weight has a wrong shape or an element that is not finite. A zero row has no angle and is passed over.
+/// If the weight has a wrong shape or an element that is not finite. A zero row has no angle and is skipped.
 pub fn smallest_angle(w: &Tensor) -> Result<Option<f64>, Error> {
     const BAND: usize = 256;
     let rows = checked_rows(&w.detach())?.to_dtype(autograd::DType::F64);
     let (n, d) = (rows.shape()[0], rows.shape()[1]);
     let mut u = Vec::with_capacity(n * d);
     for row in rows.data::<f64>().chunks_exact(d.max(1)) {
-        // By the largest element first, so that squares neither overflow nor vanish.
+        // Divided by the largest element first, so that squares neither overflow nor underflow.
         let largest = row.iter().fold(0.0f64, |m, v| m.max(v.abs()));
         if largest > 0.0 {
             let norm = row.iter().map(|v| (v / largest) * (v / largest)).sum::<f64>().sqrt();
@@ -31,7 +31,7 @@ pub fn smallest_angle(w: &Tensor) -> Result<Option<f64>, Error> {
         let cosines = Tensor::new(&u[start * d..(start + band) * d], [band, d]).matmul_nt(&all);
         for (i, row) in cosines.data::<f64>().chunks_exact(n).enumerate() {
             for (j, &c) in row.iter().enumerate().skip(start + i + 1) {
-                // Cosines order the angles but for their last digits; the angle itself comes from the chords.
+                // Cosines order the angles up to rounding; the angle itself is computed from the chords.
                 if c >= largest - 1e-14 {
                     largest = largest.max(c);
                     let pair = |i: usize| u[i * d..(i + 1) * d].iter();

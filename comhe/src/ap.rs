@@ -6,8 +6,8 @@
 //!   cosine form   L = | cos(P W') - cos(W) |_F, the root of the sum of squares over all N x N cosines
 //!
 //! theta is arccos of the cosine, cosines have n = sqrt(|w|^2 + eps) below them. At L = 0 the cosine form's
-//! subgradient is 0, and an L of the size of rounding counts as 0. Angles of 0 and pi up to rounding have no gradient.
-//! How P is learned: see `learned.rs`.
+//! subgradient is 0, and an L of the size of rounding errors counts as 0. Angles of 0 and pi up to rounding have no
+//! gradient. See `learned.rs` for how P is learned.
 //!
 //! Source: Lin et al., CVPR 2020, section 3.2. The paper has the angle form; the published code the cosine form, and
 //! one plain step of P before each energy.
@@ -51,7 +51,7 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
     },
 };
 
-/// What the projection is to preserve.
+/// What the projection preserves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Preserve {
     /// Cosines: the published code.
@@ -71,7 +71,7 @@ named! {
 pub type AnglePreserving = Learned<Preserve>;
 
 impl Learned<Preserve> {
-    /// Energies under projections that learn to preserve cosines or angles.
+    /// Energies under projections that are learned to preserve cosines or angles.
     ///
     /// # Errors
     /// If an option is out of range.
@@ -95,7 +95,7 @@ pub fn angle_preserving_energy(
     learned_energy(&objective, energy, w, p, steps)
 }
 
-/// The inner loss at given neurons.
+/// The inner loss for given neurons.
 pub struct Discrepancy {
     objective: Preserve,
     energy: Energy,
@@ -135,7 +135,7 @@ impl Inner for Discrepancy {
         match self.objective {
             Preserve::Cosine => {
                 let loss = (cosines - &self.target).norm(..);
-                // Cosines are exact to a few units of rounding: a difference of that size is none.
+                // Cosines are exact to a few units of rounding: a difference of that size counts as 0.
                 let rounding = 16.0 * epsilon(y.dtype()) * y.shape()[0] as f64;
                 Ok(if loss.item() <= rounding { loss * 0.0 } else { loss })
             }

@@ -28,8 +28,8 @@ use crate::table::{
 };
 
 /// The mean over pairs of projections of the energies of both sides, for P1 of shape r x d or C x r x d and P2 of shape
-/// N x r or C x N x r. Without neurons it is 0. The combinations of a single neuron all lie on its line: r points that
-/// coincide but for eps, with the energy that has, and only Y1 has none.
+/// N x r or C x N x r. Without neurons it is 0. The combinations of a single neuron all lie on its line: they are r
+/// points that coincide up to eps, and have the energy of such points. Y1 is then a single point and has energy 0.
 ///
 /// # Errors
 /// If a shape does not fit, an element is not finite, or a projected row is zero while eps = 0.
@@ -37,7 +37,7 @@ pub fn bilateral_energy(energy: &Energy, w: &Tensor, p1: &Tensor, p2: &Tensor) -
     let rows = checked_rows(w)?;
     let [n, d] = [rows.shape()[0], rows.shape()[1]];
     if n == 0 {
-        // No neurons, no combinations of them.
+        // Without neurons there are no combinations.
         return energy.of(&rows);
     }
     let p1 = explicit(p1, d, w.dtype())?;
@@ -75,7 +75,7 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
             Ok(Hidden { name: "bilateral", regulariser, small: below(projections.k) })
         }),
         memory: |weight, options| {
-            // As of random projections; those of the set of neurons are the same.
+            // The same as for random projections; those of the set of neurons are identical.
             let ([n, d], Projections { k, c, .. }) = (sizes(weight), options.projections);
             match options.projects(weight) {
                 true => (k * c) as f64 * 6.0 * (d + n),
@@ -85,7 +85,7 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
     },
 };
 
-/// The regulariser B-CoMHE. It has no state to save: what it draws follows from the step's number.
+/// The regulariser B-CoMHE. It has no state to save: its draws are a function of the step's number.
 #[derive(Clone, Debug)]
 pub struct Bilateral {
     energy: Energy,
@@ -96,7 +96,7 @@ pub struct Bilateral {
 }
 
 impl Bilateral {
-    /// Energies under pairs of projections that are drawn again every `redraw` steps; r is the `k` of the projections.
+    /// Energies under pairs of projections that are redrawn every `redraw` steps; r is the `k` of the projections.
     ///
     /// # Errors
     /// If an option is out of range: r, C and `redraw` are at least 1.

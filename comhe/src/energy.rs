@@ -27,16 +27,16 @@ pub enum Reduce {
     Sum,
 }
 
-/// Whose constants.
+/// Which constants: the paper's or the published code's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scale {
     /// f as the paper defines it.
     Paper,
-    /// f as the published code computes it: see the head of this file.
+    /// f as the published code computes it: see the documentation at the top of this file.
     Code,
 }
 
-/// Which energy. The default is the mean form in full space with s = 2, Euclidean, eps = 1e-4.
+/// The options of an energy. The default is the mean form in full space with s = 2, Euclidean, eps = 1e-4.
 ///
 /// ```
 /// use autograd::Tensor;
@@ -65,8 +65,8 @@ pub struct Energy {
     pub eps: f64,
     /// Floor on 2 - 2c, or on the angle: a pair at or below it has the floor's energy and no gradient. It is raised
     /// where energies at the floor would overflow their sum: chords at the default floor do so from about s = 5 on in
-    /// f32, 49 in f64. Slopes above it that would overflow theirs count as none, from s = 3 and 43 on. For angles it
-    /// is half of these and less.
+    /// f32, 49 in f64. Slopes above the floor whose sum would overflow count as 0, from s = 3 and 43 on. For angles
+    /// these exponents are half as large or less.
     pub floor: f64,
     /// The constants of the paper or of the published code.
     pub scale: Scale,
@@ -94,20 +94,20 @@ const CODE_WEIGHT: f64 = 0.1;
 impl Energy {
     /// The energy of a weight, a scalar that can be differentiated to any order.
     ///
-    /// `w` is N x d, one neuron a row, or a convolution kernel \[C_out, C_in, kh, kw\], which counts as C_out
-    /// rows. With N = 1 there is no pair: 0, with gradient 0 (in half-space one antipodal pair).
+    /// `w` is N x d, one neuron per row, or a convolution kernel \[C_out, C_in, kh, kw\], which counts as C_out rows.
+    /// With N = 1 there is no pair: the energy is 0, with gradient 0 (in half-space there is one antipodal pair).
     ///
     /// # Errors
     /// If the shape is another, an element is not finite, a row is zero while eps = 0, or an option is out of range.
     pub fn of(&self, w: &Tensor) -> Result<Tensor, Error> {
-        // What is wrong with a neuron is found on the way; what is wrong with an element has its place in `w`.
+        // An invalid neuron is found during the computation; the error of an invalid element has its index in `w`.
         match self.of_batch(&rows(w)?.unsqueeze(0), false) {
             Ok(energy) => Ok(energy.reshape(())),
             Err(error) => Err(checked_rows(w).err().unwrap_or(error)),
         }
     }
 
-    /// As [`Energy::of`], in plain operations without kernels: the definition that the kernels are held against.
+    /// As [`Energy::of`], in plain operations without kernels: the definition that the kernels are compared with.
     ///
     /// # Errors
     /// As [`Energy::of`].
@@ -133,13 +133,13 @@ impl Energy {
         Ok(self.finish(sums, y.shape()[1]))
     }
 
-    /// How many ordered pairs N neurons make.
+    /// The number of ordered pairs of N neurons.
     pub fn pairs(&self, n: usize) -> usize {
         let points = if self.half_space { 2 * n } else { n };
         points * points.saturating_sub(1)
     }
 
-    /// Whether all options are in range.
+    /// Checks that all options are in range.
     ///
     /// # Errors
     /// If s, eps or the floor is negative, NaN or infinite, or the floor is 0.
@@ -165,7 +165,7 @@ impl Energy {
         Ok(self.form(dtype, n))
     }
 
-    /// The largest exponent for numbers of this kind: with a larger one, the energy of near neurons is beyond them.
+    /// The largest exponent for numbers of this kind: with a larger one, the energy of near neurons overflows.
     pub fn largest_s(dtype: DType) -> f64 {
         if dtype == DType::F64 { 200.0 } else { 20.0 }
     }
@@ -174,8 +174,8 @@ impl Energy {
     fn form(&self, dtype: DType, n: usize) -> PairEnergy {
         let code = self.scale == Scale::Code && self.angular;
         let offset = if code { PI * CODE_OFFSET } else { 0.0 };
-        // All pairs may coincide at once. Values may be as large as leaves room for a mean over projections and a
-        // weight; slopes are divided by lengths, too, and in f64 multiplied by another s / x at second order.
+        // All pairs may coincide at once. The limit of values leaves room for a mean over projections and a weight.
+        // Slopes are also divided by lengths, and in f64 multiplied by another s / x at second order.
         let (value, slope, least) = match dtype {
             DType::F64 => (1e304, 1e280, f64::MIN_POSITIVE),
             DType::F32 => (1e34, 1e34, f64::from(f32::MIN_POSITIVE)),
@@ -190,7 +190,7 @@ impl Energy {
         PairEnergy { s: self.s, angular: self.angular, offset, half_space: self.half_space, floor, still }
     }
 
-    /// What the published code multiplies the pair function by.
+    /// The factor of the pair function in the published code.
     fn factor(&self) -> f64 {
         match (self.scale, self.angular, self.s == 0.0) {
             (Scale::Code, false, true) => 2.0,
@@ -199,7 +199,7 @@ impl Energy {
         }
     }
 
-    /// Sums of the pair function to energies: the constants of the published code, the mean.
+    /// Converts sums of the pair function to energies: applies the constants of the published code and the mean.
     pub(crate) fn finish(&self, sums: Tensor, n: usize) -> Tensor {
         // -log(t / pi) = -log t + log pi
         let code = self.scale == Scale::Code;
@@ -210,7 +210,7 @@ impl Energy {
         if constant == 0.0 { energy } else { energy + constant * pairs / count }
     }
 
-    /// The rows of a batch of matrices divided by n = sqrt(|w|^2 + eps), whatever their size.
+    /// The rows of a batch of matrices divided by n = sqrt(|w|^2 + eps), for rows of any size.
     pub(crate) fn directions(&self, y: &Tensor, projected: bool) -> Result<Tensor, Error> {
         let (u, lengths) = y.normalize_rows_with_lengths(self.eps);
         self.check_lengths(&lengths, y, projected)?;
@@ -228,7 +228,7 @@ impl Energy {
         let Some(i) = lengths.iter().position(|length| !(shortest..=longest).contains(length)) else {
             return Ok(());
         };
-        // An element that is not finite makes its row's length so.
+        // If an element is not finite, neither is its row's length.
         self.check_batch(y, projected)?;
         let (n, projection) = (y.shape()[1], projected.then_some(i / y.shape()[1]));
         let row = i % n;
@@ -246,8 +246,8 @@ impl Energy {
         }
     }
 
-    /// With eps = 0, whether every neuron (N x d) has a direction: checked before a projection, under which a zero row
-    /// would look like the projection's fault.
+    /// With eps = 0, whether every neuron (N x d) has a direction: checked before a projection, since the error of a
+    /// zero row after it would blame the projection.
     pub(crate) fn check_neurons(&self, rows: &Tensor) -> Result<(), Error> {
         if self.eps > 0.0 { Ok(()) } else { self.check_batch(&rows.unsqueeze(0), false) }
     }
@@ -298,7 +298,7 @@ pub fn check_finite(t: &Tensor) -> Result<(), Error> {
     Err(Problem::NotFinite { index, value: values[at], projection: None }.into())
 }
 
-/// [`checked_rows`], whatever the elements.
+/// [`checked_rows`] without a check of the elements.
 pub(crate) fn rows(w: &Tensor) -> Result<Tensor, Error> {
     let d = dimensions(w.shape())?;
     Ok(w.reshape([w.shape()[0], d]))

@@ -1,10 +1,10 @@
-//! What can be wrong with a user's weights and options, and where.
+//! Errors in weights and options, with their location.
 
 use std::fmt;
 
 use autograd::DType;
 
-/// A problem, and the layer it was found in.
+/// An error, and the layer it was found in.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Error {
     /// The layer's name, if the weight has one.
@@ -16,7 +16,7 @@ pub struct Error {
 /// What is wrong.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Problem {
-    /// A tensor has another shape than it must have: expected and found.
+    /// A tensor has the wrong shape: expected and found.
     Shape(String),
     /// An element of the weight, or of its projection, is NaN or infinite.
     NotFinite {
@@ -27,14 +27,14 @@ pub enum Problem {
         /// The projection it was met in, if not the weight itself.
         projection: Option<usize>,
     },
-    /// A neuron is zero (or too short to divide by), so that with eps = 0, or next to it, it has no direction.
+    /// A neuron is zero (or too short to divide by), so that with an eps of 0 or nearly 0 it has no direction.
     ZeroRow {
         /// The neuron.
         row: usize,
         /// The projection it was met in, if not the weight itself.
         projection: Option<usize>,
     },
-    /// The length of a neuron is beyond the type of its elements.
+    /// The length of a neuron overflows the type of its elements.
     LongRow {
         /// The neuron.
         row: usize,
@@ -43,7 +43,7 @@ pub enum Problem {
         /// That type.
         dtype: DType,
     },
-    /// An option has a value that it cannot have.
+    /// An option has an invalid value.
     Option(String),
     /// A name that does not exist, with the names that do.
     Unknown {
@@ -57,12 +57,12 @@ pub enum Problem {
 }
 
 impl Error {
-    /// The same problem, found in a layer.
+    /// The same error, with its layer.
     pub(crate) fn in_layer(self, name: &str) -> Error {
         Error { layer: Some(name.to_string()), ..self }
     }
 
-    /// The same problem, where `count` other projections come before those it was found in.
+    /// The same error, with the index of its projection increased by `count`.
     pub(crate) fn after_projections(mut self, count: usize) -> Error {
         if let Problem::NotFinite { projection: Some(c), .. }
         | Problem::ZeroRow { projection: Some(c), .. }
@@ -129,7 +129,7 @@ impl From<Error> for nn::Error {
     }
 }
 
-/// A number in a message: those that are far from 1 by their exponent, not by hundreds of digits.
+/// A number in a message: those far from 1 in exponent notation, without hundreds of digits.
 pub fn short(value: f64) -> String {
     let near = value == 0.0 || (1e-4..1e9).contains(&value.abs());
     if near { value.to_string() } else { format!("{value:e}") }

@@ -5,8 +5,8 @@
 //! L and R are the transposes of Y1 and Y2 in [`low_rank_weight`]: their rows are the points whose energy the
 //! method takes. A regulariser sees the two as two hidden layers, so that `mhe` or `hs-mhe` on them is E(Y1) + E(Y2).
 //!
-//! This works for any network: in each forward pass the products take the place of the weights. A layer's `NAME.weight`
-//! is replaced by the parameters `NAME.left` and `NAME.right` and the buffer `NAME.projection`.
+//! This works for any network: in each forward pass the products replace the weights. A layer's `NAME.weight` is
+//! replaced by the parameters `NAME.left` and `NAME.right` and the buffer `NAME.projection`.
 
 use std::collections::BTreeMap;
 
@@ -19,17 +19,17 @@ use crate::low_rank::{LowRank, low_rank_weight};
 const WEIGHT: &str = ".weight";
 const PROJECTION: &str = ".projection";
 
-/// What a weight is made of.
+/// The factors of a weight.
 #[derive(Clone)]
 struct Factors {
     left: Tensor,
     right: Tensor,
     projection: Tensor,
-    /// Holds the weight's place, in its shape, between forward passes.
+    /// A placeholder for the weight, of its shape, between forward passes.
     place: Tensor,
 }
 
-/// A network with factors, by the names of the weights they make.
+/// A network with factors, by the names of the weights they replace.
 #[derive(Clone)]
 struct Factored {
     net: Sequential,
@@ -67,12 +67,12 @@ pub fn factored(model: &Model, r: usize, seed: u64) -> Result<Model, Error> {
     }
     let mut net = Factored { net: model.layers().clone(), factors };
     net.set(|factors| factors.place.clone());
-    // Without a name of its own it adds nothing to those inside.
+    // It adds no prefix to the names of the inner network.
     let layers = Sequential::new().with("", net);
     Ok(Model::new(model.name.clone(), model.input, model.classes, layers).expect("shapes are the same"))
 }
 
-/// Whether all weights of low rank can be made.
+/// Checks that all weights of low rank can be computed.
 ///
 /// # Errors
 /// If one cannot: the message names the layer.
@@ -97,7 +97,8 @@ fn right(layer: &str) -> String {
 }
 
 impl Factors {
-    /// The weight, differentiable. NaN if it cannot be made, which ends a run; [`check_factors`] says why.
+    /// The weight, differentiable. NaN if it cannot be computed, which ends a run; [`check_factors`] returns the
+    /// reason.
     fn weight(&self) -> Tensor {
         let (y1, y2) = (self.left.transpose(0, 1), self.right.transpose(0, 1));
         let weight = low_rank_weight(&y1, &y2, &self.projection);
@@ -106,7 +107,7 @@ impl Factors {
 }
 
 impl Factored {
-    /// Puts tensors where the network has its weights.
+    /// Replaces the weights of the network by tensors.
     fn set(&mut self, of: impl Fn(&Factors) -> Tensor) {
         let factors = &self.factors;
         self.net.visit_mut(&mut |name, t, _| {
@@ -121,7 +122,8 @@ impl Module for Factored {
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor {
         self.set(Factors::weight);
         let y = self.net.forward(x, cx);
-        // The graph is not to outlive the step, for an optimiser changes in place what nobody else holds.
+        // The graph is dropped before the update, since an optimiser changes tensors in place only if they are not
+        // shared.
         self.set(|factors| factors.place.clone());
         y
     }
@@ -193,7 +195,7 @@ mod tests {
         let off = (&y - whole.forward(&x, &mut Context::eval())).norm(..).item();
         assert!(off < 1e-12 * y.norm(..).item(), "{off}");
 
-        // Every factor learns, and two passes make the same.
+        // Every factor has a gradient, and two passes give the same result.
         let grads = (&y * &y).sum(..).backward();
         for (name, t) in model.named_parameters() {
             assert!(grads.get(t).is_some_and(|g| g.norm(..).item() > 0.0), "{name}");

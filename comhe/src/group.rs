@@ -6,7 +6,7 @@
 //! energy has fewer dimensions at no cost. A part that is zero has no direction: with eps = 0 it is an error.
 //!
 //! Source: Lin et al., CVPR 2020, section 3.4, which groups the input channels of convolutions; there is no published
-//! code for it. Contiguous, strided, overlapping and random groups stand beside that.
+//! code for it. Contiguous, strided, overlapping and random groups are alternatives to it.
 
 use autograd::{Index, Key, Tensor};
 use nn::{Regulariser, Step, Weight};
@@ -28,12 +28,13 @@ pub enum Grouping {
     Contiguous,
     /// Coordinate i is in group i mod C.
     Strided,
-    /// Each group is a contiguous one with the next (the last with the first), so that every coordinate is in two.
+    /// Each group is the union of a contiguous group and the next one (of the last and the first), so that every
+    /// coordinate is in two.
     Overlapping,
-    /// Contiguous groups of input channels: a convolution's coordinates of one channel stay together. The channels of
-    /// a fully connected layer are its coordinates.
+    /// Contiguous groups of input channels: a convolution's coordinates of one channel are in one group. The channels
+    /// of a fully connected layer are its coordinates.
     Channels,
-    /// As contiguous groups, of coordinates in a random order, drawn again every few steps.
+    /// As contiguous groups, of coordinates in a random order, redrawn every few steps.
     Random,
 }
 
@@ -46,14 +47,14 @@ named! {
     Random = "random",
 }
 
-/// How many groups, and which.
+/// The number and the kind of groups.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Groups {
     /// C, at least 1 and at most the number of coordinates (or channels).
     pub count: usize,
     /// How they are made.
     pub kind: Grouping,
-    /// The root of random orders.
+    /// The seed of random orders.
     pub seed: u64,
 }
 
@@ -65,7 +66,7 @@ impl Default for Groups {
 }
 
 impl Groups {
-    /// Whether there is a group.
+    /// Checks that there is at least one group.
     ///
     /// # Errors
     /// If the number of groups is 0.
@@ -76,7 +77,7 @@ impl Groups {
         Ok(())
     }
 
-    /// How many groups a weight of the given shape can be put into at most, and what they are made of.
+    /// The largest number of groups of a weight of the given shape, and what the groups consist of.
     pub fn parts(&self, shape: &[usize]) -> (usize, &'static str) {
         match self.kind {
             Grouping::Channels => (shape[1], "input channels"),
@@ -85,7 +86,7 @@ impl Groups {
     }
 
     /// The coordinates of each group, for a weight of the given shape, \[N, d\] or \[C_out, C_in, kh, kw\]. Random
-    /// groups follow from seed, layer and the number of the draw.
+    /// groups are a function of seed, layer and the number of the draw.
     ///
     /// # Errors
     /// If there are more groups than coordinates (or channels), or none.
@@ -131,8 +132,8 @@ impl Groups {
 /// The mean over groups of the energy of the neurons' parts; `groups` lists the coordinates of each.
 ///
 /// # Errors
-/// If the weight has a wrong shape, an element is not finite, there is no group, a group is empty or names a
-/// coordinate that is not there, or a part is zero while eps = 0.
+/// If the weight has a wrong shape, an element is not finite, there is no group, a group is empty or names a coordinate
+/// that does not exist, or a part is zero while eps = 0.
 pub fn group_energy(energy: &Energy, w: &Tensor, groups: &[Vec<usize>]) -> Result<Tensor, Error> {
     let rows = checked_rows(w)?;
     energy.check_neurons(&rows)?;
@@ -147,7 +148,7 @@ pub fn group_energy(energy: &Energy, w: &Tensor, groups: &[Vec<usize>]) -> Resul
     }
     let mut sum: Option<Tensor> = None;
     let mut done = 0;
-    // Groups of one size go together, as a batch.
+    // Groups of equal size are computed as a batch.
     for same in groups.chunk_by(|a, b| a.len() == b.len()) {
         let (count, size) = (same.len(), same[0].len());
         let parts = columns(&rows, &same.concat()).reshape([n, count, size]).permute([1, 0, 2]);
@@ -159,7 +160,7 @@ pub fn group_energy(energy: &Energy, w: &Tensor, groups: &[Vec<usize>]) -> Resul
     Ok(sum / groups.len() as f64)
 }
 
-/// Columns by number: a slice where they are neighbours.
+/// Columns by index: a slice if they are contiguous.
 fn columns(rows: &Tensor, which: &[usize]) -> Tensor {
     let first = which[0];
     if which.iter().enumerate().all(|(i, &column)| column == first + i) {
@@ -195,7 +196,7 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
     },
 };
 
-/// The regulariser G-CoMHE. It has no state: groups follow from the layer's shape and the step.
+/// The regulariser G-CoMHE. It has no state: groups are a function of the layer's shape and the step.
 #[derive(Clone, Copy, Debug)]
 pub struct GroupEnergy {
     energy: Energy,
@@ -204,7 +205,7 @@ pub struct GroupEnergy {
 }
 
 impl GroupEnergy {
-    /// Energies of groups, of which random ones are drawn again every `redraw` steps.
+    /// Energies of groups, of which random ones are redrawn every `redraw` steps.
     ///
     /// # Errors
     /// If an option is out of range.

@@ -1,15 +1,15 @@
-//! Projections that are learned: what AP-CoMHE and Adv-CoMHE have in common.
+//! Learned projections, the common part of AP-CoMHE and Adv-CoMHE.
 //!
 //! A projection P in R^{k x d} belongs to the layer. It takes steps of size eta along the gradient of an inner loss L
-//! at the present neurons, and the layer's energy is taken under the P that this leads to:
+//! at the current neurons, and the layer's energy is computed under the resulting P:
 //!
 //!   P_0 = P,   P_{t+1} = (1 - eta decay) P_t -+ eta dL/dP(P_t, W),   E(W) = E_s(P_T W')
 //!
-//! Alternating: P_T is a constant for the gradient dE/dW. Unrolled: the gradient flows through the T steps as well, a
-//! gradient through gradients. The published code does both: m plain steps, which change the layer's P for good, then
-//! the energy with one unrolled step, which is not kept.
+//! Alternating: P_T is a constant for the gradient dE/dW. Unrolled: the gradient also flows through the T steps, which
+//! needs gradients of gradients. The published code does both: m plain steps, which update the layer's P, then the
+//! energy with one unrolled step, whose P is discarded.
 //!
-//! The inner losses see P only through the projected neurons Y = W P' (N x k), so that dL/dP = (dL/dY)' W, and a
+//! The inner losses depend on P only through the projected neurons Y = W P' (N x k), so that dL/dP = (dL/dY)' W, and a
 //! step of P moves Y by W W' dL/dY. Steps are taken by Y: they cost N x N x k with the Gram matrix W W', not N x d x k.
 //!
 //! Source: Lin et al., CVPR 2020, sections 3.2 and 3.3 and its published code, which has k = 30, eta = the network's
@@ -29,7 +29,7 @@ use crate::regulariser::per_layer;
 
 pub(crate) use gram::Gram;
 
-/// Whether the gradient of the energy sees that P depends on W.
+/// Whether the gradient of the energy includes the dependence of P on W.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// It flows through the inner steps.
@@ -41,16 +41,16 @@ pub enum Mode {
 /// The size eta of inner steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Rate {
-    /// The network's learning rate of the moment.
+    /// The network's current learning rate.
     Network,
-    /// Always the same.
+    /// A constant.
     Fixed(f64),
 }
 
 /// Inner steps from a given projection.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct InnerSteps {
-    /// How many, T.
+    /// The number of steps T.
     pub count: usize,
     /// Their size, eta.
     pub rate: f64,
@@ -74,7 +74,7 @@ pub struct Learning {
     pub k: usize,
     /// Plain steps m of the layer's own P before each energy; `None`: as published, 1 for AP and 10 for Adv.
     pub plain: Option<usize>,
-    /// Steps T that the energy's gradient flows through; none are taken in alternating mode.
+    /// The number T of steps that the energy's gradient flows through; in alternating mode there are none.
     pub unrolled: usize,
     /// Unrolled or alternating.
     pub mode: Mode,
@@ -82,7 +82,7 @@ pub struct Learning {
     pub rate: Rate,
     /// The weight decay of P.
     pub decay: f64,
-    /// P starts at independent N(0, 1) entries that follow from this seed and the layer's name.
+    /// The seed: P is initialised with independent N(0, 1) entries, a function of this seed and the layer's name.
     pub seed: u64,
 }
 
@@ -101,7 +101,7 @@ impl Default for Learning {
 }
 
 impl Learning {
-    /// Whether all options are in range.
+    /// Checks that all options are in range.
     ///
     /// # Errors
     /// If k is 0 or above 2^20, or as [`InnerSteps::check`].
@@ -118,19 +118,20 @@ impl Learning {
         InnerSteps { count, rate, decay: self.decay, mode: self.mode }.check()
     }
 
-    /// The P that a layer with neurons of dimension `d` starts from, k x d.
+    /// The initial P of a layer with neurons of dimension `d`, k x d.
     pub fn start(&self, layer: &str, d: usize, dtype: DType) -> Tensor {
         Tensor::normal([self.k, d], dtype, Key::new(self.seed).stream("learned").stream(layer))
     }
 }
 
 impl InnerSteps {
-    /// Whether all of them are in range.
+    /// Checks that all of them are in range.
     ///
     /// # Errors
     /// If rate or decay is negative, NaN or infinite, or there are more than 10,000 steps.
     pub fn check(&self) -> Result<(), Error> {
-        // Each is a gradient of the inner loss, and an unrolled one stays in memory: a slip rather than a wish.
+        // Each step is a gradient of the inner loss, and unrolled steps are kept in memory: a larger number is almost
+        // certainly a mistake.
         const MOST: usize = 10_000;
         if self.count > MOST {
             let (count, why) = (self.count, "each costs a gradient of the inner loss");
@@ -148,7 +149,7 @@ impl InnerSteps {
     }
 }
 
-/// The inner loss at given neurons, a function of their projections.
+/// The inner loss for given neurons, a function of their projections.
 pub trait Inner: Sized {
     /// 1 if P ascends, -1 if it descends.
     const SIGN: f64;
@@ -158,7 +159,7 @@ pub trait Inner: Sized {
     fn gram_times(&self, v: &Tensor) -> Tensor;
 }
 
-/// A kind of inner loss: what makes a variant.
+/// A kind of inner loss, which defines a variant.
 pub trait Lesson: Clone + fmt::Debug + Send + Sync + 'static {
     /// The regulariser's name.
     const NAME: &'static str;
@@ -172,17 +173,17 @@ pub trait Lesson: Clone + fmt::Debug + Send + Sync + 'static {
     fn constant(&self, inner: &Self::Inner) -> Self::Inner;
 }
 
-/// What inner steps lead to.
+/// The result of inner steps.
 struct Moved {
     /// The projected neurons W P_T', N x k.
     y: Tensor,
     /// The sum of the steps in terms of Y: P_T = shrink P_0 + total' W, a constant.
     total: Tensor,
-    /// What decay leaves of P_0.
+    /// The factor of P_0 after weight decay.
     shrink: f64,
 }
 
-/// Takes the steps from Y_0 = W P' (N x k). They are part of the graph if Y_0 is and the mode is unrolled.
+/// Takes the steps from Y_0 = W P' (N x k). They are recorded if Y_0 is and the mode is unrolled.
 fn take<I: Inner>(inner: &I, y: Tensor, steps: InnerSteps) -> Result<Moved, Error> {
     let recorded = steps.mode == Mode::Unrolled && y.is_tracked();
     let left = 1.0 - steps.rate * steps.decay;
@@ -206,7 +207,7 @@ fn scaled(x: Tensor, factor: f64) -> Tensor {
     if factor == 1.0 { x } else { x * factor }
 }
 
-/// The projection, k x d, that plain steps lead to.
+/// The projection, k x d, after plain steps.
 fn learn<I: Inner>(inner: &I, rows: &Tensor, p: &Tensor, steps: InnerSteps) -> Result<Tensor, Error> {
     if steps.count == 0 {
         return Ok(p.clone());
@@ -236,13 +237,13 @@ pub(crate) fn learned_energy<L: Lesson>(
     let p = crate::projection::explicit(p, d, w.dtype())?.detach().reshape([p.shape()[0], d]);
     energy.check()?;
     if rows.shape()[0] == 0 {
-        // Nothing to learn from.
+        // There is nothing to learn from.
         return energy.of(&rows);
     }
     energy_after(lesson, energy, &rows, &p, steps)
 }
 
-/// The energy after inner steps from a P that fits.
+/// The energy after inner steps from a P of the right shape.
 fn energy_after<L: Lesson>(
     lesson: &L,
     energy: &Energy,
@@ -264,7 +265,7 @@ fn energy_after<L: Lesson>(
     energy.of_projected_in_full(&y)
 }
 
-/// The regulariser: a projection a layer, kept and learned from step to step.
+/// The regulariser: one projection per layer, kept and learned from step to step.
 #[derive(Clone, Debug)]
 pub struct Learned<L> {
     lesson: L,
@@ -274,7 +275,7 @@ pub struct Learned<L> {
     projections: BTreeMap<String, Tensor>,
 }
 
-/// What the name of a layer's P ends with in the saved state.
+/// The suffix of the name of a layer's P in the saved state.
 const SUFFIX: &str = ".projection";
 
 impl<L: Lesson> Learned<L> {
@@ -284,7 +285,7 @@ impl<L: Lesson> Learned<L> {
         Ok(Learned { lesson, energy, learning, projections: BTreeMap::new() })
     }
 
-    /// The layer's present P, k x d; drawn if this is its first step.
+    /// The layer's current P, k x d; drawn at its first step.
     fn projection(&self, layer: &str, d: usize, dtype: DType) -> Result<Tensor, Error> {
         let k = self.learning.k;
         match self.projections.get(layer) {
@@ -298,7 +299,7 @@ impl<L: Lesson> Learned<L> {
         }
     }
 
-    /// The P that the layer will keep, and the energy.
+    /// The layer's next P, and the energy.
     fn advance(&self, layer: &Weight, step: Step) -> Result<(Tensor, Tensor), Error> {
         let Learning { k, plain, unrolled, mode, rate, decay, .. } = self.learning;
         let rate = if let Rate::Fixed(rate) = rate { rate } else { step.lr };

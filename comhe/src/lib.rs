@@ -1,14 +1,13 @@
 #![forbid(unsafe_code)]
-//! Hyperspherical energy as a weight regulariser: MHE, and CoMHE, which takes the energy after a projection.
+//! Hyperspherical energy as a weight regulariser: MHE, and CoMHE, which computes the energy after a projection.
 //!
-//! Each neuron (row of a layer's weight) is a point on a sphere; the energy is that of charges repelling one
-//! another there. Minimising it beside the loss spreads the neurons, which keeps them from doing each other's
-//! work.
+//! Each neuron (row of a layer's weight) is a point on a sphere; the energy is that of repelling charges on the sphere.
+//! Minimising it together with the loss spreads the neurons, which reduces their redundancy.
 //!
 //! Reading order: `energy.rs` (what the energy is), `projection.rs` and `random.rs` (energy after a random
 //! projection), `learned.rs` with `ap.rs` and `adv.rs` (after one that is learned), `group.rs`, `bilateral.rs` and
-//! `low_rank.rs` (the other ways to fewer dimensions), `regulariser.rs`, `table.rs`, `objective.rs` and `presets.rs` (their part
-//! in training), `peers/` (what to compare them with).
+//! `low_rank.rs` (other reductions of the dimension), `regulariser.rs`, `table.rs`, `objective.rs` and `presets.rs`
+//! (their use in training), `peers/` (other regularisers to compare with).
 //!
 //! | name | the energy of | file |
 //! |---|---|---|
@@ -20,7 +19,7 @@
 //! | `bilateral` | fewer dimensions, and fewer neurons | `bilateral.rs` |
 //!
 //! Lin, Liu, Liu, Feng, Yu, Rehg, Xiong, Song: Regularizing Neural Networks via Minimizing Hyperspherical Energy,
-//! CVPR 2020 (arXiv 1906.04892). Where the published code differs from the paper, the file says so.
+//! CVPR 2020 (arXiv 1906.04892). Each file states where the published code differs from the paper.
 //!
 //! ```
 //! use autograd::{DType, Key, Tensor};

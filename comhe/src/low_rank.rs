@@ -1,6 +1,6 @@
 //! Bilateral projection as a parametrisation (B-CoMHE, form (ii)).
 //!
-//! The parameters are Y1 (r x N) and Y2 (d x r) themselves, the weights of the layer follow:
+//! The parameters are Y1 (r x N) and Y2 (d x r) themselves, and define the weights of the layer:
 //!
 //!   M = Y2 (P1 Y2)^-1 Y1 (d x N),   W = M',   E = E_s(columns of Y1) + E_s(columns of Y2)
 //!
@@ -76,8 +76,8 @@ impl LowRank {
         Ok(layer)
     }
 
-    /// The parametrisation of rank `r` next to a weight (N x d, or a convolution kernel): Y1 = P1 W' and Y2 = W' P2 with
-    /// normal P1 and P2 drawn from a seed. A weight of rank r or less is met exactly.
+    /// The parametrisation of rank `r` that approximates a weight (N x d, or a convolution kernel): Y1 = P1 W' and Y2 =
+    /// W' P2 with normal P1 and P2 drawn from a seed. A weight of rank r or less is represented exactly.
     ///
     /// # Errors
     /// If the weight has a wrong shape or an element is not finite, r is 0, or P1 Y2 is singular, as it is where r
@@ -93,11 +93,11 @@ impl LowRank {
     }
 
     /// A parametrisation of rank `r` of a new layer with N neurons of dimension d, whose weights have
-    /// variance `2 / d`. What is drawn follows from the layer's name and the seed.
+    /// variance `2 / d`. The draws are a function of the layer's name and the seed.
     ///
     /// P1 has orthonormal rows in a random position, and Y2 starts as a P1', so that P1 Y2 = a I: training begins where
-    /// the solve is harmless. The weights do not depend on the size a of Y2, but their slope with respect to Y2 does,
-    /// as 1 / a: with a^2 = 2 N / r steps of Y1 and of Y2 move the weights about equally.
+    /// the solve is well conditioned. The weights do not depend on the size a of Y2, but their slope with respect to Y2
+    /// does, as 1 / a: with a^2 = 2 N / r steps of Y1 and of Y2 move the weights about equally.
     ///
     /// # Errors
     /// If r is 0 or exceeds d.
@@ -123,7 +123,7 @@ impl LowRank {
         &self.p1
     }
 
-    /// The parameters Y1 and Y2, to be updated in place.
+    /// The parameters Y1 and Y2, for updates in place.
     pub fn parameters(&mut self) -> [&mut Tensor; 2] {
         [&mut self.y1, &mut self.y2]
     }
@@ -142,7 +142,7 @@ impl LowRank {
     /// As [`LowRank::weight`].
     ///
     /// # Panics
-    /// If x has not two axes, of which the last is d.
+    /// If x does not have two axes, the last of size d.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor, Error> {
         // From the left, so that W is never formed.
         Ok(x.matmul(&self.y2).matmul(&self.core()?.solve(&self.y1)))
@@ -172,7 +172,7 @@ pub fn low_rank_weight(y1: &Tensor, y2: &Tensor, p1: &Tensor) -> Result<Tensor, 
     Ok(core(y1, y2, p1)?.solve(y1).matmul_tn(&y2.transpose(0, 1)))
 }
 
-/// P1 Y2, r x r, if it can be inverted.
+/// P1 Y2, r x r, if it is invertible.
 fn core(y1: &Tensor, y2: &Tensor, p1: &Tensor) -> Result<Tensor, Error> {
     let _ = checked_rows(y1)?;
     let core = p1.matmul(&checked_rows(y2)?);
@@ -187,7 +187,8 @@ fn core(y1: &Tensor, y2: &Tensor, p1: &Tensor) -> Result<Tensor, Error> {
     }
 }
 
-/// The first column of a square matrix that the ones before it span, up to rounding: elimination with row exchanges.
+/// The first column of a square matrix that depends linearly on the previous ones, up to rounding: elimination with row
+/// exchanges.
 fn dependent_column(a: &Tensor) -> Option<usize> {
     let r = a.shape()[0];
     let epsilon = if a.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };

@@ -1,4 +1,4 @@
-//! Choices by name: one table a kind, of the values and what they are called.
+//! Enums by name: one table per enum, of the values and their names.
 
 /// For an enum without data: `ALL`, `name`, and the conversions from and to its names.
 macro_rules! named {
@@ -7,7 +7,7 @@ macro_rules! named {
             /// Every value.
             pub const ALL: [$kind; [$($name),+].len()] = [$($kind::$value),+];
 
-            /// The name that [`str::parse`] understands.
+            /// The name that [`str::parse`] accepts.
             pub fn name(self) -> &'static str {
                 match self {
                     $($kind::$value => $name),+

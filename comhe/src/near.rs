@@ -1,13 +1,14 @@
 //! Slopes of neurons that nearly coincide, in full precision.
 //!
-//! At angle a the slopes of two such neurons are large, s, and opposite. What they do to a projection P is a sum over
-//! neurons, (dE/dY)' W, in which they cancel, up to s a b where the neurons themselves are at angle b. The product of
-//! slopes and directions that is the kernels' gradient rounds each of the two by itself and leaves e s, a part of
-//! e / (a b). Differentiated through their difference u_i - u_j they are opposite to the last digit, and e / b is left.
+//! At angle a the slopes of two such neurons are large, s, and opposite. The gradient with respect to a projection P is
+//! a sum over neurons, (dE/dY)' W, in which they cancel up to s a b, where the neurons themselves are at angle b. The
+//! product of slopes and directions that is the kernels' gradient rounds each of the two separately and has an error of
+//! e s, a relative error of e / (a b). Differentiated through their difference u_i - u_j the slopes are exactly
+//! opposite, and the relative error is e / b.
 //!
-//! So the pairs whose cosine is near 1 (or -1) are taken apart, by x = 2 - 2c = |u_i - u_j|^2 + what both lack to length
-//! 1, eps / (|y|^2 + eps), which depends on y, too. All of it are plain operations, differentiable to any order. In
-//! single precision there are too few digits to be worth it.
+//! So the pairs whose cosine is near 1 (or -1) are computed separately, by x = 2 - 2c = |u_i - u_j|^2 + the deficits of
+//! both from length 1, eps / (|y|^2 + eps), which depend on y, too. These are plain operations, differentiable to any
+//! order. In single precision there are too few digits for this to help.
 
 use autograd::{DType, Index, Tensor, keep};
 
@@ -15,7 +16,7 @@ use crate::energy::Energy;
 use crate::error::Error;
 use crate::pair_energy::PairEnergy;
 
-/// How near 1 the cosine of a near pair is: an angle of 0.044.
+/// The distance of the cosine from 1 that defines a near pair: an angle of 0.044.
 const NEAR: f64 = 1.0 / 1024.0;
 
 impl Energy {
@@ -50,7 +51,7 @@ impl Energy {
     }
 }
 
-/// eps / (|y|^2 + eps) of each row, in units in which no square overflows.
+/// eps / (|y|^2 + eps) of each row, scaled so that no square overflows.
 fn lacking(y: &Tensor, eps: f64) -> Tensor {
     let n = y.shape()[0];
     let size = y.detach().abs().max(keep(1)).clamp(eps.sqrt().max(f64::MIN_POSITIVE), f64::INFINITY);
@@ -67,7 +68,7 @@ fn near_pairs(form: &PairEnergy, u: &Tensor, lack: &Tensor, pairs: &[[usize; 2]]
     let both = lack.take(&i) + lack.take(&j);
     let square = |chord: Tensor| {
         let chord = (&chord * &chord).sum(1);
-        // Chords that are rounding alone: the points coincide, and where to move them is lost.
+        // Chords that consist of rounding errors: the points coincide, and the direction of the gradient is undefined.
         let known = (chord.detach() - 64.0 * f64::EPSILON * f64::EPSILON).step();
         chord * known + &both
     };
@@ -90,7 +91,7 @@ fn both_signs(form: &PairEnergy, x: &Tensor, y: &Tensor) -> Tensor {
 
 /// The energies of neurons and their antipodes, in both orders, for which 2 + 2c = 2 (1 - |u|^2).
 fn antipodes(form: &PairEnergy, lack: &Tensor) -> Tensor {
-    // Of a point that lacks nothing, the angle is pi and has no slope.
+    // The angle of a point of length exactly 1 is pi and has no slope.
     let known = lack.detach().step();
     let lack = if form.angular { lack * &known + lack.detach() * (1.0 - known) } else { lack.clone() };
     of_pairs(form, &(4.0 - 2.0 * &lack), &(2.0 * &lack)).sum(..) * 2.0
@@ -107,7 +108,7 @@ fn of_pairs(form: &PairEnergy, x: &Tensor, y: &Tensor) -> Tensor {
     let energy = |t: Tensor| if form.s == 0.0 { -t.log() } else { t.powf(-form.s) };
     let value = angle(&x.detach(), &y.detach());
     let live = (&value - form.still).step() * y.detach().step();
-    // Constants have another place, where all derivatives are moderate.
+    // Constants are evaluated at another point, where all derivatives are moderate.
     let elsewhere = 1.0 - &live;
     let moving = energy(angle(&(x * &live + &elsewhere), &(y * &live + &elsewhere)) + form.offset);
     moving * &live + energy(value.clamp(form.floor, f64::INFINITY) + form.offset) * elsewhere

@@ -1,11 +1,11 @@
-//! The network's objective: which layers are regularised, by what, and how strongly.
+//! The objective of a network: which layers are regularised, by which regulariser, with which weight.
 //!
 //!   loss + sum over hidden layers of lambda_h E(layer) + lambda_o E(classifier)
 //!
 //! Published settings (Lin et al., CVPR 2020, sections 3 and 5): hidden layers, convolutions among them, have
-//! lambda_h = 1, half-space and s = 2, projected, but for the first, whose d = 27 is below k: it takes the
-//! half-space energy itself. The classifier has lambda_o = 10, full space, s = 2, no projection. Paper and
-//! published code agree on all of this; what they say of single variants is in `presets.rs`.
+//! lambda_h = 1, half-space and s = 2, projected, except for the first, whose d = 27 is below k: it uses the half-space
+//! energy without projection. The classifier has lambda_o = 10, full space, s = 2, no projection. Paper and published
+//! code agree on all of this; settings of single variants are in `presets.rs`.
 //!
 //! A peer ([`crate::peers`]) covers every layer with one weight, lambda_h = lambda_o unless lambda_o is given.
 
@@ -26,12 +26,12 @@ use crate::projection::Projections;
 use crate::regulariser::{measured, sum_over};
 use crate::table::{self, Build, Hidden};
 
-/// What can be said about a regulariser besides its name. The default is the published setting.
+/// The options of a regulariser. The default is the published setting.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The hidden layers' energy: s, angular, eps, ..., where `half_space` is replaced by the next field.
     pub energy: Energy,
-    /// Half-space for hidden layers; `None`: as the name says.
+    /// Half-space for hidden layers; `None`: as the name specifies.
     pub half_space: Option<bool>,
     /// lambda_h, the weight of every hidden layer.
     pub weight: f64,
@@ -39,7 +39,7 @@ pub struct Options {
     pub head_weight: Option<f64>,
     /// k (r of bilateral ones), C, distribution, variance and seed of random projections.
     pub projections: Projections,
-    /// Steps between draws of projections, and of random groups.
+    /// The number of steps between draws of projections, and of random groups.
     pub redraw: u64,
     /// What the projections of `ap` preserve.
     pub preserve: Preserve,
@@ -51,7 +51,7 @@ pub struct Options {
     pub gamma: f64,
     /// `ocnn`: the stride of its convolutions; `None`: each layer's own.
     pub stride: Option<usize>,
-    /// Regularise only layers whose name matches one of these (`*` stands for any letters); empty: all.
+    /// Regularise only layers whose name matches one of these (`*` matches any letters); empty: all.
     pub include: Vec<String>,
     /// Leave out layers whose name matches one of these.
     pub exclude: Vec<String>,
@@ -84,7 +84,7 @@ impl Options {
         self.head_weight.unwrap_or(if peers::knows(name) { self.weight } else { 10.0 })
     }
 
-    /// Whether random projections have fewer dimensions than a weight that they are for.
+    /// Whether random projections have fewer dimensions than the weights they apply to.
     pub(crate) fn projects(&self, weight: &Weight) -> bool {
         let d = energy::dimensions(weight.value.shape()).unwrap_or(0);
         weight.role != Role::Classifier && d > self.projections.k
@@ -96,7 +96,7 @@ impl Options {
     }
 }
 
-/// Which layers a rule is for.
+/// The layers that a rule covers.
 #[derive(Clone, Debug, Default)]
 pub struct Select {
     /// The roles it covers.
@@ -118,10 +118,10 @@ impl Select {
     }
 }
 
-/// A regulariser, the layers it is for, and its weight lambda.
+/// A regulariser, the layers it covers, and its weight lambda.
 #[derive(Clone)]
 pub struct Rule {
-    /// What reports call the regulariser.
+    /// The name of the regulariser in reports.
     pub name: &'static str,
     /// Which layers.
     pub select: Select,
@@ -131,7 +131,7 @@ pub struct Rule {
     pub regulariser: Box<dyn Regulariser>,
 }
 
-/// The regularising part of a network's objective: the first rule that covers a layer is the layer's.
+/// The regularisation terms of a network's objective: a layer is regularised by the first rule that covers it.
 ///
 /// ```
 /// use autograd::{DType, Key};
@@ -145,11 +145,11 @@ pub struct Rule {
 /// ```
 #[derive(Clone)]
 pub struct Objective {
-    /// In order of precedence.
+    /// The rules in order of precedence.
     pub rules: Vec<Rule>,
     include: Vec<String>,
     exclude: Vec<String>,
-    /// What [`Objective::report`] calls the energy.
+    /// The name of the energy in [`Objective::report`].
     energy: Energy,
 }
 
@@ -158,7 +158,7 @@ pub struct Objective {
 pub struct LayerReport {
     /// The layer's name.
     pub name: String,
-    /// How many neurons.
+    /// The number of neurons.
     pub n: usize,
     /// Their dimension.
     pub d: usize,
@@ -213,7 +213,7 @@ impl Objective {
                 };
                 let Hidden { name, regulariser, small } = hidden(options)?;
                 rules.push(head);
-                // Layers that are too small for it get the half-space energy itself.
+                // Layers that are too small for it get the half-space energy without projection.
                 if let Some(small) = small {
                     let select = Select { roles: before.to_vec(), ..small };
                     let plain = Energy { half_space: true, ..options.energy };
@@ -228,7 +228,7 @@ impl Objective {
         Ok(Objective { rules, include, exclude, energy })
     }
 
-    /// Whether the network has what the objective asks for: every pattern matches a layer, and names are unique.
+    /// Checks that every pattern matches a layer of the network, and that names are unique.
     ///
     /// # Errors
     /// If not: the message has the pattern and the layers there are.

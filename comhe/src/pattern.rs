@@ -1,4 +1,4 @@
-//! Names of layers by pattern: `*` stands for any letters, also none.
+//! Names of layers by pattern: `*` matches any letters, also none.
 
 /// Whether `name` matches `pattern`.
 pub(crate) fn matches(pattern: &str, name: &str) -> bool {

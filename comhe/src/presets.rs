@@ -1,12 +1,12 @@
-//! Settings by the name of where they were published.
+//! Published settings by name.
 //!
 //! Paper and code share k, C, the weights (1, and 10 for the classifier), s = 2 and half-space for projected layers. They
 //! differ in eps (0 and 1e-4), in the constants of angular and logarithmic energies (see `energy.rs`), in the variance of
-//! random projections (1/k and 1), and in AP's objective (angles and cosines). What the paper leaves open, its preset takes
-//! from the code.
+//! random projections (1/k and 1), and in AP's objective (angles and cosines). What the paper does not specify, its
+//! preset takes from the code.
 //!
-//! One detail of the code is not followed. It takes the first layer out of the projections for its three input channels,
-//! we any layer with d < k: on its networks the same one.
+//! One detail of the code is not followed. The code excludes the first layer from projections because of its three
+//! input channels; here any layer with d < k is excluded. On the networks of the code this is the same layer.
 
 use crate::ap::Preserve;
 use crate::energy::{Energy, Scale};
@@ -17,11 +17,11 @@ use crate::projection::{Distribution, Projections, Variance};
 /// A published setting.
 #[derive(Clone, Copy, Debug)]
 pub struct Preset {
-    /// What it is called.
+    /// Its name.
     pub name: &'static str,
-    /// The regulariser, a name that [`crate::Objective::new`] knows.
+    /// The regulariser, a name that [`crate::Objective::new`] accepts.
     pub regulariser: &'static str,
-    /// What it sets, in words.
+    /// A description of what it sets.
     pub about: &'static str,
     /// Where it was published.
     pub source: &'static str,

@@ -35,11 +35,11 @@ named! {
     Orthonormal = "orthonormal",
 }
 
-/// How large the entries of P are. Directions do not depend on it, but for eps: beside projected neurons that are k
-/// times as long in square, it is k times as small.
+/// The variance of the entries of P. Directions depend on it only through eps, which is k times smaller relative to
+/// squared lengths that are k times larger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Variance {
-    /// 1/k, which keeps lengths in the mean: the paper's.
+    /// 1/k, which preserves squared lengths in the mean: the paper's.
     Reciprocal,
     /// 1: the published code's.
     Unit,
@@ -51,11 +51,11 @@ named! {
     Unit = "unit",
 }
 
-/// A family of random projections: how many, to which dimension, how drawn.
+/// A family of random projections: their number, dimension and distribution.
 ///
 /// A projection is a pure function of (seed, layer, draw, c): it depends neither on threads, nor on other layers, nor
-/// on how many projections there are. (f32 and f64 have normal draws of their own; the other distributions are the
-/// same numbers, rounded.)
+/// on how many projections there are. (Normal draws differ between f32 and f64; the other distributions give the same
+/// numbers, rounded.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Projections {
     /// The dimension after projection; at least 1. It may exceed that of the neurons.
@@ -66,7 +66,7 @@ pub struct Projections {
     pub distribution: Distribution,
     /// The variance of the entries.
     pub variance: Variance,
-    /// The root of all draws.
+    /// The seed of all draws.
     pub seed: u64,
 }
 
@@ -84,7 +84,7 @@ impl Projections {
         Projections { k, c: 1, distribution: Distribution::Orthonormal, seed, ..Projections::default() }
     }
 
-    /// Whether k and C are in range.
+    /// Checks that k and C are in range.
     ///
     /// # Errors
     /// If k or C is 0.
@@ -109,7 +109,7 @@ impl Projections {
                 "k = {k}: {k} orthonormal rows need dimension at least {k}, the neurons have {d}"
             )));
         }
-        // Beyond any use, and a slip in a number rather than a wish.
+        // A larger number has no use, and is almost certainly a mistake.
         const MOST: usize = 1 << 32;
         if self.c.checked_mul(self.k).and_then(|n| n.checked_mul(d)).is_none_or(|n| n > MOST) {
             return Err(Error::option(format!(
@@ -143,7 +143,7 @@ impl Projections {
                 orthonormalise(&mut rows, d);
                 out.iter_mut().zip(&rows).for_each(|(v, x)| *v = T::from_f64(x * (d as f64 / shrink).sqrt()));
             }
-            // The others are functions of a uniform number on [0, 1), drawn in f64 whatever T is.
+            // The others are functions of a uniform number on [0, 1), drawn in f64 for every T.
             _ => {
                 let f: &dyn Fn(f64) -> f64 = match self.distribution {
                     Distribution::Rademacher => &|u| if u < 0.5 { -1.0 } else { 1.0 },
@@ -168,7 +168,7 @@ fn orthonormalise(rows: &mut [f64], d: usize) {
     for i in 0..rows.len() / d.max(1) {
         let (before, rest) = rows.split_at_mut(i * d);
         let row = &mut rest[..d];
-        // Twice is enough (Kahan): the second round removes what rounding left in the first.
+        // Twice is enough (Kahan): the second pass removes the rounding errors of the first.
         for _ in 0..2 {
             for other in before.chunks_exact(d) {
                 let along = dot(row, other);
@@ -180,7 +180,7 @@ fn orthonormalise(rows: &mut [f64], d: usize) {
     }
 }
 
-/// Whether a redraw period is in range.
+/// Checks that a redraw period is in range.
 pub(crate) fn check_redraw(steps: u64) -> Result<(), Error> {
     if steps == 0 {
         return Err(Error::option("redraw = 0: there must be 1 or more steps between two draws".into()));
@@ -242,7 +242,7 @@ mod tests {
             let (k, error) = (k as f64, (fourth - variance * variance).max(0.0).sqrt() / n.sqrt());
             assert!(mean.abs() < 4.0 / (k * n).sqrt(), "{distribution}: mean {mean}");
             assert!((variance - 1.0 / k).abs() <= 4.0 * error + 1e-12, "{distribution}: variance {variance}");
-            // The fourth moment tells the distributions apart: 3, 1, 3, 9/5, and 3 d / (d + 2) of a sphere.
+            // The fourth moment distinguishes the distributions: 3, 1, 3, 9/5, and 3 d / (d + 2) of a sphere.
             let kurtosis = match distribution {
                 Distribution::Gaussian | Distribution::Sparse => 3.0,
                 Distribution::Rademacher => 1.0,

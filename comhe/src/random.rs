@@ -2,8 +2,8 @@
 //!
 //!   E(W) = (1/C) sum over c of E_s(P_c W'),   P_c in R^{k x d} random, a constant for the gradient
 //!
-//! Neurons are projected as they are and then normalised. A spread of the projected neurons is a spread of the
-//! neurons, since random projections keep angles, and is easier to reach in dimension k.
+//! Neurons are projected first and then normalised. Spreading the projected neurons spreads the neurons, since random
+//! projections preserve angles approximately, and is easier in dimension k.
 //!
 //! Source: Lin et al., CVPR 2020, section 3.1. Paper and published code agree (Gaussian, k = 40, C = 20,
 //! half-space), except that the paper redraws every certain number of iterations, the code in each, and that entries of P
@@ -62,9 +62,9 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
     },
 };
 
-/// The regulariser: draws its projections and keeps them until they are to be drawn again.
+/// The regulariser: draws its projections and keeps them until the next redraw.
 ///
-/// It has no state to save: which projections a step uses follows from the step's number.
+/// It has no state to save: the projections of a step are a function of the step's number.
 #[derive(Clone, Debug)]
 pub struct RandomProjection {
     energy: Energy,
@@ -75,7 +75,7 @@ pub struct RandomProjection {
 }
 
 impl RandomProjection {
-    /// Energies under projections that are drawn again every `redraw` steps.
+    /// Energies under projections that are redrawn every `redraw` steps.
     ///
     /// # Errors
     /// If an option is out of range: k, C and `redraw` are at least 1.

@@ -1,4 +1,4 @@
-//! What the regularisers of this crate share: each is a sum over the layers that it is given.
+//! The common part of the regularisers of this crate: each is a sum over the given layers.
 
 use autograd::{DType, Tensor};
 use nn::{Regulariser, Step, Weight};
@@ -22,7 +22,7 @@ pub(crate) fn sum_over(
     Ok(sum.unwrap_or_else(|| Tensor::scalar(0.0, dtype)))
 }
 
-/// The sum over layers of a penalty on each; an error names the layer. What a regulariser of one's own needs:
+/// The sum over layers of a penalty on each; an error names the layer. A user-defined regulariser uses it like this:
 ///
 /// ```
 /// use autograd::Tensor;

@@ -14,14 +14,14 @@ use crate::{adv, ap, bilateral, group, random};
 #[derive(Clone, Copy)]
 pub struct RegulariserSpec {
     pub(crate) build: Build,
-    /// How many numbers it keeps for a weight until the reverse pass has met it.
+    /// The number of values that it saves for backward per weight.
     pub memory: fn(&Weight, &Options) -> f64,
 }
 
 /// How a regulariser is made.
 #[derive(Clone, Copy)]
 pub(crate) enum Build {
-    /// There is none.
+    /// No regulariser.
     Nothing,
     /// An energy of hidden layers; the classifier has the energy of the full space.
     Energy(fn(&Options) -> Result<Hidden, Error>),
@@ -31,17 +31,17 @@ pub(crate) enum Build {
 
 /// The regulariser of hidden layers.
 pub(crate) struct Hidden {
-    /// What reports call it.
+    /// Its name in reports.
     pub name: &'static str,
     pub regulariser: Box<dyn Regulariser>,
-    /// Which layers are too small for it.
+    /// The layers that are too small for it.
     pub small: Option<Select>,
 }
 
 /// The penalty of a layer.
 pub(crate) type Formula = std::sync::Arc<dyn Fn(&Weight, Step) -> Result<Tensor, Error> + Send + Sync>;
 
-/// Every regulariser that [`Objective::new`](crate::Objective::new) knows, the default first.
+/// Every regulariser that [`Objective::new`](crate::Objective::new) accepts, the default first.
 pub static REGULARISERS: &[Row<RegulariserSpec>] = &[
     NONE,
     MHE,
@@ -104,7 +104,7 @@ const HS_MHE: Row<RegulariserSpec> = Row {
     make: RegulariserSpec { build: Build::Energy(|options| Ok(plain(options, true))), memory: pairs },
 };
 
-/// The energy itself.
+/// The energy without projection.
 fn plain(options: &Options, half_space: bool) -> Hidden {
     let energy = options.hidden_energy(half_space);
     let name = if energy.half_space { "hs-mhe" } else { "mhe" };
@@ -118,7 +118,7 @@ impl Options {
     }
 }
 
-/// A peer that keeps the rows' products with one another, and no directions.
+/// A peer that saves the products of the rows, and no directions.
 pub(crate) const fn peer(build: fn(&PeerOptions) -> Formula) -> RegulariserSpec {
     RegulariserSpec { build: Build::Peer(build), memory: gram }
 }

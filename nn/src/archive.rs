@@ -10,17 +10,17 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use crate::error::Error;
 
-/// Named tensors with a few lines of text: what a safetensors file holds.
+/// The contents of a safetensors file: named tensors and text metadata.
 #[derive(Clone, Debug, Default)]
 pub struct Archive {
     /// The tensors. A file is read in the order of their names.
     pub tensors: Vec<(String, Tensor)>,
-    /// Text by key.
+    /// Metadata by key.
     pub metadata: BTreeMap<String, String>,
 }
 
 impl Archive {
-    /// An archive of these tensors, without text.
+    /// An archive of these tensors, without metadata.
     pub fn of(tensors: Vec<(String, Tensor)>) -> Archive {
         Archive { tensors, metadata: BTreeMap::new() }
     }
@@ -30,7 +30,7 @@ impl Archive {
         self.tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t)
     }
 
-    /// Adds tensors, each name behind `prefix` and a dot.
+    /// Adds tensors, each name preceded by `prefix` and a dot.
     pub fn add(&mut self, prefix: &str, tensors: impl IntoIterator<Item = (String, Tensor)>) {
         self.tensors.extend(tensors.into_iter().map(|(name, t)| (format!("{prefix}.{name}"), t)));
     }
@@ -41,13 +41,13 @@ impl Archive {
         self.tensors.iter().filter_map(|(name, t)| Some((inside(name)?, t.clone()))).collect()
     }
 
-    /// The bytes of the file; the same archive always gives the same.
+    /// The bytes of the file, which are the same for equal archives.
     ///
     /// # Errors
     /// If a name comes twice.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
         let mut tensors: Vec<&(String, Tensor)> = self.tensors.iter().collect();
-        // Wide elements first, so that every tensor is aligned; then by name.
+        // Larger element types first, so that every tensor is aligned; then by name.
         tensors.sort_by_key(|(name, t)| (std::cmp::Reverse(t.dtype().bytes()), name.clone()));
         let mut header: Vec<String> = Vec::new();
         if !self.metadata.is_empty() {
@@ -89,7 +89,7 @@ impl Archive {
     /// become f64.
     ///
     /// # Errors
-    /// If the bytes are not such a file, a tensor has more than six axes, or a type that is no number here.
+    /// If the bytes are not a safetensors file, or a tensor has more than six axes or an unsupported element type.
     pub fn from_bytes(bytes: &[u8]) -> Result<Archive, Error> {
         let not = |e: &dyn std::fmt::Display| Error::Format(format!("not a safetensors file: {e}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| not(&e))?;
@@ -102,7 +102,7 @@ impl Archive {
         Ok(Archive { tensors, metadata: header.metadata().clone().unwrap_or_default().into_iter().collect() })
     }
 
-    /// Writes the file, all of it or, if anything fails, nothing: see [`write_atomic`].
+    /// Writes the file atomically: see [`write_atomic`].
     ///
     /// # Errors
     /// If a name comes twice or the file cannot be written.
@@ -183,11 +183,11 @@ fn from_f16(half: u16) -> f32 {
     }
 }
 
-/// Writes a file so that nobody, at any moment and after any crash, finds half of it: the bytes go to a
-/// temporary file in the same folder, which takes the name once they are on the disk.
+/// Writes a file atomically: the file is never incomplete, even after a crash. The bytes are written to a temporary
+/// file in the same folder, which is renamed once they are on the disk.
 ///
 /// # Errors
-/// If the folder is missing or not writable, or the disk is full; the file that was there is then untouched.
+/// If the folder is missing or not writable, or the disk is full; an existing file is then unchanged.
 pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let temporary = path.with_file_name(format!(".{name}.{}", std::process::id()));
@@ -196,8 +196,7 @@ pub fn write_atomic(path: &Path, bytes: &[u8]) -> Result<(), Error> {
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)?;
-        // The new name itself is on the disk only once the folder is; not every system lets a folder be
-        // opened.
+        // The rename is durable only after the folder is synced; not every system can open a folder.
         let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).map_or(Ok(()), |folder| folder.sync_all())
     };

@@ -1,4 +1,4 @@
-//! What can go wrong from outside, or while training.
+//! Errors of input data, files and training.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,19 +6,19 @@ use std::sync::Arc;
 
 use autograd::{Anomaly, ShapeError, Tensor};
 
-/// An error of this crate. Its text is one line, but for a list of tensors.
+/// An error of this crate. Its message is one line, except for a list of tensors.
 #[derive(Clone, Debug)]
 pub enum Error {
-    /// A model, layer or option that cannot be: which, and what would be right.
+    /// An invalid model, layer or option: which, and what would be right.
     Config(String),
-    /// A file that cannot be read, understood or written.
+    /// A file that cannot be read, parsed or written.
     File {
         /// Which file.
         path: PathBuf,
         /// What is wrong with it.
         problem: String,
     },
-    /// Bytes that are not what they should be, from no file in particular.
+    /// Invalid bytes that do not come from a file.
     Format(String),
     /// Named tensors that do not fit a model, an optimiser or a regulariser: one line for each.
     Mismatch(Vec<String>),
@@ -26,14 +26,14 @@ pub enum Error {
     NotFinite {
         /// The step at which it happened; the weights are those before it.
         step: u64,
-        /// What was not finite.
+        /// The value that was not finite.
         what: String,
-        /// The first operation that made it so, unless it came in from outside.
+        /// The first operation with such a result, unless an input was not finite already.
         anomaly: Option<Box<Anomaly>>,
     },
     /// An update after which a weight is no longer finite.
     Overflow {
-        /// The step whose update it was.
+        /// The step of the update.
         step: u64,
         /// The weight.
         name: String,
@@ -46,13 +46,13 @@ pub enum Error {
     NoGradient {
         /// The parameter.
         name: String,
-        /// What it is, and where the graph was cut.
+        /// What kind of tensor it is, and where the graph was cut.
         reason: String,
     },
 }
 
 impl Error {
-    /// An error of another crate, whose text it keeps. `match` on [`Error::Other`] and downcast to get it back.
+    /// An error of another crate, with its message. `match` on [`Error::Other`] and downcast to recover it.
     pub fn other(error: impl std::error::Error + Send + Sync + 'static) -> Error {
         Error::Other(Arc::new(error))
     }
@@ -98,7 +98,7 @@ impl From<ShapeError> for Error {
     }
 }
 
-/// The answer of something without state to a state.
+/// The error of an object without state that is given a state.
 pub(crate) fn nothing_to_load(what: &str, state: &[(String, Tensor)]) -> Result<(), Error> {
     if state.is_empty() {
         return Ok(());

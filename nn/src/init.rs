@@ -1,17 +1,17 @@
-//! How weights start.
+//! Weight initialisation.
 
 use autograd::{DType, Key, Shape, Tensor};
 
-/// Which side of a weight the variance is kept for.
+/// Whether fan-in or fan-out sets the variance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fan {
-    /// The inputs of a neuron: keeps the size of activations in the forward pass.
+    /// The inputs of a neuron: preserves the variance of activations in the forward pass.
     In,
-    /// The outputs an input feeds: keeps the size of gradients in the reverse pass.
+    /// The outputs that depend on an input: preserves the variance of gradients in the reverse pass.
     Out,
 }
 
-/// A distribution of starting weights.
+/// A distribution of initial weights.
 ///
 /// A weight has shape [out, in, kernel...]; its fan-in is in times the kernel's size, its fan-out out times
 /// it.
@@ -36,17 +36,18 @@ pub enum Init {
     Normal(f64),
     /// Uniform from the first number to the second.
     Uniform(f64, f64),
-    /// All elements the same.
+    /// All elements equal to this constant.
     Constant(f64),
 }
 
 impl Init {
-    /// Normal with variance 2 / fan-in: what the models of this crate start with.
+    /// Normal with variance 2 / fan-in: the default of the models of this crate.
     pub const HE_NORMAL: Init = Init::HeNormal(Fan::In);
     /// All elements 0.
     pub const ZEROS: Init = Init::Constant(0.0);
 
-    /// A weight of this shape, drawn from `key`. Drawn in f64 and rounded: both dtypes start alike.
+    /// A weight of this shape, drawn from `key`. Drawn in f64 and rounded, so that both dtypes have the same initial
+    /// weights up to rounding.
     pub fn draw(self, shape: &Shape, dtype: DType, key: Key) -> Tensor {
         let [fan_in, fan_out] = fans(shape);
         let map = |draws: Tensor, offset: f64, factor: f64| {
@@ -90,7 +91,7 @@ fn orthogonal(shape: &Shape, key: Key) -> Tensor {
     for i in 0..vectors.len() {
         let (done, rest) = vectors.split_at_mut(i);
         let v = &mut rest[0];
-        // Gram and Schmidt's process; a second round removes what rounding left of the first.
+        // Gram-Schmidt orthogonalisation; a second pass removes the rounding errors of the first.
         for _ in 0..2 {
             for u in &*done {
                 let along = dot(u, v);

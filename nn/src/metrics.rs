@@ -1,4 +1,4 @@
-//! How good predictions are.
+//! Metrics of predictions.
 //!
 //! Of classes: logits are [N, classes], labels N class numbers. The predicted class is the one with the largest logit,
 //! the first of equals. A row with NaN in it counts as wrong.
@@ -69,7 +69,7 @@ fn check(logits: &Tensor, labels: &[u32]) -> usize {
     classes
 }
 
-/// How often each class was taken for each other.
+/// The confusion matrix of a classifier.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     classes: usize,
@@ -77,7 +77,7 @@ pub struct ConfusionMatrix {
 }
 
 impl ConfusionMatrix {
-    /// Nothing counted yet.
+    /// An empty matrix.
     pub fn new(classes: usize) -> ConfusionMatrix {
         ConfusionMatrix { classes, counts: vec![0; classes * classes] }
     }
@@ -104,7 +104,7 @@ impl ConfusionMatrix {
         self.classes
     }
 
-    /// How many items of class `label` were predicted to be of class `predicted`.
+    /// The number of items of class `label` that were predicted to be of class `predicted`.
     ///
     /// # Panics
     /// If either is no class.
@@ -113,7 +113,7 @@ impl ConfusionMatrix {
         self.counts[label * self.classes + predicted]
     }
 
-    /// How many items were counted.
+    /// The number of items counted.
     pub fn total(&self) -> u64 {
         self.counts.iter().sum()
     }

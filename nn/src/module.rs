@@ -1,4 +1,4 @@
-//! What a network is: named tensors and a function of them.
+//! Modules: named tensors and a function of them.
 
 use autograd::{DType, Key, Shape, Tensor, named_scope};
 
@@ -7,19 +7,19 @@ use crate::init::Init;
 use crate::losses::Classifier;
 use crate::summary::Summary;
 
-/// What a named tensor of a module is.
+/// The kind of a named tensor of a module.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Learnt: a leaf of the graph that the optimiser changes.
+    /// A learned tensor: a leaf of the graph that the optimiser changes.
     Parameter,
-    /// Kept beside the graph: running statistics.
+    /// A tensor outside the graph, such as running statistics.
     Buffer,
 }
 
-/// What a forward pass depends on besides its input.
+/// The context of a forward pass: what it depends on besides its input.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// Whether layers that behave differently in training (batch norm, dropout) do so.
+    /// Whether layers that behave differently in training (batch norm, dropout) are in training mode.
     pub train: bool,
     /// Whether batch norm's running statistics become those of the batch.
     pub(crate) adopt: bool,
@@ -30,7 +30,7 @@ pub struct Context {
     tap: Option<Tap>,
 }
 
-/// Keeps what comes out of ReLUs.
+/// Stores the outputs of ReLUs.
 #[derive(Clone, Debug, Default)]
 struct Tap {
     path: Vec<String>,
@@ -38,7 +38,7 @@ struct Tap {
 }
 
 impl Context {
-    /// Training; `key` names the draws of this step, dropout's for instance.
+    /// Training mode; `key` determines the random draws of this step, for example dropout's.
     pub fn train(key: Key) -> Context {
         Context {
             train: true,
@@ -51,13 +51,13 @@ impl Context {
         }
     }
 
-    /// Evaluation: nothing is drawn and no running statistics change.
+    /// Evaluation mode: no random draws, and no running statistics change.
     pub fn eval() -> Context {
         Context { train: false, ..Context::train(Key::new(0)) }
     }
 
-    /// Training in which batch norm takes the batch's mean and biased variance as its running statistics, in place of
-    /// moving them: evaluation then normalises as this batch was.
+    /// Training in which batch norm takes the batch's mean and biased variance as its running statistics, instead of
+    /// averaging: evaluation then normalises with the statistics of this batch.
     pub fn adopting(self) -> Context {
         Context { train: true, adopt: true, ..self }
     }
@@ -67,7 +67,7 @@ impl Context {
         Context { tap: Some(Tap::default()), ..self }
     }
 
-    /// The same context with random draws of its own for each number.
+    /// The same context with different random draws for each number.
     pub fn redrawn(self, number: u64) -> Context {
         Context { key: self.key.stream("pass").step(number), ..self }
     }
@@ -77,7 +77,7 @@ impl Context {
         self.tap.is_some()
     }
 
-    /// Shows a fully connected layer with its input. The last one of a forward pass is the classifier.
+    /// Records a fully connected layer with its input. The last one of a forward pass is the classifier.
     pub fn linear(&mut self, features: &Tensor, weight: &Tensor, bias: Option<&Tensor>) {
         let bias = bias.cloned();
         self.classifier = Some(Classifier { features: features.clone(), weight: weight.clone(), bias });
@@ -100,7 +100,7 @@ impl Context {
         result
     }
 
-    /// Shows the output of a ReLU, units or channels on its second axis.
+    /// Records the output of a ReLU, with units or channels on its second axis.
     pub fn relu(&mut self, y: &Tensor) {
         if let Some(tap) = &mut self.tap {
             tap.relus.push((tap.path.join("."), y.detach()));
@@ -112,8 +112,8 @@ impl Context {
         self.tap.unwrap_or_default().relus
     }
 
-    /// Adds a term of one element to the training loss: one that depends on what passes through the network, which a
-    /// regulariser of weights cannot see. Terms of one name are added up.
+    /// Adds a term of one element to the training loss: one that depends on activations, which a regulariser of weights
+    /// does not have. Terms with the same name are added.
     pub fn penalise(&mut self, name: &'static str, term: Tensor) {
         match self.penalties.iter_mut().find(|(known, _)| *known == name) {
             Some((_, sum)) => *sum = &*sum + term,
@@ -121,7 +121,7 @@ impl Context {
         }
     }
 
-    /// The terms of the forward pass, by name, in the order they first came.
+    /// The terms of the forward pass, by name, in the order of first use.
     pub fn penalties(&self) -> &[(&'static str, Tensor)] {
         &self.penalties
     }
@@ -133,16 +133,15 @@ impl Context {
     }
 }
 
-/// Sees one named tensor of a module.
+/// A visitor of one named tensor of a module.
 pub type See<'f, 'a> = &'f mut dyn FnMut(&str, &'a Tensor, Kind);
-/// Sees one named tensor of a module and may change it.
+/// A visitor of one named tensor of a module that may change it.
 pub type Change<'f, 'a> = &'f mut dyn FnMut(&str, &'a mut Tensor, Kind);
 
 /// A function with named tensors: a layer, a block, a network.
 ///
-/// Modules are plain values: cloning one gives an independent model that shares its numbers until one of the
-/// two is changed. The two visitors come from [`tensors!`](crate::tensors), which takes the fields of the
-/// struct:
+/// Modules are plain values: a clone is an independent model that shares its elements until one of the two is changed.
+/// The two visitors come from [`tensors!`](crate::tensors), which takes the fields of the struct:
 ///
 /// ```
 /// use autograd::{DType, Key, Shape, Tensor};
@@ -178,16 +177,16 @@ pub trait Module: CloneModule + Send + Sync {
     /// The output for a batch: the first axis of `x` counts its items.
     ///
     /// # Panics
-    /// If the shape of `x` does not fit; [`Module::check`] finds out beforehand.
+    /// If the shape of `x` does not fit; [`Module::check`] checks it beforehand.
     fn forward(&mut self, x: &Tensor, cx: &mut Context) -> Tensor;
 
-    /// Shows every tensor, named by its path, in the order of the forward pass.
+    /// Visits every tensor, named by its path, in the order of the forward pass.
     fn visit<'a>(&'a self, see: See<'_, 'a>);
 
     /// As [`Module::visit`], to change them.
     fn visit_mut<'a>(&'a mut self, change: Change<'_, 'a>);
 
-    /// The shape that [`Module::forward`] gives for `input`, with a row a layer in `plan`; computes nothing.
+    /// The shape that [`Module::forward`] gives for `input`, with one row per layer in `plan`; computes nothing.
     ///
     /// # Errors
     /// If the input does not fit: which layer, all shapes, and the rule.
@@ -215,7 +214,7 @@ pub trait Module: CloneModule + Send + Sync {
         list
     }
 
-    /// How many numbers are learnt.
+    /// The number of learned elements.
     fn parameter_count(&self) -> usize {
         self.named_parameters().iter().map(|(_, t)| t.numel()).sum()
     }
@@ -228,8 +227,7 @@ pub trait Module: CloneModule + Send + Sync {
     }
 
     /// Draws every weight (a parameter with at least two axes) by `init`, from the key and its own name:
-    /// adding a layer does not change the others. Biases and the parameters of norms keep what they were made
-    /// with.
+    /// adding a layer does not change the others. Biases and the parameters of norms are left unchanged.
     fn initialise(&mut self, init: Init, key: Key) {
         self.visit_mut(&mut |name, t, kind| {
             if kind == Kind::Parameter && t.rank() >= 2 {
@@ -238,8 +236,8 @@ pub trait Module: CloneModule + Send + Sync {
         });
     }
 
-    /// The same model with each parameter replaced by `f` of it. The results may depend on anything, on the
-    /// old parameters for example: a step of gradient descent that is itself differentiated.
+    /// The same model with each parameter replaced by `f` of it. The results may be tracked, for example a step of
+    /// gradient descent that is itself differentiated.
     ///
     /// # Panics
     /// If `f` changes a shape.
@@ -272,7 +270,7 @@ pub trait Module: CloneModule + Send + Sync {
         self.map(|_, t| t.detach())
     }
 
-    /// The same model, with leaves of its own, in another dtype.
+    /// The same model, with its own leaves, in another dtype.
     fn to_dtype(&self, dtype: DType) -> Self
     where
         Self: Sized + Clone,
@@ -286,7 +284,7 @@ pub trait Module: CloneModule + Send + Sync {
     }
 }
 
-/// Cloning behind a box. Every `Clone` module has it.
+/// Clones a boxed trait object. Every `Clone` module implements it.
 pub trait CloneModule {
     /// A copy of the module in a box.
     fn boxed(&self) -> Box<dyn Module>;

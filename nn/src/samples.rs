@@ -13,8 +13,8 @@ use crate::train::{Step, Targets};
 
 /// Samples of every layer, every loss and every family of models: functions of the input and of all parameters.
 ///
-/// Those of models ([`Group::Model`]) are for f64. Between the kinks of their thousands of ReLUs and maxima
-/// there is no room for a difference quotient that f32 could resolve.
+/// Those of models ([`Group::Model`]) are for f64. Their thousands of ReLUs and maxima have kinks too close together
+/// for a difference quotient in f32.
 pub fn samples() -> Vec<Sample> {
     let mut list = layers();
     list.extend(losses());
@@ -117,7 +117,7 @@ fn layer(name: &str, case: &str, layer: impl Module + Clone + 'static, x: Input,
     Sample::new(name, case, inputs, f).group(Group::Layer)
 }
 
-/// A network and its batch move by this much for an input of 1, so that no difference quotient meets a kink.
+/// A network and its batch change by this much for an input of 1, so that no difference quotient crosses a kink.
 const SPREAD: f64 = 1e-3;
 
 fn networks() -> Vec<Sample> {
@@ -156,7 +156,7 @@ fn networks() -> Vec<Sample> {
         tiny("cnn9", 8, true),
         tiny("cnn9", 8, false),
         tiny("resnet20", 8, true),
-        // At half the size the last batch norms would have three numbers a channel, too few for f32.
+        // At half the size the last batch norms would have three values per channel, too few for f32.
         few("resnet18", [1, 64, 64], "few filters and blocks"),
         few("resnet50", [1, 64, 64], "few filters and blocks"),
         few("pointnet", [3, 7, 1], "few neurons, with the penalty"),

@@ -7,16 +7,16 @@ use autograd::Tensor;
 use crate::error::Error;
 use crate::module::Module;
 
-/// PyTorch's counter of batches, which nothing here depends on.
+/// PyTorch's counter of batches, which is ignored here.
 const COUNTER: &str = "num_batches_tracked";
 
-/// Replaces every tensor of `model` by the one of its name, converted to its dtype. The leaves stay the same
-/// leaves.
+/// Replaces every tensor of `model` by the one of its name, converted to its dtype. The leaves of the graph remain the
+/// same.
 ///
-/// A state dict of PyTorch loads as it is: its `num_batches_tracked` entries are passed over.
+/// A state dict of PyTorch loads as it is: its `num_batches_tracked` entries are ignored.
 ///
 /// # Errors
-/// If a tensor is missing, left over, or of another shape, all of them listed; the model is then unchanged.
+/// If a tensor is missing, unexpected, or of another shape; all of them are listed, and the model is unchanged.
 pub fn load_state_dict(model: &mut dyn Module, tensors: &[(String, Tensor)]) -> Result<(), Error> {
     let given: BTreeMap<&str, &Tensor> = tensors.iter().map(|(name, t)| (name.as_str(), t)).collect();
     let mut left: BTreeSet<&str> =

@@ -7,8 +7,7 @@ use autograd::Shape;
 use crate::error::Error;
 use crate::module::Module;
 
-/// One line a layer, in the order of the forward pass. Shapes and FLOPs are those of the batch it was made
-/// for.
+/// One line per layer, in the order of the forward pass. Shapes and FLOPs are those of the batch it was made for.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
     /// The lines.
@@ -20,20 +19,20 @@ pub struct Summary {
 pub struct Row {
     /// The layer's path in the model.
     pub name: String,
-    /// What it is.
+    /// The type of the layer.
     pub layer: String,
-    /// The shape that comes out.
+    /// The output shape.
     pub output: Shape,
-    /// How many numbers it learns.
+    /// The number of learned elements.
     pub parameters: usize,
     /// Floating-point operations of its forward pass; a multiplication and an addition are two.
     pub flops: u64,
-    /// How many pixels a convolution's kernel moves, down and across; 1 for other layers.
+    /// The stride of a convolution, (height, width); 1 for other layers.
     pub stride: [usize; 2],
 }
 
 impl Summary {
-    /// Adds the line of a layer and hands its output shape on.
+    /// Adds the line of a layer and returns its output shape.
     pub fn row(
         &mut self,
         module: &dyn Module,
@@ -59,7 +58,7 @@ impl Summary {
         self.rows.last().map(|row| &row.output)
     }
 
-    /// How many numbers are learnt.
+    /// The number of learned elements.
     pub fn parameters(&self) -> usize {
         self.rows.iter().map(|row| row.parameters).sum()
     }

@@ -4,7 +4,7 @@ use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
 
-/// A heap slice of numbers aligned to 64 bytes, zero at birth.
+/// A heap slice of numbers aligned to 64 bytes, zero-initialised.
 ///
 /// A plain `Vec` starts 16 bytes into a page when it is large, so that every 64-byte load would straddle
 /// two cache lines. The memory is whole blocks of numbers: a loop over them has no remainder.
@@ -46,7 +46,7 @@ impl<T: Copy> Aligned<T> {
         NonNull::new(raw).map(|ptr| Aligned { ptr, len })
     }
 
-    /// The memory in whole blocks: after the elements, the rest of the last block holds anything.
+    /// The memory in whole blocks: after the elements, the rest of the last block holds arbitrary values.
     #[inline]
     pub fn blocks(&self) -> &[[T; BLOCK]] {
         // SAFETY: the layout has room for whole blocks, all of them initialised.

@@ -1,7 +1,7 @@
 //! Functions of small arrays, for kernels that are compiled for many functions and instruction sets.
 //!
-//! `[T; N]::map` and `std::array::from_fn` guard against a panic half-way with a drain and several adapters. What is left
-//! after optimisation is the same, but a quarter of all that the compiler had to optimise was that.
+//! `[T; N]::map` and `std::array::from_fn` guard against a panic half-way with a drain and several adapters. The
+//! optimised code is the same, but a quarter of the compiler's optimisation work was spent on them.
 
 use std::mem::MaybeUninit;
 

@@ -1,8 +1,8 @@
 //! Sums whose rounding error grows like the logarithm of their length.
 //!
-//! A running sum of n terms can be off by n roundings. Here [`RUN`] terms are added in order, then [`RUN`] of these sums, and
-//! so on, so that a term goes through at most RUN log n / log RUN additions (Higham, Accuracy and Stability of Numerical
-//! Algorithms, 2002, section 4.2). The order depends on n alone.
+//! A running sum of n terms can have an error of n roundings. Here [`RUN`] terms are added in order, then [`RUN`] of
+//! these sums, and so on, so that each term takes part in at most RUN log n / log RUN additions (Higham, Accuracy and
+//! Stability of Numerical Algorithms, 2002, section 4.2). The order depends on n alone.
 
 use std::mem::MaybeUninit;
 
@@ -71,8 +71,8 @@ impl<S: Copy> Cascade<S> {
 /// The sum of `n` terms: `cascade!(n, zero, |i, sum| term, add)`, where the term is code that adds term i to `sum`, and
 /// `add(a, b)` is a += b.
 ///
-/// It is a macro, because a closure that is large enough to be compiled as a function of its own loses the instruction set
-/// of the loop around it.
+/// It is a macro, because a closure that is large enough to be compiled as a separate function loses the instruction
+/// set of the loop around it.
 macro_rules! cascade {
     ($n:expr, $zero:expr, |$i:ident, $sum:ident| $term:expr, $add:expr) => {{
         let (n, zero) = ($n, $zero);
@@ -98,11 +98,12 @@ macro_rules! cascade {
 }
 pub(crate) use cascade;
 
-/// Sums side by side that terms are added to in place.
+/// Several sums in parallel, to which terms are added in place.
 pub(crate) struct Slices<'a, T> {
     /// The level that terms are added to.
     pub first: &'a mut [T],
-    /// The other levels, one after the other. As in [`Cascade`], a level whose digit of `count` is 0 holds anything.
+    /// The other levels, one after the other. As in [`Cascade`], a level whose digit of `count` is 0 holds arbitrary
+    /// values.
     others: &'a mut [T],
     count: usize,
 }
@@ -113,7 +114,7 @@ impl<'a, T: Element> Slices<'a, T> {
         len * (terms.checked_ilog2().unwrap_or(0) as usize / BITS)
     }
 
-    /// Sums of nothing.
+    /// Sums of no terms.
     pub fn new(first: &'a mut [T], others: &'a mut [T]) -> Self {
         first.fill(T::ZERO);
         Slices { first, others, count: 0 }

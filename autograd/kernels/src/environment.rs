@@ -5,7 +5,7 @@ use std::str::FromStr;
 use crate::gemm::Backend;
 use crate::simd::Level;
 
-/// Checks `COMHE_SIMD` and `COMHE_GEMM`, for a program that reports a mistake before it computes anything.
+/// Checks `COMHE_SIMD` and `COMHE_GEMM`, for programs that report an error before they compute anything.
 ///
 /// # Errors
 /// If one of them is invalid: one line that says which, and what is possible.
@@ -14,12 +14,12 @@ pub fn check() -> Result<(), String> {
     gemm().map(drop)
 }
 
-/// The instruction set that `COMHE_SIMD` asks for.
+/// The instruction set that `COMHE_SIMD` requests.
 pub(crate) fn simd() -> Result<Option<Level>, String> {
     read("COMHE_SIMD")
 }
 
-/// The backend that `COMHE_GEMM` asks for.
+/// The backend that `COMHE_GEMM` requests.
 pub(crate) fn gemm() -> Result<Backend, String> {
     Ok(read("COMHE_GEMM")?.unwrap_or(Backend::Auto))
 }

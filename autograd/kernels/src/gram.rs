@@ -44,7 +44,7 @@ impl<T: Element> Kernel for Mirror<T> {
             let end = rows.end.min(first + Mirror::SIDE);
             for j in first + 1..n {
                 for i in first..end.min(j) {
-                    // SAFETY: inside the matrix; whoever made the kernel answers for the mirror images.
+                    // SAFETY: inside the matrix; the creator of the kernel guarantees the mirror images.
                     unsafe { *all.at(j * n + i) = *all.at(i * n + j) };
                 }
             }

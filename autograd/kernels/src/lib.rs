@@ -1,9 +1,9 @@
 //! Numerical kernels: slices and sizes in, slices out.
 //!
-//! This crate knows nothing of tensors or graphs. Every kernel is generic over [`Element`] (f32, f64),
-//! works on row-major contiguous slices, and splits sums by size, never by the number of threads, so
-//! results are the same bits whatever [`par::set_threads`] says. All `unsafe` and all SIMD of the project
-//! live here, behind safe functions that check their slice lengths.
+//! This crate does not depend on tensors or graphs. Every kernel is generic over [`Element`] (f32, f64), works on
+//! row-major contiguous slices, and splits sums by size, never by the number of threads, so results are bitwise
+//! identical for any value of [`par::set_threads`]. All `unsafe` and all SIMD of the project live here, behind safe
+//! functions that check their slice lengths.
 
 pub mod aligned;
 mod arrays;

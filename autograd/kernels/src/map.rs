@@ -1,7 +1,7 @@
 //! Elementwise loops: one function of N numbers over N tensors' memory, broadcasting by strides, vectorised.
 //!
-//! Memory is in blocks, the last one with anything after the elements: the function is computed there, too, and what
-//! comes out is of no use.
+//! Memory is in blocks; the last one holds arbitrary values after the elements. The function is computed on these, too,
+//! and the results are ignored.
 
 use std::hint::black_box;
 
@@ -51,12 +51,12 @@ impl<T: Element, F: Map<N>, const N: usize> Kernel for Flat<'_, T, F, N> {
     #[inline(always)]
     fn run<A: Arithmetic>(self) {
         let Flat { f, x, out } = self;
-        // A copy of its own: what it holds is then known not to change with the output.
+        // A local copy: the compiler then knows that writing the output does not change it.
         let f = *f;
         let (len, out) = (out.len(), out.as_mut_ptr());
         let x: [*const [T; BLOCK]; N] = each(x, |x| x.map_or(out.cast_const(), |x| x.as_ptr()));
         for i in 0..len {
-            // One block at a time: left to itself, the compiler gathers the same lane of many.
+            // One block at a time: otherwise the compiler gathers the same lane of many blocks.
             let i = black_box(i);
             // SAFETY: `flat` and `broadcast` give inputs as long as the output, and a block of the output is read
             // before it is written.
@@ -76,17 +76,16 @@ fn block<T: Element, F: Map<N>, A: Arithmetic, const N: usize>(f: &F, x: [&[T; B
     y
 }
 
-/// An input of [`broadcast`]: its memory and, for each axis of the output, how far one step moves in it (0 where
-/// the input is repeated).
+/// An input of [`broadcast`]: its memory and, for each axis of the output, its stride (0 where the input is repeated).
 #[derive(Clone, Copy)]
 pub struct Strided<'a, T> {
     /// The elements, in blocks.
     pub data: &'a [[T; BLOCK]],
-    /// One stride an axis of the output.
+    /// One stride per axis of the output.
     pub strides: [usize; MAX_RANK],
 }
 
-/// Blocks that [`broadcast`] spreads out before it computes on them: a part of the first-level cache.
+/// Blocks that [`broadcast`] expands before it computes on them: a part of the first-level cache.
 const SPREAD: usize = 64;
 
 /// `out[i] = f(x[0][i], …)` over an output of shape `dims`, each input read by its strides.
@@ -114,7 +113,7 @@ pub fn broadcast<T: Element, const N: usize>(
             let first = piece * GRAIN + i * SPREAD;
             let start = first * BLOCK;
             for (input, copy) in inputs.iter().zip(&mut copies) {
-                // What repeats one element is spread once.
+                // An input that repeats one element is expanded once.
                 if !(input.is_contiguous() || input.axes == 0 && i > 0) {
                     let count = (out.len() * BLOCK).min(len - start);
                     input.spread(start, &mut copy.as_flattened_mut()[..count]);
@@ -186,7 +185,7 @@ impl<'a, T: Copy> Walk<'a, T> {
                 return;
             }
             out = later;
-            // The next row, as an odometer counts.
+            // The next row in row-major order.
             at -= place[0] * strides[0];
             place[0] = 0;
             for axis in 1..*axes {

@@ -15,13 +15,14 @@ const GRAIN: usize = 1 << 14;
 pub struct Sgd {
     /// The learning rate.
     pub lr: f64,
-    /// How much of the velocity stays; with 0 there is none.
+    /// Momentum coefficient; 0 disables momentum.
     pub momentum: f64,
-    /// The gradient enters the velocity times 1 - dampening, but for the first step.
+    /// Dampening: the gradient is multiplied by 1 - dampening before it is added to the velocity, except at the first
+    /// step.
     pub dampening: f64,
-    /// Whether to look ahead along the new velocity.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
-    /// Added to the gradient, times the parameter.
+    /// Weight decay: added to the gradient, times the parameter.
     pub weight_decay: f64,
 }
 
@@ -93,7 +94,7 @@ impl<T: Element> Kernel for Momentum<'_, T> {
 pub struct Adam {
     /// The learning rate.
     pub lr: f64,
-    /// How much of the running means of g and g^2 stays.
+    /// Decay rates of the running means of g and g^2.
     pub betas: [f64; 2],
     /// Added to the root of the mean square.
     pub eps: f64,
@@ -180,7 +181,7 @@ mod tests {
         x
     }
 
-    /// Numbers are the same to one unit of rounding, relative to the size of parameters here.
+    /// Numbers agree to one unit of rounding, relative to the size of parameters here.
     fn assert_close<T: Element>(got: &[T], want: &[T], what: &str) {
         let unit = if T::NAME == "f32" { 1.2e-7 } else { 2.3e-16 };
         for (a, b) in got.iter().zip(want) {

@@ -1,4 +1,4 @@
-//! What this machine can do at most: what kernels are measured against.
+//! The peak performance of this machine, which kernels are compared with.
 
 use std::hint::{black_box, spin_loop};
 use std::sync::atomic::AtomicUsize;
@@ -18,8 +18,8 @@ const ROUNDS: usize = 1 << 16;
 /// Bytes of each of the three arrays that measure memory: far more than caches hold.
 const BYTES: usize = 1 << 27;
 
-/// Floating-point operations a second of all threads together: fused multiply-adds, counted as two, on numbers that
-/// stay in f32 registers. The best of `repeat` tries.
+/// Floating-point operations a second of all threads together: fused multiply-adds, counted as two, on numbers in f32
+/// registers. The best of `repeat` tries.
 pub fn flops_f32(repeat: usize) -> f64 {
     flops::<f32>(repeat)
 }
@@ -65,13 +65,13 @@ pub fn bandwidth(repeat: usize) -> f64 {
 }
 
 /// Seconds that a cache line takes to another core and back. Where two cores share a cache it is 50 to 100 ns, else a
-/// multiple of that, and what one wrote is dear to the other. The best of `repeat` tries; none if the two threads shared a
-/// core in all of them.
+/// multiple of that, and sharing written data between them is slow. The best of `repeat` tries; none if the two threads
+/// shared a core in all of them.
 pub fn round_trip(repeat: usize) -> Option<f64> {
     const TRIPS: usize = 10_000;
     const PATIENCE: usize = 1_000;
-    // Each waits for its numbers, even or odd, and writes the next; or gives up: after the first throws, nobody is slow
-    // who has a core to himself.
+    // Each thread waits for its numbers, even or odd, and writes the next, or gives up: after the first exchanges, a
+    // thread with its own core is never slow.
     let play = |ball: &AtomicUsize, first: usize| {
         for number in (first..2 * TRIPS).step_by(2) {
             let mut waited = 0;

@@ -8,10 +8,10 @@ use crate::aligned::Zeroable;
 use crate::math::Math;
 
 /// What a formula needs of a number. Implemented by f32, f64, the SIMD lanes of both ([`Num`]) and, one crate
-/// up, by tensors: a derivative is written once and serves the fast loop and the graph alike.
+/// up, by tensors: a derivative is written once for both the fast loop and the graph.
 ///
 /// There are no comparisons, since a tensor has no single truth value: formulas are branch-free, with
-/// [`Real::step`] and [`Real::sign`] where a case must be told apart.
+/// [`Real::step`] and [`Real::sign`] where cases must be distinguished.
 pub trait Real:
     Clone + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> + Div<Output = Self> + Neg<Output = Self>
 {
@@ -42,9 +42,9 @@ pub trait Real:
     fn floor(self) -> Self;
     /// The smallest integer that is not below x. Its derivative is 0 everywhere.
     fn ceil(self) -> Self;
-    /// The nearest integer, of two the even one. Its derivative is 0 everywhere.
+    /// The nearest integer, with halves rounded to even. Its derivative is 0 everywhere.
     fn round(self) -> Self;
-    /// max(x, 0), with derivative 0 at 0. NaN stays NaN.
+    /// max(x, 0), with derivative 0 at 0. NaN gives NaN.
     fn relu(self) -> Self;
     /// The hyperbolic tangent.
     fn tanh(self) -> Self;
@@ -81,8 +81,8 @@ pub trait Real:
     /// self * d for a piecewise constant d, and 0 where d is 0, also where `self` is infinite or NaN. The derivative by
     /// d is 0 everywhere.
     fn gate(self, d: Self) -> Self;
-    /// The value of another function, as a step of this formula. A derivative of this formula takes the other one's
-    /// as it declares it, which may be more accurate than the derivative of what it computes.
+    /// The value of another function, as a step of this formula. A derivative of this formula uses the declared
+    /// derivative of the other function, which may be more accurate than differentiating its formula.
     #[inline(always)]
     fn map<F: Unary>(self, f: F) -> Self {
         f.f(self)
@@ -117,7 +117,7 @@ pub trait Binary: Copy + Debug + Send + Sync + 'static {
     fn db<R: Real>(&self, a: R, b: R, y: R) -> R;
 }
 
-/// Keeps [`Element`] to the types that have kernels.
+/// Seals [`Element`]: only the types that have kernels implement it.
 mod sealed {
     pub trait Sealed {}
     impl Sealed for f32 {}

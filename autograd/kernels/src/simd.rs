@@ -1,4 +1,4 @@
-//! Which vector instructions this machine has, found at run time.
+//! Which vector instructions this machine has, detected at run time.
 
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU8, Ordering::Relaxed};
@@ -10,7 +10,7 @@ use crate::real::{Arithmetic, Fused, Plain};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Level {
-    /// Whatever the target guarantees (SSE2 on x86-64, NEON on aarch64).
+    /// The instructions that the target guarantees (SSE2 on x86-64, NEON on aarch64).
     Portable = 1,
     /// AVX2 with FMA: 8 f32 lanes.
     Avx2 = 2,
@@ -34,8 +34,8 @@ impl FromStr for Level {
 static LEVEL: AtomicU8 = AtomicU8::new(0);
 
 /// The instruction set in use: the widest that the machine has, unless [`set_level`] or the environment
-/// variable `COMHE_SIMD` (`portable`, `avx2`, `avx512`) asks for a narrower one. Below AVX2, matrix products
-/// are those of the crate matrixmultiply, which finds an instruction set for itself (see [`crate::gemm::Backend`]).
+/// variable `COMHE_SIMD` (`portable`, `avx2`, `avx512`) requests a narrower one. Below AVX2, matrix products are those
+/// of the crate matrixmultiply, which detects the instruction set itself (see [`crate::gemm::Backend`]).
 ///
 /// # Panics
 /// If `COMHE_SIMD` is invalid ([`environment::check`] finds out beforehand).
@@ -49,7 +49,7 @@ pub fn level() -> Level {
             let best = detect();
             let wanted = environment::simd().unwrap_or_else(|message| panic!("{message}"));
             let level = wanted.map_or(best, |wanted| wanted.min(best));
-            // Unless set_level came in between.
+            // Unless set_level was called concurrently.
             let _ = LEVEL.compare_exchange(0, level as u8, Relaxed, Relaxed);
             self::level()
         }
@@ -63,14 +63,14 @@ pub fn set_level(level: Level) -> Level {
     level
 }
 
-/// Asks for the cache lines of `count` numbers from `p` on, which may be any address: the processor's own prefetcher starts
-/// anew with every 4 KiB and takes some misses to do so.
+/// Prefetches the cache lines of `count` numbers from `p` on, which may be any address. The hardware prefetcher
+/// restarts at every 4 KiB page and needs some misses to do so.
 #[inline(always)]
 pub(crate) fn prefetch<T>(p: *const T, count: usize) {
     #[cfg(target_arch = "x86_64")]
     for i in (0..count).step_by(64 / size_of::<T>()) {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        // SAFETY: a prefetch has no effect but on time.
+        // SAFETY: a prefetch affects only the timing.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(i).cast()) }
     }
     #[cfg(not(target_arch = "x86_64"))]
@@ -101,7 +101,7 @@ pub trait Kernel {
     /// What it returns.
     type Output;
     /// The computation. Implementations must be `#[inline(always)]`, so that they are compiled inside the
-    /// function that has the instruction set switched on.
+    /// function that has the instruction set enabled.
     fn run<A: Arithmetic>(self) -> Self::Output;
 }
 

@@ -1,8 +1,8 @@
-//! The chain rule, g times a derivative, where a derivative that chooses between branches chooses.
+//! The chain rule, g times a derivative, where a piecewise constant derivative selects instead of multiplying.
 //!
-//! A derivative that is made of constants, steps and signs alone is a choice. Where it is 0, the gradient is 0 whatever
-//! arrives, infinity and NaN included: the square root of relu x has derivative 0 at x = -1. Any other derivative is
-//! multiplied with, as IEEE 754 says: x^2 at 0 times an infinite gradient is NaN.
+//! A derivative that consists of constants, steps and signs alone selects a branch. Where it is 0, the gradient is 0
+//! for every incoming gradient, infinity and NaN included: the square root of relu x has derivative 0 at x = -1. Any
+//! other derivative is multiplied by the gradient under IEEE 754: x^2 at 0 times an infinite gradient is NaN.
 
 use kernels::Real;
 use kernels::map::{self, Map};
@@ -13,7 +13,7 @@ use crate::kinds::linear::{Linear, linear};
 use crate::real::Piece;
 use crate::tensor::Tensor;
 
-/// g times a derivative d, where 0 is a choice if d is piecewise constant.
+/// g times a derivative d; if d is piecewise constant, the result is 0 where d is 0.
 #[inline(always)]
 pub(crate) fn chain<R: Real>(g: R, d: R, piecewise: Piece) -> R {
     if piecewise.0 { g.gate(d) } else { g * d }
@@ -28,7 +28,7 @@ impl Map<2> for GateMap {
     }
 }
 
-/// The multiplication with a piecewise constant d, which is 0 where d is.
+/// The product with a piecewise constant d, which is 0 where d is 0.
 #[derive(Clone, Debug)]
 struct Gate(Tensor);
 

@@ -34,12 +34,12 @@ use crate::tensor::Tensor;
 /// assert_eq!(dy.backward()[&x].item(), 12.0); // 6 x
 /// ```
 pub trait Custom: Debug + Send + Sync + 'static {
-    /// For errors and graph pictures.
+    /// The name in error messages and graph drawings.
     const NAME: &'static str;
-    /// The value. The inputs are outside every graph.
+    /// The value. The inputs are constants.
     fn forward(&self, x: &[Tensor]) -> Tensor;
-    /// The gradients of sum(g * y) with respect to each input; `None` stands for zero. When gradients are
-    /// recorded, x, y and g are part of the graph.
+    /// The gradients of sum(g * y) with respect to each input; `None` stands for zero. When gradients are recorded, x,
+    /// y and g are part of the graph.
     fn gradient(&self, x: &[Tensor], y: &Tensor, g: &Tensor) -> Vec<Option<Tensor>>;
 }
 

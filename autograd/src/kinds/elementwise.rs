@@ -1,8 +1,9 @@
 //! Elementwise operations: a formula for the value and one for each derivative, written once for every number.
 //!
 //! The formulas are generic over [`Real`]: with SIMD lanes they become the fast loop of a first-order gradient,
-//! with tensors the recorded expression that can be differentiated again, and with a probe they tell which of
-//! inputs and output they use, so that nothing else is kept. What a derivative of 0 does is in [`super::chain`].
+//! with tensors the recorded expression that can be differentiated again. With a probe they report which of inputs and
+//! output they use, so that only these are saved for backward. [`super::chain`] defines the effect of a derivative of
+//! 0.
 
 use std::borrow::Cow;
 use std::fmt::Debug;
@@ -84,7 +85,7 @@ impl<F: Binary> Map<2> for Value<F> {
     }
 }
 
-/// g * d(x, y). Arguments that `d` does not use may be anything.
+/// g * d(x, y). Arguments that `d` does not use may have any value.
 #[derive(Clone, Copy)]
 struct Chain<F>(F);
 impl<F: Unary> Map<3> for Chain<F> {
@@ -100,7 +101,7 @@ fn piece_of<F: Unary>(f: &F) -> Piece {
     f.d(Piece(false), Piece(false))
 }
 
-/// Computes f in the memory of `x`, if nobody else holds it.
+/// Computes f in place in the memory of `x`, if it is not shared.
 fn write_over<F: Unary>(f: &F, x: &mut Tensor) -> bool {
     dispatch!(x.dtype(), T => match x.unique_blocks_mut::<T>() {
         Some(data) => {
@@ -213,7 +214,7 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Cow<'_, Tensor>, mut b: Cow<'_, Ten
     let shape = same_dtype_and_broadcast(F::NAME, &a, &b);
     let value = dispatch!(a.dtype(), T => {
         if a.shape() == b.shape() {
-            // An operand that nobody else holds gives its memory to the result.
+            // The result reuses the memory of an operand that is not shared.
             if b.node().is_none() && let Some(out) = unique_blocks_mut::<T>(&mut a) {
                 map::flat(&Value(f), [None, Some(b.blocks())], out);
                 let value = a.into_owned();
@@ -249,7 +250,7 @@ pub(crate) fn binary<F: Binary>(f: F, mut a: Cow<'_, Tensor>, mut b: Cow<'_, Ten
     })
 }
 
-/// The elements of an operand that was handed over and that nobody else holds.
+/// The elements of an owned operand that is not shared.
 fn unique_blocks_mut<'a, T: Scalar>(x: &'a mut Cow<'_, Tensor>) -> Option<&'a mut [[T; BLOCK]]> {
     match x {
         Cow::Owned(x) => x.unique_blocks_mut(),
@@ -288,7 +289,7 @@ pub(crate) fn broadcast<T: Scalar, const N: usize>(
     Tensor::build_blocks::<T>(*shape, |out| map::broadcast(f, strided, shape, out))
 }
 
-/// An operand, and its shape if it was broadcast: nodes are small where nothing is.
+/// An operand, and its shape if it was broadcast: this keeps nodes small without broadcasting.
 #[derive(Debug)]
 struct Kept(Buffer, Option<Box<Shape>>);
 
@@ -368,7 +369,7 @@ impl<F: Binary> BinaryRule<F> {
         chain(Symbol(g.clone()), d, piecewise).0
     }
 
-    /// g times the derivative, in the memory of g if nobody else holds it.
+    /// g times the derivative, in place in the memory of g if it is not shared.
     fn gradient(&self, first: bool, mut g: Tensor) -> Tensor {
         let shape = *g.shape();
         let broadcasts = |kept: &Option<Kept>| kept.as_ref().is_some_and(|kept| kept.1.is_some());

@@ -1,8 +1,8 @@
 //! Fused operations: a definition in plain operations, and kernels that compute the same thing faster.
 //!
-//! A first-order gradient uses the backward kernel. A recorded one differentiates the definition, so that a
-//! fused operation can be differentiated to any order without a line of further mathematics; one that says how its
-//! gradient is made of fused operations is faster there too. Tests hold kernel and definition together.
+//! A first-order gradient uses the backward kernel. A recorded one differentiates the definition, so that a fused
+//! operation can be differentiated to any order without further formulas. An operation that defines its gradient by
+//! fused operations is faster there too. Tests compare the kernel with the definition.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -14,8 +14,8 @@ use crate::running;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// An operation with a definition and, optionally, fast kernels. Implement it outside this crate, too, and apply
-/// it with [`fused`].
+/// An operation with a definition and, optionally, fast kernels. Other crates can implement it, too. Apply it with
+/// [`fused`].
 ///
 /// ```
 /// use autograd::{Fused, Tensor, fused};
@@ -47,17 +47,17 @@ use crate::tensor::Tensor;
 pub trait Fused: Debug + Send + Sync + 'static {
     /// What the forward kernel saves for the backward kernel besides the inputs.
     type Kept: Saved;
-    /// For errors and graph pictures.
+    /// The name in error messages and graph drawings.
     const NAME: &'static str;
 
-    /// What the operation means, in plain operations.
+    /// The definition of the operation, in plain operations.
     fn definition(&self, x: &[Tensor]) -> Tensor;
 
-    /// The value, for inputs outside every graph.
+    /// The value, for constant inputs.
     fn forward(&self, x: &[Tensor]) -> (Tensor, Self::Kept);
 
-    /// The gradients of sum(g * value) with respect to the inputs for which `wants` holds; `None` stands for
-    /// zero. All tensors are outside every graph.
+    /// The gradients of sum(g * value) with respect to the inputs for which `wants` holds; `None` stands for zero. All
+    /// tensors are constants.
     fn backward(&self, x: &[Tensor], kept: &Self::Kept, g: &Tensor, wants: &[bool]) -> Vec<Option<Tensor>>;
 
     /// As [`Fused::backward`], for kernels that can write a gradient over `g`.
@@ -71,8 +71,8 @@ pub trait Fused: Debug + Send + Sync + 'static {
         self.backward(x, kept, &g, wants)
     }
 
-    /// The gradients in operations that can be differentiated, if there are faster ones for that than those of the
-    /// definition. The inputs and `g` are part of the graph.
+    /// The gradients in operations that can be differentiated, if this is faster than differentiating the definition.
+    /// The inputs and `g` are part of the graph.
     fn recorded(
         &self,
         _x: &[Tensor],
@@ -125,7 +125,7 @@ pub fn fused<F: Fused>(f: F, inputs: &[&Tensor]) -> Tensor {
     fused_keeping(f, inputs).0
 }
 
-/// As [`fused`], and hands out what the forward kernel kept (batch statistics, for example).
+/// As [`fused`], and also returns what the forward kernel saved (batch statistics, for example).
 #[track_caller]
 pub fn fused_keeping<F: Fused>(f: F, inputs: &[&Tensor]) -> (Tensor, Arc<F::Kept>) {
     let x: Vec<Tensor> = inputs.iter().map(|t| t.value()).collect();
@@ -222,8 +222,8 @@ pub(crate) fn gradients_of(
     wants.iter().map(|&w| if w { found.next().flatten() } else { None }).collect()
 }
 
-/// Inputs of a function that is to be differentiated on its own: each under a node of its own, where the pass ends.
-/// So what an input depends on is not counted twice, and yet a recorded gradient still depends on the input itself.
+/// Inputs of a function that is differentiated on its own: each has a new node, at which the pass ends. Thus what an
+/// input depends on is not counted twice, while a recorded gradient still depends on the input itself.
 pub(crate) struct Inside {
     /// The inputs, all of them tracked.
     pub x: Vec<Tensor>,
@@ -239,14 +239,14 @@ impl Inside {
     }
 }
 
-/// From here on nobody wants gradients of these inputs, though a recorded gradient may still hold their nodes.
+/// From here on no gradients of these inputs are computed, though a recorded gradient may still hold their nodes.
 impl Drop for Inside {
     fn drop(&mut self) {
         self.open.store(false, Relaxed);
     }
 }
 
-/// The same value under another node, and whether the function that it is an input of is still being differentiated.
+/// The same value with another node, and whether the function that it is an input of is still being differentiated.
 #[derive(Debug)]
 struct Alias(Arc<AtomicBool>);
 
@@ -269,7 +269,8 @@ impl Rule for Alias {
     }
 }
 
-/// Gives each input the gradient that `method` of an operation returned for it, which must be like the input.
+/// Gives each input the gradient that `method` of an operation returned for it, which must have the shape and dtype of
+/// the input.
 pub(super) fn give(
     cx: &mut Pullback<'_>,
     name: &str,
@@ -301,8 +302,8 @@ pub(super) fn give(
 mod tests {
     use super::*;
 
-    /// Holds a kernel's value against the definition's: called for every fused operation of every test. The
-    /// gradients are held together by gradcheck.
+    /// Compares a kernel's value with the definition's: called for every fused operation of every test. Gradcheck
+    /// compares the gradients.
     #[track_caller]
     pub(super) fn assert_same(name: &str, kernel: &Tensor, definition: &Tensor) {
         assert_eq!(kernel.shape(), definition.shape(), "{name}: shapes of kernel and definition");

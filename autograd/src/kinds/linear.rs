@@ -1,4 +1,4 @@
-//! Linear operations: a map and its adjoint. The gradient of A x is A' g, and that is all there is to know.
+//! Linear operations: a map and its adjoint. The gradient of A x is A' g.
 
 use std::fmt::Debug;
 
@@ -16,7 +16,7 @@ pub(crate) trait Linear: Clone + Debug + Send + Sync + 'static {
     type Adjoint: Linear<Adjoint = Self>;
     /// For errors and graph pictures.
     const NAME: &'static str;
-    /// A x, for x outside every graph.
+    /// A x, for a constant x.
     fn apply(&self, x: &Tensor) -> Tensor;
     /// A'.
     fn adjoint(&self) -> Self::Adjoint;
@@ -33,7 +33,7 @@ pub(crate) fn linear<A: Linear>(a: A, x: &Tensor) -> Tensor {
     linear_known(a, x, value)
 }
 
-/// A x, recorded, where A x is known already: the search that found the winners of a maximum has found it, too.
+/// A x, recorded, where A x is known already: the search for the positions of maxima also finds their values.
 #[track_caller]
 pub(crate) fn linear_known<A: Linear>(a: A, x: &Tensor, value: Tensor) -> Tensor {
     node::record(A::NAME, value, &[x], |_| LinearRule(a))
@@ -62,7 +62,7 @@ impl<A: Linear> Rule for LinearRule<A> {
 pub(crate) trait Joint: Clone + Debug + Send + Sync + 'static {
     /// For errors and graph pictures.
     const NAME: &'static str;
-    /// The value, for inputs outside every graph.
+    /// The value, for constant inputs.
     fn apply(&self, x: &[&Tensor]) -> Tensor;
     /// The adjoint of the map of input `i`, applied to g: a recorded operation.
     fn adjoint(&self, i: usize, g: &Tensor) -> Tensor;

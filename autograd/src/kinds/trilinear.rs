@@ -33,9 +33,9 @@ impl Slot {
 
 /// A trilinear form of fixed sizes.
 pub(crate) trait Trilinear: Clone + Debug + Send + Sync + 'static {
-    /// The operation that leaves `open` open, for errors and graph pictures.
+    /// The name, in error messages and graph drawings, of the operation that leaves `open` open.
     fn name(&self, open: Slot) -> &'static str;
-    /// Contracts the tensors in the other two slots, given in slot order and outside every graph.
+    /// Contracts the tensors in the other two slots, given in slot order as constants.
     fn contract(&self, open: Slot, p: &Tensor, q: &Tensor) -> Tensor;
     /// Floating-point operations of one contraction (the same for all three).
     fn flops(&self) -> u64;
@@ -53,7 +53,7 @@ pub(crate) fn contract<F: Trilinear>(form: F, open: Slot, p: &Tensor, q: &Tensor
     })
 }
 
-/// Each factor is kept only if the other one wants a gradient.
+/// Each factor is saved only if the other one needs a gradient.
 #[derive(Debug)]
 struct TrilinearRule<F> {
     form: F,
@@ -74,7 +74,7 @@ impl<F: Trilinear> Rule for TrilinearRule<F> {
             }
             let kept = if i == 0 { &self.q } else { &self.p };
             let factor = cx.input(1 - i, kept.as_ref().expect("kept because this input is tracked"));
-            // g stands in the slot that was open; put the two factors in slot order.
+            // g fills the slot that was open; put the two factors in slot order.
             let g = cx.g().clone();
             let (p, q) = if slot.others()[0] == self.open { (g, factor) } else { (factor, g) };
             cx.give(i, contract(self.form.clone(), slot, &p, &q));

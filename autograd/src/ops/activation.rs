@@ -1,5 +1,4 @@
-//! Activations with a formula of their own: silu, elu, leaky_relu. (relu, tanh, sigmoid, softplus and gelu are in
-//! `elementwise.rs`.)
+//! The activations silu, elu and leaky_relu. (relu, tanh, sigmoid, softplus and gelu are in `elementwise.rs`.)
 
 use kernels::Real;
 

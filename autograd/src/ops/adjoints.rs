@@ -1,4 +1,4 @@
-//! Properties that every linear operation must have, held against all samples at once.
+//! Properties that every linear operation must have, checked on all samples at once.
 
 use kernels::random::Key;
 

@@ -117,12 +117,12 @@ pub trait Number: Into<f64> + Copy + Sealed {}
 impl Number for f32 {}
 impl Number for f64 {}
 
-/// Keeps [`Number`] to types of this crate's choice, so that tensors are known to be none.
+/// Seals [`Number`], so that the compiler knows that tensors do not implement it.
 pub trait Sealed {}
 impl Sealed for f32 {}
 impl Sealed for f64 {}
 
-// Not inlined: whoever adds two tensors would compile the whole operation once more.
+// Not inlined: otherwise every crate that adds two tensors would compile the whole operation again.
 macro_rules! operators {
     ($($tr:ident $f:ident $op:ident, $right:expr, $left:expr;)*) => {$(
         operators!(@tensors $tr $f $op; Tensor, Tensor; Tensor, &Tensor; &Tensor, Tensor; &Tensor, &Tensor);
@@ -177,13 +177,13 @@ impl Neg for &Tensor {
     }
 }
 
-/// An operand that an operation may have for its result.
+/// An owned operand, whose buffer the result may reuse.
 impl From<Tensor> for Cow<'_, Tensor> {
     fn from(x: Tensor) -> Self {
         Cow::Owned(x)
     }
 }
-/// An operand that stays.
+/// A borrowed operand.
 impl<'a> From<&'a Tensor> for Cow<'a, Tensor> {
     fn from(x: &'a Tensor) -> Self {
         Cow::Borrowed(x)
@@ -207,7 +207,7 @@ impl Map<2> for Sum {
 }
 
 impl Tensor {
-    /// `self += g`, in place where nobody else holds the sum (or g) and neither is recorded.
+    /// `self += g`, in place if the sum (or g) is not shared and neither is recorded.
     #[track_caller]
     pub(crate) fn accumulate(&mut self, g: Tensor) {
         if g.node().is_none() {

@@ -27,9 +27,9 @@ macro_rules! assignments {
     )*};
 }
 assignments! {
-    /// `x += y` is `x = &x + y`: the variable holds the sum from then on, a recorded operation like any other. Other handles
-    /// on the old tensor keep its elements, and a leaf's gradient is still asked for with a clone from before. To change the
-    /// elements of a leaf, as an optimiser does, there are [`Tensor::update`] and [`Tensor::assign`].
+    /// `x += y` is `x = &x + y`: the variable holds the sum from then on, a recorded operation like any other. Clones
+    /// of the old tensor keep its elements, and the gradient of a leaf belongs to a clone made before. To change the
+    /// elements of a leaf, as an optimiser does, use [`Tensor::update`] or [`Tensor::assign`].
     ///
     /// `y` is a tensor, borrowed or owned, that broadcasts to the shape of `x`, or a number.
     ///

@@ -1,4 +1,4 @@
-//! Several tensors side by side: concat along an axis, stack along a new one.
+//! Joining tensors: concat along an axis, stack along a new one.
 
 use crate::axis::Axis;
 use crate::dtype::dispatch;

@@ -79,7 +79,7 @@ impl Custom for LogDet {
         self.value.clone()
     }
 
-    /// dA = g A^-1, of the matrix that the lower triangle stands for.
+    /// dA = g A^-1, of the symmetric matrix with this lower triangle.
     fn gradient(&self, x: &[Tensor], _: &Tensor, g: &Tensor) -> Vec<Option<Tensor>> {
         let rank = g.rank();
         let inverse = custom(SymmetricInverse { factor: self.factor.clone() }, &[&x[0]]);

@@ -10,7 +10,7 @@ use crate::sample::{Input, Sample};
 use crate::shape::{Shape, ShapeError};
 use crate::tensor::Tensor;
 
-/// How a convolution moves over its input. All pairs are (height, width).
+/// Stride, padding, dilation and groups of a convolution. All pairs are (height, width).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConvOptions {
     /// Input positions between neighbouring outputs.
@@ -19,7 +19,7 @@ pub struct ConvOptions {
     pub padding: [usize; 2],
     /// Input positions between neighbouring kernel elements.
     pub dilation: [usize; 2],
-    /// Groups of channels that are convolved apart; both channel counts must be multiples of it.
+    /// The number of groups of channels that are convolved separately; both channel counts must be multiples of it.
     pub groups: usize,
 }
 

@@ -48,7 +48,7 @@ impl Tensor {
         }))
     }
 
-    /// Independent draws, uniform on [0, 1). The same key gives the same numbers, whatever the threads.
+    /// Independent draws, uniform on [0, 1). The same key gives the same numbers for any number of threads.
     #[doc(alias = "rand")]
     pub fn uniform(shape: impl Into<Shape>, dtype: DType, key: Key) -> Tensor {
         let shape = shape.into();
@@ -65,7 +65,7 @@ impl Tensor {
         dispatch!(dtype, T => Tensor::drawn::<T>(shape, |out| key.fill_normal(out)))
     }
 
-    /// As [`Tensor::build`], where `write` draws at random: a [`profile`](crate::profile()) shows it as `draw`.
+    /// As [`Tensor::build`], where `write` draws random numbers: a [`profile`](crate::profile()) shows it as `draw`.
     pub fn drawn<T: Scalar>(shape: Shape, write: impl FnOnce(&mut [T])) -> Tensor {
         let value = Tensor::build(shape, write);
         if profile::running() {
@@ -121,7 +121,7 @@ macro_rules! from_slices {
                 Tensor::new(v, [v.len()])
             }
         }
-        /// A tensor of two axes, one row for each array.
+        /// A tensor of two axes, one row per array.
         impl<const N: usize> From<Vec<[$t; N]>> for Tensor {
             fn from(v: Vec<[$t; N]>) -> Tensor {
                 Tensor::new(v.as_flattened(), [v.len(), N])

@@ -15,7 +15,7 @@ use crate::tensor::Tensor;
 #[derive(Clone, Copy, Debug)]
 struct Det;
 
-/// Below this reciprocal condition number the digits of det A * A'^-1 are too few.
+/// Below this reciprocal condition number det A * A'^-1 has too few correct digits.
 const REGULAR: f64 = 1e-6;
 
 impl Det {
@@ -64,7 +64,7 @@ impl Custom for Det {
     }
 }
 
-/// The product of the pivots, which no part of it over- or underflows.
+/// The product of the pivots; no partial product overflows or underflows.
 fn determinant<T: kernels::Element>(matrix: &[T], n: usize) -> f64 {
     let (mut factors, mut pivots) = (matrix.to_vec(), vec![0; n]);
     if linalg::lu(&mut factors, n, &mut pivots).is_err() {
@@ -78,7 +78,7 @@ fn determinant<T: kernels::Element>(matrix: &[T], n: usize) -> f64 {
         product /= 2f64.powi(power);
         exponent += power;
     }
-    // In two factors, since 2^1024 has no representation of its own.
+    // In two factors, since 2^1024 is not representable.
     product * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
 }
 
@@ -119,9 +119,9 @@ impl Custom for LogAbsDet {
 impl Tensor {
     /// The determinants of matrices [.., n, n], of shape [..]; 1 for n = 0, NaN for a matrix that is not finite.
     ///
-    /// The gradient is the matrix of cofactors, det A * A'^-1, and exists for singular matrices, too, as do the further
-    /// ones. A matrix that is singular, or nearly, takes n matrix products for its gradient. For large n, where the
-    /// determinant overflows, there is [`Tensor::slogdet`].
+    /// The gradient is the matrix of cofactors, det A * A'^-1, and exists for singular matrices, too, as do gradients
+    /// of higher order. The gradient of a singular or nearly singular matrix costs n matrix products. For large n,
+    /// where the determinant overflows, use [`Tensor::slogdet`].
     ///
     /// ```
     /// # use autograd::Tensor;

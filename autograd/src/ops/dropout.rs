@@ -1,4 +1,4 @@
-//! Dropout: elements lost at random in training.
+//! Dropout: elements are set to 0 at random in training.
 
 use kernels::random::Key;
 
@@ -7,7 +7,7 @@ use crate::ops::mask::Mask;
 use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
-/// `scale` times the elements where the mask is true, 0 elsewhere, whatever the element is. Its own adjoint.
+/// `scale` times the elements where the mask is true, 0 elsewhere, for any element. Its own adjoint.
 #[derive(Clone, Debug)]
 struct Dropout {
     kept: Mask,
@@ -29,10 +29,10 @@ impl Linear for Dropout {
 }
 
 impl Tensor {
-    /// Every element lost (set to 0) with probability `p`, the others divided by 1 - p, so that the mean stays:
-    /// inverted dropout (Srivastava et al. 2014). Which ones are lost is a pure function of `key`, shape and
-    /// dtype. With p = 0 nothing changes, with p = 1 all is lost; what is lost is 0 also where the element or the
-    /// gradient is infinite or NaN. In evaluation, do not call it.
+    /// Sets every element to 0 with probability `p` and divides the others by 1 - p, which preserves the mean: inverted
+    /// dropout (Srivastava et al. 2014). The mask is a pure function of `key`, shape and dtype. With p = 0 nothing
+    /// changes, with p = 1 all elements are 0. A dropped element is 0 even if the element or the gradient is infinite
+    /// or NaN. Do not call it in evaluation.
     ///
     /// # Panics
     /// If `p` is not in 0..=1.

@@ -25,7 +25,7 @@ fn symmetric(a: &Tensor) -> Tensor {
     (a + a.transpose(-1, -2)) * 0.5
 }
 
-/// The unit of rounding of the dtype, times n.
+/// The machine epsilon of the dtype, times n.
 pub(super) fn rounding(x: &Tensor, n: usize) -> f64 {
     let unit = match x.dtype() {
         crate::DType::F32 => f64::from(f32::EPSILON),
@@ -78,12 +78,13 @@ impl Custom for Eigh {
 impl Tensor {
     /// The eigenvalues w [.., n], in ascending order, and eigenvectors V [.., n, n], in columns, of symmetric matrices
     /// [.., n, n]: A = V diag(w) V'. They are those of (A + A') / 2, so the gradient is symmetric (NumPy and PyTorch read one
-    /// triangle). Of each eigenvector the first of the largest elements is positive. All are NaN for a matrix that is not
-    /// finite. By Jacobi's rotations in f64, in about 10 n^3 multiplications.
+    /// triangle). The sign of an eigenvector is such that the first of its elements of largest magnitude is positive.
+    /// All are NaN for a matrix that is not finite. Computed by Jacobi rotations in f64, in about 10 n^3
+    /// multiplications.
     ///
     /// The gradient has factors 1 / (w_j - w_i). Those of equal eigenvalues (up to n roundings of the largest) are taken as 0,
-    /// where PyTorch's are infinite. Of a function that does not depend on the basis of an eigenspace the first gradient is
-    /// right then; further ones lack the terms within the eigenspace.
+    /// where PyTorch's are infinite. The first gradient of a function that does not depend on the basis of an
+    /// eigenspace is then correct; gradients of higher order lack the terms within the eigenspace.
     ///
     /// ```
     /// # use autograd::Tensor;

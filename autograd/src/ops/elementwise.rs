@@ -107,7 +107,7 @@ fn over_square<R: Real>(n: R, a: R, b: R) -> R {
     n / scale.clone() / square / scale
 }
 
-/// 1 - x^2 inside (-1, 1) and 1 elsewhere; 1 inside and 0 elsewhere. The factors have the digits that x^2 loses.
+/// 1 - x^2 inside (-1, 1) and 1 elsewhere; 1 inside and 0 elsewhere. The factors keep the digits that are lost in x^2.
 #[inline(always)]
 fn above_circle<R: Real>(x: R) -> (R, R) {
     let t = (x.c(1.0) - x.clone()) * (x.c(1.0) + x);
@@ -121,7 +121,7 @@ fn normal_density<R: Real>(x: R) -> R {
     x.c(0.5 * FRAC_2_SQRT_PI * FRAC_1_SQRT_2) * x.map(Gaussian(0.5))
 }
 
-/// From here on e^(-x^2 / 2) is 0. Factors x are held inside, since 0 times infinity is NaN.
+/// For |x| from this value on e^(-x^2 / 2) is 0. Factors x are clamped to it, since 0 times infinity is NaN.
 const GAUSSIAN_END: f64 = 40.0;
 const GAUSSIAN_SUPPORT: Clamp = Clamp { lo: -GAUSSIAN_END, hi: GAUSSIAN_END };
 
@@ -162,7 +162,7 @@ impl Unary for Clamp {
 
 macro_rules! methods {
     ($($(#[$doc:meta])* $f:ident $op:ident;)*) => {
-        /// # Functions of every element
+        /// # Elementwise functions
         impl Tensor {
             $($(#[$doc])*
             #[track_caller]
@@ -172,7 +172,7 @@ macro_rules! methods {
         }
     };
 }
-/// # Functions that derivatives are made of
+/// # Functions used by derivatives
 impl Tensor {
     /// The power of two of each element's magnitude, [`Real::binade`].
     pub(crate) fn binade(&self) -> Tensor {
@@ -215,8 +215,8 @@ methods! {
     floor Floor;
     /// The smallest integer that is not below x: piecewise constant, so its gradient is 0 everywhere.
     ceil Ceil;
-    /// The nearest integer, of two the even one, as in PyTorch and NumPy (Rust's `f64::round` rounds halves away from 0):
-    /// piecewise constant, so its gradient is 0 everywhere.
+    /// The nearest integer, with halves rounded to even, as in PyTorch and NumPy (Rust's `f64::round` rounds halves
+    /// away from 0): piecewise constant, so its gradient is 0 everywhere.
     #[doc(alias("round_ties_even", "rint"))]
     round Round;
     /// 1 where x > 0, else 0: piecewise constant, so its gradient is 0 everywhere.
@@ -232,7 +232,7 @@ methods! {
     softplus Softplus;
     /// The error function 2 / sqrt(pi) * integral from 0 to x of e^(-t^2).
     erf Erf;
-    /// The complementary error function 1 - erf(x), which keeps its digits where erf is 1.
+    /// The complementary error function 1 - erf(x), accurate where erf rounds to 1.
     erfc Erfc;
     /// x Phi(x), Phi the distribution function of the standard normal: the exact form of the Gaussian error
     /// linear unit (Hendrycks and Gimpel 2016, arXiv 1606.08415).

@@ -1,4 +1,4 @@
-//! Maximum and minimum over axes: linear in the input once the winners are fixed.
+//! Maximum and minimum over axes: linear in the input for fixed positions of the extrema.
 
 use crate::axis::{Axes, Axis};
 use crate::buffer::Buffer;
@@ -11,13 +11,13 @@ use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// Reads the winners, given by their row-major positions.
+/// Reads the extrema, given by their row-major positions.
 #[derive(Clone, Debug)]
 struct Extremum<const MAX: bool> {
     input: Shape,
     winners: Index,
 }
-/// Adds to the winners. One element wins in one place only, but the adjoint of any reading is adding.
+/// Adds to the extrema. Each element is the extremum of one line only, but the adjoint of reading is in general adding.
 #[derive(Clone, Debug)]
 struct ToWinners<const MAX: bool>(Extremum<MAX>);
 
@@ -53,7 +53,7 @@ impl<const MAX: bool> Linear for ToWinners<MAX> {
     }
 }
 
-/// The values, and the row-major positions of the winners.
+/// The values, and the row-major positions of the extrema.
 #[track_caller]
 fn search(largest: bool, name: &str, x: &Tensor, r: &Reduction) -> (Tensor, Index) {
     assert!(
@@ -93,13 +93,13 @@ fn along(position: u32, stride: usize, n: usize) -> u32 {
 
 /// # Extrema
 ///
-/// Of equal elements the first in row-major order wins and takes the whole gradient. NaN wins over every number,
-/// the first NaN over the others.
+/// Of equal elements the first in row-major order is selected and receives the whole gradient. If there is a NaN, the
+/// first NaN is selected.
 impl Tensor {
     /// The largest element over `axes`.
     ///
     /// # Panics
-    /// If an axis is outside the shape or named twice, or there are no elements to choose from.
+    /// If an axis is outside the shape or named twice, or a result is the extremum of no elements.
     #[track_caller]
     #[doc(alias = "amax")]
     pub fn max(&self, axes: impl Into<Axes>) -> Tensor {
@@ -116,7 +116,7 @@ impl Tensor {
         extremum::<false>(self, &reduction("min", self, axes)).0
     }
 
-    /// The largest element along `axis`, and where it stands.
+    /// The largest element along `axis`, and its index.
     ///
     /// ```
     /// use autograd::Tensor;
@@ -134,7 +134,7 @@ impl Tensor {
         (value, coordinate(&winners, self.shape(), axis))
     }
 
-    /// The smallest element along `axis`, and where it stands.
+    /// The smallest element along `axis`, and its index.
     ///
     /// # Panics
     /// As [`Tensor::max`].
@@ -145,7 +145,7 @@ impl Tensor {
         (value, coordinate(&winners, self.shape(), axis))
     }
 
-    /// Where the largest element along `axis` stands.
+    /// The index of the largest element along `axis` (argmax).
     ///
     /// # Panics
     /// As [`Tensor::max`].
@@ -156,7 +156,7 @@ impl Tensor {
         coordinate(&winners, self.shape(), axis)
     }
 
-    /// Where the smallest element along `axis` stands.
+    /// The index of the smallest element along `axis` (argmin).
     ///
     /// # Panics
     /// As [`Tensor::max`].

@@ -64,7 +64,7 @@ macro_rules! readers {
     )*};
 }
 readers! {
-    /// One element along `axis` for each index, the other axes running along.
+    /// One element along `axis` for each index, elementwise over the other axes.
     Gather "gather", ScatterAdd "scatter_add": |p, x, out|
         kernels::layout::gather(x, &p.from, p.axis, p.index.data(), p.index.shape(), out);
         kernels::layout::scatter_add(x, p.index.shape(), p.axis, p.index.data(), &p.from, out);
@@ -114,8 +114,8 @@ fn check_source(op: &str, x: &Tensor, source: &Tensor, needed: &Shape) {
 
 /// # Elements by index
 impl Tensor {
-    /// For each entry of `index` one element along `axis`, the other axes running along:
-    /// `out[i, j] = self[i, index[i, j]]` for axis 1. `out` has the shape of the index.
+    /// For each entry of `index` one element along `axis`, elementwise over the other axes: `out[i, j] = self[i,
+    /// index[i, j]]` for axis 1. `out` has the shape of the index.
     ///
     /// ```
     /// use autograd::{Index, Tensor};
@@ -126,18 +126,18 @@ impl Tensor {
     /// ```
     ///
     /// # Panics
-    /// If the index has not as many axes, is longer than `self` along another axis, or names an element that is
-    /// not there.
+    /// If the index has another number of axes, is longer than `self` along another axis, or names an element that does
+    /// not exist.
     #[track_caller]
     pub fn gather(&self, axis: impl Into<Axis>, index: &Index) -> Tensor {
         linear(Gather(along("gather", self, axis, index)), self)
     }
 
-    /// `self` plus each element of `source` at the place that [`Tensor::gather`] would read for it. Elements
-    /// that meet are added in order.
+    /// `self` plus each element of `source` at the place that [`Tensor::gather`] reads for it. Elements with the same
+    /// place are added in order.
     ///
     /// # Panics
-    /// As [`Tensor::gather`], or if `source` has not the dtype of `self` and the shape of the index.
+    /// As [`Tensor::gather`], or if `source` does not have the dtype of `self` and the shape of the index.
     #[track_caller]
     pub fn scatter_add(&self, axis: impl Into<Axis>, index: &Index, source: &Tensor) -> Tensor {
         let places = along("scatter_add", self, axis, index);
@@ -155,11 +155,11 @@ impl Tensor {
         linear(IndexSelect(slabs("index_select", self, axis, index)), self)
     }
 
-    /// `self` plus each slab of `source` at the slab that [`Tensor::index_select`] would read for it. Slabs that
-    /// meet are added in order.
+    /// `self` plus each slab of `source` at the slab that [`Tensor::index_select`] reads for it. Slabs with the same
+    /// place are added in order.
     ///
     /// # Panics
-    /// As [`Tensor::index_select`], or if `source` has not the dtype of `self` and the shape it would give.
+    /// As [`Tensor::index_select`], or if `source` does not have the dtype of `self` and the shape of its result.
     #[track_caller]
     pub fn index_add(&self, axis: impl Into<Axis>, index: &Index, source: &Tensor) -> Tensor {
         let places = slabs("index_add", self, axis, index);

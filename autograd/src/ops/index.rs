@@ -1,4 +1,4 @@
-//! Whole numbers that name places or classes: the one kind of data without a gradient.
+//! Integer arrays of indices or class labels, which have no gradient.
 
 use std::fmt;
 
@@ -8,7 +8,8 @@ use crate::dtype::{DType, dispatch};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// A row-major array of whole numbers from 0 to 2^32 - 1: indices into an axis, or class labels. Cloning shares.
+/// A row-major array of integers from 0 to 2^32 - 1: indices into an axis, or class labels. A clone shares the
+/// elements.
 ///
 /// ```
 /// use autograd::{DType, Index};
@@ -73,7 +74,7 @@ impl Index {
         self.data().iter().map(|&i| i as usize).collect()
     }
 
-    /// The same elements under another shape, in which one size may be inferred, as by [`Tensor::reshape`]. Costs
+    /// The same elements under another shape, in which one size may be inferred, as by [`Tensor::reshape`]. Copies
     /// nothing.
     ///
     /// # Panics
@@ -94,7 +95,8 @@ impl Index {
         Index { data: self.data.clone(), shape }
     }
 
-    /// 1 at the named class, 0 elsewhere: the shape of the index with an axis of size `classes` appended.
+    /// One-hot encoding, 1 at the class and 0 elsewhere: the shape of the index with an axis of size `classes`
+    /// appended.
     ///
     /// # Panics
     /// If an element is not below `classes`.

@@ -29,11 +29,12 @@ impl Fused for Standardize {
     type Kept = (Tensor, Tensor);
     const NAME: &'static str = "standardize";
 
-    /// With every row divided by a constant of about the size of its deviations, so that no square vanishes or overflows.
+    /// With every row divided by a constant of about the size of its deviations, so that no square underflows or
+    /// overflows.
     fn definition(&self, x: &[Tensor]) -> Tensor {
         let rows = x[0].reshape([self.rows(&x[0]), self.len]);
         let centred = |x: &Tensor| x - x.mean(keep(1));
-        // Twice: the mean of numbers far from 0 is rounded.
+        // Twice: the mean of numbers far from 0 has a rounding error.
         let deviation = centred(&centred(&rows));
         let root = Tensor::scalar(self.eps.sqrt(), rows.dtype());
         let size = largest(&deviation.value().abs()).maximum(&root);
@@ -105,9 +106,9 @@ impl Tensor {
         self.standardize(gamma.rank(), eps) * gamma + beta
     }
 
-    /// Group normalisation (Wu and He 2018, arXiv 1803.08494): the channels of an input [N, C, ..] in `groups`
-    /// groups of neighbours, each group of each item brought to mean 0 and variance 1; then every channel times
-    /// gamma plus beta, both `[C]`. One group a channel is instance normalisation.
+    /// Group normalisation (Wu and He 2018, arXiv 1803.08494): the channels of an input [N, C, ..] form `groups`
+    /// contiguous groups. Each group of each item is normalised to mean 0 and variance 1; then every channel is
+    /// multiplied by gamma and beta is added, both `[C]`. One group per channel is instance normalisation.
     ///
     /// # Panics
     /// If the input has fewer than two axes, the groups do not divide C, `gamma` or `beta` are not `[C]`, or `eps`

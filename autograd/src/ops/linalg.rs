@@ -95,12 +95,12 @@ pub(super) fn square(name: &str, a: &Tensor) -> usize {
 
 /// # Linear algebra
 impl Tensor {
-    /// The solution X of self X = b, for matrices self [.., n, n] and b [.., n, m]: by elimination with row
-    /// exchanges. The leading axes broadcast.
+    /// The solution X of self X = b, for matrices self [.., n, n] and b [.., n, m]: by LU factorisation with partial
+    /// pivoting. The leading axes broadcast.
     ///
     /// # Panics
-    /// If the shapes do not fit, or a matrix is singular: no pivot but 0 is left in a column. A matrix that is
-    /// singular but for rounding passes and gives a large solution: [`Tensor::rcond`] tells.
+    /// If the shapes do not fit, or a matrix is singular: a column has no nonzero pivot. A matrix that is singular up
+    /// to rounding does not panic and gives a large solution: [`Tensor::rcond`] detects it.
     ///
     /// ```
     /// # use autograd::Tensor;
@@ -145,11 +145,11 @@ impl Tensor {
         custom(Solve { lu, transposed: false }, &[self, &identity])
     }
 
-    /// The reciprocal condition numbers 1 / (|A| |A^-1|) of matrices [.., n, n], of shape [..], in the norm that is the
+    /// The reciprocal condition numbers 1 / (|A| |A^-1|) of matrices [.., n, n], of shape [..], in the 1-norm, the
     /// largest sum of absolute values in a column: from 0, singular, to 1. No gradient.
     ///
-    /// A solution has about log10(1 / rcond) digits less than the dtype. Of a matrix that is singular but for rounding,
-    /// or not finite, it is below the dtype's rounding unit, 6e-8 in f32 and 1.1e-16 in f64. 1 for n = 0.
+    /// A solution has about log10(1 / rcond) digits less than the dtype. For a matrix that is singular up to rounding,
+    /// or not finite, rcond is below the dtype's unit roundoff, 6e-8 in f32 and 1.1e-16 in f64. 1 for n = 0.
     ///
     /// ```
     /// # use autograd::Tensor;

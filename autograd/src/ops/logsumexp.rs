@@ -23,7 +23,7 @@ impl Fused for LogSumExp {
         let max = x.value().max(axes_of(&r));
         let m = max.masked_fill(&max.abs().lt(f64::INFINITY).not(), 0.0);
         let sum = sum_over(r, &(x - &m).exp());
-        // Rows of -infinity: the logarithm is never asked for its derivative at 0.
+        // Rows of -infinity: the derivative of the logarithm at 0 is not evaluated.
         let none = sum.eq(0.0);
         let log = sum.masked_fill(&none, 1.0).log().masked_fill(&none, f64::NEG_INFINITY);
         (log + m).reshape(self.0.output)
@@ -135,7 +135,7 @@ pub(super) mod tests {
                 assert!(d.iter().zip([0.5, 0.5, 0.0, 0.5, 0.5, 0.0]).all(near), "{size:e}: {d:?}");
             }
         }
-        // Finite entries beside an infinite one have no part in it.
+        // Finite entries beside an infinite one do not contribute.
         let x = Tensor::from([f64::INFINITY, 1.0]).requires_grad();
         let d = x.logsumexp(..).grad(&[&x])[0].to_vec::<f64>();
         assert!(d[0].is_nan() && d[1] == 0.0, "{d:?}");

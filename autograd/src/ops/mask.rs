@@ -1,4 +1,4 @@
-//! Truth values, from comparing tensors. They have no gradient.
+//! Boolean masks, the results of comparing tensors. They have no gradient.
 
 use std::fmt;
 
@@ -10,8 +10,8 @@ use crate::kinds::elementwise::same_dtype_and_broadcast;
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// A row-major array of truth values. Comparisons make it; [`Mask::select`](crate::Mask::select) uses it. Cloning
-/// shares.
+/// A row-major array of booleans. Comparisons return it; [`Mask::select`](crate::Mask::select) uses it. A clone shares
+/// the elements.
 ///
 /// ```
 /// use autograd::Tensor;
@@ -81,7 +81,7 @@ impl Mask {
         self.bits().iter().all(|&v| v != 0)
     }
 
-    /// True where both are, broadcasting.
+    /// Logical and, broadcasting.
     ///
     /// # Panics
     /// If the shapes do not broadcast.
@@ -90,7 +90,7 @@ impl Mask {
         self.combine("and", other, |a, b| a & b)
     }
 
-    /// True where one is or both are, broadcasting.
+    /// Logical or, broadcasting.
     ///
     /// # Panics
     /// If the shapes do not broadcast.
@@ -99,7 +99,7 @@ impl Mask {
         self.combine("or", other, |a, b| a | b)
     }
 
-    /// True where this is false.
+    /// Logical not.
     pub fn not(&self) -> Mask {
         self.combine("not", self, |a, _| 1 - a)
     }

@@ -7,8 +7,8 @@ use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// T(a, b, c) = sum a_ik b_kj c_ij over a batch of matrices. Operand a may be stored as k x m, b as n x k; an
-/// operand without a batch is used by every member, and its slot sums over the batch.
+/// T(a, b, c) = sum a_ik b_kj c_ij over a batch of matrices. Operand a may be stored as k x m, b as n x k; an operand
+/// without a batch is used for every matrix of the batch, and its slot sums over the batch.
 #[derive(Clone, Copy, Debug)]
 struct MatMul {
     m: usize,
@@ -47,7 +47,7 @@ impl Trilinear for MatMul {
             } else if batch == 0 || rows * inner == 0 || inner * cols == 0 {
                 out.fill(zero);
             } else {
-                // A slot without a batch: the members' products add up, in order.
+                // A slot without a batch: the products of the batch are added in order.
                 let members = left.chunks(rows * inner).zip(right.chunks(inner * cols));
                 for (i, (left, right)) in members.enumerate() {
                     let keep = if i == 0 { zero } else { one };

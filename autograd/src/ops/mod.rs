@@ -1,4 +1,4 @@
-//! The operations, one file a family: meaning, shape rule, kind and gradcheck samples together.
+//! The operations, one file per family: definition, shape rule, kind and gradcheck samples together.
 
 #[cfg(test)]
 mod adjoints;

@@ -27,7 +27,7 @@ impl Fused for Norm {
         let s = x.value().abs().max(axes_of(&r)).clamp(least, most);
         let scaled = x / &s;
         let squares = sum_over(r, &(&scaled * &scaled));
-        // Rows of zeros: the root is never asked for its derivative at 0.
+        // Rows of zeros: the derivative of the root at 0 is not evaluated.
         let zero = squares.eq(0.0);
         let root = squares.masked_fill(&zero, 1.0).sqrt().masked_fill(&zero, 0.0);
         (root * s).reshape(self.0.output)
@@ -41,7 +41,7 @@ impl Fused for Norm {
         (y.clone(), y)
     }
 
-    /// g x / y, and 0 where y is
+    /// g x / y, and 0 where y is 0
     fn backward(&self, x: &[Tensor], y: &Tensor, g: &Tensor, _: &[bool]) -> Vec<Option<Tensor>> {
         let y = y.reshape(self.0.kept);
         let y = y.masked_fill(&y.eq(0.0), 1.0);
@@ -50,10 +50,10 @@ impl Fused for Norm {
 }
 
 impl Tensor {
-    /// The Euclidean norm over `axes`: the root of the sum of squares. Squares neither overflow nor vanish.
-    /// Where all elements are 0 the gradient is 0, and so are all further derivatives. (The norm has none there. Those of its
-    /// square do exist, but no rule for the norm alone can give them: for a second derivative of |x|^2 that is right at 0
-    /// write `(&x * &x).sum(..)`.)
+    /// The Euclidean norm over `axes`: the root of the sum of squares. Squares neither overflow nor underflow. Where
+    /// all elements are 0 the gradient is taken as 0, and so are all derivatives of higher order. (The norm is not
+    /// differentiable there. Its square is, but a rule for the norm alone cannot give its derivatives: for a second
+    /// derivative of |x|^2 that is correct at 0 write `(&x * &x).sum(..)`.)
     ///
     /// # Panics
     /// As [`Tensor::sum`].

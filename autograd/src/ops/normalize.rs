@@ -20,7 +20,7 @@ impl Fused for UnitRows {
     type Kept = (Tensor, Tensor);
     const NAME: &'static str = "normalize_rows";
 
-    /// With every row divided by a constant of about its own size, so that no square vanishes or overflows.
+    /// With every row divided by a constant of about its own size, so that no square underflows or overflows.
     fn definition(&self, x: &[Tensor]) -> Tensor {
         let w = &x[0];
         let root = Tensor::scalar(self.eps.sqrt(), w.dtype());
@@ -58,8 +58,8 @@ impl Fused for UnitRows {
 impl Tensor {
     /// Each row (along the last axis of [.., d]) divided by its length: u = w / sqrt(|w|^2 + eps).
     ///
-    /// A row of zeros with `eps` = 0 has no direction: its u is 0, and so are all its derivatives. Rows whose
-    /// squares would vanish or overflow are normalised all the same.
+    /// A row of zeros with `eps` = 0 has no direction: its u is 0, and so are all its derivatives. Rows whose squares
+    /// would underflow or overflow are normalised correctly.
     ///
     /// # Panics
     /// If the tensor has no axis, or `eps` is negative.
@@ -74,8 +74,8 @@ impl Tensor {
         self.normalize_rows_with_lengths(eps).0
     }
 
-    /// [`Tensor::normalize_rows`], and the lengths sqrt(|w|^2 + eps) that the rows were divided by, constants: one for
-    /// each row of all axes but the last, counted through.
+    /// [`Tensor::normalize_rows`], and the lengths sqrt(|w|^2 + eps) that the rows were divided by, constants: one per
+    /// row, in row-major order of all axes but the last.
     ///
     /// # Panics
     /// As [`Tensor::normalize_rows`].

@@ -1,4 +1,4 @@
-//! The op tables: a scalar function is one line, its value and its derivative.
+//! The op tables: a scalar function is one line with its value and its derivative.
 
 /// `Name "name": |x, y| value; derivative;`, where y is the value.
 macro_rules! unary_ops {

@@ -8,10 +8,10 @@ use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// What stands outside a padded tensor.
+/// The values of the border.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Padding {
-    /// This number.
+    /// This constant.
     Constant(f64),
     /// The mirror image without the edge itself: c b | a b c | b a.
     Reflect,

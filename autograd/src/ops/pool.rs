@@ -19,13 +19,13 @@ struct Windows {
     output: Shape,
 }
 
-/// Reads the winner of each window, given by its row-major position.
+/// Reads the maximum of each window, given by its row-major position.
 #[derive(Clone, Debug)]
 struct MaxPool {
     windows: Windows,
     winners: Index,
 }
-/// Adds to the winners, which may have won several windows.
+/// Adds to the maxima; an element may be the maximum of several windows.
 #[derive(Clone, Debug)]
 struct MaxPoolAdjoint(MaxPool);
 
@@ -199,11 +199,11 @@ pub fn pool2d_shape(
 /// # Pooling
 ///
 /// Images are [N, C, H, W], or have any other axes before H and W; all pairs are (height, width). A window of
-/// `kernel` elements moves by `stride`, over an image with a border of `padding` on every side, which may be half
-/// a window at most: H' = (H + 2 padding - kernel) / stride + 1, rounded down.
+/// `kernel` elements moves by `stride`, over an image with a border of `padding` on every side, at most half a window:
+/// H' = (H + 2 padding - kernel) / stride + 1, rounded down.
 impl Tensor {
-    /// The largest element of each window; the border never wins. Of equal elements the first in row-major order
-    /// wins and takes the whole gradient; NaN wins over every number.
+    /// The largest element of each window; the border is never selected. Of equal elements the first in row-major order
+    /// is selected and receives the whole gradient; a NaN is selected over every number.
     ///
     /// # Panics
     /// If a window does not fit; the message says which rule is broken.

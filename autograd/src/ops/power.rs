@@ -1,4 +1,4 @@
-//! Powers of every element.
+//! Elementwise powers.
 
 use kernels::Real;
 
@@ -7,7 +7,7 @@ use crate::ops::op_macros::binary_ops;
 use crate::sample::{Input, Sample};
 use crate::tensor::Tensor;
 
-/// x^(p + low), where low is what p lost in rounding
+/// x^(p + low), where low is the rounding error of p
 #[derive(Clone, Copy, Debug)]
 struct Powf {
     p: f64,
@@ -16,7 +16,7 @@ struct Powf {
 impl Powf {
     fn less_one(&self) -> Powf {
         let p = self.p - 1.0;
-        // The error of a difference is a number (Knuth, The Art of Computer Programming 2, section 4.2.2).
+        // The error of a difference is representable (Knuth, The Art of Computer Programming 2, section 4.2.2).
         let one = self.p - p;
         let error = (self.p - (p + one)) + (one - 1.0);
         Powf { p, low: self.low + error }
@@ -29,7 +29,7 @@ impl Unary for Powf {
         if self.low == 0.0 {
             return x.powf(self.p);
         }
-        // x^low = 1 + low ln x, as near as matters; the bounds are for x = 0 and infinity.
+        // x^low = 1 + low ln x to sufficient precision; the bounds are for x = 0 and infinity.
         let lost = (x.c(self.low) * x.clone().abs().ln()).max(x.c(-0.5)).min(x.c(0.5));
         x.clone().powf(self.p) * (x.c(1.0) + lost)
     }
@@ -53,9 +53,9 @@ impl Unary for Powi {
         if !Self::PRODUCTS.contains(&self.0) {
             return x.powf(self.0.into());
         }
-        // Inverted first: the square of a large number overflows where that of its inverse is a number.
+        // Inverted first: the square of a large number can overflow where the square of its inverse does not.
         let x = if self.0 < 0 { x.c(1.0) / x } else { x };
-        // Choices by n alone, which compilers take out of a loop one by one: a match stays in it.
+        // Branches on n alone, which compilers hoist out of a loop one by one; a match they do not hoist.
         let size = self.0.abs();
         let y = if size >= 2 { x.clone() * x.clone() } else { x.clone() };
         let y = if size >= 4 { y.clone() * y } else { y };
@@ -77,7 +77,7 @@ binary_ops! {
     Pow "pow": |a, b, y| a.pow(b);
         {
             let (p, low) = less_one(b.clone());
-            // At a = b = 0 the factor b decides.
+            // At a = b = 0 the factor b makes the derivative 0.
             let neither = absent(a.clone()) * absent(b.clone());
             let lost = (low * log_off_zero(a.clone().abs())).max(b.c(-0.5)).min(b.c(0.5));
             b * (a + neither.clone()).pow(p) * (neither.c(1.0) + lost)
@@ -91,7 +91,7 @@ fn absent<R: Real>(x: R) -> R {
     x.c(1.0) - x.abs().step()
 }
 
-/// b - 1 and what it lost in rounding, as [`Powf::less_one`].
+/// b - 1 and its rounding error, as [`Powf::less_one`].
 #[inline(always)]
 fn less_one<R: Real>(b: R) -> (R, R) {
     let p = b.clone() - b.c(1.0);
@@ -107,7 +107,7 @@ fn log_off_zero<R: Real>(a: R) -> R {
     (a.clone() + absent(a)).ln().min(end)
 }
 
-/// # Powers of every element
+/// # Elementwise powers
 impl Tensor {
     /// x^p for a constant p. x^0 is 1 with derivative 0 for every x; p = 1, 2 and -1 are exact. A negative number
     /// with a p that is not an integer gives NaN; infinities and p = infinity are those of C's pow.

@@ -1,5 +1,5 @@
-//! Products over axes and along them. No quotient is taken, so gradients of every order are right with one zero, with
-//! several and with none.
+//! Products over axes and along them. There is no division, so gradients of every order are correct with any number of
+//! zeros.
 
 use crate::axis::{Axes, Axis};
 use crate::ops::pad::Padding;
@@ -10,7 +10,7 @@ use crate::tensor::Tensor;
 /// # Products
 impl Tensor {
     /// The product over `axes`; 1 over no elements. Neighbours are multiplied in pairs, then the products in pairs, so
-    /// the error is that of log2 n roundings. A part of the product may over- or underflow where the whole does not.
+    /// the error is that of log2 n roundings. A partial product may overflow or underflow where the whole does not.
     ///
     /// ```
     /// # use autograd::Tensor;
@@ -61,7 +61,7 @@ impl Tensor {
     pub fn cumprod(&self, axis: impl Into<Axis>) -> Tensor {
         let axis = self.axis("cumprod", axis);
         let n = self.shape()[axis];
-        // Hillis and Steele, Data parallel algorithms, 1986: each step doubles how far products reach back.
+        // Hillis and Steele, Data parallel algorithms, 1986: each step doubles the number of factors.
         let (mut y, mut reach) = (self.clone(), 1);
         while reach < n {
             let rest = y.slice_axis(axis, reach..) * y.slice_axis(axis, ..n - reach);

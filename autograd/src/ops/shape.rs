@@ -8,7 +8,7 @@ use crate::sample::{Input, Sample};
 use crate::shape::Shape;
 use crate::tensor::Tensor;
 
-/// The same elements in the same order under another shape: free.
+/// The same elements in the same order under another shape, without a copy.
 #[derive(Clone, Copy, Debug)]
 struct Reshape {
     from: Shape,
@@ -67,7 +67,7 @@ impl Linear for Cast {
 /// # Shapes
 impl Tensor {
     /// The same elements in the same order under another shape. A size of -1, or [`INFER`](crate::INFER) in a list of
-    /// `usize`, is inferred from the number of elements. Costs nothing.
+    /// `usize`, is inferred from the number of elements. Copies nothing.
     ///
     /// ```
     /// use autograd::{DType, Tensor};

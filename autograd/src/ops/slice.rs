@@ -68,7 +68,7 @@ impl Part {
     /// `count` elements along `axis` only, from `start` on in steps of `step`.
     fn along(shape: &Shape, axis: usize, start: usize, step: usize, count: usize) -> Part {
         let mut part = Part::whole(shape);
-        // A step past the end is taken once, from the last element: any length does.
+        // A step past the end is taken at most once, from the last element, so its length has no effect.
         (part.starts[axis], part.steps[axis]) = (start, step.min(isize::MAX as usize) as isize);
         part.part = shape.with(axis, count);
         part.output = part.part;
@@ -121,8 +121,8 @@ impl Tensor {
         linear(Slice(Part::along(self.shape(), axis, start, step, (end - start).div_ceil(step))), self)
     }
 
-    /// Entry `index` of `axis`, which disappears; a negative index counts from the end: `x.select(0, -1)` is the
-    /// last row.
+    /// Entry `index` of `axis`, which is removed; a negative index counts from the end: `x.select(0, -1)` is the last
+    /// row.
     ///
     /// # Panics
     /// If `axis` is not an axis, or `index` is outside it.
@@ -178,8 +178,8 @@ impl Tensor {
         parts
     }
 
-    /// `count` parts along `axis`, all of the size n / `count` rounded up but the last, which may be smaller;
-    /// fewer parts if they use up the axis.
+    /// `count` parts along `axis`. All have the size n / `count` rounded up, except the last, which may be smaller;
+    /// there are fewer parts if these cover the axis.
     ///
     /// # Panics
     /// If `axis` is not an axis, or `count` is 0.
@@ -196,7 +196,7 @@ impl Tensor {
         self.split(axis, &sizes)
     }
 
-    /// The elements along `axis` moved on by `shift`, those that leave at one end coming back at the other.
+    /// The elements along `axis` rolled by `shift`: those shifted beyond one end reappear at the other.
     ///
     /// # Panics
     /// If `axis` is not an axis.

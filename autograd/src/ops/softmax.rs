@@ -79,8 +79,8 @@ impl Fused for LogSoftmax {
     }
 }
 
-/// Gradients whose rows sum to 0: where an entry has most of the probability p, minus the sum of the others takes its
-/// place, since 1 - p loses digits that the sum of the other probabilities has. The kernels do the same.
+/// Gradients whose rows sum to 0: an entry with most of the probability p is replaced by minus the sum of the others,
+/// since 1 - p has fewer correct digits than the sum of the other probabilities. The kernels do the same.
 fn balanced(dx: Tensor, p: &Tensor) -> Tensor {
     let sure = p.gt(0.75);
     if !sure.any() {
@@ -128,8 +128,8 @@ impl Tensor {
         along(axis, self, |x| fused(Softmax, &[x]))
     }
 
-    /// x_i - ln sum_j e^x_j along `axis`: the logarithm of [`Tensor::softmax`], exact also where that rounds to
-    /// 0 or 1.
+    /// x_i - ln sum_j e^x_j along `axis`: the logarithm of [`Tensor::softmax`], accurate even where that rounds to 0 or
+    /// 1.
     ///
     /// # Panics
     /// If `axis` is not an axis.
@@ -140,7 +140,7 @@ impl Tensor {
     }
 }
 
-/// Applies to `axis` what `f` does to the last one.
+/// Applies `f`, which acts on the last axis, along `axis`.
 #[track_caller]
 fn along(axis: usize, x: &Tensor, f: impl FnOnce(&Tensor) -> Tensor) -> Tensor {
     if axis + 1 == x.rank() {

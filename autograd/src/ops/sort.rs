@@ -1,4 +1,4 @@
-//! Sorting along an axis: linear in the input once the order is fixed.
+//! Sorting along an axis: linear in the input for a fixed order.
 
 use std::cmp::Ordering;
 
@@ -16,7 +16,7 @@ fn compare<T: Scalar>(a: T, b: T) -> Ordering {
     a.partial_cmp(&b).unwrap_or_else(|| (a != a).cmp(&(b != b)))
 }
 
-/// The places of the first `k` elements along `axis` in the given order; of equal elements the first comes first.
+/// The indices of the first `k` elements along `axis` in the given order; the order is stable.
 #[track_caller]
 fn places(op: &str, x: &Tensor, axis: usize, k: usize, descending: bool) -> Index {
     let shape = *x.shape();
@@ -29,7 +29,7 @@ fn places(op: &str, x: &Tensor, axis: usize, k: usize, descending: bool) -> Inde
     dispatch!(x.dtype(), T => {
         let data = x.slice::<T>();
         let mut line: Vec<(T, u32)> = Vec::with_capacity(n);
-        // Of a line without elements, or a result without any, nothing is looked at.
+        // An empty line or an empty result needs no work.
         for i in 0..to.numel() / k.max(1) {
             let (block, column) = (i / inner, i % inner);
             let start = block * n * inner + column;
@@ -55,10 +55,10 @@ fn places(op: &str, x: &Tensor, axis: usize, k: usize, descending: bool) -> Inde
 /// # Sorting
 ///
 /// NaN counts as larger than every number: it is last in ascending order and first in descending order, as in PyTorch.
-/// Elements that are equal keep their order (0 and -0 are equal). The gradient of a sorted element goes to the place that
-/// it came from.
+/// Sorting is stable: equal elements keep their order (0 and -0 are equal). The gradient of a sorted element goes to
+/// its original place.
 impl Tensor {
-    /// The elements sorted along `axis`, and where each stood before.
+    /// The elements sorted along `axis`, and the index of each before sorting.
     ///
     /// ```
     /// # use autograd::Tensor;
@@ -78,7 +78,7 @@ impl Tensor {
         (self.gather(axis, &index), index)
     }
 
-    /// Where each element of [`Tensor::sort`] stood before.
+    /// The index of each element of [`Tensor::sort`] before sorting.
     ///
     /// # Panics
     /// As [`Tensor::sort`].
@@ -88,8 +88,8 @@ impl Tensor {
         places("argsort", self, axis, self.shape()[axis], descending)
     }
 
-    /// The `k` largest elements along `axis`, the largest first, or the `k` smallest, the smallest first; and where each
-    /// stood before.
+    /// The `k` largest elements along `axis`, the largest first, or the `k` smallest, the smallest first; and the index
+    /// of each.
     ///
     /// ```
     /// # use autograd::Tensor;

@@ -70,13 +70,13 @@ impl Custom for Svd {
 impl Tensor {
     /// The thin singular value decomposition of matrices [.., m, n]: U [.., m, k], the singular values s [.., k] in
     /// descending order, and V' [.., k, n], for k = min(m, n), with A = U diag(s) V'. As `full_matrices=False` in NumPy and
-    /// PyTorch. Of each column of U (of V if m < n) the first of the largest elements is positive. All are NaN for a matrix that
-    /// is not finite. By Jacobi's rotations in f64, which find small singular values to full relative accuracy where scaling of
-    /// the columns allows it.
+    /// PyTorch. The sign of each column of U (of V if m < n) is such that the first of its elements of largest
+    /// magnitude is positive. All are NaN for a matrix that is not finite. Computed by Jacobi rotations in f64, which
+    /// find small singular values to full relative accuracy where scaling of the columns allows it.
     ///
     /// The gradient has factors 1 / (s_j^2 - s_i^2), and 1 / s_i if m and n differ. Those of equal singular values, and of
-    /// those that are 0 (up to min(m, n) roundings of the largest), are taken as 0, where PyTorch's are infinite. What does not
-    /// depend on the basis then has the right first gradient, as for [`Tensor::eigh`].
+    /// those that are 0 (up to min(m, n) roundings of the largest), are taken as 0, where PyTorch's are infinite. The
+    /// first gradient of a function that does not depend on the basis is then correct, as for [`Tensor::eigh`].
     ///
     /// ```
     /// # use autograd::Tensor;
@@ -172,7 +172,7 @@ mod tests {
             let d = y.recorded().grad(&x);
             assert!(d.is_finite() && d.sum(..).grad(&x).is_finite());
         }
-        // |A|^2 is the sum of squares, whatever the basis.
+        // |A|^2 is the sum of squares, for any basis.
         let x = Tensor::eye(3, DType::F64).requires_grad();
         let s = x.svd().1;
         close(&(&s * &s).sum(..).grad(&x), &(Tensor::eye(3, DType::F64) * 2.0));

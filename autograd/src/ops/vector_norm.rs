@@ -10,9 +10,9 @@ impl Tensor {
     /// The Lp norm over `axes`, (sum |x|^p)^(1/p): for p = 2 the Euclidean norm, [`Tensor::norm`]; for p = infinity the
     /// largest |x|, for p = -infinity the smallest; for p = 0 the number of elements that are not 0. 0 over no elements.
     ///
-    /// Powers neither overflow nor vanish: the largest |x| is taken out. An element that is 0 has gradient 0, at every order
-    /// and for every p, also below 1, where the derivative next to 0 is infinite. Of several elements with the largest
-    /// (or smallest) |x| the first takes the gradient.
+    /// Powers neither overflow nor underflow: the largest |x| is factored out. An element that is 0 has gradient 0, at
+    /// every order and for every p, also below 1, where the derivative next to 0 is infinite. Of several elements with
+    /// the largest (or smallest) |x| the first receives the gradient.
     ///
     /// ```
     /// # use autograd::{Tensor, keep};
@@ -53,12 +53,12 @@ impl Tensor {
         };
         // The scale is a constant: it cancels, in all derivatives too.
         let scale = self.value().abs().max(keep(axes)).clamp(least, most);
-        // Elements that are 0 have no part in the power: nor do its derivatives there, which may be infinite.
+        // Elements that are 0 are left out of the power, and so are its derivatives there, which may be infinite.
         let ratio = (self / &scale).abs();
         let absent = ratio.eq(0.0);
         let power = ratio.masked_fill(&absent, 1.0).powf(p).masked_fill(&absent, 0.0);
         let sum = sum_over(r.keeping(), &power);
-        // Rows of zeros: the root is never asked for its derivative at 0.
+        // Rows of zeros: the derivative of the root at 0 is not evaluated.
         let zero = sum.eq(0.0);
         let root = sum.masked_fill(&zero, 1.0).powf(1.0 / p).masked_fill(&zero, 0.0);
         (root * scale).reshape(r.output)

@@ -1,4 +1,4 @@
-//! Selection by a mask: a choice between two values, never a product with 0 and 1.
+//! Selection by a mask, without multiplying by 0 and 1.
 
 use kernels::par;
 
@@ -17,7 +17,7 @@ impl Joint for Select {
     const NAME: &'static str = "select";
     fn apply(&self, x: &[&Tensor]) -> Tensor {
         let shape = *self.0.shape();
-        // One element stands for all without being written out.
+        // A single element is used for all positions without being repeated in memory.
         let [a, b] = [0, 1].map(|i| if x[i].numel() == 1 { x[i].value() } else { repeated(x[i], &shape) });
         dispatch!(a.dtype(), T => Tensor::build::<T>(shape, |out| {
             let (bits, a, b) = (self.0.bits(), a.slice::<T>(), b.slice::<T>());
@@ -50,8 +50,8 @@ fn choose<T: Blend>(bits: &[u32], a: &[T], b: &[T], start: usize, out: &mut [T])
     }
 }
 
-/// `a` if `bit` is 1, `b` if it is 0, by their bits: exact for NaN and infinity. Written as a condition the loop is
-/// compiled to a jump for every element, ten times slower on random masks.
+/// `a` if `bit` is 1, `b` if it is 0, by their bits: exact for NaN and infinity. An `if` is compiled to a branch per
+/// element, ten times slower on random masks.
 trait Blend: Copy {
     fn blend(bit: u32, a: Self, b: Self) -> Self;
 }
@@ -71,10 +71,10 @@ impl Blend for f64 {
 }
 
 impl Mask {
-    /// `a` where the mask is true, `b` where it is false; mask, `a` and `b` broadcast ("where" elsewhere).
+    /// `a` where the mask is true, `b` where it is false; mask, `a` and `b` broadcast (`where` in PyTorch and NumPy).
     ///
-    /// It chooses and does not multiply: NaN or infinity in the branch not taken reaches neither the value nor
-    /// the gradient of the other branch, and its own gradient is 0.
+    /// It selects and does not multiply: NaN or infinity in the branch not taken affects neither the value nor the
+    /// gradient of the other branch, and its own gradient is 0.
     ///
     /// ```
     /// use autograd::Tensor;

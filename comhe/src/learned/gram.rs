@@ -1,29 +1,29 @@
-//! Products with W W', which move projected neurons along.
+//! Products with W W', which update projected neurons.
 
 use autograd::{DType, Tensor, keep};
 
-/// The Gram matrix of neurons, W W' = size V V' size, where V is W in units in which nothing overflows.
+/// The Gram matrix of neurons, W W' = size V V' size, where V is W scaled so that nothing overflows.
 #[derive(Clone, Debug)]
 pub(crate) struct Gram {
     /// V, N x d.
     v: Tensor,
-    /// The units, N x 1, constants: powers of two next to the neurons' lengths if those are out of the ordinary, else 1.
+    /// The scales, N x 1, constants: powers of two near the neurons' lengths if these are very small or large, else 1.
     size: Tensor,
     /// V V', N x N, if it is formed.
     product: Option<Tensor>,
 }
 
 impl Gram {
-    /// The Gram matrix of rows (N x d), which is not formed: products with it take two with V.
+    /// The Gram matrix of rows (N x d), which is not formed: a product with it takes two products with V.
     pub(crate) fn implied(rows: &Tensor) -> Gram {
         let norm = rows.detach().norm(keep(1));
         let exponents: Vec<f64> = norm.to_vec::<f64>().iter().map(|norm| norm.log2().floor()).collect();
         let (shape, dtype) = (norm.shape(), rows.dtype());
-        // Ordinary lengths, whose squares are far from both ends of the exponents, are left as they are.
+        // Ordinary lengths, whose squares are far from overflow and underflow, are not scaled.
         if exponents.iter().all(|e| e.abs() <= 20.0) {
             return Gram { v: rows.clone(), size: Tensor::ones(shape, dtype), product: None };
         }
-        // A row of zeros, which has no length of its own, gets the smallest.
+        // A row of zeros gets the smallest scale.
         let most = if dtype == DType::F64 { 1000.0 } else { 120.0 };
         let size = Tensor::from_fn(shape, dtype, |i| exponents[i].clamp(-most, most).exp2());
         Gram { v: rows / &size, size, product: None }

@@ -1,4 +1,4 @@
-//! Learning: resumed, descending, shrinking, unrolled.
+//! Tests of learned projections: resuming, descent, weight decay, unrolling.
 
 use super::*;
 use crate::adv::Adversarial;
@@ -40,7 +40,7 @@ fn a_resumed_regulariser_goes_on_to_the_last_digit() {
         assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "the projection learns");
         let mut parts = run(&mut first, 0..3);
         second.load_state(&first.state()).unwrap();
-        // Measuring tells the next value and changes nothing.
+        // Measuring returns the next value and changes no state.
         let value = measured(&*second, &layer[0], step(3)).unwrap();
         assert!((value / all[3] - 1.0).abs() < 1e-12, "{value}, {}", all[3]);
         parts.extend(run(&mut second, 3..6));

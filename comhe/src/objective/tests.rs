@@ -1,4 +1,4 @@
-//! Which layers get what, and how mistakes are told.
+//! Tests of which layers are regularised by what, and of error messages.
 
 use super::*;
 use crate::{Grouping, REGULARISERS};

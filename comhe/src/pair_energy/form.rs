@@ -5,7 +5,7 @@ use kernels::cosines::{CosineFunction, Specialised, Visitor};
 use kernels::math::Math;
 use kernels::real::Arithmetic;
 
-/// Which energy: Riesz exponent, distance, and whether antipodes count as points too.
+/// The form of the energy: Riesz exponent, distance, and whether antipodes count as points too.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PairEnergy {
     /// The Riesz exponent s >= 0. A pair at distance r has energy r^-s, and log(1 / r) for s = 0.
@@ -18,12 +18,12 @@ pub struct PairEnergy {
     pub half_space: bool,
     /// Floor on r^2, or on the angle before `offset`: below it a pair has the energy of the floor.
     pub floor: f64,
-    /// At and below this r^2, or angle, a pair has no gradient. At least the floor; more where slopes above the
-    /// floor would be too large for sums of them.
+    /// At and below this r^2, or angle, a pair has no gradient. At least the floor; larger if sums of slopes above the
+    /// floor would overflow.
     pub still: f64,
 }
 
-/// The exponents with a formula of their own.
+/// The exponents with a specialised formula.
 const LOG: u8 = 0;
 const ONE: u8 = 1;
 const TWO: u8 = 2;
@@ -45,12 +45,12 @@ impl CosineFunction for PairEnergy {
         self.half_space
     }
 
-    /// At angles arccos has an infinite slope there.
+    /// For angles arccos has an infinite slope there.
     fn two_ended(&self) -> bool {
         self.angular
     }
 
-    /// Where a pair is as near as one with a gradient can be, or, at angles, as near to opposite.
+    /// The nearest pair that has a gradient, or, for angles, the pair nearest to opposite.
     fn steepest(&self) -> f64 {
         let s = self.s.max(1.0);
         let near = if self.angular {
@@ -58,7 +58,7 @@ impl CosineFunction for PairEnergy {
         } else {
             s * self.still.powf(-0.5 * self.s - 1.0)
         };
-        // 1 / sin at the last angle before pi that is not rounding alone, in f64.
+        // 1 / sin at the last angle before pi that is larger than rounding errors, in f64.
         let opposite = if self.angular { s / (4.0 * f64::EPSILON.sqrt()) } else { 0.0 };
         near.max(opposite)
     }
@@ -142,11 +142,11 @@ impl PairEnergy {
     /// f' = s f / (t sin arccos c). Logarithms for s = 0: f = -ln(x) / 2, f' = 1 / x; f = -ln t,
     /// f' = 1 / (t sin arccos c).
     ///
-    /// Everything follows from c, which is enough but for nearly equal rows: c carries an error of a few units of
-    /// rounding e, so 1 - c = a^2 / 2 at angle a has relative error 2 e / a^2 for each, that is 2e-8 at a = 1e-4
-    /// in f64, and so have f and f' up to a factor of s / 2 + 1 (sums take those pairs from their chords). The two
-    /// ends of arccos, where its slope is infinite: c = 1 is below the floor; near c = -1 the direction from u to
-    /// -u is lost in rounding once sin^2 < 16 e, and f' is 0 from there on.
+    /// Everything is computed from c, which is accurate enough except for nearly equal rows: c carries an error of a
+    /// few units of rounding e, so 1 - c = a^2 / 2 at angle a has relative error 2 e / a^2 for each, that is 2e-8 at a
+    /// = 1e-4 in f64, and so have f and f' up to a factor of s / 2 + 1 (sums compute those pairs from their chords).
+    /// The two ends of arccos, where its slope is infinite: c = 1 is below the floor; near c = -1 the direction from u
+    /// to -u is lost in rounding once sin^2 < 16 e, and f' is 0 from there on.
     #[inline(always)]
     fn pair<T: Element, A: Arithmetic, const S: u8, const ANGULAR: bool>(&self, c: T) -> (T, T) {
         let (floor, still) = (T::from_f64(self.floor), T::from_f64(self.still));

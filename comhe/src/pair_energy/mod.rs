@@ -1,4 +1,4 @@
-//! The sum over pairs: the one operation behind every energy.
+//! The sum over pairs, the operation that all energies use.
 //!
 //! For the directions u = w / sqrt(|w|^2 + eps) of neurons w_1..w_N (rows) and a function f of the cosine
 //! c_ij = u_i . u_j:
@@ -9,8 +9,8 @@
 //! with f(c) = (2 - 2c)^(-s/2), or (arccos c + offset)^-s, or minus their logarithms for s = 0. The half-space
 //! form is the full form of the 2N points {u_i, -u_i}, from N x N cosines.
 //!
-//! From neurons to energy it is one operation, because its gradient is then a single product with the neurons (see
-//! [`kernels::cosines`]), and directions are not kept.
+//! The map from neurons to energy is one operation, because its gradient is then a single product with the neurons (see
+//! [`kernels::cosines`]), and directions are not stored.
 //!
 //! Lin et al., Regularizing Neural Networks via Minimizing Hyperspherical Energy, CVPR 2020, section 3.
 
@@ -28,12 +28,12 @@ pub use form::PairEnergy;
 const KEPT: usize = 1024;
 
 /// The sum over ordered pairs of neurons of the energy of their cosine (see [`PairEnergy`]), one for each matrix of a
-/// batch: \[B, N, d\] to \[B\]. Only the neurons' directions w / sqrt(|w|^2 + eps) count; in half-space the points are
-/// {u, -u}. Nearly coinciding neurons keep all their digits. A neuron of zeros with `eps` = 0 counts as orthogonal to
-/// all, and has no gradient.
+/// batch: \[B, N, d\] to \[B\]. It depends only on the neurons' directions w / sqrt(|w|^2 + eps); in half-space the
+/// points are {u, -u}. Nearly coinciding neurons are computed to full precision. A neuron of zeros with `eps` = 0
+/// counts as orthogonal to all, and has no gradient.
 ///
-/// With it come the lengths sqrt(|w|^2 + eps), constants in f64, \[B, N\]: that of a neuron with an element that is not
-/// finite is not finite either.
+/// It also returns the lengths sqrt(|w|^2 + eps), constants in f64, \[B, N\]: the length of a neuron with an element
+/// that is not finite is not finite either.
 ///
 /// Memory is O(B N^2) up to 1,024 rows, and O(N) times a block beyond.
 ///
@@ -55,10 +55,11 @@ pub fn pair_energy(w: &Tensor, form: PairEnergy, eps: f64) -> (Tensor, Tensor) {
     (sums, kept.0.clone())
 }
 
-/// [`pair_energy`] in plain operations, with its N x N matrices: what the gradients of its gradients differentiate, and
-/// what its kernels are held against.
+/// [`pair_energy`] in plain operations, with its N x N matrices: gradients of its gradients differentiate it, and its
+/// kernels are compared with it.
 ///
-/// Cosines lose digits where rows nearly coincide (2e-8 relative at an angle of 1e-4 in f64), which the kernels do not.
+/// Its cosines are inaccurate where rows nearly coincide (2e-8 relative at an angle of 1e-4 in f64); the kernels are
+/// accurate there.
 ///
 /// # Panics
 /// As [`pair_energy`].
@@ -93,7 +94,7 @@ struct PairSums {
     keep: Keep,
 }
 
-/// What the reverse pass finds. The coefficients of the gradient are n x n, the gradient itself is n x d: the smaller
+/// What is saved for backward. The coefficients of the gradient are n x n, the gradient itself is n x d: the smaller
 /// one is kept.
 #[derive(Clone, Copy, Debug)]
 enum Keep {
@@ -125,7 +126,7 @@ impl Fused for PairSums {
         })]
     }
 
-    /// The products of rows, each pair's once.
+    /// The products of rows, once per pair.
     fn flops(&self, x: &[Tensor], _: &Shape) -> u64 {
         let [b, n, d] = [0, 1, 2].map(|axis| x[0].shape()[axis] as u64);
         b * n * n.saturating_sub(1) * d
@@ -185,14 +186,15 @@ fn definition(form: &PairEnergy, eps: f64, w: &Tensor) -> Tensor {
     }
 }
 
-/// f of every cosine. Up to `still` and, for angles, at opposite points, it is a constant: what decides is a mask
-/// outside the graph, and the masked elements are moved to c = 0, where all derivatives are moderate.
+/// f of every cosine. Up to `still` and, for angles, at opposite points, it is a constant: a mask outside the graph
+/// selects these elements, and they are moved to c = 0, where all derivatives are moderate.
 fn pair(form: &PairEnergy, c: &Tensor) -> Tensor {
     let value = c.detach();
     let (live, still) = if form.angular {
         let epsilon = if c.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
         let sine2 = (1.0 - &value) * (1.0 + &value);
-        // A cosine that is 1 or -1 up to rounding is that: arccos would make half its digits of the difference.
+        // A cosine that is 1 or -1 up to rounding counts as 1 or -1: arccos would amplify the difference to half the
+        // digits.
         let inside = (sine2 - 16.0 * epsilon).step();
         let angle = (&value * &inside + value.sign() * (1.0 - &inside)).acos();
         let live = (&angle - form.still).step() * inside;
@@ -263,7 +265,7 @@ pub(crate) fn samples() -> Vec<Sample> {
     }
     let form =
         PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
-    // Far from length 1, copies of the neurons stand for their points.
+    // Far from length 1, copies of the neurons represent their points.
     for (case, size) in [("tiny neurons", 1e-12), ("huge neurons", 1e12)] {
         list.push(Sample::new("pair_energy", case, [Input::normal([1, 3, 4])], move |x| {
             pair_energy(&(&x[0] * size), form, 0.0).0

@@ -9,7 +9,7 @@ use kernels::{Element, par};
 
 use super::*;
 
-/// The number of threads belongs to the process: tests that set it run one at a time.
+/// The number of threads is a global setting: tests that set it run one at a time.
 static THREADS: Mutex<()> = Mutex::new(());
 
 /// f(c) and f'(c).
@@ -37,7 +37,7 @@ fn forms() -> Vec<PairEnergy> {
     all
 }
 
-/// Random neurons of all sorts of lengths.
+/// Random neurons of very different lengths.
 fn random(n: usize, d: usize, seed: u64) -> Vec<f64> {
     let mut w = vec![0.0; n * d];
     Key::new(seed).fill_normal(&mut w);
@@ -85,7 +85,7 @@ fn value<T: Element>(e: PairEnergy, neurons: Vectors<T>) -> f64 {
     Sums(e).forward(neurons, &mut vec![0.0; neurons.n])
 }
 
-/// Value and gradient by every way there is: by blocks, from coefficients, at once.
+/// Value and gradient by every method: by blocks, from coefficients, at once.
 fn gradients<T: Element>(e: PairEnergy, neurons: Vectors<T>) -> [(f64, Vec<T>); 3] {
     let Vectors { n, d, .. } = neurons;
     let mut lengths = vec![0.0; n];
@@ -147,7 +147,7 @@ fn gradients_agree_with_differences() {
 
 #[test]
 fn lengths_do_not_matter_however_extreme() {
-    // Whether neurons stand for their points or copies do, and in single precision too.
+    // With neurons or with copies as their points, and in single precision too.
     let (n, d) = (9, 4);
     let w = random(n, d, 7);
     for e in forms() {
@@ -174,7 +174,7 @@ fn lengths_do_not_matter_however_extreme() {
 
 #[test]
 fn gradients_of_tiny_neurons_are_scaled_before_they_are_divided() {
-    // Before the mean is taken, the gradient is beyond f32.
+    // Before the mean is taken, the gradient overflows f32.
     let (n, d) = (257, 2);
     let w: Vec<f32> = random(n, d, 8).iter().map(|&w| w as f32 * 1e-30).collect();
     let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
@@ -335,7 +335,7 @@ fn blocks_agree_with_one_piece_for_any_number_of_threads() {
 fn a_batch_is_one_matrix_after_the_other() {
     let _turn = THREADS.lock().unwrap_or_else(|e| e.into_inner());
     let e = PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: true, floor: 1e-12, still: 1e-12 };
-    // Small matrices are shared out whole, large ones each among all threads.
+    // Small matrices are distributed to the threads as a whole; each large one is shared by all threads.
     for (batch, n, d) in [(0, 3, 2), (3, 0, 2), (5, 7, 3), (2, 260, 250)] {
         let (w, eps) = (random(batch * n, d, 5), 0.01);
         let all = Vectors { w: &w, eps, n, d };
@@ -416,7 +416,7 @@ fn near_neurons_keep_their_digits() {
             assert!((got - want).abs() < 1e-12 * want, "{angle} {eps}: {got} for {want}");
         }
     }
-    // Single precision knows them as well as the rows do: to e / a. Other lengths elsewhere change nothing of that.
+    // In single precision they are as accurate as the rows: to e / a. Other lengths elsewhere have no effect on this.
     let w = near_rows::<f32>(1e-3);
     let form =
         PairEnergy { s: 2.0, angular: false, offset: 0.0, half_space: false, floor: 1e-30, still: 1e-30 };

@@ -1,9 +1,9 @@
-//! Weight decay: the weights are to be small.
+//! Weight decay, which makes the weights small.
 //!
 //!   |W|_F^2 / 2
 //!
 //! Source: Krogh, Hertz: A Simple Weight Decay Can Improve Generalization, NIPS 1991. Its gradient is W: with weight
-//! lambda it adds lambda W, what an optimiser's own decay does, but to the regularised weights only.
+//! lambda it adds lambda W, as an optimiser's weight decay does, but for the regularised weights only.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! Double soft orthogonality (DSO): rows and columns of the weight are to be orthonormal.
+//! Double soft orthogonality (DSO), which makes rows and columns of the weight orthonormal.
 //!
 //!   |W W' - I|_F^2 + |W' W - I|_F^2
 //!

@@ -1,4 +1,4 @@
-//! Mutual coherence (MC): the two neurons that are nearest to being collinear are to be orthogonal.
+//! Mutual coherence (MC), which makes the two most collinear neurons orthogonal.
 //!
 //!   max over i != j of |cos(w_i, w_j)|
 //!
@@ -22,7 +22,7 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
     make: peer_of_directions(|&PeerOptions { eps, .. }| Arc::new(move |layer, _| mc(&layer.value, eps))),
 };
 
-/// The largest |cosine| of two neurons, a scalar. Of equal ones the first pair has the gradient.
+/// The largest |cosine| of two neurons, a scalar. Of equal ones the first pair receives the gradient.
 ///
 /// # Errors
 /// If the weight has a wrong shape, an element is not finite, a row is zero while eps = 0, or eps is out of range.

@@ -1,4 +1,4 @@
-//! Maximum Gram determinant (MGD): the neurons are to be as independent as a Gaussian kernel can tell.
+//! Maximum Gram determinant (MGD), which maximises the independence of neurons under a Gaussian kernel.
 //!
 //!   -log det(K + 1e-6 I),   K_ij = exp(-gamma (2 - 2 c_ij))
 //!
@@ -6,7 +6,7 @@
 //! (arXiv 2103.01649). The 1e-6 keeps the determinant of coinciding neurons above 0.
 //!
 //! Computed in f64 also for f32 weights: K is positive semidefinite, and 1e-6 is above its rounding in f64 for every N
-//! that fits a memory, but not in f32.
+//! that fits in memory, but not in f32.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
     },
 };
 
-/// What is added to the diagonal.
+/// The constant added to the diagonal.
 const RIDGE: f64 = 1e-6;
 
 /// -log det(exp(-gamma (2 - 2c)) + 1e-6 I), a scalar. 0 without neurons.
@@ -48,7 +48,7 @@ pub fn mgd(w: &Tensor, gamma: f64, eps: f64) -> Result<Tensor, Error> {
     Ok((-(kernel + ridge).logdet()).to_dtype(w.dtype()))
 }
 
-/// Whether the kernel's width is in range.
+/// Checks that the kernel's width is in range.
 pub(super) fn check(gamma: f64) -> Result<(), Error> {
     match gamma.is_finite() && gamma > 0.0 {
         true => Ok(()),

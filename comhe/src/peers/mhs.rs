@@ -1,9 +1,9 @@
-//! Maximum hyperspherical separation (MHS): the two nearest neurons are to be far apart.
+//! Maximum hyperspherical separation (MHS), which separates the two nearest neurons.
 //!
 //!   -min over i != j of |u_i - u_j|^2 = -min (2 - 2c)
 //!
 //! Source: Liu, Lin, Liu, Xiong, Schölkopf, Weller: Learning with Hyperspherical Uniformity, AISTATS 2021
-//! (arXiv 2103.01649): the distance to be maximised, here in its squared form, is that of a Tammes packing.
+//! (arXiv 2103.01649): the distance that it maximises, here in its squared form, is that of a Tammes packing.
 
 use std::sync::Arc;
 
@@ -21,7 +21,8 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
     make: peer_of_directions(|&PeerOptions { eps, .. }| Arc::new(move |layer, _| mhs(&layer.value, eps))),
 };
 
-/// Minus the smallest 2 - 2c, a scalar. Of equally near pairs the first has the gradient: one pair moves a step.
+/// Minus the smallest 2 - 2c, a scalar. Of equally near pairs the first receives the gradient, so that one pair moves
+/// per step.
 ///
 /// # Errors
 /// If the weight has a wrong shape, an element is not finite, a row is zero while eps = 0, or eps is out of range.

@@ -1,10 +1,10 @@
-//! Minimal angles, maximised (MMA): every neuron is to be far from its nearest neighbour.
+//! Maximised minimal angles (MMA), which separates every neuron from its nearest neighbour.
 //!
 //!   -(1/N) sum over i of arccos(max over j != i of cos(w_i, w_j))
 //!
 //! Source: Wang, Xiang, Zou, Xu: MMA Regularization: Decorrelating Weights of Neural Networks by Maximizing the
 //! Minimal Angles, NeurIPS 2020 (arXiv 2006.06527). As in the published code cosines are clamped to
-//! +-0.99999, so that the derivative of arccos stays finite: pairs at an angle below 0.0045 have no gradient.
+//! +-0.99999, so that the derivative of arccos is finite: pairs at an angle below 0.0045 have no gradient.
 
 use std::sync::Arc;
 
@@ -25,8 +25,8 @@ pub(crate) const ROW: Row<RegulariserSpec> = Row {
 /// The largest |cosine| whose arccos is taken.
 const CLAMP: f64 = 0.99999;
 
-/// Minus the mean angle between a neuron and its nearest neighbour, in radians, a scalar. Of equally near
-/// neighbours the first has the gradient.
+/// Minus the mean angle between a neuron and its nearest neighbour, in radians, a scalar. Of equally near neighbours
+/// the first receives the gradient.
 ///
 /// # Errors
 /// If the weight has a wrong shape, an element is not finite, a row is zero while eps = 0, or eps is out of range.

@@ -1,14 +1,14 @@
 //! Other regularisers of a layer's neurons, to compare with: orthogonality, minimal angles, uniformity, decay.
 //!
 //! One file each, with formula and source. W is N x d, its rows the neurons; a convolution kernel
-//! \[C_out, C_in, kh, kw\] counts as C_out rows, except in `ocnn.rs`, which needs to know where its elements stand.
-//! Peers of directions (`mc`, `mma`, `mhs`, `mgd`) see u = w / sqrt(|w|^2 + eps), the others the rows as they are.
+//! \[C_out, C_in, kh, kw\] counts as C_out rows, except in `ocnn.rs`, which depends on the positions of its elements.
+//! Peers of directions (`mc`, `mma`, `mhs`, `mgd`) use u = w / sqrt(|w|^2 + eps), the others the rows themselves.
 //!
-//! What holds for all of them: a layer without neurons, or without the pair a peer looks for, has penalty 0 with
-//! gradient 0; of equal candidates for a maximum the first in row-major order has the gradient; zero, coinciding
-//! and orthonormal rows have finite values and gradients, to the second order at least.
+//! Common to all of them: a layer without neurons, or without the pairs that a peer needs, has penalty 0 with gradient
+//! 0; of equal candidates for a maximum the first in row-major order receives the gradient; zero, coinciding and
+//! orthonormal rows have finite values and gradients, to the second order at least.
 //!
-//! None has state: what a step uses follows from (seed, layer, step).
+//! None has state: random draws are a function of (seed, layer, step).
 
 pub(crate) mod decay;
 pub(crate) mod dso;
@@ -40,20 +40,20 @@ pub use samples::samples;
 pub use so::so;
 pub use srip::{probe, srip};
 
-/// The names that [`peer`] knows.
+/// The names that [`peer`] accepts.
 pub fn names() -> impl Iterator<Item = &'static str> {
     REGULARISERS.iter().filter(|row| matches!(row.make.build, Build::Peer(_))).map(|row| row.name)
 }
 
-/// Whether [`peer`] knows the name.
+/// Whether [`peer`] accepts the name.
 pub fn knows(name: &str) -> bool {
     names().any(|known| known == name)
 }
 
-/// What can be said about a peer besides its name.
+/// The options of peers.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PeerOptions {
-    /// The root of SRIP's draws.
+    /// The seed of SRIP's draws.
     pub seed: u64,
     /// Added to every square length before its root, where directions are compared.
     pub eps: f64,
@@ -70,7 +70,7 @@ impl Default for PeerOptions {
 }
 
 impl PeerOptions {
-    /// Whether all options are in range.
+    /// Checks that all options are in range.
     ///
     /// # Errors
     /// If eps is negative, gamma is not above 0, one of them is not finite, or the stride is 0.
@@ -110,7 +110,7 @@ impl Regulariser for Peer {
     }
 }
 
-/// The penalty of a layer that has nothing to penalise: 0, with gradient 0 whatever the weight is.
+/// The penalty of a layer that has nothing to penalise: 0, with gradient 0 for any weight.
 fn nothing(rows: &Tensor) -> Tensor {
     rows.slice_axis(0, ..0).sum(..)
 }
@@ -130,14 +130,14 @@ fn cosines_of_pairs(u: &Tensor) -> Option<Tensor> {
     (!places.is_empty()).then(|| u.matmul_nt(u).take(&Index::new(&places, [places.len()])))
 }
 
-/// G - I for the smaller of the two Gram matrices, W W' or W' W, which have the same eigenvalues but for zeros.
+/// G - I for the smaller of the two Gram matrices, W W' or W' W, which have the same nonzero eigenvalues.
 fn gram_less_identity(rows: &Tensor) -> Tensor {
     let (n, d) = (rows.shape()[0], rows.shape()[1]);
     let gram = if n <= d { rows.matmul_nt(rows) } else { rows.matmul_tn(rows) };
     gram - Tensor::eye(n.min(d), rows.dtype())
 }
 
-/// A penalty that grows with the weight's size, if it has not outgrown the numbers there are.
+/// A penalty that grows with the weight's size, if it does not overflow.
 fn finite(penalty: Tensor, w: &Tensor) -> Result<Tensor, Error> {
     if penalty.is_finite() {
         return Ok(penalty);

@@ -1,4 +1,4 @@
-//! Orthogonal convolution (OCNN): the convolution itself is to be orthogonal, its kernel at all shifts.
+//! Orthogonal convolution (OCNN), which makes the convolution itself orthogonal: its kernel at all shifts.
 //!
 //!   |conv2d(K, K, stride s, padding floor((k - 1)/s) s) - I|_F
 //!
@@ -7,7 +7,8 @@
 //! Source: Wang, Chen, Chakraborty, Yu: Orthogonal Convolutional Neural Networks, CVPR 2020 (arXiv 1911.12207).
 //! The paper squares the norm; the published code, followed here, does not.
 //!
-//! The stride s is the layer's own, down and across, unless another is asked for. A linear layer is a convolution of kernel size 1, so that its penalty is |W W' - I|_F: SO without the square.
+//! The stride s is the layer's own, (height, width), by default. A linear layer is a convolution of kernel size 1, so
+//! that its penalty is |W W' - I|_F: SO without the square.
 
 use std::sync::Arc;
 
@@ -51,7 +52,7 @@ pub fn ocnn(w: &Tensor, stride: [usize; 2]) -> Result<Tensor, Error> {
         return Ok(super::nothing(&rows));
     }
     let kernel = if w.rank() == 4 { w.clone() } else { w.reshape([n, d, 1, 1]) };
-    // How many strides fit before the kernels no longer overlap, on either side.
+    // The number of strides on either side at which the kernels still overlap.
     let shifts = [0, 1].map(|axis| (kernel.shape()[2 + axis] - 1) / stride[axis]);
     let padding = [0, 1].map(|axis| shifts[axis] * stride[axis]);
     let overlaps = kernel
@@ -65,7 +66,7 @@ pub fn ocnn(w: &Tensor, stride: [usize; 2]) -> Result<Tensor, Error> {
     finite((overlaps - identity).norm(..), w)
 }
 
-/// Whether the stride is in range.
+/// Checks that the stride is in range.
 pub(super) fn check(stride: usize) -> Result<(), Error> {
     match stride {
         0 => Err(Error::option("stride = 0: kernels are compared at shifts of 1 or more".into())),

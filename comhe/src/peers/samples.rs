@@ -1,4 +1,4 @@
-//! Gradcheck samples: every peer, on more and on fewer neurons than dimensions, and on the least layers.
+//! Gradcheck samples: every peer, on more and on fewer neurons than dimensions, and on the smallest layers.
 
 use autograd::{DType, Group, Input, Key, Sample, Tensor};
 
@@ -7,7 +7,7 @@ use crate::error::Error;
 
 type Function = fn(&Tensor) -> Result<Tensor, Error>;
 
-/// Larger than by default, so that a single neuron's direction has a gradient that f32 can see.
+/// Larger than the default, so that the gradient of a single neuron's direction is above rounding errors in f32.
 const EPS: f64 = 0.1;
 
 /// A function and inputs for each peer, at which `autograd::Sample::check` checks gradients.

@@ -1,12 +1,12 @@
-//! Soft orthogonality (SO): the neurons are to be orthonormal.
+//! Soft orthogonality (SO), which makes the neurons orthonormal.
 //!
 //!   |W W' - I|_F^2
 //!
 //! Source: Bansal, Chen, Wang: Can We Gain More from Orthogonality Regularizations in Training Deep Networks?,
 //! NeurIPS 2018 (arXiv 1810.09102), whose W has the neurons as columns.
 //!
-//! Computed on the smaller Gram matrix G, m x m with m = min(N, d): W W' and W' W have the same eigenvalues but for
-//! N - m zeros, each of which adds (0 - 1)^2. So the penalty is |G - I|_F^2 + N - m; with N > d it cannot be 0.
+//! Computed on the smaller Gram matrix G, m x m with m = min(N, d): W W' and W' W have the same eigenvalues except N -
+//! m zeros, each of which adds (0 - 1)^2. So the penalty is |G - I|_F^2 + N - m; with N > d it cannot be 0.
 
 use std::sync::Arc;
 

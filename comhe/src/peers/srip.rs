@@ -1,4 +1,4 @@
-//! Spectral restricted isometry property (SRIP): W is to keep the length of every vector.
+//! Spectral restricted isometry property (SRIP), which makes W preserve the length of every vector.
 //!
 //!   |(G - I) v|^2,   v = (G - I) b / |(G - I) b|,   b normal, drawn anew in each step
 //!
@@ -7,7 +7,7 @@
 //! Source: Bansal, Chen, Wang: Can We Gain More from Orthogonality Regularizations in Training Deep Networks?,
 //! NeurIPS 2018 (arXiv 1810.09102). As in the published code the gradient flows through v, too.
 //!
-//! Where (G - I) b is 0 (orthonormal rows, to the last digit) v is 0 as well, and so are penalty and gradient.
+//! Where (G - I) b is 0 (exactly orthonormal rows) v is 0 as well, and so are penalty and gradient.
 
 use std::sync::Arc;
 
@@ -55,6 +55,6 @@ pub fn probe(layer: &Weight, seed: u64, step: Step) -> Result<Tensor, Error> {
     let rows = checked_rows(&layer.value)?;
     let m = rows.shape()[0].min(rows.shape()[1]);
     let key = Key::new(seed).stream("srip").stream(&layer.name).step(step.index);
-    // Drawn in f64, so that both precisions use the same b, but for rounding.
+    // Drawn in f64, so that both precisions use the same b up to rounding.
     Ok(Tensor::normal([m], DType::F64, key).to_dtype(layer.value.dtype()))
 }

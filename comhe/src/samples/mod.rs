@@ -24,7 +24,7 @@ pub fn samples() -> Vec<Sample> {
     }
     let half = Energy { half_space: true, ..Energy::default() };
     for energy in [Energy::default(), half] {
-        // A single neuron and the points of a line are told from their antipodes by eps alone.
+        // A single neuron and the points of a line differ from their antipodes only through eps.
         let energy = Energy { eps: 0.1, ..energy };
         let space = if energy.half_space { ", half-space" } else { "" };
         let shapes: [(&str, Vec<usize>); 4] = [

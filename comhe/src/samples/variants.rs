@@ -1,6 +1,6 @@
 //! Samples of the variants: learned, grouped, bilateral, low-rank.
 //!
-//! Alternating modes are not among them: their gradient leaves out that P depends on W, and so is not the slope of
+//! Alternating modes are not among them: their gradient omits the dependence of P on W, and so is not the derivative of
 //! the value. With P constant they are `rp`.
 
 use autograd::{DType, Group, Input, Key, Sample, Tensor};
@@ -75,7 +75,8 @@ fn learned(named: &dyn Fn(&str) -> String, energy: Energy) -> Vec<Sample> {
     let case = named("nearly coinciding");
     list.push(sample("adv", &case, vec![Input::normal([3, 6])], move |x| adv(&energy, &near(&x[0]), 1)));
     for (case, shape) in shapes {
-        // The antipode is all that one neuron has: in f32 its angle, pi - 2 sqrt(eps) / |y|, is smooth for a large eps.
+        // A single neuron has only its antipodal pair: in f32 its angle, pi - 2 sqrt(eps) / |y|, is smooth for a large
+        // eps.
         let energy = if shape[0] == 1 { Energy { eps: 1.0, ..energy } } else { energy };
         let inputs = || vec![Input::normal(shape.as_slice())];
         for objective in Preserve::ALL {
@@ -96,7 +97,7 @@ fn linear(named: &dyn Fn(&str) -> String, energy: Energy) -> Vec<Sample> {
         list.push(sample("group", &case, inputs, move |x| group(&energy, &x[0], 3, kind)));
     }
     for (case, shape) in [("convolution kernel", vec![4, 2, 3, 1]), ("one neuron", vec![1, 6])] {
-        // All combinations of one neuron lie on its line, apart by what eps makes of their lengths.
+        // All combinations of one neuron lie on its line, and differ only through eps.
         let energy = if shape[0] == 1 { Energy { eps: 1.0, ..energy } } else { energy };
         let inputs = vec![Input::normal(shape.as_slice())];
         list.push(sample("bilateral", &named(case), inputs, move |x| bilateral(&energy, &x[0])));

@@ -2,7 +2,7 @@
 
 use super::sample::Mean;
 
-/// How the measurement is to lie to what is expected.
+/// The relation between the measured and the expected value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Relation {
     /// Equal, within the tolerance.
@@ -13,32 +13,32 @@ pub enum Relation {
     AtMost,
 }
 
-/// What was measured, and what theory says.
+/// A measured value and its theoretical value.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Check {
     /// The statement, "T1" to "T10".
     pub id: &'static str,
-    /// What of the statement, for which sizes.
+    /// Which part of the statement, for which sizes.
     pub case: String,
-    /// What was measured.
+    /// The measured value.
     pub measured: f64,
-    /// What theory says.
+    /// The theoretical value.
     pub expected: f64,
     /// The measurement's standard error; 0 if nothing is random.
     pub stderr: f64,
-    /// How far the measurement may lie from what is expected.
+    /// The tolerance between the measured and the expected value.
     pub tolerance: f64,
-    /// How it is to lie to what is expected.
+    /// Their relation.
     pub relation: Relation,
-    /// Whether it does.
+    /// Whether the check passed.
     pub pass: bool,
 }
 
-/// Standard errors that a random measurement may be off: 6 in 10 million are, by chance.
+/// The tolerance of a random measurement in standard errors: by chance 6 in 10 million are outside.
 pub(super) const SIGMAS: f64 = 5.0;
 
 impl Check {
-    /// A number that is to be expected within an absolute tolerance.
+    /// A number with an expected value and an absolute tolerance.
     pub(super) fn equal(
         id: &'static str,
         case: String,
@@ -62,8 +62,8 @@ impl Check {
         Check { id, case, measured, expected, stderr: 0.0, tolerance, relation, pass: false }.judged()
     }
 
-    /// A mean of samples: it may be off by five of its standard errors, but never by more than `most`, so that a
-    /// measurement too coarse to tell fails.
+    /// A mean of samples: its tolerance is five standard errors, but at most `most`, so that a measurement that is too
+    /// coarse fails.
     pub(super) fn mean(id: &'static str, case: String, mean: Mean, expected: f64, most: f64) -> Check {
         let check = Check::equal(id, case, mean.value, expected, mean.tolerance(most));
         Check { stderr: mean.stderr, ..check }

@@ -1,9 +1,9 @@
-//! What theory says about the energy, measured.
+//! Theoretical statements about the energy, checked numerically.
 //!
-//! One file a statement, T1 to T10, each with its formula and source. A statement gives [`Check`]s: what was
-//! measured, what theory says, the standard error of the measurement, and the tolerance. Random numbers follow from
-//! the seed. Every check can fail, which its file's tests show by a negative control: the same check with one
-//! ingredient exchanged.
+//! One file per statement, T1 to T10, each with its formula and source. A statement gives [`Check`]s: the measured
+//! value, the theoretical value, the standard error of the measurement, and the tolerance. Random numbers are a
+//! function of the seed. Every check can fail, which its file's tests show by a negative control: the same check with
+//! one ingredient changed.
 
 mod check;
 mod sample;
@@ -21,17 +21,17 @@ mod t9_invariances;
 
 pub use check::{Check, Relation};
 
-/// How much to measure, from which random numbers.
+/// The amount of measurements, and the seed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// The root of all draws.
+    /// The seed of all draws.
     pub seed: u64,
-    /// More cases and more samples: minutes instead of seconds.
+    /// Whether to measure more cases and samples, in minutes instead of seconds.
     pub full: bool,
 }
 
 impl Setting {
-    /// The one number in quick mode, the other in full.
+    /// The first number in quick mode, the second in full mode.
     fn pick<T>(self, quick: T, full: T) -> T {
         if self.full { full } else { quick }
     }
@@ -42,12 +42,12 @@ impl Setting {
     }
 }
 
-/// A statement and how it is checked.
+/// A statement and its checks.
 #[derive(Clone, Copy, Debug)]
 pub struct Statement {
     /// "T1" to "T10".
     pub id: &'static str,
-    /// What it says, in a few words.
+    /// A short title.
     pub title: &'static str,
     /// The measurement.
     pub run: fn(Setting) -> Vec<Check>,

@@ -33,7 +33,7 @@ impl Mean {
         Mean { value: hits / n, stderr: (p * (1.0 - p) / n).sqrt() }
     }
 
-    /// Five standard errors, at most `most`, and what rounding leaves.
+    /// Five standard errors, at most `most`, plus rounding errors.
     pub fn tolerance(self, most: f64) -> f64 {
         (SIGMAS * self.stderr).min(most) + 1e-12
     }

@@ -14,7 +14,7 @@ pub(super) fn hypergeometric(a: f64, b: f64, c: f64, z: f64) -> f64 {
         return (ln_gamma(c) + ln_gamma(c - a - b) - ln_gamma(c - a) - ln_gamma(c - b)).exp();
     }
     let (mut term, mut sum, mut n) = (1.0f64, 1.0f64, 0.0);
-    // The terms fall at least as fast as z^n: what is left is below term / (1 - z).
+    // The terms fall at least as fast as z^n: the remainder is below term / (1 - z).
     while term.abs() > 1e-17 * (1.0 - z) * sum.abs() {
         term *= (a + n) * (b + n) / ((c + n) * (1.0 + n)) * z;
         sum += term;

@@ -5,7 +5,7 @@
 //! after each step, for a fixed number of steps; the step size is tuned for each regulariser on the same grid, by the
 //! full-space energy at the end. And: how many distinct local minima are found on the sphere of R^3 as N grows.
 //!
-//! What comes out is data, whichever way it comes out. Checked is only what must hold: every regulariser lowers the
+//! The results are data, whether or not they confirm this. Only what must hold is checked: every regulariser lowers the
 //! full-space energy, none below its least value (T2).
 //!
 //! Source: Lin et al., CVPR 2020.
@@ -26,10 +26,10 @@ use crate::random::RandomProjection;
 
 use crate::thomson::{THOMSON, Thomson, least_energy};
 
-/// A regulariser to descend by.
+/// A regulariser that the descent minimises.
 #[derive(Clone, Copy, Debug)]
 pub struct Variant {
-    /// Its name in tables and pictures.
+    /// Its name in tables and plots.
     pub name: &'static str,
     /// Makes it, with its random numbers from the seed.
     pub make: fn(u64) -> Box<dyn Regulariser>,
@@ -64,7 +64,7 @@ fn made<R: Regulariser + 'static>(regulariser: Result<R, Error>) -> Box<dyn Regu
     Box::new(regulariser.expect("the options are in range"))
 }
 
-/// The published k = 30, with an inner rate of its own: those that suit the neurons here are far larger.
+/// The published k = 30, with a separate inner rate: the step sizes for the neurons here are far larger.
 fn learning(seed: u64) -> Learning {
     Learning { rate: Rate::Fixed(0.1), seed, ..Learning::default() }
 }
@@ -74,16 +74,16 @@ fn projections(k: usize, seed: u64) -> Projections {
     Projections { k, c: 20, seed, ..Projections::default() }
 }
 
-/// Projections that are drawn again every step.
+/// Projections that are redrawn every step.
 fn random_projection(k: usize, seed: u64) -> Box<dyn Regulariser> {
     made(RandomProjection::new(ENERGY, projections(k, seed), 1))
 }
 
 /// Step sizes, as multiples of N: the gradient of a mean over pairs with respect to a neuron is of size 1/N.
-/// Projections that are drawn or learned anew add noise, and small steps average over it: hence the small ones.
+/// Projections that are redrawn or learned add noise, and small steps average over it, so the grid has small ones.
 const RATES: [f64; 8] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0];
 
-/// A descent: how many neurons in how many dimensions, for how long.
+/// A descent: the numbers of neurons, dimensions and steps.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Descent {
     /// Neurons.
@@ -92,7 +92,7 @@ pub struct Descent {
     pub d: usize,
     /// Steps.
     pub steps: usize,
-    /// The root of the start and of all projections.
+    /// The seed of the start and of all projections.
     pub seed: u64,
 }
 
@@ -114,7 +114,7 @@ impl Course {
     }
 }
 
-/// What the experiment gave.
+/// The results of the experiment.
 #[derive(Clone, Debug)]
 pub struct Experiment {
     /// Each descent with the courses of all variants.

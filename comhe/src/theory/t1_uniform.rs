@@ -103,12 +103,12 @@ mod tests {
             "another dimension"
         );
         assert!(!check(27, 2.0, true, 2000, key, &normal, right).pass, "no antipodes in the formula");
-        // Neurons that lean to one side, and neurons of a cube.
+        // Neurons that are not centred, and neurons uniform in a cube.
         let leaning = |key| normal(key) + 0.2;
         assert!(!check(27, 2.0, false, 2000, key, &leaning, right).pass);
         let sparse = |key| Tensor::uniform([NEURONS, 27], DType::F64, key).powi(3);
         assert!(!check(27, 2.0, false, 2000, key, &sparse, right).pass);
-        // Too few layers to tell.
+        // Too few layers for a decision.
         let coarse = check(3, 0.0, false, 5, key, &|key| Tensor::normal([2, 3], DType::F64, key), 0.0);
         assert!(!coarse.pass && coarse.stderr > 1e-3);
     }

@@ -1,4 +1,4 @@
-//! T3: what random projections keep in the mean.
+//! T3: what random projections preserve in the mean.
 //!
 //! For P in R^{k x d} of independent entries with mean 0 and variance 1/k: E <Px, Py> = <x, y>. For Gaussian entries
 //! more is exact, for every k >= 1: the angle is unbiased,
@@ -11,8 +11,8 @@
 //!   E cos(Px, Py) = rho (2/k) [Gamma((k+1)/2) / Gamma(k/2)]^2 2F1(1/2, 1/2; (k+2)/2; rho^2)
 //!
 //! which is the mean of the sample correlation (Hotelling, New light on the correlation coefficient and its
-//! transforms, 1953, for k degrees of freedom). The angle's exactness goes beyond the paper (Lin et al., CVPR
-//! 2020), which has the inner product.
+//! transforms, 1953, for k degrees of freedom). The exactness of the angle is not in the paper (Lin et al., CVPR 2020),
+//! which has the inner product.
 
 use autograd::parallel_map;
 
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn the_shrunk_cosine() {
         assert!((mean_cosine(5, 0.6) - 0.55868).abs() < 5e-6);
-        // One dimension leaves the sign: 2 / pi arcsin rho. Many dimensions shrink nothing.
+        // In one dimension only the sign is left: 2 / pi arcsin rho. In many dimensions nothing shrinks.
         let sign = 0.6f64.asin() * std::f64::consts::FRAC_2_PI;
         assert!((mean_cosine(1, 0.6) - sign).abs() < 1e-13);
         assert!((mean_cosine(1_000_000, 0.6) - 0.6).abs() < 1e-6);
@@ -95,7 +95,7 @@ mod tests {
         let found = draw(SETTING, Distribution::Gaussian, 5, 0.6, 50_000);
         assert!(of_gaussian(5, 0.6, &found, 0.6).iter().all(|c| c.pass));
         assert!(of_gaussian(5, 0.6, &found, 0.55).iter().all(|c| !c.pass), "another pair");
-        // A wrong variance is seen by the inner product, and not by the angle.
+        // A wrong variance changes the inner product, and not the angle.
         let scaled: Vec<Projected> =
             found.iter().map(|p| Projected { xx: 1.1 * p.xx, yy: 1.1 * p.yy, xy: 1.1 * p.xy }).collect();
         let passes = of_gaussian(5, 0.6, &scaled, 0.6).map(|c| c.pass);

@@ -22,7 +22,7 @@ fn interval(rho: f64, e: f64) -> (f64, f64) {
     (divided(rho - e, 1.0 - e, 1.0 + e), divided(rho + e, 1.0 + e, 1.0 - e))
 }
 
-/// The chance that the theorem promises.
+/// The probability bound of the theorem.
 fn promise(k: usize, e: f64) -> f64 {
     1.0 - 6.0 * (-(k as f64) * e * e / 8.0).exp()
 }
@@ -30,7 +30,7 @@ fn promise(k: usize, e: f64) -> f64 {
 /// Runs the checks.
 pub(super) fn run(setting: Setting) -> Vec<Check> {
     let independent = Distribution::ALL.into_iter().filter(|d| *d != Distribution::Orthonormal);
-    // The promise is above 0 from k = 8 ln 6 / e^2 on.
+    // The bound is above 0 from k = 8 ln 6 / e^2 on.
     let grid = setting.pick(
         vec![(80, 0.5, 0.7), (80, 0.5, 0.0), (200, 0.3, 0.7), (40, 0.7, -0.9)],
         vec![
@@ -76,7 +76,8 @@ fn coverage(name: &str, k: usize, e: f64, rho: f64, found: &[Projected]) -> Chec
     Check::mean_bound("T4", case, share(rho, e, found), Relation::AtLeast, promise(k, e), 0.02)
 }
 
-/// How loose the bound is: the least k whose interval holds 95 % of the cosines, against the k that promises it.
+/// How loose the bound is: the least k whose interval holds 95 % of the cosines, against the k for which the theorem
+/// guarantees it.
 fn least_dimension(setting: Setting, e: f64, rho: f64, samples: usize) -> Check {
     let promised = (1..).find(|&k| promise(k, e) >= 0.95).expect("the promise tends to 1");
     let holds =

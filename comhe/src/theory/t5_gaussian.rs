@@ -23,7 +23,7 @@ fn interval(rho: f64, e: f64) -> (f64, f64) {
     (low, ratio * rho + 1.0 / (1.0 - e * e).sqrt() - ratio)
 }
 
-/// The chance that the theorem promises.
+/// The probability bound of the theorem.
 fn promise(k: usize, e: f64) -> f64 {
     1.0 - 6.0 * (-0.5 * k as f64 * (e * e / 2.0 - e.powi(3) / 3.0)).exp()
 }
@@ -64,13 +64,13 @@ fn kept(p: &Projected, rho: f64, e: f64) -> bool {
 
 type Interval = dyn Fn(f64, f64) -> (f64, f64);
 
-/// The chance of the events, the chance of the interval, and how much wider it is than need be.
+/// The probability of the events, the probability of the interval, and how much wider it is than necessary.
 fn of(k: usize, e: f64, rho: f64, found: &[Projected], interval: &Interval) -> [Check; 3] {
     let case = format!("k = {k}, e = {e}, rho = {rho}");
     let (low, high) = interval(rho, e);
     let events = Mean::share(found.iter().map(|p| kept(p, rho, e)));
     let inside = Mean::share(found.iter().map(|p| (low..=high).contains(&p.cosine())));
-    // The narrowest interval that is symmetric in its chances and has the promised one.
+    // The narrowest interval with equal tail probabilities and the guaranteed probability.
     let mut cosines: Vec<f64> = found.iter().map(|p| p.cosine()).collect();
     cosines.sort_by(f64::total_cmp);
     let outside = (0.5 * (1.0 - promise(k, e)) * found.len() as f64) as usize;

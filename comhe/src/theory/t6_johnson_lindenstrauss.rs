@@ -12,7 +12,7 @@ use super::sample::Mean;
 use super::{Check, Relation, Setting};
 use crate::projection::Projections;
 
-/// The dimension that the lemma asks for.
+/// The dimension that the lemma requires.
 fn dimension(n: usize, e: f64) -> usize {
     (4.0 * (n as f64).ln() / (e * e / 2.0 - e.powi(3) / 3.0)).ceil() as usize
 }

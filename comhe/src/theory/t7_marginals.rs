@@ -2,8 +2,8 @@
 //!
 //! A distribution is determined by its projections to lines (Cramer and Wold 1936). Of a uniform sample of the unit
 //! sphere of R^d each has the density proportional to (1 - t^2)^((d-3)/2), so that Kolmogorov's and Smirnov's test
-//! along random directions tells uniform neurons from others. Its statistic falls as the energy is minimised: spread
-//! neurons are more even than random ones.
+//! along random directions distinguishes uniform neurons from others. Its statistic falls as the energy is minimised:
+//! spread neurons are more even than random ones.
 //!
 //! Sources: Lin et al., CVPR 2020; Cuesta-Albertos, Cuevas and Fraiman, On projection-based tests for
 //! directional and compositional data, Statistics and Computing 19, 2009. Small samples: Stephens, J. Royal Stat.
@@ -78,7 +78,7 @@ fn rejected(samples: u64, key: Key, draw: &(dyn Fn(Key) -> Tensor + Sync)) -> Me
     Mean::share(parallel_map(samples as usize, reject))
 }
 
-/// The test accepts uniform neurons: it rejects as many as its level says.
+/// The test accepts uniform neurons: the rejection rate is its level.
 fn rejections(
     case: String,
     samples: u64,
@@ -90,11 +90,11 @@ fn rejections(
     Check::mean("T7", case, rejected(samples, key, draw), LEVEL, 0.02)
 }
 
-/// The test rejects neurons that are not uniform. That it does so always is true of large N alone; 0.9 is a mark set
-/// here for these clusters. In the plane they pass it from about N = 60 on: of 25, 50, 75 and 100 neurons 0.42, 0.84,
-/// 0.97 and 0.999 of the samples are rejected.
+/// The test rejects neurons that are not uniform. It always does so only for large N; 0.9 is the threshold chosen for
+/// these clusters. In the plane they exceed it from about N = 60 on: of 25, 50, 75 and 100 neurons 0.42, 0.84, 0.97 and
+/// 0.999 of the samples are rejected.
 fn power(case: String, samples: u64, key: Key, draw: &(dyn Fn(Key) -> Tensor + Sync), d: usize) -> Check {
-    // 20 directions a sample, each at the level LEVEL / 20 (Bonferroni).
+    // 20 directions per sample, each at the level LEVEL / 20 (Bonferroni).
     const DIRECTIONS: u64 = 20;
     assert!(draw(key).shape()[1] == d);
     let reject = |i: usize| {

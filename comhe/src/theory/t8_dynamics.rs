@@ -57,7 +57,7 @@ impl Net {
         loss.backward()[&w].to_vec()
     }
 
-    /// The columns of D, one an input, each of the shape of W, and r.
+    /// The columns of D, one per input, each of the shape of W, and r.
     fn columns_and_residuals(&self) -> (Vec<Vec<f64>>, Vec<f64>) {
         let (d, m) = (self.w.shape()[1], self.y.numel());
         let (w, v) = (self.w.data::<f64>(), self.v.data::<f64>());
@@ -147,7 +147,7 @@ fn joint_activity(c: f64) -> f64 {
     0.5 - c.acos() / (2.0 * PI)
 }
 
-/// How often both of two neurons of cosine rho are active on random inputs.
+/// The frequency at which two neurons with cosine rho are both active on random inputs.
 fn active_together(d: usize, rho: f64, samples: usize, key: Key, expected: f64) -> Check {
     let [a, b] = super::sample::pair(d, rho, key);
     let x = Tensor::normal([samples, d], DType::F64, key.stream("inputs"));
@@ -184,7 +184,7 @@ fn mean_discrepancy(n: usize, d: usize, layers: u64, key: Key) -> Check {
     )
 }
 
-/// The discrepancy falls with the energy, and stays above 0.
+/// The discrepancy falls with the energy, and remains above 0.
 fn falls(case: &str, random: &Tensor, spread: &Tensor) -> [Check; 2] {
     let (before, after) = (discrepancy(random), discrepancy(spread));
     [

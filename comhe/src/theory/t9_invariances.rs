@@ -1,13 +1,13 @@
-//! T9: what does not change the energy (eps = 0), nor its gradient.
+//! T9: invariances of the energy (eps = 0) and of its gradient.
 //!
 //! - Scale of a neuron: E(diag(a) W) = E(W) for a > 0, so that w_i . dE/dw_i = 0; the gradient scales by 1 / a_i.
 //! - Rotation: E(WQ) = E(W), grad(WQ) = grad(W) Q. Permutation of neurons: the gradient permutes with them.
 //! - No total torque: sum_i g_i w_i' is symmetric (the derivative of rotations).
 //! - Half-space: signs of neurons, with which the gradient changes sign. And E is at least its optimum of T2.
 //! - P = I or orthogonal gives the energy itself, and so does one group. The angle-preserving P that is square and
-//!   orthogonal has a loss of 0: inner steps leave it, and the energy, where they are.
-//! - Energies under random, angle-preserving and adversarial projections and of groups keep what does not meet P:
-//!   scale and permutation of neurons, and w_i . dE/dw_i = 0, also through unrolled inner steps.
+//!   orthogonal has a loss of 0: inner steps do not change it or the energy.
+//! - Energies under random, angle-preserving and adversarial projections and of groups keep the invariances that do not
+//!   involve P: scale and permutation of neurons, and w_i . dE/dw_i = 0, also through unrolled inner steps.
 //!
 //! Source: the definition (Lin et al., CVPR 2020, section 3).
 
@@ -27,7 +27,7 @@ use crate::thomson::least_energy;
 /// Relative, in f64.
 const TOLERANCE: f64 = 1e-12;
 
-/// What is done to the neurons, and what it does to the gradient.
+/// A change of the neurons, and the corresponding change of the gradient.
 struct Change {
     name: &'static str,
     weight: Box<dyn Fn(&Tensor) -> Tensor>,
@@ -87,7 +87,7 @@ fn name(energy: &Energy, n: usize, d: usize) -> String {
     format!("N = {n}, d = {d}, s = {s}, {distance}, {space}")
 }
 
-/// What the variants of one energy keep, and where they are the energy itself.
+/// The invariances of the variants of one energy, and the cases in which they equal the energy.
 fn of_variants(energy: &Energy, n: usize, d: usize, key: Key) -> Vec<Check> {
     let w = Tensor::normal([n, d], DType::F64, key);
     let case = name(energy, n, d);
@@ -96,7 +96,7 @@ fn of_variants(energy: &Energy, n: usize, d: usize, key: Key) -> Vec<Check> {
     let groups = Groups { count: 2, ..Groups::default() }.of(&[n, d], "theory", 0).expect("d >= 2");
     let steps = InnerSteps { count: 2, rate: 0.05, decay: 0.01, mode: Mode::Unrolled };
     let still = InnerSteps { decay: 0.0, ..steps };
-    // An adversary brings neurons together, where energies of s = 3 magnify every rounding: it takes small steps.
+    // An adversary brings neurons together, where energies of s = 3 amplify rounding errors, so its steps are small.
     let small = InnerSteps { rate: 1e-3, ..steps };
     let ap = |objective| {
         let p = &p;
@@ -214,7 +214,7 @@ fn torque(energy: &Energy, w: &Tensor, case: &str) -> Check {
     Check::equal("T9", format!("no total torque, {case}"), relative, 0.0, TOLERANCE)
 }
 
-/// A variant that is to be the energy itself.
+/// A variant that should equal the energy.
 fn equal(penalty: &Penalty, energy: &Energy, w: &Tensor, case: &str) -> Check {
     let e = value_and_gradient(&|w| energy.of(w), w).0;
     let relative = (value_and_gradient(penalty, w).0 - e).abs() / e.abs().max(1e-3);
@@ -240,7 +240,7 @@ mod tests {
         let scale = || by_rows("scale", Tensor::from_fn([6, 1], DType::F64, |i| 0.1 + i as f64));
         assert_eq!(passes(&published, &scale()), [false, false]);
         assert!(!radial(&|w| published.of(w), &w, "").pass);
-        // The gradient does not stay as it is when neurons are scaled.
+        // The gradient changes when neurons are scaled.
         let fixed = Change { gradient: Box::new(Clone::clone), ..scale() };
         assert_eq!(passes(&exact, &fixed), [true, false]);
         // A shear is no rotation; signs matter in full space.

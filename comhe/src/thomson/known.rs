@@ -1,12 +1,12 @@
-//! Least energies that are known.
+//! Known least energies.
 //!
 //! - N <= d + 1 points: the regular simplex, for every s, with mean energy (2N / (N - 1))^(-s/2). In half-space,
 //!   N <= d: the orthonormal frame.
 //! - Universally optimal configurations, for every s >= 0 (Cohn and Kumar, J. Amer. Math. Soc. 20, 2007): regular
 //!   polygons (d = 2), cross-polytopes (N = 2d) and the icosahedron (N = 12, d = 3), of which those that hold each
 //!   point's antipode are optimal in half-space, too.
-//! - On the sphere of R^3 with s = 1, Thomson's problem: the least energies found by anybody (Thomson 1904; Wales
-//!   and Ulker, Phys. Rev. B 74, 2006). They are proven for N = 2..6 and 12 only.
+//! - On the sphere of R^3 with s = 1, Thomson's problem: the least known energies (Thomson 1904; Wales and Ulker, Phys.
+//!   Rev. B 74, 2006). They are proven for N = 2..6 and 12 only.
 
 use std::f64::consts::PI;
 

@@ -5,22 +5,22 @@
 //!
 //! Sources: Nocedal and Wright, Numerical Optimization, 2006, algorithm 7.4 (the two loops); Absil, Mahony and
 //! Sepulchre, Optimization Algorithms on Matrix Manifolds, 2008, sections 4.1 and 8.1 (retraction, transport);
-//! Hager and Zhang, SIAM J. Optim. 16, 2005 (the condition on slopes, where values no longer tell).
+//! Hager and Zhang, SIAM J. Optim. 16, 2005 (the condition on slopes, where differences of values are below rounding).
 
 use std::collections::VecDeque;
 
 use crate::error::Error;
 
-/// Steps that are remembered.
+/// The number of stored steps.
 const MEMORY: usize = 12;
-/// Halvings of a step before it is given up.
+/// The largest number of halvings of a step.
 const HALVINGS: usize = 30;
-/// The part of the promised decrease that a step must bring.
+/// The fraction of the predicted decrease that a step must reach.
 const ENOUGH: f64 = 1e-4;
 /// How far a point may move in one step, in radians or a little less.
 const LONGEST: f64 = 0.5;
 
-/// Where a minimisation ended.
+/// The result of a minimisation.
 #[derive(Clone, Debug)]
 pub(super) struct Minimum {
     /// The points, row by row, of length 1.
@@ -70,7 +70,7 @@ pub(super) fn minimise(
             slope = -dot(&g, &g);
         }
         let reach = p.chunks_exact(d).map(|p| dot(p, p)).fold(0.0, f64::max).sqrt();
-        // Without history the size of the gradient says nothing about the length of the step.
+        // Without history the size of the gradient does not determine the length of the step.
         let mut t = if memory.is_empty() { 0.1 / reach } else { f64::min(1.0, LONGEST / reach) };
         let mut found = None;
         for _ in 0..HALVINGS {
@@ -78,7 +78,7 @@ pub(super) fn minimise(
             normalise(&mut trial, d);
             let (v, mut g) = f(&trial)?;
             to_tangent(&trial, &mut g, d);
-            // Near the minimum the decrease drowns in rounding; the slope does not.
+            // Near the minimum the decrease is below rounding errors; the slope is not.
             let flat = v <= value + 1e-13 * value.abs() && dot(&g, &p).abs() <= 0.9 * slope.abs();
             if v <= value + ENOUGH * t * slope || flat {
                 found = Some((trial, v, g));
@@ -109,7 +109,7 @@ pub(super) fn minimise(
     Ok(Minimum { residual: residual(value, &g), x, value })
 }
 
-/// -H g, where H is the inverse Hessian that the pairs suggest.
+/// -H g, where H is the approximation of the inverse Hessian by the pairs.
 fn direction(memory: &VecDeque<Pair>, g: &[f64]) -> Vec<f64> {
     let mut q: Vec<f64> = g.iter().map(|g| -g).collect();
     let mut along = Vec::with_capacity(memory.len());

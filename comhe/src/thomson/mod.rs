@@ -1,8 +1,8 @@
 //! Thomson's problem: N points on the unit sphere of R^d with the least energy.
 //!
 //! Energy and gradient are those of [`Energy`] with eps = 0, minimised from random starts by L-BFGS on the sphere
-//! (`lbfgs.rs`). A start ends in some local minimum; the lowest is the answer, and how many there are says how
-//! rugged the energy is. Known optima are in `known.rs`.
+//! (`lbfgs.rs`). Each start ends in a local minimum; the result is the lowest one, and their number measures how rugged
+//! the energy is. Known optima are in `known.rs`.
 //!
 //! J. J. Thomson, On the structure of the atom, Phil. Mag. 7, 1904; Smale's seventh problem.
 
@@ -19,14 +19,14 @@ use crate::error::Error;
 
 /// Minima whose energies differ by less than this, relative to the energy (or N, if it is more), are one.
 pub const SAME: f64 = 1e-9;
-/// The largest gradient of a minimum, relative to the energy a point.
+/// The largest gradient of a minimum, relative to the energy per point.
 const TOLERANCE: f64 = 1e-11;
-/// Above this gradient the minimisation has not converged. Energies are then right to its square.
+/// Above this gradient the minimisation has not converged. Energies are accurate to the square of the gradient.
 const CONVERGED: f64 = 1e-7;
 /// Steps of a minimisation.
 const STEPS: usize = 5000;
 
-/// The problem: how many points, where, with which energy, from how many starts.
+/// The problem: the number of points, the dimension, the energy and the number of starts.
 ///
 /// ```
 /// use comhe::thomson::Thomson;
@@ -45,14 +45,14 @@ pub struct Thomson {
     pub s: f64,
     /// The 2N points {u, -u} instead of the N points u.
     pub half_space: bool,
-    /// The root of the random starts.
+    /// The seed of the random starts.
     pub seed: u64,
     /// The starts, at least 1.
     pub restarts: usize,
 }
 
 impl Default for Thomson {
-    /// Twelve charges on the sphere of space, ten starts.
+    /// Twelve charges on the sphere of R^3, ten starts.
     fn default() -> Thomson {
         Thomson { points: 12, dim: 3, s: 1.0, half_space: false, seed: 0, restarts: 10 }
     }
@@ -63,11 +63,11 @@ impl Default for Thomson {
 pub struct LocalMinimum {
     /// The energy, a sum over unordered pairs.
     pub energy: f64,
-    /// How many starts ended in it.
+    /// The number of starts that ended in it.
     pub starts: usize,
 }
 
-/// What was found.
+/// The solution.
 #[derive(Clone, Debug)]
 pub struct Solution {
     /// The best points, N x d, of length 1.
@@ -87,7 +87,7 @@ pub struct Solution {
 }
 
 impl Thomson {
-    /// Whether all options are in range.
+    /// Checks that all options are in range.
     ///
     /// # Errors
     /// If there is no point, no start, d < 2, or s is negative, NaN or infinite.

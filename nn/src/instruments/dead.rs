@@ -1,18 +1,18 @@
-//! ReLUs that never fire.
+//! Dead ReLUs.
 
 use autograd::{DType, Scalar, Tensor};
 
-/// How many units of a layer are dead.
+/// The number of dead units of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Dead {
-    /// Units or channels that are 0 for every image, at every place.
+    /// Units or channels that are 0 for every image, at every position.
     pub dead: usize,
-    /// All of them.
+    /// All units or channels.
     pub units: usize,
 }
 
 /// Counts the dead units of a ReLU's output [N, C] or [N, C, H, W]: those of axis 1 that are 0 on the whole batch.
-/// No gradient of this batch gets through them.
+/// No gradient of this batch flows through them.
 ///
 /// # Panics
 /// If there are fewer than two axes.
@@ -29,11 +29,11 @@ pub fn dead_units(output: &Tensor) -> Dead {
     Dead { dead: fires.iter().filter(|fires| !**fires).count(), units }
 }
 
-/// Whether each unit is other than 0 anywhere. Not by a sum: numbers below the smallest normal one would vanish there.
+/// Whether each unit is nonzero anywhere. Not by a sum, which could lose subnormal numbers.
 fn fires<T: Scalar>(output: &Tensor, units: usize, inner: usize) -> Vec<bool> {
     let mut fires = vec![false; units];
     for (plane, values) in output.data::<T>().chunks_exact(inner.max(1)).enumerate() {
-        // Most units fire for the first image already.
+        // Most units are active for the first image already.
         let fires = &mut fires[plane % units];
         *fires = *fires || values.iter().any(|v| *v != T::ZERO);
     }

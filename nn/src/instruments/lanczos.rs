@@ -1,15 +1,15 @@
-//! The largest eigenvalue of a symmetric operator that is known only by its products.
+//! The largest eigenvalue of a symmetric operator that is given by its products with vectors.
 
 use autograd::{DType, Key, Tensor};
 
 use super::symmetric::eigen;
 
-/// How hard to try.
+/// Limits of the iteration.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Lanczos {
-    /// The most products.
+    /// The largest number of products.
     pub products: usize,
-    /// Enough when the residual is at most this, relative to the eigenvalue.
+    /// The tolerance of the residual, relative to the eigenvalue.
     pub tolerance: f64,
 }
 
@@ -20,21 +20,22 @@ impl Default for Lanczos {
     }
 }
 
-/// The largest eigenvalue as it was found.
+/// The largest eigenvalue as computed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Largest {
     /// The eigenvalue, from below.
     pub value: f64,
-    /// |A x - value x| of the unit vector x that goes with it: an eigenvalue lies within so much of `value`.
+    /// The residual |A x - value x| of the unit eigenvector x: an eigenvalue lies within this distance of `value`.
     pub residual: f64,
-    /// Products that it took.
+    /// The number of products computed.
     pub products: usize,
 }
 
 impl Lanczos {
     /// The largest (not the absolutely largest) eigenvalue of a symmetric operator on vectors of `n` numbers, by
     /// Lanczos's method with full reorthogonalisation (Lanczos 1950; Golub and Van Loan, Matrix Computations, section
-    /// 10.1 to 10.3): `product` gives A v for v of shape \[n\]. The start is drawn from `key`. Keeps a vector a product.
+    /// 10.1 to 10.3): `product` gives A v for v of shape \[n\]. The start vector is drawn from `key`. Stores one vector
+    /// per product.
     ///
     /// ```
     /// use autograd::{DType, Key, Tensor};
@@ -60,14 +61,14 @@ impl Lanczos {
         );
         let start = Tensor::normal([n], dtype, key);
         let mut basis: Vec<Tensor> = vec![&start * (1.0 / length(&start))];
-        // The diagonal of the operator in the basis, and what is beside it.
+        // The diagonal of the operator in the basis, and the off-diagonal.
         let (mut alpha, mut beta): (Vec<f64>, Vec<f64>) = (Vec::new(), Vec::new());
         loop {
             let q = basis.last().expect("there is a first vector");
             let mut w = product(q);
             assert!(w.shape() == q.shape(), "Lanczos: a product has shape {}, not {}", w.shape(), q.shape());
             alpha.push(dot(&w, q));
-            // Once leaves errors of the size of the rounding times what was taken away; twice is enough.
+            // One pass leaves rounding errors in proportion to what was subtracted; two passes are enough.
             for _ in 0..2 {
                 for q in &basis {
                     w = &w - &(q * dot(&w, q));
@@ -78,7 +79,7 @@ impl Lanczos {
             let best = eigen(&tridiagonal(&alpha, &beta)).remove(0);
             let residual = left * best.vector[k - 1].abs();
             let scale = alpha.iter().chain(&beta).fold(0.0f64, |m, v| m.max(v.abs()));
-            // An invariant space has been found if nothing but rounding is left.
+            // If only rounding errors are left, the subspace is invariant.
             let closed = left <= scale * rounding(dtype) || k == n;
             let enough = residual <= self.tolerance * best.value.abs();
             if closed || enough || k == self.products || !residual.is_finite() {

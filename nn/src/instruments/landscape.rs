@@ -1,18 +1,18 @@
-//! The loss around a network, along random directions.
+//! The loss landscape: the loss around a network, along random directions.
 
 use autograd::{DType, Key, Tensor};
 
 use crate::models::Model;
 use crate::module::Module;
 
-/// A direction in the space of a model's parameters: a tensor a parameter, in the order of
+/// A direction in the space of a model's parameters: one tensor per parameter, in the order of
 /// [`Module::named_parameters`].
 pub type Direction = Vec<Tensor>;
 
 /// A random direction whose filters are as long as the model's own: d becomes d |w| / |d| for each filter (row of a
 /// weight), and 0 for parameters with fewer than two axes, biases and batch norm's (Li et al. 2018, arXiv 1712.09913,
-/// section 4). Without that, the scale of a layer, which batch norm takes out again, would look like flatness.
-/// Each tensor is drawn by its own name.
+/// section 4). Without this normalisation, the scale of a layer, which batch norm removes again, would appear as
+/// flatness. The draw of each tensor depends on its name.
 pub fn filter_normalised(model: &Model, key: Key) -> Direction {
     let direction = |(name, w): (String, &Tensor)| {
         let w = w.detach();
@@ -28,7 +28,7 @@ pub fn filter_normalised(model: &Model, key: Key) -> Direction {
     model.named_parameters().into_iter().map(direction).collect()
 }
 
-/// The model at its own place plus a multiple of each direction.
+/// The model with a multiple of each direction added to its parameters.
 ///
 /// # Panics
 /// If a direction does not fit the model.

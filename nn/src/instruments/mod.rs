@@ -1,7 +1,6 @@
-//! Instruments: what can be measured of a step of training and of the loss around it. They look on, and change
-//! nothing.
+//! Instruments: measurements of a training step and of the loss around it. They do not change training.
 //!
-//! [`Trainer::observe`](crate::Trainer::observe) keeps what they look at: an [`Observed`](crate::Observed) step.
+//! [`Trainer::observe`](crate::Trainer::observe) keeps their input, an [`Observed`](crate::Observed) step.
 
 mod dead;
 mod lanczos;

@@ -1,4 +1,4 @@
-//! The gradient noise scale: how large a batch is worth its price.
+//! The gradient noise scale, an estimate of the largest useful batch size.
 
 use autograd::{DType, Tensor};
 
@@ -7,21 +7,20 @@ use crate::module::Module;
 use crate::optim::global_norm;
 use crate::train::BatchLoss;
 
-/// The two moments that the noise scale is the ratio of. Both are sums over coordinates, so that those of several
-/// parameters add up.
+/// The two moments whose ratio is the noise scale. Both are sums over coordinates, so the moments of several parameters
+/// can be added.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Noise {
     /// tr(Sigma): the variance of a single image's gradient, unbiased, summed over coordinates.
     pub trace: f64,
-    /// |G|^2 of the true gradient G, unbiased: |mean|^2 - trace / n. It can come out negative where the noise is
-    /// large.
+    /// |G|^2 of the true gradient G, unbiased: |mean|^2 - trace / n. It can be negative if the noise is large.
     pub square: f64,
 }
 
 impl Noise {
     /// The simple noise scale tr(Sigma) / |G|^2 in images (McCandlish et al. 2018, arXiv 1812.06162, section 2.2 and
-    /// appendix A.1); `None` where the batch is too small to tell |G|^2 from 0. For a steadier number divide the mean
-    /// of many traces by the mean of as many squares.
+    /// appendix A.1); `None` if the estimate of |G|^2 is not positive, because the batch is too small. For a less noisy
+    /// estimate divide the mean of many traces by the mean of as many squares.
     pub fn scale(&self) -> Option<f64> {
         (self.square > 0.0).then(|| self.trace / self.square)
     }
@@ -33,7 +32,7 @@ impl std::iter::Sum for Noise {
     }
 }
 
-/// Takes gradients of single images, one after the other, in the memory of two.
+/// Accumulates the gradients of single images in the memory of two gradients.
 #[derive(Clone, Debug)]
 pub struct NoiseMeter {
     count: usize,
@@ -42,12 +41,12 @@ pub struct NoiseMeter {
 }
 
 impl NoiseMeter {
-    /// Has seen none yet; they will be of the shape of `parameter`.
+    /// An empty accumulator for gradients of the shape of `parameter`.
     pub fn new(parameter: &Tensor) -> NoiseMeter {
         NoiseMeter { count: 0, sum: Tensor::zeros(parameter.shape(), DType::F64), squares: 0.0 }
     }
 
-    /// Takes one.
+    /// Adds one gradient.
     ///
     /// # Panics
     /// If it has another shape.
@@ -68,8 +67,8 @@ impl NoiseMeter {
 }
 
 /// The noise of the gradient by each parameter that is a leaf, from the gradients of all inputs of a batch: one reverse
-/// pass per input. Batch norm's statistics are held at those of the batch ([`BatchLoss::apart`]): what an input does to
-/// them is not seen as noise. `None` of a batch of one.
+/// pass per input. Batch norm uses the fixed statistics of the batch ([`BatchLoss::apart`]), so the effect of an input
+/// on them does not count as noise. `None` of a batch of one.
 ///
 /// # Errors
 /// As [`BatchLoss::gradient`].

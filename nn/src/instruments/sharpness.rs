@@ -1,4 +1,4 @@
-//! How sharply the loss is curved: the largest eigenvalue of its Hessian.
+//! The sharpness of the loss: the largest eigenvalue of its Hessian.
 
 use autograd::{Key, Tensor};
 
@@ -6,12 +6,12 @@ use super::{Lanczos, Largest};
 use crate::error::Error;
 use crate::train::BatchLoss;
 
-/// The largest eigenvalue of the Hessian of a batch's loss with respect to the parameters whose names `chosen` holds
-/// for, all others fixed: of the whole Hessian, or of the diagonal block of a layer. `None` if there are none.
+/// The largest eigenvalue of the Hessian of a batch's loss with respect to the parameters whose names `chosen` accepts,
+/// all others fixed: of the whole Hessian, or of the diagonal block of a layer. `None` if there are none.
 ///
 /// The products with the Hessian are exact: the derivative of <gradient, v>, by a second reverse pass over the graph
-/// of the first. Gradient descent with step size eta is stable along the eigenvector below 2 / eta, and in practice
-/// the eigenvalue rises to about there (Cohen et al. 2021, arXiv 2103.00065).
+/// of the first. Gradient descent with step size eta is stable along the eigenvector below 2 / eta, and in practice the
+/// eigenvalue rises to about this value (Cohen et al. 2021, arXiv 2103.00065).
 ///
 /// # Errors
 /// As [`BatchLoss::pass`].

@@ -10,12 +10,12 @@ pub struct Eigen {
 }
 
 /// All eigenvalues of a symmetric matrix, given by its rows, from the largest to the smallest: Jacobi's rotations
-/// (1846; Golub and Van Loan, Matrix Computations, section 8.5), to the last digits.
+/// (1846; Golub and Van Loan, Matrix Computations, section 8.5), to full precision.
 ///
 /// # Panics
 /// If the matrix is not square.
 pub fn eigen(rows: &[Vec<f64>]) -> Vec<Eigen> {
-    /// Convergence is quadratic: ten rounds are plenty, and not finite numbers end, too.
+    /// Convergence is quadratic: ten sweeps are enough. The limit also ends the loop if a number is not finite.
     const ROUNDS: usize = 50;
     let n = rows.len();
     assert!(rows.iter().all(|row| row.len() == n), "eigen: the matrix must be square");
@@ -43,7 +43,7 @@ pub fn eigen(rows: &[Vec<f64>]) -> Vec<Eigen> {
     found
 }
 
-/// Turns the plane of p and q so that a[p][q] becomes 0.
+/// Rotates the plane of p and q so that a[p][q] becomes 0.
 fn rotate(a: &mut [Vec<f64>], v: &mut [Vec<f64>], p: usize, q: usize) {
     if a[p][q] == 0.0 {
         return;

@@ -1,4 +1,4 @@
-//! Lengths and angles of gradients and updates, a layer's tensors taken as one vector.
+//! Norms and angles of gradients and updates, with the tensors of a layer as one vector.
 
 use autograd::{DType, Tensor};
 
@@ -22,14 +22,14 @@ pub(super) fn dot<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)>) -> 
         .sum()
 }
 
-/// The cosine of the angle between two vectors in parts, `<a, b> / (|a| |b|)`; `None` if one of them is 0 or there
-/// are none.
+/// The cosine similarity of two vectors given as lists of tensors, `<a, b> / (|a| |b|)`; `None` if one of them is 0 or
+/// there are none.
 pub fn cosine<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)> + Clone) -> Option<f64> {
     let lengths = global_norm(pairs.clone().map(|(a, _)| a)) * global_norm(pairs.clone().map(|(_, b)| b));
     (lengths > 0.0).then(|| (dot(pairs) / lengths).clamp(-1.0, 1.0))
 }
 
-/// How far an update moved parameters for their length, |after - before| / |before|; `None` if they were 0.
+/// The relative size of an update, |after - before| / |before|; `None` if they were 0.
 pub fn update_ratio<'a>(pairs: impl Iterator<Item = (&'a Tensor, &'a Tensor)> + Clone) -> Option<f64> {
     let moves: Vec<Tensor> = pairs.clone().map(|(before, after)| after.detach() - before.detach()).collect();
     let length = global_norm(pairs.map(|(before, _)| before));

@@ -1,4 +1,4 @@
-//! Functions of every element, as layers.
+//! Elementwise activation functions, as layers.
 
 use autograd::{Shape, Tensor};
 

@@ -11,12 +11,12 @@ use crate::tensors;
 /// nothing (Srivastava et al. 2014).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Dropout {
-    /// The probability of losing an element.
+    /// The probability of setting an element to 0.
     pub p: f64,
 }
 
 impl Dropout {
-    /// A layer that loses elements with probability `p`.
+    /// A layer that sets elements to 0 with probability `p`.
     ///
     /// # Panics
     /// If `p` is not in 0..1.

@@ -11,7 +11,7 @@ use crate::tensors;
 /// y = x W' + b: input [N, in], weight [out, in], a bias for each output, output [N, out].
 #[derive(Clone, Debug)]
 pub struct Linear {
-    /// A row of weights for each output.
+    /// One row of weights per output.
     pub weight: Tensor,
     /// Added to each output.
     pub bias: Option<Tensor>,

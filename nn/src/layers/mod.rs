@@ -1,4 +1,4 @@
-//! Layers: small modules that everything else is made of.
+//! Layers: the basic modules of every network.
 
 mod activation;
 mod conv;
@@ -18,7 +18,7 @@ pub use sequential::Sequential;
 
 use crate::error::Error;
 
-/// The error of a layer whose input does not fit.
+/// The error of a layer whose input has the wrong shape.
 fn misfit<T>(path: &str, layer: &str, rule: impl std::fmt::Display) -> Result<T, Error> {
     Err(Error::Config(format!("{path} ({layer}): {rule}")))
 }

@@ -8,16 +8,16 @@ use crate::module::{Context, Module};
 use crate::summary::Summary;
 use crate::tensors;
 
-/// Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) of [N, C] or [N, C, H, W], a channel at a
-/// time: y = weight (x - mean) / sqrt(var + eps) + bias.
+/// Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167) of [N, C] or [N, C, H, W], per channel:
+/// y = weight (x - mean) / sqrt(var + eps) + bias.
 ///
-/// In training mean and biased variance are those of the batch, and the running statistics, which evaluation
-/// uses, move towards them: new = (1 - momentum) old + momentum batch, with the unbiased variance.
+/// In training mean and biased variance are those of the batch, and the running statistics, which evaluation uses, are
+/// updated: new = (1 - momentum) old + momentum batch, with the unbiased variance.
 #[derive(Clone, Debug)]
 pub struct BatchNorm {
-    /// The deviation that channels get (gamma).
+    /// The scale of each channel (gamma).
     pub weight: Tensor,
-    /// The mean that channels get (beta).
+    /// The shift of each channel (beta).
     pub bias: Tensor,
     /// The running mean.
     pub running_mean: Tensor,
@@ -25,14 +25,15 @@ pub struct BatchNorm {
     pub running_var: Tensor,
     /// Added to the variance.
     pub eps: f64,
-    /// How far the running statistics move at each step.
+    /// The weight of the batch statistics in the update of the running statistics.
     pub momentum: f64,
-    /// Whether max(y, 0) follows: in the same passes over memory.
+    /// Whether ReLU follows, fused into the same passes over memory.
     pub relu: bool,
 }
 
 impl BatchNorm {
-    /// A layer with eps 1e-5 and momentum 0.1 that starts as the identity on standardised input.
+    /// A layer with eps 1e-5 and momentum 0.1 whose initial weight 1 and bias 0 make it the identity on standardised
+    /// input.
     pub fn new(channels: usize, dtype: DType) -> BatchNorm {
         let all = |value: f64| Tensor::full([channels], value, dtype);
         BatchNorm {
@@ -56,7 +57,7 @@ impl BatchNorm {
         BatchNorm { momentum, ..self }
     }
 
-    /// The same layer followed by max(y, 0).
+    /// The same layer followed by ReLU.
     pub fn relu(self) -> BatchNorm {
         BatchNorm { relu: true, ..self }
     }
@@ -115,8 +116,8 @@ impl Module for BatchNorm {
     }
 }
 
-/// Layer normalisation (Ba et al. 2016, arXiv 1607.06450): each item brought to mean 0 and variance 1 over
-/// the last axes, then scaled and shifted element by element.
+/// Layer normalisation (Ba et al. 2016, arXiv 1607.06450): each item is normalised to mean 0 and variance 1 over the
+/// last axes, then scaled and shifted elementwise.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     /// Multiplies each element of an item.
@@ -151,15 +152,15 @@ impl Module for LayerNorm {
     }
 }
 
-/// Group normalisation (Wu and He 2018, arXiv 1803.08494): each group of channels of an item brought to mean
-/// 0 and variance 1, then each channel scaled and shifted.
+/// Group normalisation (Wu and He 2018, arXiv 1803.08494): each group of channels of an item is normalised to mean 0
+/// and variance 1, then each channel is scaled and shifted.
 #[derive(Clone, Debug)]
 pub struct GroupNorm {
     /// Multiplies each channel.
     pub weight: Tensor,
     /// Added to each channel.
     pub bias: Tensor,
-    /// How many groups.
+    /// The number of groups.
     pub groups: usize,
     /// Added to the variance.
     pub eps: f64,

@@ -1,4 +1,4 @@
-//! Pooling, and the end of an image.
+//! Pooling and flattening.
 
 use autograd::{Shape, Tensor, pool2d_shape};
 
@@ -15,7 +15,7 @@ pub struct MaxPool2d {
     pub kernel: [usize; 2],
     /// Positions between windows.
     pub stride: [usize; 2],
-    /// The border, which never wins.
+    /// The padding, which is never selected.
     pub padding: [usize; 2],
 }
 

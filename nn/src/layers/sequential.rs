@@ -13,7 +13,7 @@ pub struct Sequential {
 }
 
 impl Sequential {
-    /// The identity, to be added to.
+    /// An empty sequence, the identity.
     pub fn new() -> Sequential {
         Sequential::default()
     }

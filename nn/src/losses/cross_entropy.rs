@@ -13,7 +13,7 @@ use crate::train::{Step, Targets};
 ///
 /// with label smoothing a (Szegedy et al. 2016, arXiv 1512.00567) and class weights w (PyTorch's: with classes the mean
 /// divides by the sum of the labels' weights). With a floor F it is - sum_k t'_k log(softmax(z)_k + F), the loss of the
-/// published MHE and CoMHE code with F = 1e-4: confident mistakes cost at most -log F.
+/// published MHE and CoMHE code with F = 1e-4: the loss of a confident mistake is at most -log F.
 ///
 /// ```
 /// use autograd::Tensor;
@@ -27,7 +27,7 @@ use crate::train::{Step, Targets};
 pub struct CrossEntropy {
     /// Label smoothing a, in 0..=1.
     pub smoothing: f64,
-    /// A factor for the terms of each class; all 1 by default.
+    /// Class weights; all 1 by default.
     pub class_weights: Option<Vec<f64>>,
     /// Added to each probability before the logarithm.
     pub floor: f64,
@@ -49,7 +49,7 @@ impl CrossEntropy {
         CrossEntropy { smoothing, ..CrossEntropy::default() }
     }
 
-    /// Whether the settings are ones that can be.
+    /// Checks the settings.
     ///
     /// # Errors
     /// If a number is out of range, or a floor is combined with class weights.

@@ -12,7 +12,7 @@ use registry::Row;
 use crate::error::{Error, nothing_to_load};
 use crate::train::{Step, Targets};
 
-/// What a forward pass gave, as a loss sees it.
+/// The result of a forward pass, as the input of a loss.
 #[derive(Clone, Debug)]
 pub struct Outputs {
     /// The outputs of the network: logits [N, classes], or predictions.
@@ -69,17 +69,17 @@ pub struct Classifier {
 /// # Ok::<(), Error>(())
 /// ```
 pub trait Loss: CloneLoss + Send + Sync {
-    /// What messages and logs call it.
+    /// Its name in messages and logs.
     fn name(&self) -> &str;
 
     /// The loss of a batch, a tensor of one element in the dtype of the outputs: a mean over the batch, so that it does
     /// not depend on the batch's size.
     ///
     /// # Errors
-    /// If the outputs or the targets are not ones that it takes.
+    /// If the loss does not accept the outputs or the targets.
     fn loss(&mut self, outputs: &Outputs, targets: &Targets, step: Step) -> Result<Tensor, Error>;
 
-    /// The loss that evaluations report: without smoothing, for instance. By default this one.
+    /// The loss that evaluations report: without smoothing, for instance. By default the loss itself.
     fn evaluation(&self) -> Box<dyn Loss> {
         self.clone_loss()
     }
@@ -98,7 +98,7 @@ pub trait Loss: CloneLoss + Send + Sync {
     }
 }
 
-/// The settings of losses; each reads those that its row names.
+/// The settings of losses; each loss reads those that its row of the table names.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct LossOptions {
     /// Label smoothing.
@@ -113,7 +113,7 @@ pub type LossSpec = fn(&LossOptions) -> Box<dyn Loss>;
 /// Every loss that is chosen by name, the default first.
 pub static LOSSES: &[Row<LossSpec>] = &[cross_entropy::ROW, mse::ROW];
 
-/// Cloning behind a box. Every `Clone` loss has it.
+/// Clones a boxed trait object. Every `Clone` loss implements it.
 pub trait CloneLoss {
     /// A copy of the loss in a box.
     fn clone_loss(&self) -> Box<dyn Loss>;

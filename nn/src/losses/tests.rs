@@ -40,7 +40,7 @@ fn class_weights_are_those_of_the_engine() {
 
 #[test]
 fn a_floor_bounds_the_loss_of_a_confident_mistake() {
-    // The wrong class by 1,000: softmax is exactly (1, 0), the loss -log F, and nothing is left to learn from it.
+    // The wrong class by 1,000: softmax is exactly (1, 0), the loss -log F, and the gradient is 0.
     for dtype in [DType::F32, DType::F64] {
         let z = Tensor::from([[1000.0, 0.0]]).to_dtype(dtype).requires_grad();
         let mut loss = CrossEntropy { floor: 1e-4, ..CrossEntropy::default() };

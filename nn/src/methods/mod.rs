@@ -1,4 +1,4 @@
-//! Training methods: from the loss of a step to the gradient that the optimiser gets.
+//! Training methods: from the loss of a step to the gradient for the optimiser.
 
 mod sam;
 
@@ -14,8 +14,8 @@ use crate::train::{BatchLoss, Gradient};
 ///
 /// A method may evaluate the loss any number of times. Each evaluation starts from the state before the step (running
 /// statistics of batch norm, state of the loss, penalties and the regulariser) and draws the same dropout masks;
-/// [`BatchLoss::after`] and [`BatchLoss::redrawn`] choose otherwise. The step reports the losses of the gradient that
-/// the method returns, and keeps the state after its evaluation.
+/// [`BatchLoss::after`] and [`BatchLoss::redrawn`] choose otherwise. The step reports the losses of the evaluation
+/// whose gradient the method returns, and keeps the state after this evaluation.
 ///
 /// The extragradient method (Korpelevich 1976), with the gradient taken one step of gradient descent ahead:
 ///
@@ -38,10 +38,10 @@ use crate::train::{BatchLoss, Gradient};
 /// }
 /// ```
 pub trait Method: Send {
-    /// What messages and logs call it.
+    /// Its name in messages and logs.
     fn name(&self) -> &str;
 
-    /// The gradient that the optimiser gets, by parameter.
+    /// The gradient for the optimiser, by parameter.
     ///
     /// # Errors
     /// As [`BatchLoss::gradient`].
@@ -61,10 +61,10 @@ pub trait Method: Send {
     }
 }
 
-/// The settings of methods; each reads those that its row names.
+/// The settings of methods; each method reads those that its row of the table names.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct MethodOptions {
-    /// The radius of moves; `None`: the method's default.
+    /// The radius of the perturbation; `None`: the method's default.
     pub eps: Option<f64>,
 }
 
@@ -73,7 +73,7 @@ pub struct MethodOptions {
 pub struct MethodSpec {
     /// The method with these options.
     pub build: fn(&MethodOptions) -> Box<dyn Method>,
-    /// The numbers that it keeps while a step runs, in copies of the parameters.
+    /// The memory that it needs during a step, in copies of the parameters.
     pub copies: f64,
 }
 

@@ -18,10 +18,10 @@ use crate::layers::Sequential;
 use crate::module::{Change, Context, Kind, Module, See};
 use crate::summary::{Row, Summary};
 
-/// A network for images: a sequence of layers that knows what goes in and what comes out.
+/// A network for images: a sequence of layers with its input shape and number of outputs.
 #[derive(Clone)]
 pub struct Model {
-    /// The name that [`build`] knows it by.
+    /// Its name in [`build`].
     pub name: String,
     /// The shape [C, H, W] of an image.
     pub input: [usize; 3],
@@ -32,7 +32,7 @@ pub struct Model {
     places: Arc<[Place]>,
 }
 
-/// What a weight does in its network.
+/// The role of a weight in its network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// The filters of a convolution.
@@ -43,16 +43,16 @@ pub enum Role {
     Classifier,
 }
 
-/// A weight of a network, as a regulariser sees it.
+/// A weight of a network, as the input of a regulariser.
 #[derive(Clone, Debug)]
 pub struct Weight {
     /// Its name in the state dict: unique, and the same in every step and every run.
     pub name: String,
     /// Its value: [out, in, kh, kw] or [out, in].
     pub value: Tensor,
-    /// What it does.
+    /// Its role.
     pub role: Role,
-    /// The stride of a convolution, down and across; 1 for other layers.
+    /// The stride of a convolution, (height, width); 1 for other layers.
     pub stride: [usize; 2],
 }
 
@@ -93,7 +93,7 @@ impl Model {
     /// A network from its layers.
     ///
     /// # Errors
-    /// If the layers do not take an image: which one, and why.
+    /// If the layers do not accept an image: which one, and why.
     pub fn new(
         name: impl Into<String>,
         input: [usize; 3],
@@ -181,11 +181,11 @@ impl Module for Model {
 #[derive(Clone, Copy)]
 pub struct ModelSpec {
     layers: fn(Blueprint) -> Sequential,
-    /// Whether the network of this name takes inputs of this shape, as far as its layers do not say so themselves.
+    /// Checks of the input shape beyond those of the layers.
     check: fn(&str, [usize; 3]) -> Result<(), Error>,
-    /// About how many numbers the largest fully connected weight has whose size grows with the image.
+    /// The approximate number of elements of the largest fully connected weight whose size grows with the image.
     dense: fn(Blueprint) -> f64,
-    /// The inputs of the classifier, at width 1, at most.
+    /// An upper bound of the inputs of the classifier at width 1.
     features: f64,
 }
 
@@ -193,7 +193,7 @@ pub struct ModelSpec {
 const SPEC: ModelSpec =
     ModelSpec { layers: |_| Sequential::new(), check: |_, _| Ok(()), dense: |_| 0.0, features: 512.0 };
 
-/// Every network that [`build`] knows.
+/// Every network of [`build`].
 pub static MODELS: &[Named<ModelSpec>] = &[
     lenet::ROW,
     mlp::ROW,
@@ -212,7 +212,7 @@ pub static MODELS: &[Named<ModelSpec>] = &[
     pointnet::VANILLA,
 ];
 
-/// What all networks are built from.
+/// The arguments of all network builders.
 #[derive(Clone, Copy)]
 struct Blueprint {
     input: [usize; 3],
@@ -271,11 +271,12 @@ pub fn build(
     Ok(model)
 }
 
-/// So many numbers a weight may have: 4 GiB in f32.
+/// The largest number of elements of a weight: 4 GiB in f32.
 const MOST: f64 = (1u64 << 30) as f64;
 
 impl ModelSpec {
-    /// About how many numbers the largest weight has of those that grow with the data, to be known before it is made.
+    /// The approximate number of elements of the largest weight that grows with the data, computed before it is
+    /// allocated.
     fn largest_weight(&self, b: Blueprint) -> f64 {
         let width = b.width as f64;
         let filters = b.input[0] as f64 * 64.0 * width * 49.0;
@@ -294,7 +295,7 @@ pub(crate) fn tiny(name: &str, input: [usize; 3]) -> Model {
         _ => pointnet::layers(b, sizes, name == "pointnet"),
     };
     let mut model = Model::new(name, input, b.classes, layers).expect("the image is large enough");
-    // T-nets do not start at 0 here: nothing would pass through them.
+    // T-nets do not start at 0 here, since they would then pass no signal.
     model.initialise(Init::HE_NORMAL, Key::new(5));
     model
 }

@@ -1,7 +1,8 @@
-//! PointNet (Qi et al., CVPR 2017, arXiv 1612.00593): a classifier of point clouds that no order of the points changes.
+//! PointNet (Qi et al., CVPR 2017, arXiv 1612.00593): a classifier of point clouds that is invariant under permutations
+//! of the points.
 //!
-//! A cloud is an image of three channels: [N, 3, P, 1]. What is shared by the points is a 1x1 convolution. Every
-//! convolution and every fully connected layer but the last of a net is followed by batch norm and ReLU.
+//! A cloud is an image of three channels: [N, 3, P, 1]. A layer that is shared by the points is a 1x1 convolution.
+//! Every convolution and every fully connected layer but the last of a net is followed by batch norm and ReLU.
 
 use autograd::{Shape, Tensor};
 
@@ -18,10 +19,10 @@ use crate::tensors;
 const PENALTY: &str = "orthogonality";
 /// Its weight in the loss (section 3.3 and supplementary C).
 const PENALTY_WEIGHT: f64 = 0.001;
-/// The part of the last hidden layer that is dropped: 0.7 is kept (supplementary C).
+/// The dropout probability of the last hidden layer: 0.7 is kept (supplementary C).
 const DROPPED: f64 = 0.3;
 
-/// How wide the layers are.
+/// The widths of the layers.
 #[derive(Clone, Copy)]
 pub(crate) struct Sizes {
     /// The three shared layers of 64, 128 and 1024 neurons.
@@ -52,7 +53,7 @@ pub(super) const VANILLA: Row<ModelSpec> = Row {
 };
 
 /// Shared layers of 64, 64, 64, 128 and 1024 neurons, the maximum over the points, fc 512, 256, classes. With
-/// `transforms` a T-net turns the points before the first layer, another their features before the third.
+/// `transforms` a T-net transforms the points before the first layer, and another their features before the third.
 pub(super) fn layers(b: Blueprint, sizes: Sizes, transforms: bool) -> Sequential {
     let ([narrow, middle, wide], [first, second]) = (sizes.shared, sizes.dense);
     let mut net = Sequential::new();
@@ -102,7 +103,8 @@ fn dense(
         .with(format!("bn{bn}"), BatchNorm::new(outputs, b.dtype).relu())
 }
 
-/// A T-net and its use: from the whole cloud a matrix A = I + tnet(x), and A' x for every point x.
+/// A T-net and its application: it computes a matrix A = I + tnet(x) from the whole cloud, and returns A' x for every
+/// point x.
 ///
 /// The T-net's last layer starts at 0, so that A starts as the identity. In training a feature transform adds its
 /// distance from an orthogonal matrix to the loss: 0.001 times the mean over the batch of |I - A A'|^2 (equation 2).
@@ -145,7 +147,7 @@ impl Module for Transform {
         let size = self.size;
         self.tnet.plan(&join(path, "tnet"), input, plan)?;
         let layer = format!("Transform {size}x{size}");
-        // Without parameters of its own: those are the T-net's.
+        // It has no parameters except those of the T-net.
         plan.row(&GlobalMaxPool, path, layer, *input, 2 * (input.numel() * size) as u64)
     }
 }

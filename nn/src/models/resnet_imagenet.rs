@@ -1,5 +1,5 @@
-//! Residual networks for large images (He et al. 2016, arXiv 1512.03385, table 1), as torchvision has them: names,
-//! and in bottlenecks the stride in the 3x3 convolution.
+//! Residual networks for large images (He et al. 2016, arXiv 1512.03385, table 1), as in torchvision: the same names,
+//! and the stride of bottlenecks in the 3x3 convolution.
 
 use autograd::{DType, Shape, Tensor};
 
@@ -11,10 +11,10 @@ use crate::layers::{Activation, BatchNorm, Conv2d, GlobalAvgPool, Linear, MaxPoo
 use crate::module::{Context, Module, join};
 use crate::summary::Summary;
 
-/// Height and width are halved five times; smaller images would be padding mostly.
+/// Height and width are halved five times; smaller images would consist mostly of padding.
 const SMALLEST: usize = 32;
 
-/// What tells one depth from another.
+/// The settings that differ between depths.
 #[derive(Clone, Copy)]
 pub(crate) struct Depth {
     /// Blocks in each of the four stages.
@@ -79,8 +79,8 @@ fn conv(channels: usize, filters: usize, kernel: usize, stride: usize, dtype: DT
     Conv2d::new(channels, filters, kernel, dtype).padding(kernel / 2).stride(stride).without_bias()
 }
 
-/// Convolutions with BN and ReLU between them; plus the input, which a 1x1 conv with BN brings to the shape that
-/// comes out where it has another (option B); ReLU.
+/// Convolutions with BN and ReLU between them; plus the input; ReLU. If the shapes differ, a 1x1 conv with BN maps the
+/// input to the output's shape (option B).
 #[derive(Clone)]
 struct Block {
     /// All but the last BN.
@@ -116,7 +116,7 @@ impl Block {
         Block { inner, last: BatchNorm::new(out, dtype), last_name, downsample }
     }
 
-    /// How many come out.
+    /// The number of output channels.
     fn channels(&self) -> usize {
         self.last.weight.numel()
     }

@@ -7,13 +7,12 @@ use super::{Optimizer, OptimizerSpec, Transform, Update};
 use crate::error::Error;
 
 /// Adam in PyTorch's form: g += w p with weight decay w; m and s are running means of g and g^2;
-/// p -= lr m' / (sqrt(s') + eps), primes for the means corrected for their start at 0 (Kingma and Ba 2015, arXiv
-/// 1412.6980).
+/// p -= lr m' / (sqrt(s') + eps), primes for the bias-corrected means (Kingma and Ba 2015, arXiv 1412.6980).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adam {
     /// Decay rates of the two running means, in 0..1.
     pub betas: [f64; 2],
-    /// Added to the root of the mean square.
+    /// Added to the square root of s' for numerical stability.
     pub eps: f64,
     /// AdamW: p -= lr w p in place of g += w p (Loshchilov and Hutter 2019, arXiv 1711.05101).
     pub decoupled: bool,

@@ -6,11 +6,11 @@ use super::{Transform, Update};
 use crate::error::Error;
 
 /// The exponential moving average of the parameters, average = decay average + (1 - decay) p, from the first update on
-/// (Polyak and Juditsky 1992). It changes nothing: [`Trainer::averaged`](crate::Trainer::averaged) gives the model. Put
-/// it behind the transform that applies the gradients.
+/// (Polyak and Juditsky 1992). It does not change the parameters: [`Trainer::averaged`](crate::Trainer::averaged)
+/// returns the averaged model. Put it after the transform that applies the gradients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Average {
-    /// The share of the average that stays, in 0..1.
+    /// Decay rate of the average, in 0..1.
     pub decay: f64,
 }
 

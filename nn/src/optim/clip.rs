@@ -1,4 +1,4 @@
-//! Gradients kept from growing too large.
+//! Gradient clipping.
 
 use autograd::{DType, Scalar, Tensor};
 
@@ -14,7 +14,7 @@ pub enum Clip {
     /// All gradients scaled together so that their joint Euclidean norm is at most this: times
     /// max / (norm + 1e-6) where that is below 1 (Pascanu et al. 2013; PyTorch's formula).
     Norm(f64),
-    /// Each element kept between minus this and this.
+    /// Each element clamped between minus this and this.
     Value(f64),
 }
 
@@ -54,7 +54,7 @@ impl Transform for Clip {
     }
 }
 
-/// The Euclidean norm of all elements of all tensors together, summed in f64. Squares neither overflow nor vanish.
+/// The Euclidean norm of all elements of all tensors together, summed in f64. Squares neither overflow nor underflow.
 pub fn global_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> f64 {
     let tensors: Vec<&Tensor> = tensors.collect();
     let norm_by = |factor: f64| {
@@ -65,7 +65,7 @@ pub fn global_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> f64 {
         squares.sum::<f64>().sqrt()
     };
     let norm = norm_by(1.0);
-    // Above 1e-140, squares that vanish change no digit.
+    // Above 1e-140, squares that underflow change no digit.
     if norm.is_nan() || (1e-140..f64::INFINITY).contains(&norm) {
         return norm;
     }
@@ -73,7 +73,7 @@ pub fn global_norm<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> f64 {
     if most == 0.0 || most.is_infinite() {
         return most;
     }
-    // A power of two, so that nothing is rounded.
+    // A power of two, so that scaling is exact.
     let size = f64::from_bits(most.to_bits() & f64::INFINITY.to_bits()).max(f64::MIN_POSITIVE);
     size * norm_by(1.0 / size)
 }

@@ -1,6 +1,6 @@
-//! Which parameters are treated differently.
+//! Parameter groups.
 
-/// How the parameters of some names are updated.
+/// Settings for the parameters whose names match a pattern.
 ///
 /// ```
 /// use nn::ParameterGroup;
@@ -9,18 +9,18 @@
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct ParameterGroup {
-    /// Names it covers: `*` stands for any text, `?` for one character.
+    /// The pattern of the names: `*` matches any text, `?` one character.
     pub pattern: String,
     /// Multiplies the learning rate.
     pub lr_factor: f64,
     /// Replaces the optimiser's weight decay.
     pub weight_decay: Option<f64>,
-    /// Whether these parameters stay as they are, with or without a gradient.
+    /// Whether these parameters are frozen: not updated, with or without a gradient.
     pub frozen: bool,
 }
 
 impl ParameterGroup {
-    /// The parameters whose names match, treated like all others until said otherwise.
+    /// A group of the parameters whose names match, with the default settings.
     pub fn new(pattern: impl Into<String>) -> ParameterGroup {
         ParameterGroup { pattern: pattern.into(), lr_factor: 1.0, weight_decay: None, frozen: false }
     }
@@ -30,7 +30,7 @@ impl ParameterGroup {
         ParameterGroup { lr_factor, ..self }
     }
 
-    /// The same group with a weight decay of its own.
+    /// The same group with its own weight decay.
     pub fn weight_decay(self, decay: f64) -> ParameterGroup {
         ParameterGroup { weight_decay: Some(decay), ..self }
     }
@@ -46,8 +46,8 @@ impl ParameterGroup {
     }
 }
 
-/// Whether `name` fits `pattern`. On a mismatch the last `*` takes one more character, so the time is at most
-/// their product.
+/// Whether `name` matches `pattern`. On a mismatch the last `*` matches one more character, so the time is at most the
+/// product of their lengths.
 fn glob(pattern: &[u8], name: &[u8]) -> bool {
     let (mut p, mut n) = (0, 0);
     let mut star: Option<(usize, usize)> = None;

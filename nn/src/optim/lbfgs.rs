@@ -6,11 +6,12 @@ use registry::Row;
 use super::{Optimizer, OptimizerSpec, Transform, Update};
 
 /// Limited-memory BFGS without line search, in PyTorch's form with one iteration per step (Liu and Nocedal 1989): the
-/// step is -lr H g, H the inverse Hessian as the last ten pairs of moves s and changes y of the gradient tell it, by the
-/// two-loop recursion. The first step is -g min(1, 1 / |g|_1) lr. A pair with <s, y> at most 1e-10 is left out.
+/// step is -lr H g, where H approximates the inverse Hessian from the last ten pairs of steps s and gradient
+/// differences y, by the two-loop recursion. The first step is -g min(1, 1 / |g|_1) lr. A pair with <s, y> at most
+/// 1e-10 is left out.
 ///
-/// It is made for a smooth loss of all data in one batch: gradients of different batches are no differences of one
-/// function. A learning rate of 1 takes whole steps. Weight decay w joins the gradient as w p.
+/// It is made for a smooth loss of all data in one batch, since gradient differences between different batches do not
+/// belong to one function. A learning rate of 1 takes full steps. Weight decay w adds w p to the gradient.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Lbfgs;
 
@@ -24,7 +25,7 @@ pub(super) const ROW: Row<OptimizerSpec> = Row {
 /// Pairs that are kept.
 const HISTORY: usize = 10;
 
-/// The slots: the last gradient, the last move, then the moves and the changes of the gradient, the newest first.
+/// The slots: the last gradient, the last step, then the steps and the gradient differences, the newest first.
 const SLOTS: [&str; 2 + 2 * HISTORY] = [
     "gradient", "move", "s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8", "s9", "y0", "y1", "y2", "y3",
     "y4", "y5", "y6", "y7", "y8", "y9",
@@ -34,10 +35,10 @@ const LAST_MOVE: usize = 1;
 const S: usize = 2;
 const Y: usize = S + HISTORY;
 
-/// A pair with a smaller <s, y> says nothing about the curvature.
+/// A pair with a smaller <s, y> has no useful curvature information.
 const LEAST: f64 = 1e-10;
 
-/// A vector in parts, one for each parameter.
+/// A vector as one tensor per parameter.
 type Parts = Vec<Tensor>;
 
 fn dot(a: &Parts, b: &Parts) -> f64 {
@@ -67,7 +68,7 @@ impl Transform for Lbfgs {
         let Some(first) = updates.first().map(|u| u.count == 1) else { return };
         let slot = |i: usize| -> Parts { updates.iter().map(|u| u.slots[i].clone()).collect() };
         let mut pairs: Vec<(Parts, Parts)> = (0..HISTORY).map(|i| (slot(S + i), slot(Y + i))).collect();
-        // A pair that has not been there yet is 0.
+        // A pair that does not exist yet is 0.
         pairs.retain(|(s, y)| dot(s, y) > 0.0);
         let direction = if first {
             let size: f64 = g.iter().map(|g| g.to_dtype(DType::F64).abs().sum(..).item()).sum();

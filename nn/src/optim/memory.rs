@@ -1,4 +1,4 @@
-//! What an optimiser's transform remembers of each parameter.
+//! The per-parameter state of an optimiser's transform.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,14 +7,14 @@ use autograd::{DType, Tensor};
 use super::Transform;
 use crate::module::Module;
 
-/// What is remembered of a parameter.
+/// The state of one parameter.
 #[derive(Clone, Debug)]
 pub(super) struct Memory {
     pub updates: u64,
     pub slots: Vec<Tensor>,
 }
 
-/// What is remembered of all parameters, by name.
+/// The state of all parameters, by name.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Memories(BTreeMap<String, Memory>);
 
@@ -22,7 +22,7 @@ pub(super) struct Memories(BTreeMap<String, Memory>);
 const UPDATES: &str = "updates";
 
 impl Memories {
-    /// Zeros for a parameter that nothing is remembered of.
+    /// Zeros for a parameter without state.
     pub fn make_room(&mut self, name: &str, p: &Tensor, slots: &[&str]) {
         if !self.0.contains_key(name) {
             let slots = slots.iter().map(|_| Tensor::zeros(p.shape(), p.dtype())).collect();
@@ -30,7 +30,7 @@ impl Memories {
         }
     }
 
-    /// All of them, to be changed.
+    /// All of them, mutably.
     pub fn by_name(&mut self) -> HashMap<&str, &mut Memory> {
         self.0.iter_mut().map(|(name, memory)| (name.as_str(), memory)).collect()
     }
@@ -60,7 +60,8 @@ impl Memories {
         list
     }
 
-    /// What [`Memories::state`] said. What was used is removed from `given`; what does not fit goes to `wrong`.
+    /// Restores what [`Memories::state`] returned. Tensors that are used are removed from `given`; those that do not
+    /// fit are added to `wrong`.
     pub fn taken(
         transform: &dyn Transform,
         model: &dyn Module,

@@ -30,13 +30,13 @@ use crate::error::Error;
 use crate::module::{Kind, Module};
 use memory::Memories;
 
-/// One parameter in an update, as a [`Transform`] sees it.
+/// One parameter in an update, as the input of a [`Transform`].
 pub struct Update<'a> {
     /// The parameter's name in the state dict.
     pub name: &'a str,
-    /// The parameter, to be changed in place.
+    /// The parameter, which the transform changes in place.
     pub parameter: &'a mut Tensor,
-    /// Its gradient, or what the transforms before made of it; `None` once it has been applied.
+    /// Its gradient, as changed by the previous transforms; `None` once it has been applied.
     pub gradient: &'a mut Option<Tensor>,
     /// The tensors that the transform keeps for the parameter, in the order of [`Transform::slots`]; zeros at first.
     pub slots: &'a mut [Tensor],
@@ -50,7 +50,7 @@ pub struct Update<'a> {
 
 /// A transformation of gradients: one link in the chain of an [`Optimizer`].
 ///
-/// It changes the gradients of all parameters, or takes them and changes the parameters. Its state is the tensors in the
+/// It changes the gradients of all parameters, or applies them to the parameters. Its state is the tensors in the
 /// slots, which the optimiser allocates, checkpoints and restores.
 ///
 /// ```
@@ -76,10 +76,10 @@ pub struct Update<'a> {
 /// let optimizer = Optimizer::new(Centralise).then(Adam::default());
 /// ```
 pub trait Transform: CloneTransform + Send + Sync {
-    /// What messages call it, and the prefix of its state in a checkpoint.
+    /// Its name in messages, and the prefix of its state in a checkpoint.
     fn name(&self) -> &'static str;
 
-    /// The names of the tensors, of the parameter's shape, that it keeps for a parameter.
+    /// The names of its state tensors per parameter, each of the parameter's shape.
     fn slots(&self, _parameter: &Tensor) -> &'static [&'static str] {
         &[]
     }
@@ -96,7 +96,7 @@ pub trait Transform: CloneTransform + Send + Sync {
     fn apply(&mut self, updates: &mut [Update<'_>]);
 }
 
-/// Cloning behind a box. Every `Clone` transform has it.
+/// Clones a boxed trait object. Every `Clone` transform implements it.
 pub trait CloneTransform {
     /// A copy of the transform in a box.
     fn clone_transform(&self) -> Box<dyn Transform>;
@@ -114,7 +114,7 @@ impl Clone for Box<dyn Transform> {
     }
 }
 
-/// A chain of gradient transformations, their settings, and what they remember of each parameter.
+/// A chain of gradient transformations, with their settings and their state per parameter.
 ///
 /// ```
 /// use nn::{Adam, Clip, Optimizer};
@@ -122,19 +122,19 @@ impl Clone for Box<dyn Transform> {
 /// ```
 #[derive(Clone)]
 pub struct Optimizer {
-    /// Weight decay of every parameter outside the groups that say otherwise, biases and norms included.
+    /// Weight decay of all parameters, biases and norms included, unless a group overrides it.
     pub weight_decay: f64,
-    /// Parameters with settings of their own; the first group that matches counts.
+    /// Parameter groups with their own settings; the first group that matches is used.
     pub groups: Vec<ParameterGroup>,
     chain: Vec<Link>,
 }
 
-/// The settings of optimisers; each reads those that its row names.
+/// The settings of optimisers; each optimiser reads those that its row of the table names.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct OptimizerOptions {
     /// Momentum coefficient.
     pub momentum: f64,
-    /// Whether steps look ahead along the momentum.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
 }
 
@@ -143,9 +143,9 @@ pub struct OptimizerOptions {
 pub struct OptimizerSpec {
     /// The optimiser with these options.
     pub build: fn(&OptimizerOptions) -> Optimizer,
-    /// The learning rate by default.
+    /// The default learning rate.
     pub lr: f64,
-    /// The numbers that it keeps between steps, in copies of the parameters.
+    /// The size of its state, in copies of the parameters.
     pub copies: f64,
 }
 
@@ -153,7 +153,7 @@ pub struct OptimizerSpec {
 pub static OPTIMIZERS: &[Row<OptimizerSpec>] =
     &[sgd::ROW, adam::ADAM, adam::ADAMW, radam::ROW, muon::ROW, lbfgs::ROW];
 
-/// A transform with what it remembers.
+/// A transform with its state.
 #[derive(Clone)]
 struct Link {
     transform: Box<dyn Transform>,
@@ -171,7 +171,7 @@ impl Optimizer {
         Optimizer::new(Sgd { momentum, ..Sgd::default() })
     }
 
-    /// The same optimiser with one more transform behind the others.
+    /// The same optimiser with one more transform after the others.
     pub fn then(mut self, transform: impl Transform + 'static) -> Optimizer {
         self.chain.push(Link { transform: Box::new(transform), memories: Memories::default() });
         self
@@ -198,7 +198,7 @@ impl Optimizer {
         self.groups.iter().find(|g| g.matches(name))
     }
 
-    /// Whether the parameters of a name stay as they are.
+    /// Whether the parameter of this name is frozen.
     pub fn is_frozen(&self, name: &str) -> bool {
         self.group_of(name).is_some_and(|g| g.frozen)
     }
@@ -242,8 +242,8 @@ impl Optimizer {
         Ok(())
     }
 
-    /// Allocates what will be remembered of each parameter. A training step does so first, not last: then its peak of
-    /// memory is that of all steps, and the next allocates nothing.
+    /// Allocates the state of each parameter. The first training step does so before the forward pass, so that all
+    /// steps have the same peak of memory, and the next step allocates nothing.
     pub(crate) fn prepare(&mut self, model: &dyn Module) {
         for (name, p) in model.named_parameters() {
             if !self.is_frozen(&name) {
@@ -280,7 +280,7 @@ impl Optimizer {
         mut gradients: BTreeMap<String, Tensor>,
         lr: f64,
     ) -> Result<(), Error> {
-        /// A parameter, and what is to be done with it.
+        /// A parameter with its settings.
         struct Item<'a> {
             name: String,
             parameter: &'a mut Tensor,
@@ -333,16 +333,16 @@ impl Optimizer {
         links.flat_map(|link| link.memories.slot(&*link.transform, slot)).collect()
     }
 
-    /// What it remembers: for each transform and parameter the tensors in the slots, `sgd.velocity.fc.weight` for
-    /// example, and the number of updates as `sgd.updates.fc.weight`.
+    /// Its state: for each transform and parameter the tensors in the slots, `sgd.velocity.fc.weight` for example, and
+    /// the number of updates as `sgd.updates.fc.weight`.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         self.chain.iter().flat_map(|link| link.memories.state(&*link.transform)).collect()
     }
 
-    /// Remembers what [`Optimizer::state`] said, in place of what it remembers now.
+    /// Replaces its state by one that [`Optimizer::state`] returned.
     ///
     /// # Errors
-    /// If a tensor is missing, left over, or has not the shape and dtype of its parameter, all of them
+    /// If a tensor is missing, unexpected, or does not have the shape and dtype of its parameter; all of them are
     /// listed.
     pub fn load_state(&mut self, model: &dyn Module, state: &[(String, Tensor)]) -> Result<(), Error> {
         let mut given: BTreeMap<&str, &Tensor> = state.iter().map(|(name, t)| (name.as_str(), t)).collect();

@@ -14,17 +14,17 @@ use crate::error::Error;
 ///
 /// with c = max(1, rows / columns)^(1/2), or 0.2 max(rows, columns)^(1/2) with `match_rms`, which makes steps as long as
 /// AdamW's, so that one learning rate serves both (Liu et al. 2025, arXiv 2502.16982). O is five Newton-Schulz iterations X = a X + (b A + c A^2) X with A = X X', from X = u / |u|_F. Filters of
-/// convolutions are rows. Only parameters of at least two axes are updated; a transform behind it must take the others,
-/// [`Adam`](super::Adam) for example, and parameter groups can give it other learning rates.
+/// convolutions are rows. Only parameters of at least two axes are updated; a transform after it must update the
+/// others, [`Adam`](super::Adam) for example, and parameter groups can give it other learning rates.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Muon {
     /// Momentum coefficient, in 0..1.
     pub momentum: f64,
-    /// Whether the step looks ahead along the momentum.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
     /// Newton-Schulz iterations.
     pub iterations: usize,
-    /// Steps as long as AdamW's.
+    /// Whether to scale steps to the length of AdamW's.
     pub match_rms: bool,
 }
 

@@ -11,7 +11,8 @@ use crate::error::Error;
 ///   r_t = sqrt((rho_t - 4) (rho_t - 2) rho / ((rho - 4) (rho - 2) rho_t))
 ///   rho = 2 / (1 - beta_2) - 1,   rho_t = rho - 2 t beta_2^t / (1 - beta_2^t)
 ///
-/// where rho_t > 5, and by the mean of g alone in the first updates, in which the mean of g^2 is not yet known well.
+/// where rho_t > 5, and by the mean of g alone in the first updates, where the estimate of the mean of g^2 has a large
+/// variance.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RAdam(
     /// Betas, eps and the kind of weight decay.

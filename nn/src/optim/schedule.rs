@@ -2,7 +2,7 @@
 
 use std::f64::consts::PI;
 
-/// A learning-rate schedule: a pure function of the step, so that a resumed run needs nothing but its number.
+/// A learning-rate schedule: a pure function of the step, so that a resumed run needs only the step number.
 ///
 /// ```
 /// use nn::Schedule;
@@ -16,7 +16,7 @@ pub enum Schedule {
     Constant,
     /// The base rate, times `gamma` from each milestone on.
     Step {
-        /// The steps from which on the rate is lower.
+        /// The steps at which the rate is multiplied by `gamma`.
         milestones: Vec<u64>,
         /// The factor at each.
         gamma: f64,
@@ -33,20 +33,20 @@ pub enum Schedule {
     /// `start_div` up to the base rate, which is the peak, then half a cosine down to base / `start_div` /
     /// `end_div` at the last step.
     OneCycle {
-        /// How many steps the cycle has.
+        /// The number of steps of the cycle.
         steps: u64,
-        /// Which part of them goes up.
+        /// The fraction of the steps with an increasing rate.
         up: f64,
-        /// The peak over the start.
+        /// The ratio of the peak to the initial rate.
         start_div: f64,
-        /// The start over the end.
+        /// The ratio of the initial to the final rate.
         end_div: f64,
     },
     /// Another schedule whose first steps are scaled by (step + 1) / `steps`.
     Warmup {
-        /// How many steps are scaled.
+        /// The number of scaled steps.
         steps: u64,
-        /// What is scaled.
+        /// The schedule that is scaled.
         then: Box<Schedule>,
     },
 }
@@ -57,7 +57,7 @@ impl Schedule {
         Schedule::OneCycle { steps, up: 0.3, start_div: 25.0, end_div: 1e4 }
     }
 
-    /// This schedule behind a linear warm-up. Milestones and lengths stay counted from step 0.
+    /// This schedule with a linear warm-up. Milestones and lengths are still counted from step 0.
     pub fn warmup(self, steps: u64) -> Schedule {
         Schedule::Warmup { steps, then: Box::new(self) }
     }

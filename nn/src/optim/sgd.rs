@@ -15,9 +15,9 @@ use crate::error::Error;
 pub struct Sgd {
     /// Momentum coefficient, in 0..1.
     pub momentum: f64,
-    /// The share of a gradient that does not enter the velocity.
+    /// Dampening of the momentum: a gradient is multiplied by 1 - dampening before it is added to the velocity.
     pub dampening: f64,
-    /// Whether the step looks ahead along the velocity.
+    /// Whether to use Nesterov momentum.
     pub nesterov: bool,
 }
 

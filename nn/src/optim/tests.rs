@@ -70,7 +70,7 @@ fn a_parameter_without_gradient_is_an_error_that_names_it_and_the_cut() {
     assert!(error.starts_with("parameter fc1.bias: no gradient for the tensor of shape [4]"), "{error}");
     assert!(error.contains("cut by detach at") && error.contains("optim/tests.rs"), "{error}");
     assert_eq!(numbers(&net, "*"), before, "nothing was updated");
-    // Frozen, it is allowed to have none.
+    // A frozen parameter may have no gradient.
     let grads = loss(&cut).backward();
     let mut optimizer = optimizer.group(ParameterGroup::new("fc1.bias").frozen());
     optimizer.step(&mut net, grads, 0.1).unwrap();

@@ -28,7 +28,7 @@ use crate::train::BatchLoss;
 /// }
 /// ```
 pub trait Penalty: ClonePenalty + Send + Sync {
-    /// What logs call it.
+    /// Its name in logs.
     fn name(&self) -> &str;
 
     /// The penalty of a batch: a tensor with one element, in the dtype of the network. [`BatchLoss::outputs`] and
@@ -36,7 +36,7 @@ pub trait Penalty: ClonePenalty + Send + Sync {
     /// without a change of running statistics.
     ///
     /// # Errors
-    /// If the network or the batch is not one that it takes.
+    /// If the penalty does not accept the network or the batch.
     fn penalty(&mut self, loss: &BatchLoss) -> Result<Tensor, Error>;
 
     /// The state, by name.
@@ -53,7 +53,7 @@ pub trait Penalty: ClonePenalty + Send + Sync {
     }
 }
 
-/// Cloning behind a box. Every `Clone` penalty has it.
+/// Clones a boxed trait object. Every `Clone` penalty implements it.
 pub trait ClonePenalty {
     /// A copy of the penalty in a box.
     fn clone_penalty(&self) -> Box<dyn Penalty>;

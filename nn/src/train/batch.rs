@@ -1,4 +1,4 @@
-//! What a network learns from: inputs with their targets.
+//! Batches: inputs with their targets.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -7,7 +7,7 @@ use autograd::Tensor;
 
 use crate::error::Error;
 
-/// What the outputs of a network are compared with, one for each input.
+/// The targets of a network, one for each input.
 #[derive(Clone, Debug)]
 pub enum Targets {
     /// The class of each input.
@@ -19,7 +19,7 @@ pub enum Targets {
 }
 
 impl Targets {
-    /// The number of inputs that they are for.
+    /// The number of inputs.
     pub fn len(&self) -> usize {
         match self {
             Targets::Classes(labels) => labels.len(),
@@ -32,7 +32,7 @@ impl Targets {
         self.len() == 0
     }
 
-    /// The classes, if that is what they are.
+    /// The classes, if the targets are classes.
     pub fn classes(&self) -> Option<&[u32]> {
         match self {
             Targets::Classes(labels) => Some(labels),
@@ -52,7 +52,7 @@ impl Targets {
     /// The targets of a part of the inputs.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If the range exceeds the number of inputs.
     pub fn part(&self, range: Range<usize>) -> Targets {
         match self {
             Targets::Classes(labels) => Targets::Classes(labels[range].to_vec()),
@@ -110,7 +110,7 @@ impl Batch {
     /// A part of the inputs, with their targets.
     ///
     /// # Panics
-    /// If there are fewer.
+    /// If the range exceeds the number of inputs.
     pub fn part(&self, range: Range<usize>) -> Batch {
         let inputs = self.inputs.slice_axis(0, range.clone());
         Batch { inputs, targets: self.targets.part(range), epoch: self.epoch }

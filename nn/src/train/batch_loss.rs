@@ -17,8 +17,8 @@ use crate::penalties::Penalty;
 ///
 ///   loss(outputs, targets) + penalties of the network's layers and of its inputs + regulariser(weights)
 ///
-/// Evaluating it changes nothing here: the state that an evaluation leaves behind (running statistics, the state of the
-/// loss, the penalties and the regulariser) is in the [`Pass`]. Two evaluations at the same place are the same.
+/// Evaluating it changes nothing here: the state after an evaluation (running statistics, the state of the loss, the
+/// penalties and the regulariser) is in the [`Pass`]. Two evaluations at the same point give the same result.
 ///
 /// ```
 /// use autograd::{DType, Key, Tensor};
@@ -46,11 +46,11 @@ pub struct BatchLoss {
     pub regulariser: Option<Box<dyn Regulariser>>,
     /// Training or evaluation, and the key of random draws.
     pub context: Context,
-    /// Where training is.
+    /// The progress of training.
     pub step: Step,
 }
 
-/// What evaluations change.
+/// The state that evaluations change.
 #[derive(Clone)]
 pub(crate) struct State {
     /// Its buffers are the state; its parameters are those of the evaluation.
@@ -62,7 +62,7 @@ pub(crate) struct State {
 
 /// One evaluation of a [`BatchLoss`].
 pub struct Pass {
-    /// What is minimised, a scalar: the sum of all terms.
+    /// The objective, a scalar: the sum of all terms.
     pub loss: Tensor,
     /// The loss without the regulariser.
     pub fit: Tensor,
@@ -70,7 +70,7 @@ pub struct Pass {
     pub regulariser: Option<Tensor>,
     /// The terms of `fit`, by name: the loss of the outputs, the penalties of layers, those of the inputs.
     pub terms: Vec<(String, Tensor)>,
-    /// What the network gave.
+    /// The outputs of the network.
     pub outputs: Outputs,
     /// The outputs of all ReLUs with the paths of their layers, if the context keeps them.
     pub relus: Vec<(String, Tensor)>,
@@ -151,13 +151,13 @@ impl BatchLoss {
         scalar(loss.loss(&self.outputs(inputs), &self.batch.targets, self.step)?, self.loss.name())
     }
 
-    /// The value at parameters given in the order of [`Module::named_parameters`], which may depend on anything.
+    /// The value at parameters given in the order of [`Module::named_parameters`], which may be tracked.
     ///
     /// # Errors
     /// As [`BatchLoss::pass`].
     ///
     /// # Panics
-    /// If they are not as many, or not of the same shapes.
+    /// If their number or a shape differs.
     #[track_caller]
     pub fn at(&self, parameters: &[Tensor]) -> Result<Tensor, Error> {
         let mut given = parameters.iter();
@@ -166,8 +166,8 @@ impl BatchLoss {
         Ok(BatchLoss { model, ..self.clone() }.pass()?.loss)
     }
 
-    /// The same loss with parameters moved to `f` of each. Those that were leaves of a graph are again, others stay
-    /// constants.
+    /// The same loss with parameters moved to `f` of each. Leaves of the graph are replaced by new leaves, and
+    /// constants remain constants.
     ///
     /// # Panics
     /// If `f` changes a shape.
@@ -186,12 +186,12 @@ impl BatchLoss {
         BatchLoss { batch, ..self.clone() }
     }
 
-    /// The same loss with dropout masks of its own for each number.
+    /// The same loss with different dropout masks for each number.
     pub fn redrawn(&self, number: u64) -> BatchLoss {
         BatchLoss { context: self.context.clone().redrawn(number), ..self.clone() }
     }
 
-    /// The same loss from the state that another evaluation left behind.
+    /// The same loss, starting from the state after another evaluation.
     pub fn after(&self, gradient: &Gradient) -> BatchLoss {
         let State { model: left, loss, penalties, regulariser } = gradient.state.clone();
         let mut model = self.model.clone();
@@ -209,8 +209,8 @@ impl BatchLoss {
         self.model.named_parameters().into_iter().map(|(name, t)| (name, t.detach())).unzip()
     }
 
-    /// The same loss with batch norm's statistics held at those of this batch, and no dropout: each input then has a
-    /// loss of its own, which depends on no other.
+    /// The same loss with batch norm's statistics fixed to those of this batch, and no dropout: the loss of each input
+    /// then does not depend on the others.
     pub fn apart(&self) -> BatchLoss {
         let mut left = self.model.detached();
         let _ = left.forward(&self.batch.inputs, &mut self.context.clone().adopting());
@@ -227,8 +227,8 @@ impl BatchLoss {
     /// The loss and its gradient by each parameter that is a leaf of the graph.
     ///
     /// # Errors
-    /// As [`BatchLoss::pass`]; if the loss or a gradient is not finite (the error names the first operation that made it
-    /// so), or a parameter has no gradient.
+    /// As [`BatchLoss::pass`]; if the loss or a gradient is not finite (the error names the first operation with such a
+    /// result), or a parameter has no gradient.
     ///
     /// # Panics
     /// If the inputs do not fit the model.
@@ -261,10 +261,10 @@ impl BatchLoss {
         Ok(Gradient { numbers, outputs, parameters, state, parts })
     }
 
-    /// The error of a loss or gradient that is not finite, with the first operation that made it so.
+    /// The error of a loss or gradient that is not finite, with the first operation with such a result.
     fn not_finite(&self, what: String) -> Error {
         let again = detect_anomaly(|| {
-            // Not backwards from a loss that already is not finite: all its gradients would be to blame.
+            // No reverse pass from a loss that is not finite, since all its gradients are not finite either.
             self.pass().map(|pass| {
                 if pass.loss.is_finite() {
                     drop(pass.loss.backward());
@@ -304,13 +304,13 @@ fn scalar(term: Tensor, what: &str) -> Result<Tensor, Error> {
 }
 
 impl Pass {
-    /// The loss, the outputs without their graph, and the state. Nothing else then holds what the graph keeps, so that
-    /// a reverse pass frees it as it goes.
+    /// The loss, the outputs without their graph, and the state. The graph is then not shared, so that a reverse pass
+    /// frees it step by step.
     fn into_loss(self) -> (Tensor, Tensor, State) {
         (self.loss, self.outputs.values.detach(), self.state)
     }
 
-    /// The parts that instruments look at, with their graphs.
+    /// The parts that instruments use, with their graphs.
     fn parts(&self) -> Parts {
         Parts { fit: self.fit.clone(), penalty: self.regulariser.clone(), relus: self.relus.clone() }
     }

@@ -1,4 +1,4 @@
-//! Everything that the next step depends on, as named tensors.
+//! Checkpoints: everything that the next step depends on, as named tensors.
 
 use crate::archive::Archive;
 use crate::error::Error;
@@ -13,7 +13,8 @@ const MODEL: &str = "model";
 
 impl Trainer {
     /// All that a resumed run needs besides its settings: `model.*`, `optimizer.*`, the state of the loss, the penalties
-    /// (`penalty0.*`, ...), the regulariser and the method, and the step in the metadata, which has room for more.
+    /// (`penalty0.*`, ...), the regulariser and the method, and the step in the metadata, to which callers can add
+    /// entries.
     pub fn checkpoint(&self) -> Archive {
         let mut archive = Archive::default();
         archive.add("model", self.model.state_dict());
@@ -30,12 +31,12 @@ impl Trainer {
         archive
     }
 
-    /// Resumes from a checkpoint of a trainer with the same settings: the steps that follow are, bit for bit, those that
-    /// would have followed there.
+    /// Resumes from a checkpoint of a trainer with the same settings: the following steps are bitwise identical to
+    /// those of the uninterrupted run.
     ///
     /// # Errors
-    /// If it is of another model, or tensors are missing, left over or of another shape; nothing has then changed, except
-    /// perhaps in the method.
+    /// If it is of another model, or tensors are missing, unexpected or of another shape; nothing has then changed,
+    /// except perhaps in the method.
     pub fn restore(&mut self, archive: &Archive) -> Result<(), Error> {
         let text = |key: &str| archive.metadata.get(key).map(String::as_str);
         let Some(step) = text(STEP).and_then(|step| step.parse().ok()) else {

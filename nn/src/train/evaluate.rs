@@ -1,4 +1,4 @@
-//! How good a model is on data it does not learn from.
+//! Evaluation of a model on test data.
 
 use super::{Batch, Targets};
 use crate::error::Error;
@@ -20,13 +20,14 @@ pub struct Evaluation {
     pub accuracy: f64,
     /// The share of the inputs whose label is among the five largest logits; NaN for real targets.
     pub top5: f64,
-    /// How often each class was predicted for each; nothing is counted for real targets.
+    /// The confusion matrix; empty for real targets.
     pub confusion: ConfusionMatrix,
     /// The errors of real targets; `None` for classes.
     pub regression: Option<RegressionErrors>,
 }
 
-/// Evaluates a classifier on batches: running statistics, no dropout, nothing recorded. Without inputs all is NaN.
+/// Evaluates a classifier on batches: with running statistics, without dropout, and without recording. Without inputs
+/// all results are NaN.
 ///
 /// # Panics
 /// If a batch does not fit the model, or its targets are not classes of it.
@@ -35,10 +36,10 @@ pub fn evaluate(model: &Model, batches: impl IntoIterator<Item = Batch>) -> Eval
         .unwrap_or_else(|error| panic!("evaluate: {error}"))
 }
 
-/// As [`evaluate`], with any loss: what it calls its [evaluation](Loss::evaluation).
+/// As [`evaluate`], with the [evaluation](Loss::evaluation) form of any loss.
 ///
 /// # Errors
-/// If the loss does not take outputs or targets.
+/// If the loss does not accept outputs or targets.
 ///
 /// # Panics
 /// If the inputs of a batch do not fit the model.

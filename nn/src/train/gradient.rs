@@ -1,4 +1,4 @@
-//! The gradient of a step, with the numbers of its evaluation.
+//! The gradient of a step, with the losses of its evaluation.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -9,10 +9,10 @@ use super::Targets;
 use super::batch_loss::{Pass, State};
 use crate::metrics::accuracy;
 
-/// The numbers of an evaluation of the loss.
+/// The losses and the accuracy of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Numbers {
-    /// What is minimised: `fit` + `reg`.
+    /// The objective: `fit` + `reg`.
     pub loss: f64,
     /// The loss of the outputs and the penalties of layers and inputs.
     pub fit: f64,
@@ -24,7 +24,7 @@ pub struct Numbers {
     pub terms: Vec<(String, f64)>,
 }
 
-/// The gradient of a [`BatchLoss`](super::BatchLoss) by its parameters, with the numbers of the evaluation.
+/// The gradient of a [`BatchLoss`](super::BatchLoss) by its parameters, with the losses of the evaluation.
 #[derive(Clone)]
 pub struct Gradient {
     /// Loss and accuracy.
@@ -37,7 +37,7 @@ pub struct Gradient {
     pub(super) parts: Option<Parts>,
 }
 
-/// What an evaluation leaves behind for instruments, with its graph.
+/// What an evaluation keeps for instruments, with its graph.
 #[derive(Clone)]
 pub(super) struct Parts {
     pub fit: Tensor,
@@ -51,7 +51,7 @@ impl Gradient {
         Gradient { parameters, ..self }
     }
 
-    /// The same numbers and gradients with the state that another evaluation left behind, which training then keeps.
+    /// The same losses and gradients with the state after another evaluation, which training then keeps.
     pub fn with_state_of(self, other: &Gradient) -> Gradient {
         Gradient { state: other.state.clone(), ..self }
     }

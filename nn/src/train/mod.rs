@@ -31,8 +31,8 @@ use crate::module::{Context, Module};
 use crate::optim::{Average, Optimizer, Schedule};
 use crate::penalties::Penalty;
 
-/// Where training is. What a loss, penalty or regulariser draws or repeats follows from it alone, so that a resumed run
-/// draws and repeats the same.
+/// The progress of training. The random draws and periods of losses, penalties and regularisers depend on it alone, so
+/// that a resumed run has the same ones.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Step {
     /// The number of updates before this one.
@@ -41,14 +41,14 @@ pub struct Step {
     pub lr: f64,
 }
 
-/// What one step of training did. Loss and accuracy are those before the update.
+/// The result of one training step. Loss and accuracy are those before the update.
 #[derive(Clone, Debug, PartialEq)]
 pub struct StepMetrics {
     /// The number of the step, from 0 on.
     pub step: u64,
     /// The epoch of the batch.
     pub epoch: u64,
-    /// What was minimised: `fit` + `reg`.
+    /// The objective: `fit` + `reg`.
     pub loss: f64,
     /// The loss of the outputs and the penalties of layers and inputs.
     pub fit: f64,
@@ -58,29 +58,29 @@ pub struct StepMetrics {
     pub lr: f64,
     /// The accuracy on the batch; NaN for real targets.
     pub accuracy: f64,
-    /// How long the step took.
+    /// The duration of the step.
     pub time: Duration,
-    /// The regulariser's own numbers and the penalties, by name.
+    /// The values that the regulariser logs and the penalties, by name.
     pub extra: Vec<(String, f64)>,
 }
 
 /// How [`Trainer::fit`] ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// There were no more batches.
+    /// All batches were used.
     Finished,
     /// The stop flag was set.
     Stopped,
-    /// Early stopping: the loss of evaluations has not fallen for a while.
+    /// Early stopping: the evaluation loss has not improved for a number of evaluations.
     Converged,
 }
 
 /// A model in training, with all that the next step depends on.
 ///
-/// A step takes the [loss of the batch as a function](Trainer::batch_loss), lets the [`Method`] make a gradient of it,
-/// and the [`Optimizer`] an update of that.
+/// In a step the [`Method`] computes a gradient of the [loss of the batch as a function](Trainer::batch_loss), and the
+/// [`Optimizer`] updates the model with it.
 pub struct Trainer {
-    /// What is trained.
+    /// The model in training.
     pub model: Model,
     /// The loss of outputs and targets.
     pub loss: Box<dyn Loss>,
@@ -96,9 +96,9 @@ pub struct Trainer {
     pub lr: f64,
     /// The learning rate over time.
     pub schedule: Schedule,
-    /// Reduces the learning rate further when the loss of evaluations does not fall.
+    /// Reduces the learning rate further when the evaluation loss does not improve.
     pub plateau: Option<Plateau>,
-    /// Ends training when the loss of evaluations does not fall.
+    /// Ends training when the evaluation loss does not improve.
     pub early_stopping: Option<EarlyStopping>,
     key: Key,
     step: u64,
@@ -107,8 +107,8 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// A trainer at step 0: cross-entropy, a constant learning rate, nothing else. `key` names the random draws of the
-    /// run; those of a step depend on its number alone.
+    /// A trainer at step 0 with cross-entropy and a constant learning rate. `key` is the seed of the random draws of
+    /// the run; those of a step depend only on the key and the number of the step.
     pub fn new(model: Model, optimizer: Optimizer, lr: f64, key: Key) -> Trainer {
         Trainer {
             model,
@@ -160,23 +160,23 @@ impl Trainer {
         regulariser.downcast_ref()
     }
 
-    /// Keeps what the steps for whose number `wanted` holds did, each until the next step. What they do does not
-    /// depend on that.
+    /// Keeps an [`Observed`] of each step whose number `wanted` accepts, until the next step. This does not change
+    /// training.
     pub fn observe(&mut self, wanted: impl Fn(u64) -> bool + Send + 'static) {
         self.wanted = Some(Box::new(wanted));
     }
 
-    /// What the last step did, if that was to be kept: see [`Trainer::observe`].
+    /// The record of the last step, if it was kept: see [`Trainer::observe`].
     pub fn observed(&self) -> Option<&Observed> {
         self.observed.as_ref()
     }
 
-    /// How many steps have been done: the number of the next one.
+    /// The number of completed steps, which is the number of the next one.
     pub fn step_count(&self) -> u64 {
         self.step
     }
 
-    /// Where training is: the number of the next step, and its learning rate.
+    /// The progress of training: the number of the next step, and its learning rate.
     pub fn now(&self) -> Step {
         let scale = self.plateau.as_ref().map_or(1.0, Plateau::scale);
         Step { index: self.step, lr: scale * self.schedule.lr(self.lr, self.step) }
@@ -203,8 +203,7 @@ impl Trainer {
         }
     }
 
-    /// The gradient of the next step on a batch, before clipping and weight decay. Nothing changes but the method's
-    /// state.
+    /// The gradient of the next step on a batch, before clipping and weight decay. Only the method's state changes.
     ///
     /// # Errors
     /// As [`Trainer::step`].
@@ -215,16 +214,16 @@ impl Trainer {
         self.method.gradient(&self.batch_loss(batch))
     }
 
-    /// The model that evaluations are of: the [averaged](Trainer::averaged) one if there is an average, else the model
-    /// itself, outside every graph.
+    /// The model for evaluation: the [averaged](Trainer::averaged) one if there is an average, else the model itself,
+    /// outside every graph.
     pub fn trained(&self) -> Model {
         self.averaged().unwrap_or_else(|| self.model.detached())
     }
 
-    /// Evaluates [`Trainer::trained`] on batches, by the loss that it is trained with: see [`Loss::evaluation`].
+    /// Evaluates [`Trainer::trained`] on batches, with the training loss: see [`Loss::evaluation`].
     ///
     /// # Errors
-    /// If the loss does not take outputs or targets.
+    /// If the loss does not accept outputs or targets.
     ///
     /// # Panics
     /// If the inputs do not fit the model.
@@ -242,11 +241,12 @@ impl Trainer {
         Some(self.model.map(|name, p| averages.get(name).unwrap_or(p).detach()))
     }
 
-    /// Trains on each batch, until there are none, `stop` is set, or early stopping ends it, which are looked at before
-    /// each step: after a return the trainer is between two steps and can be saved. `after` is called after each step.
+    /// Trains on each batch until there are no more batches, `stop` is set, or early stopping ends training. These are
+    /// checked before each step, so that the trainer returns between two steps and can be saved. `after` is called
+    /// after each step.
     ///
     /// # Errors
-    /// As [`Trainer::step`], and whatever `after` returns.
+    /// As [`Trainer::step`], and the errors of `after`.
     pub fn fit<E: From<Error>>(
         &mut self,
         batches: impl IntoIterator<Item = Batch>,
@@ -270,9 +270,9 @@ impl Trainer {
     /// One step: forward, backward, update.
     ///
     /// # Errors
-    /// If the loss or a gradient is not finite (the error names the first operation that made it so), a
-    /// parameter has no gradient, loss, penalties or regulariser fail, or the batch has labels that the model has no class
-    /// for. The trainer is then as before the step. Also if the update itself overflows; the model is then lost.
+    /// If the loss or a gradient is not finite (the error names the first operation with such a result), a parameter
+    /// has no gradient, loss, penalties or regulariser fail, or the batch has labels that the model has no class for.
+    /// The trainer is then as before the step. Also if the update itself overflows; the model is then lost.
     ///
     /// # Panics
     /// If the inputs do not fit the model.
@@ -285,7 +285,7 @@ impl Trainer {
         let Step { index: step, lr } = loss.step;
         self.observed = Observed::new(&loss, &gradient);
         let Gradient { numbers, parameters, state, .. } = gradient;
-        // With nobody else holding the weights, they change in place.
+        // The weights are not shared here, so they are updated in place.
         drop(loss);
         batch_loss::adopt(&mut self.model, &state.model);
         drop(state.model);
@@ -300,7 +300,7 @@ impl Trainer {
         Ok(StepMetrics { step, epoch: batch.epoch, loss, fit, reg, lr, accuracy, time, extra })
     }
 
-    /// Whether the update left every weight and statistic a finite number.
+    /// Whether every weight and statistic is finite after the update.
     fn check_update(&self, lr: f64) -> Result<(), Error> {
         let mut bad = None;
         self.model.visit(&mut |name, t, _| {

@@ -1,4 +1,4 @@
-//! What follows from a number that is to fall, the loss of evaluations: a smaller learning rate, or the end.
+//! Reduction of the learning rate and early stopping when the evaluation loss does not improve.
 
 use autograd::{DType, Tensor};
 
@@ -14,7 +14,7 @@ struct Wait {
 impl Wait {
     const NEW: Wait = Wait { best: f64::INFINITY, since: 0 };
 
-    /// Takes one value; whether the number has not been below `best` (1 - threshold) for more than `patience` values.
+    /// Takes one value; returns whether no value was below `best` (1 - threshold) for more than `patience` values.
     fn over(&mut self, value: f64, threshold: f64, patience: u64) -> bool {
         if value < self.best - threshold * self.best.abs().min(f64::MAX) {
             *self = Wait { best: value, since: 0 };
@@ -25,8 +25,8 @@ impl Wait {
     }
 }
 
-/// Multiplies the learning rate by a factor when the loss of evaluations has not fallen for a while: PyTorch's
-/// `ReduceLROnPlateau`, with its relative threshold of 1e-4.
+/// Multiplies the learning rate by a factor when the evaluation loss does not improve: PyTorch's `ReduceLROnPlateau`,
+/// with its relative threshold of 1e-4.
 ///
 /// ```
 /// use nn::Plateau;
@@ -58,13 +58,13 @@ impl Plateau {
         }
     }
 
-    /// What the learning rate is multiplied by now.
+    /// The current factor of the learning rate.
     pub fn scale(&self) -> f64 {
         self.scale
     }
 }
 
-/// Ends training when the loss of evaluations has not fallen for a number of evaluations.
+/// Early stopping: ends training when the evaluation loss has not improved for a number of evaluations.
 #[derive(Clone, Debug, PartialEq)]
 pub struct EarlyStopping {
     patience: u64,
@@ -82,7 +82,7 @@ impl EarlyStopping {
         self.wait.over(loss, 0.0, self.patience);
     }
 
-    /// Whether training is to end.
+    /// Whether training should stop.
     pub fn ended(&self) -> bool {
         self.wait.since >= self.patience.max(1)
     }
@@ -104,7 +104,7 @@ pub(super) fn state(plateau: &Option<Plateau>, stopping: &Option<EarlyStopping>)
     list
 }
 
-/// Takes back what [`state`] gave.
+/// Restores what [`state`] returned.
 pub(super) fn load_state(
     plateau: &mut Option<Plateau>,
     stopping: &mut Option<EarlyStopping>,

@@ -1,4 +1,4 @@
-//! What a step of training did, for instruments to look at.
+//! The record of a training step, for instruments.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,8 @@ use super::{BatchLoss, Gradient};
 use crate::models::Model;
 use crate::module::Module;
 
-/// One step of training: the model it started from, its batch and its gradients. Kept by [`Trainer::observe`](super::Trainer::observe).
+/// One training step: the model before the update, its batch and its gradients. Kept by
+/// [`Trainer::observe`](super::Trainer::observe).
 ///
 /// Holds the step's graph, and with it the memory of its forward pass.
 pub struct Observed {
@@ -19,7 +20,7 @@ pub struct Observed {
     pub before: Model,
     /// The gradient of the loss by parameter, before clipping and weight decay.
     pub gradients: BTreeMap<String, Tensor>,
-    /// What came out of each ReLU, units or channels on the second axis, by the path of its layer.
+    /// The output of each ReLU, with units or channels on the second axis, by the path of its layer.
     pub relus: Vec<(String, Tensor)>,
     /// The loss of the batch as a function of the parameters, as the step computed it, without the regulariser and the
     /// penalties of inputs.
@@ -29,7 +30,7 @@ pub struct Observed {
 }
 
 impl Observed {
-    /// What a step did, if its evaluation kept that.
+    /// The record of a step, if its evaluation kept one.
     pub(super) fn new(loss: &BatchLoss, gradient: &Gradient) -> Option<Observed> {
         let Gradient { parameters, parts, .. } = gradient;
         let Parts { fit, penalty, relus } = parts.clone()?;

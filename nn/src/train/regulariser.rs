@@ -32,7 +32,7 @@ pub trait Regulariser: CloneRegulariser + Any + Send + Sync {
     /// The penalty at a step: a tensor with one element, of the weights' dtype.
     ///
     /// # Errors
-    /// If the weights are not ones that it takes.
+    /// If the regulariser does not accept the weights.
     fn penalty(&mut self, weights: &[Weight], step: Step) -> Result<Tensor, Error>;
 
     /// The state, by name: what a later [`Regulariser::penalty`] depends on besides its arguments.
@@ -48,13 +48,13 @@ pub trait Regulariser: CloneRegulariser + Any + Send + Sync {
         nothing_to_load("regulariser", state)
     }
 
-    /// Numbers of the last penalty for the log, by name.
+    /// Values of the last penalty for the log, by name.
     fn metrics(&self) -> Vec<(String, f64)> {
         Vec::new()
     }
 }
 
-/// Cloning behind a box. Every `Clone` regulariser has it.
+/// Clones a boxed trait object. Every `Clone` regulariser implements it.
 pub trait CloneRegulariser {
     /// A copy of the regulariser in a box.
     fn clone_regulariser(&self) -> Box<dyn Regulariser>;

@@ -255,7 +255,7 @@ fn real_targets_are_evaluated_by_their_errors() {
     let other = parts.regression.unwrap();
     assert!((parts.loss - whole.loss).abs() < 1e-12 && (other.r2() - r2).abs() < 1e-12);
     assert!(whole.accuracy.is_nan() && whole.confusion.total() == 0);
-    // Classes have no such errors.
+    // Targets that are classes have no regression errors.
     let classes = Batch::new(batch.inputs, vec![0, 1, 0, 1, 1]);
     assert_eq!(evaluate_loss(&model, &Mse, [classes]).unwrap().regression, None);
 }

@@ -14,7 +14,7 @@ use crate::simd;
 /// Pieces of work to cut a small batch into, and places that make a piece worthwhile.
 const PIECES: usize = 16;
 const PLACES: usize = 128;
-/// Numbers of a padded window that stay in the second-level cache.
+/// Numbers of a padded window that fit in the second-level cache.
 const CACHED: usize = 1 << 17;
 
 /// y\[k, i, j\] = sum over c and taps of weight(k, c, tap) x\[c, step (i, j) + tap\], 0 outside of x.
@@ -144,7 +144,7 @@ impl Correlation {
                 let row = i % split * band;
                 let (images, gh) = (images.min(self.batch - first), band.min(gh - row));
                 let plane = padded.plane(gh);
-                // Runs are copied by whole registers: room for one behind each end.
+                // Runs are copied by whole registers: room for one more after each end.
                 let sizes = [images * sources * plane + width, (slab + 1) * width, panels * height * width];
                 scratch::with(sizes.iter().sum(), |memory: &mut [T]| {
                     let (windows, rest) = memory.split_at_mut(sizes[0]);
@@ -179,7 +179,7 @@ impl Correlation {
     /// Weights in the order of their use: slabs of the sum, in each panels of `height` channels of y, in each the
     /// steps, whose weights lie side by side.
     fn pack<T: Element>(&self, w: &[T], packed: &mut [T], height: usize, slab: usize) {
-        /// Source channels from one that is read to one that is asked for.
+        /// Distance in source channels between the one that is read and the one that is prefetched.
         const AHEAD: usize = 8;
         let ([sources, rows], [groups, ks, cs]) = (self.channels, self.weights);
         let (panels, vs) = (rows.div_ceil(height), self.taps[1].len());

@@ -1,4 +1,4 @@
-//! What a convolution is: plain loops, for reading and for testing the fast path against.
+//! The definition of convolution as plain loops, the reference that the fast path is tested against.
 
 use super::Conv2d;
 use crate::real::Element;

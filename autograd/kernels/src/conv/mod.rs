@@ -27,7 +27,7 @@ mod winograd;
 pub struct Conv2d {
     /// Images.
     pub batch: usize,
-    /// Groups of channels that do not see each other; divides both channel counts.
+    /// Groups of channels that are convolved independently; divides both channel counts.
     pub groups: usize,
     /// Channels of x, over all groups.
     pub in_channels: usize,
@@ -76,7 +76,7 @@ impl Conv2d {
         self.out_channels * (self.in_channels / self.groups) * self.kernel[0] * self.kernel[1]
     }
 
-    /// Checks the sizes once, at the door.
+    /// Checks the sizes once, before any kernel runs.
     fn check(&self, x: usize, w: usize, y: usize) {
         let [oh, ow] = self.output();
         let g = self.groups;
@@ -100,7 +100,8 @@ impl Conv2d {
         let applies = size_of::<T>() == size_of::<f32>()
             && (self.kernel, self.stride, self.dilation, self.groups) == ([kernel; 2], [1, 1], [1, 1], 1)
             && self.padding[0].max(self.padding[1]) < kernel;
-        // 36 multiplications a tile and the transforms, against 9 or 25 a pixel: enough of a tile must be in use.
+        // 36 multiplications a tile and the transforms, against 9 or 25 a pixel: a tile must be used to a large enough
+        // part.
         let pays = |side: usize, pixels: usize| {
             let tiles = output.iter().map(|n| n.div_ceil(side)).product::<usize>();
             self.batch * tiles >= 16 && output[0] * output[1] >= pixels * tiles && sums.min(4 * results) >= 12
@@ -176,8 +177,8 @@ enum Tiles {
 /// Winograd's algorithm does 3 x 3 kernels with stride 1, dilation 1, one group and a padding of at most 2 with
 /// 2.25 (F2) or 4 (F4) times fewer multiplications, at the price of rounding: see [`Algorithm::bound`]. It is
 /// for f32 only; f64 is always direct. Kernels of 5 x 5 are done with 2.8 times fewer under `Auto`. Images that hold a
-/// number that is not finite, or 256 times larger than most large ones, are done directly, and so is all that could
-/// overflow on the way.
+/// number that is not finite, or 256 times larger than most large ones, are done directly. So are all cases in which an
+/// intermediate value could overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Algorithm {
@@ -193,7 +194,8 @@ pub enum Algorithm {
 
 impl Algorithm {
     /// The largest error of an element of a 3 x 3 or 5 x 5 convolution in f32, relative to the root mean square of all,
-    /// that the tests allow for noise in up to 512 channels. They see a third of it: 1.5e-5 with F4, 5e-6 else.
+    /// that the tests allow for noise in up to 512 channels. The errors measured are a third of it: 1.5e-5 with F4,
+    /// 5e-6 else.
     pub fn bound(self) -> f64 {
         match self {
             Algorithm::Auto | Algorithm::F4 => 5e-5,
@@ -209,7 +211,7 @@ pub fn set_algorithm(a: Algorithm) {
     ALGORITHM.store(a as u8, Relaxed);
 }
 
-/// The algorithm in use: [`Algorithm::Auto`] unless [`set_algorithm`] said otherwise.
+/// The algorithm in use: [`Algorithm::Auto`] unless [`set_algorithm`] was called.
 pub fn algorithm() -> Algorithm {
     [Algorithm::Auto, Algorithm::Direct, Algorithm::F2, Algorithm::F4][ALGORITHM.load(Relaxed) as usize]
 }

@@ -3,14 +3,14 @@
 use crate::real::Element;
 
 /// How a window of an image is laid out: rows of the padded image, each as `step[1]` runs of the columns with
-/// the same remainder modulo the step, so that what one tap sees of a row is always contiguous.
+/// the same remainder modulo the step, so that the elements of a row that one tap reads are always contiguous.
 #[derive(Clone, Copy)]
 pub struct Padded {
     /// Height and width of the image itself.
     image: [usize; 2],
     /// Rows and columns of the image from one place of the window to the next.
     step: [usize; 2],
-    /// The first tap: where the window of place (0, 0) starts, seen from the image's corner.
+    /// The first tap: where the window of place (0, 0) starts, relative to the image's corner.
     first: [isize; 2],
     /// Distance from the first tap to the last.
     span: [usize; 2],
@@ -74,7 +74,7 @@ impl Padded {
     }
 }
 
-/// Zeros, mostly one or two: less than a call costs.
+/// Zeros, mostly one or two: writing them costs less than a call.
 #[inline(always)]
 fn clear<T: Element>(out: &mut [T]) {
     match out {

@@ -1,11 +1,12 @@
-//! A piece of a correlation: its images are padded, then panels of places pass by all destination channels.
+//! A piece of a correlation: its images are padded, then each panel of places is multiplied for all destination
+//! channels.
 //!
-//! The matrix of all windows never exists: where rows of places are whole registers, these are loaded from the padded copy;
-//! else panels of it, 256 steps of the sum by two registers of places, are gathered from there into the first-level cache
-//! just before they are used.
+//! The matrix of all windows (im2col) is never formed: where rows of places are whole registers, these are loaded from
+//! the padded copy; else panels of it, 256 steps of the sum by two registers of places, are gathered from there into
+//! the first-level cache just before they are used.
 //!
-//! Places are taken row by row, through all images of a piece, and rows of taps are the outermost part of the sum: what
-//! the rows of a panel see of the padding above and below the image is then one end of the sum, and is left out.
+//! Places are taken row by row, through all images of a piece, and rows of taps are the outermost part of the sum: the
+//! padding above and below the image is then at one end of the sum for the rows of a panel, and is left out.
 
 use std::ops::Range;
 
@@ -101,7 +102,8 @@ impl<T: Element> Piece<'_, T> {
         count
     }
 
-    /// The steps of the sum in which these `len` places from `place` on see more than padding above or below the image.
+    /// The steps of the sum in which these `len` places from `place` on read more than padding above or below the
+    /// image.
     fn steps(&self, place: usize, len: usize) -> Range<usize> {
         let [us, vs] = [0, 1].map(|d| self.of.taps[d].len());
         let line = self.of.grid[1] * self.images;
@@ -117,7 +119,7 @@ impl<T: Element> Piece<'_, T> {
         first * row..(last + 1) * row
     }
 
-    /// Copies what `steps` steps of the sum, from step `from` on, see at these places.
+    /// Copies the elements that `steps` steps of the sum, from step `from` on, read at these places.
     #[inline(always)]
     unsafe fn gather<V: Vector<T>, const W: usize>(&mut self, runs: &[Run], from: usize, steps: usize) {
         let (sources, vs, width) = (self.of.channels[0], self.of.taps[1].len().max(1), W * V::LANES);
@@ -167,7 +169,7 @@ impl<T: Element> Piece<'_, T> {
         let runs = &runs[..count];
         let windows = registers::<W>(runs, len, V::LANES, |run| run.window);
         let places = registers::<W>(runs, len, V::LANES, |run| run.y).filter(|_| self.of.column == 1);
-        // A sum of nothing is still written.
+        // A sum of no terms is written, too.
         let mut from = seen.start;
         loop {
             let (within, steps) = (from % self.slab, (self.slab - from % self.slab).min(seen.end - from));
@@ -258,7 +260,7 @@ impl<T: Element> Piece<'_, T> {
         }
     }
 
-    /// Writes the results of these runs, `width` numbers a channel, to y.
+    /// Writes the results of these runs, `width` numbers per channel, to y.
     #[inline(always)]
     unsafe fn write(&mut self, runs: &[Run], width: usize) {
         let column = self.of.column;

@@ -16,7 +16,7 @@ fn noise<T: Element>(len: usize, seed: u64) -> Aligned<T> {
 
 /// One slot, fast or by definition: (x, w, y) -> the result.
 fn slot<T: Element>(s: &Conv2d, slot: usize, fast: bool, x: &[T], w: &[T], y: &[T]) -> Vec<T> {
-    // NaN shows every element that is read before it is written, or not written.
+    // NaN reveals every element that is read before it is written, or not written.
     let mut out = vec![T::NAN; [y.len(), x.len(), w.len()][slot]];
     match (slot, fast) {
         (0, true) => s.forward(x, w, &mut out),
@@ -42,7 +42,7 @@ fn wanted(s: &Conv2d, which: usize) -> Vec<f64> {
     slot(s, which, false, &x, &w, &y)
 }
 
-/// The largest difference from what is wanted, in units of its root mean square.
+/// The largest difference from the expected values, in units of their root mean square.
 fn error<T: Element>(s: &Conv2d, which: usize, want: &[f64]) -> f64 {
     let [x, w, y] = operands::<T>(s);
     let got = slot::<T>(s, which, true, &x, &w, &y);
@@ -150,7 +150,7 @@ fn bits_do_not_depend_on_threads() {
         shape(1, [32, 40], [20, 20], [3, 3]),
         shape(9, [3, 8], [7, 9], [5, 5]),
         shape(9, [24, 24], [11, 9], [5, 5]),
-        // Several parts of the batch with sums of their own.
+        // Several parts of the batch with separate sums.
         shape(5, [40, 40], [60, 60], [3, 3]),
     ] {
         let s = Conv2d { padding, ..s };
@@ -291,7 +291,7 @@ fn a_bad_number_reaches_no_more_results_than_see_it() {
     for s in tiled_shapes() {
         for bad in [f32::NAN, f32::INFINITY, 1e8] {
             for (which, operand) in [(0, 0), (1, 2), (2, 0), (2, 2), (0, 1), (1, 1)] {
-                // All results of a channel see a large weight, with numbers large and small.
+                // All results of a channel depend on a large weight, with numbers large and small.
                 if operand == 1 && bad.is_finite() {
                     continue;
                 }

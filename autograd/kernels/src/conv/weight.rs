@@ -1,10 +1,10 @@
 //! The weight's gradient: a matrix product whose sum runs over the places of all images.
 //!
 //! Rows are (tap, source channel), columns destination channels. The left operand needs no packing at all: a row is an
-//! image, seen from a tap, and places from which that sees nothing but padding are left out. Only where the rows of a tile
-//! have different taps are padded copies read. The right operand is y, transposed so that channels lie side by side.
-//! A piece of work owns a block of rows small enough for its sums to stay in the second-level cache; where
-//! that gives too few pieces, the batch is cut too, and the parts are added in order.
+//! image shifted by a tap, and places at which the tap reads only padding are left out. Padded copies are read only
+//! where the rows of a tile have different taps. The right operand is y, transposed so that channels lie side by side.
+//! A piece of work owns a block of rows small enough for its sums to fit in the second-level cache; where that gives
+//! too few pieces, the batch is cut too, and the parts are added in order.
 
 use std::ops::Range;
 
@@ -22,7 +22,8 @@ use crate::simd;
 const PIECES: usize = 16;
 const SUMS: usize = 1 << 16;
 const PLACES: usize = 512;
-/// Products that are added in order, at least: few enough for small rounding errors, so many that the rest costs nothing.
+/// The least number of products that are added in order: few enough for small rounding errors, enough that the overhead
+/// is negligible.
 const TERMS: usize = 128;
 
 /// How the work is cut: by sizes alone.
@@ -32,12 +33,12 @@ struct Cut {
     padded: Padded,
     /// Source and destination channels of a group.
     channels: [usize; 2],
-    /// Source channels of a piece, and pieces that makes.
+    /// Source channels per piece, and the number of pieces.
     chunk: usize,
     chunks: usize,
     /// Rows and columns of places.
     output: [usize; 2],
-    /// Images and rows of places of a block, and blocks that makes.
+    /// Images and rows of places per block, and the number of blocks.
     images: usize,
     rows: usize,
     blocks: usize,
@@ -45,7 +46,7 @@ struct Cut {
     slices: usize,
 }
 
-/// A tap: where it lies, seen from the first place, in x and in a padded image; and the rows and columns of places
+/// A tap: where it lies, relative to the first place, in x and in a padded image; and the rows and columns of places
 /// from which it lies in x.
 struct Tap {
     x: [isize; 2],
@@ -172,7 +173,7 @@ struct Piece<'a, T> {
     windows: &'a mut [T],
     packed: &'a mut [T],
     sums: Slices<'a, T>,
-    /// The block after the present one, which is asked for ahead.
+    /// The block after the current one, which is prefetched.
     next: Option<Block>,
 }
 
@@ -248,7 +249,7 @@ impl<T: Element> Piece<'_, T> {
         }
     }
 
-    /// Asks for part `i` of `parts` of the next block.
+    /// Prefetches part `i` of `parts` of the next block.
     #[inline(always)]
     fn prefetch(&self, i: usize, parts: usize) {
         let (Some(b), s, [sources, columns]) = (self.next, &self.cut.s, self.cut.channels) else { return };

@@ -4,9 +4,9 @@ use crate::real::{Arithmetic, Element};
 
 /// A function f of the cosine c of two directions, with its slope f'(c): what [`super::Sums`] sums over pairs.
 ///
-/// Rows that nearly coincide, or are nearly opposite where [`CosineFunction::antipodes`] or
-/// [`CosineFunction::two_ended`] says that this matters, are evaluated by [`CosineFunction::at_chords`], since their
-/// cosines have lost the digits that f needs; all others by the loops of [`CosineFunction::specialise`].
+/// Rows that nearly coincide, or are nearly opposite if [`CosineFunction::antipodes`] or [`CosineFunction::two_ended`]
+/// is true, are evaluated by [`CosineFunction::at_chords`], since their cosines have too few correct digits for f; all
+/// others by the loops of [`CosineFunction::specialise`].
 pub trait CosineFunction: Copy + Sync {
     /// Whether the points are {u, -u} rather than {u}.
     fn antipodes(&self) -> bool;
@@ -32,7 +32,7 @@ pub trait Specialised: Copy {
     fn at<T: Element, A: Arithmetic>(&self, c: T) -> (T, T);
 }
 
-/// What is called with a specialised function.
+/// A visitor that is called with a specialised function.
 pub trait Visitor {
     /// What it returns.
     type Output;

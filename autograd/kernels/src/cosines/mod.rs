@@ -1,9 +1,9 @@
 //! Sums over pairs of rows of a function of their cosine, and the gradient of such a sum.
 //!
 //! The sum is over ordered pairs i != j of f(c_ij), with the cosines c_ij = u_i . u_j of the directions
-//! u = w / n, n = sqrt(|w|^2 + eps), so with the symmetric matrix S of slopes f'(c_ij) its gradient is dE/du = 2 S u, of
-//! which the part across u counts: dE/dw = (2 S u - u (u . 2 S u)) / n. Because u_i . (S u)_i = r_i is the sum over j
-//! of f'(c_ij) c_ij, numbers that are at hand, all of it is a single product,
+//! u = w / n, n = sqrt(|w|^2 + eps), so with the symmetric matrix S of slopes f'(c_ij) its gradient is dE/du = 2 S u,
+//! of which only the part orthogonal to u contributes: dE/dw = (2 S u - u (u . 2 S u)) / n. Because u_i . (S u)_i = r_i
+//! is the sum over j of f'(c_ij) c_ij, which are already computed, the whole gradient is a single product,
 //!
 //!   dE/dW = 2 K W,   K = D^-1 (S - diag r) D^-1,   D = diag n,
 //!
@@ -42,14 +42,14 @@ pub const ROWS: usize = 256;
 pub const COLS: usize = 1024;
 /// Pairs that one thread takes at a time.
 const GRAIN: usize = 1 << 13;
-/// Matrices of a batch whose products take fewer multiply-adds than this are shared out whole among the threads.
+/// Matrices of a batch whose products take fewer multiply-adds than this are distributed to the threads as a whole.
 const WHOLE: usize = 1 << 24;
 
 /// The sum of a function of cosines over pairs of rows.
 #[derive(Clone, Copy, Debug)]
 pub struct Sums<F>(pub F);
 
-/// What a forward pass kept for the gradient.
+/// What a forward pass saved for backward.
 #[derive(Clone, Copy, Debug)]
 pub enum Kept<'a, T> {
     /// Nothing.
@@ -100,8 +100,8 @@ impl<F: CosineFunction> Sums<F> {
     }
 
     /// As [`Sums::forward_with_coefficients`], and writes the gradient (n x d) instead of the coefficients: less to
-    /// keep where d is below n, and the coefficients never leave the cache. [`Sums::backward`] divides it by
-    /// lengths where that may take it out of range before it is scaled.
+    /// keep where d is below n, and the coefficients remain in the cache. [`Sums::backward`] divides the gradient by
+    /// lengths if dividing before scaling could leave the range of T.
     ///
     /// # Panics
     /// As [`Sums::forward`], and if `gradient` does not have n d elements.
@@ -120,8 +120,8 @@ impl<F: CosineFunction> Sums<F> {
         })
     }
 
-    /// Writes `scale` dE/dW (n x d), given the vectors' lengths and what the forward pass kept. If that is nothing,
-    /// cosines are computed again, a block at a time.
+    /// Writes `scale` dE/dW (n x d), given the vectors' lengths and what the forward pass saved. If nothing was saved,
+    /// cosines are computed again, block by block.
     ///
     /// # Panics
     /// If a slice does not have its size.
@@ -146,7 +146,7 @@ impl<F: CosineFunction> Sums<F> {
             });
         }
         if !ordinary {
-            // So far it is the gradient with respect to copies of length 1.
+            // At this point it is the gradient with respect to copies of length 1.
             for (row, &length) in dw.chunks_exact_mut(d.max(1)).zip(lengths) {
                 let by = T::from_f64(length);
                 row.iter_mut().for_each(|v| *v = if by > T::ZERO { *v / by } else { T::ZERO });
@@ -183,8 +183,8 @@ impl<F: CosineFunction> Sums<F> {
         })
     }
 
-    /// Turns the upper triangle of W W' into all of K, `together` rows a piece. `sums` and `along` have a number for each
-    /// row, and `columns` one for each column and piece.
+    /// Turns the upper triangle of W W' into all of K, `together` rows per piece. `sums` and `along` have one number
+    /// per row, and `columns` one for each column and piece.
     fn replace_products<T: Element>(
         &self,
         points: Points<T>,
@@ -259,8 +259,9 @@ impl<F: CosineFunction> Sums<F> {
         }
     }
 
-    /// The sum over the pairs i < j of two ranges of rows. With `both`, `tile` is left with all their coefficients, but
-    /// for what `along` takes off the diagonal; without, `tile` and `along` are left with numbers of no use.
+    /// The sum over the pairs i < j of two ranges of rows. With `both`, `tile` is left with all their coefficients,
+    /// except for what `along` subtracts from the diagonal. Without, the contents of `tile` and `along` are
+    /// unspecified.
     fn tile<T: Element>(
         &self,
         points: Points<T>,

@@ -1,17 +1,18 @@
-//! Nearly equal and nearly opposite rows, whose cosine has lost the digits that matter.
+//! Nearly equal and nearly opposite rows, whose cosine is not accurate enough.
 //!
 //! At angle a, 2 - 2c = a^2 is a difference of numbers near 2: at a = 1e-4 eight digits are left in f64, in f32
-//! none. The chord itself has them all, |u - v|^2, to which rows a little shorter than 1 (normalised with an
-//! epsilon) add what they lack: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). In f64, from vectors as they are, its
-//! relative error is that of rounding points in f64, 1e-16 / a. Such pairs are few, so they are found among the cosines,
-//! row by row, and computed one by one. Their part of the gradient, K W, is a sum in which large coefficients cancel:
-//! there the relative error is e / a for numbers of precision e, as much as rounding W itself makes.
+//! none. The squared chord |u - v|^2 is accurate. Rows a little shorter than 1 (normalised with an epsilon) add their
+//! deficit from length 1: 2 - 2c = |u - v|^2 + (1 - |u|^2) + (1 - |v|^2). In f64, from vectors as they are, its
+//! relative error is that of rounding points in f64, 1e-16 / a. Such pairs are few, so they are found among the
+//! cosines, row by row, and computed one by one. Their part of the gradient, K W, is a sum in which large coefficients
+//! cancel: there the relative error is e / a for numbers of precision e, as much as rounding W itself makes.
 
 use super::points::Points;
 use super::{CosineFunction, Sums};
 use crate::real::Element;
 
-/// How near 1 a cosine counts as near: where its rounding error would show in 2 - 2c beyond 1e-12 (f32: 1e-5).
+/// The distance from 1 at which a cosine counts as near: below it the relative rounding error of 2 - 2c exceeds 1e-12
+/// (f32: 1e-5).
 pub(super) fn near<T>() -> f64 {
     if size_of::<T>() == size_of::<f32>() { 1.0 / 64.0 } else { 1.0 / 1024.0 }
 }
@@ -25,7 +26,7 @@ impl<F: CosineFunction> Sums<F> {
             plus += (u + v) * (u + v);
         }
         let lack = points.lack(i) + points.lack(j);
-        // Chords that are rounding alone: the points coincide, and where to move them is lost.
+        // Chords that consist of rounding errors: the points coincide, and the direction of the gradient is undefined.
         let lost = 64.0 * f64::EPSILON * f64::EPSILON;
         let square = |chord: f64| if chord <= lost { lack } else { chord + lack };
         let (x, y) = (square(minus), square(plus));
@@ -39,8 +40,8 @@ impl<F: CosineFunction> Sums<F> {
         }
     }
 
-    /// f of point i and its antipode, and its slope with respect to their cosine, -|u|^2, times what the point
-    /// lacks to length 1: all that is left of that slope in the gradient.
+    /// f of point i and its antipode, and its slope with respect to their cosine, -|u|^2, times the deficit of the
+    /// point from length 1: the only part of that slope in the gradient.
     pub(super) fn antipode<T: Element>(&self, points: Points<T>, i: usize) -> (f64, f64) {
         let lack = points.lack(i);
         let (f, df) = self.0.at_chords(4.0 - 2.0 * lack, 2.0 * lack);

@@ -1,4 +1,4 @@
-//! The rows, and the points on the sphere that stand for them.
+//! The rows, and the points on the sphere that represent them.
 
 use std::ops::Range;
 
@@ -7,8 +7,8 @@ use crate::gemm::scratch;
 use crate::norm::{row_lengths, unit_rows_forward};
 use crate::real::Element;
 
-/// Vectors w, of which only the directions u = w / sqrt(|w|^2 + eps) count: rows of `d`; in a batch, `n` of them for
-/// each matrix. A vector without length (eps = 0) has no direction: u = 0.
+/// Vectors w, of which only the directions u = w / sqrt(|w|^2 + eps) are used: rows of `d`; in a batch, `n` of them for
+/// each matrix. A vector of length 0 (eps = 0) has no direction: u = 0.
 #[derive(Clone, Copy, Debug)]
 pub struct Vectors<'a, T> {
     /// The rows, `n` of `d` elements for each matrix.
@@ -42,7 +42,7 @@ impl<'a, T: Element> Vectors<'a, T> {
 
     /// Calls `f` with the points of one matrix, given the lengths of its rows.
     ///
-    /// The vectors themselves stand for their points if their `ordinary` lengths allow it; else copies of length 1 do.
+    /// The vectors themselves represent their points if their lengths are `ordinary`; else copies of length 1 do.
     pub(super) fn with_points<O>(
         &self,
         lengths: &[f64],
@@ -65,8 +65,8 @@ impl<'a, T: Element> Vectors<'a, T> {
 }
 
 impl<F: CosineFunction> Sums<F> {
-    /// Whether vectors of these lengths can stand for their points: no square of theirs comes near the ends of the
-    /// exponents, nor does the steepest slope, divided by two lengths.
+    /// Whether vectors of these lengths can represent their points: no square is near overflow or underflow, and
+    /// neither is the steepest slope, divided by two lengths.
     pub(super) fn ordinary<T: Element>(&self, lengths: &[f64]) -> bool {
         let (range, most) = if size_of::<T>() == size_of::<f32>() { (1e9, 1e34) } else { (1e60, 1e300) };
         let least = (self.0.steepest() / most).sqrt().max(1.0 / range);
@@ -92,11 +92,11 @@ impl<'a, T: Element> Points<'a, T> {
         &self.rows[rows.start * self.d..rows.end * self.d]
     }
 
-    /// What point i lacks to length 1, 1 - |u|^2 = eps / (|w|^2 + eps): as precise as the length, however little it
-    /// is. Points that nearly coincide need it.
+    /// The deficit of point i from length 1, 1 - |u|^2 = eps / (|w|^2 + eps), with the relative precision of the
+    /// length. It is needed for points that nearly coincide.
     pub fn lack(&self, i: usize) -> f64 {
         match self.lengths[i] {
-            // A vector without length: its point is the origin.
+            // A vector of length 0: its point is the origin.
             0.0 => 1.0,
             _ if self.eps == 0.0 => 0.0,
             length => self.eps / (length * length),

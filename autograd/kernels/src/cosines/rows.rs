@@ -11,7 +11,7 @@ use crate::simd::Kernel;
 
 /// Sums over the pairs of some rows of the Gram matrix, which are replaced by rows of the coefficients of the gradient.
 ///
-/// The diagonal itself stands for half an antipodal pair, or for nothing.
+/// The diagonal itself counts as half an antipodal pair, or is not used.
 pub(super) struct Rows<'a, T, F> {
     pub f: F,
     /// All of them.
@@ -19,7 +19,7 @@ pub(super) struct Rows<'a, T, F> {
     /// Which i and j the first product is of, and how many there are in a row.
     pub at: (usize, usize, usize),
     pub products: &'a mut [T],
-    /// Whether pairs i > j are replaced, too; otherwise what is left of them is of no use.
+    /// Whether pairs i > j are replaced, too; otherwise their contents are unspecified.
     pub both: bool,
     /// The sum over the pairs i < j of each row.
     pub sums: &'a mut [f64],
@@ -57,8 +57,8 @@ impl<T: Element, F: CosineFunction> Rows<'_, T, F> {
             let stretch = Stretch { f, points, i };
             let own = i.saturating_sub(j).min(cols);
             let upper = if i < j { 0 } else { (own + 1).min(cols) };
-            // What is left of the diagonal, if it is wanted, and what is right of it. Whoever wants both has no use for
-            // the columns' sums.
+            // The part left of the diagonal, if it is needed, and the part right of it. If both are needed, the
+            // columns' sums are not.
             for side in [0..own, upper..cols].into_iter().skip(usize::from(!both)) {
                 let (row, columns) = (&mut row[side.clone()], &mut columns[side.clone()]);
                 let (value, r) = stretch.replace::<A, S>(special, j + side.start, row, columns);
@@ -99,7 +99,7 @@ impl<T: Element, F: CosineFunction> Stretch<'_, T, F> {
         let bound = T::from_f64(1.0 - near::<T>());
         let (own, inverse) = (points.inverse[i], &points.inverse[j..j + products.len()]);
         let cosines = products;
-        // Near pairs sit out as orthogonal ones, and then take their own places.
+        // Near pairs are first treated as orthogonal, and then replaced by their own values.
         let largest = cosines_of(own, inverse, cosines, both);
         let near = if largest > bound { sit_out(cosines, bound, both) } else { Vec::new() };
         let sums = replace::<T, A, S>(special, own, inverse, cosines, columns);
@@ -108,7 +108,7 @@ impl<T: Element, F: CosineFunction> Stretch<'_, T, F> {
 }
 
 impl<T: Element, F: CosineFunction> Stretch<'_, T, F> {
-    /// Gives near pairs their coefficients, and the sums what they add.
+    /// Writes the coefficients of near pairs, and adds their terms to the sums.
     #[cold]
     #[inline(never)]
     fn take_places(
@@ -133,7 +133,7 @@ impl<T: Element, F: CosineFunction> Stretch<'_, T, F> {
     }
 }
 
-/// Makes the cosines of near pairs 0, and tells which they are.
+/// Sets the cosines of near pairs to 0, and returns which they are.
 #[cold]
 #[inline(never)]
 fn sit_out<T: Element>(cosines: &mut [T], bound: T, both: bool) -> Vec<usize> {
@@ -170,7 +170,7 @@ fn replace<T: Element, A: Arithmetic, S: Specialised>(
     let (blocks, rest) = cosines.as_chunks_mut::<BLOCK>();
     let (inverses, inverse_rest) = inverse.as_chunks::<BLOCK>();
     let (columns, column_rest) = columns.as_chunks_mut::<BLOCK>();
-    // One copy of the code: what is left at the end is filled up with orthogonal pairs, which count for nothing.
+    // One copy of the code: the remainder is filled up with orthogonal pairs, whose values are discarded.
     let count = rest.len();
     let (mut last, mut by, mut column) = ([T::ZERO; BLOCK], [0.0; BLOCK], [T::ZERO; BLOCK]);
     last[..count].copy_from_slice(rest);

@@ -92,7 +92,7 @@ pub fn backend() -> Backend {
         0 => {
             let wanted = environment::gemm().unwrap_or_else(|message| panic!("{message}"));
             prepare(wanted);
-            // Unless set_backend came in between.
+            // Unless set_backend was called concurrently.
             let _ = BACKEND.compare_exchange(0, wanted as u8, Relaxed, Relaxed);
             backend()
         }
@@ -100,7 +100,7 @@ pub fn backend() -> Backend {
     }
 }
 
-/// The backend that computes: [`backend`], or what [`Backend::Auto`] stands for on this machine.
+/// The backend that computes: [`backend`], with [`Backend::Auto`] resolved for this machine.
 pub fn backend_in_use() -> Backend {
     match backend() {
         Backend::Auto if simd::level() == Level::Portable => Backend::Matrixmultiply,

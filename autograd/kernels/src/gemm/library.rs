@@ -1,7 +1,7 @@
 //! Products by another library, in blocks that threads share.
 //!
-//! The library computes each block on one thread. Where blocks begin follows from the sizes of the matrices alone, so the
-//! results do not depend on the number of threads, whatever the library does inside.
+//! The library computes each block on one thread. Where blocks begin follows from the sizes of the matrices alone, so
+//! the results do not depend on the number of threads.
 
 use super::pack::Source;
 use super::strip::SMALL;

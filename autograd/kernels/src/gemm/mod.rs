@@ -65,7 +65,7 @@ pub fn gemm<T: Element>(
 }
 
 /// The upper triangle of c = a a', with the diagonal, for a row-major n x k matrix a: half the work of [`gemm`].
-/// Elements of c below the diagonal are written or left.
+/// Elements of c below the diagonal may be overwritten.
 ///
 /// # Panics
 /// As [`gemm`].
@@ -77,7 +77,7 @@ pub(crate) fn gram_upper<T: Element>(n: usize, k: usize, a: &[T], c: &mut [T]) {
     unsafe { product([n, n, k], [T::ONE, T::ZERO], a, a, c, Part::Upper) }
 }
 
-/// Which part of a result is wanted.
+/// Which part of a result is computed.
 #[derive(Clone, Copy, PartialEq)]
 enum Part {
     All,
@@ -122,7 +122,7 @@ pub fn batched<T: Element>(
         return;
     }
     if m * n * k >= SMALL {
-        // Each is worth all threads.
+        // Each product is large enough for all threads.
         c.chunks_mut(m * n).enumerate().for_each(|(i, c)| one(i, c));
     } else {
         let group = SMALL / (m * n * k).max(1);
@@ -170,7 +170,7 @@ unsafe fn own<T: Element>(
     let (high, wide) = if n >= m { (STRIP, n) } else { (m, STRIP) };
     let slab = (PACKED / m.min(n).clamp(1, STRIP) / DEPTH).max(1) * DEPTH;
     let c = Shared::new(c);
-    // A sum of nothing is still written.
+    // A sum of no terms is written, too.
     for p in (0..k.max(1)).step_by(slab) {
         for i in (0..m).step_by(high.max(1)) {
             for j in (0..n).step_by(wide.max(1)) {

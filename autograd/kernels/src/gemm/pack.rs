@@ -1,4 +1,4 @@
-//! Operands rearranged into panels: what the innermost loop reads lies in the order in which it reads it.
+//! Packing: operands are rearranged into panels, in the order in which the innermost loop reads them.
 
 use super::vector::{Vector, transposed};
 use crate::real::Element;
@@ -26,7 +26,7 @@ impl<T> Source<T> {
     }
 }
 
-/// One panel of the left operand, k x R: its first `lines` lines, and whatever was there.
+/// One panel of the left operand, k x R: its first `lines` lines; the others keep stale values.
 ///
 /// # Safety
 /// The source must hold `lines` x `k` numbers, `to` must have room for R x `k`; the machine must have the
@@ -63,7 +63,7 @@ pub unsafe fn left<T: Element, V: Vector<T>, const R: usize>(
     }
 }
 
-/// One panel of the right operand, k x W registers: its first `lines` lines, and whatever was there.
+/// One panel of the right operand, k x W registers: its first `lines` lines; the others keep stale values.
 ///
 /// # Safety
 /// As [`left`], with room for W `LANES` x `k`.
@@ -135,7 +135,7 @@ pub unsafe fn rights<T: Element, V: Vector<T>>(from: Source<T>, lines: usize, k:
     }
 }
 
-/// A panel of any width, number by number. Nobody looks at what comes of lines beyond the last.
+/// A panel of any width, number by number. The results of lines beyond the last are discarded.
 #[inline(always)]
 unsafe fn singly<T: Element>(
     from: Source<T>,

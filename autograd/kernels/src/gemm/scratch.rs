@@ -11,11 +11,11 @@ thread_local! {
 
 /// Calls `f` with `len` numbers of this thread's working memory, aligned to 64 bytes.
 ///
-/// What they hold is left from earlier calls. Calls may nest: each gets memory of its own.
+/// They hold stale values from earlier calls. Calls may nest: each gets its own memory.
 pub fn with<T: Element, O>(len: usize, f: impl FnOnce(&mut [T]) -> O) -> O {
     let words = len * size_of::<T>() / size_of::<u32>();
     let mut memory = IDLE.with_borrow_mut(|idle| idle.pop()).unwrap_or_else(|| Aligned::zeroed(0));
-    // Never none at all: what has no memory has no alignment.
+    // Never zero bytes: an empty allocation is not aligned.
     if memory.len() < words.max(1) {
         drop(memory);
         memory = Aligned::zeroed(words.max(1));

@@ -2,8 +2,8 @@
 //! along the longer one.
 //!
 //! A piece packs its own part of the longer operand, a slab of the sum at a time, so that it never leaves the
-//! second-level cache; nothing is packed twice. Where the pieces end does not touch a bit of the result: every
-//! element is the same sum in the same order.
+//! second-level cache; nothing is packed twice. The cut into pieces does not change a bit of the result: every element
+//! is the same sum in the same order.
 
 use std::ops::Range;
 
@@ -18,12 +18,12 @@ use crate::simd::Level;
 pub const SMALL: usize = 80 * 80 * 80;
 /// Numbers that a piece of work packs, about.
 const PACK: usize = 8192;
-/// Bytes of an operand that stay in the second-level cache, beside as many of the other.
+/// Bytes of an operand that fit in the second-level cache, together with as many of the other.
 const CACHED: usize = 1 << 17;
 /// Up to this many columns a left operand whose rows are contiguous is read where it lies: packing it would take as
 /// long as a good part of the product.
 const FEW: usize = 128;
-/// Pieces a thread, at least: what is left at the end is then little.
+/// The least number of pieces per thread: it keeps the imbalance at the end small.
 const PIECES: usize = 8;
 
 /// c = alpha a b + beta c with an m x k and a k x n operand, rows of c being `ldc` apart.
@@ -233,7 +233,8 @@ impl<T: Element> Strip<T> {
         let Strip { size: [m, n, _], scale: [alpha, _], ldc, diagonal, .. } = *self;
         let wide = 2 * V::LANES;
         let left_out = |i, j| diagonal.is_some_and(|at| (j * wide + wide) as isize <= (i * R) as isize + at);
-        // As many rows as stay in the second-level cache for all columns; a panel of columns in the first-level one.
+        // As many rows as fit in the second-level cache for all columns; a panel of columns fits in the first-level
+        // one.
         let high = const { CACHED / size_of::<T>() / (R * DEPTH) };
         let mut top = lefts.start;
         while top < lefts.end {

@@ -1,10 +1,10 @@
-//! The innermost loop of every product: a tile of the result that lives in registers.
+//! The innermost loop of every product: a tile of the result that is kept in registers.
 //!
 //! R x W registers accumulate outer products: a column of R numbers of the left operand, each broadcast, times
 //! a row of W registers of the right operand. AVX-512 uses 8 x 2 of its 32 registers, 16 independent
 //! multiply-adds in flight, for 10 loads; AVX2 4 x 2.
 //!
-//! Plain loops only: a closure is a function of its own, compiled without the instruction set.
+//! Plain loops only: a closure is a separate function, compiled without the instruction set.
 
 use super::vector::Vector;
 use crate::real::Element;
@@ -25,7 +25,7 @@ pub fn rows<T, const R: usize>(a: *const T, step: usize) -> [*const T; R] {
     first_rows(a, step, R)
 }
 
-/// The starts of R rows, of which there are only `count`: the last one stands for what is missing.
+/// The starts of R rows, of which there are only `count`: the last one is repeated for the missing ones.
 #[inline(always)]
 pub fn first_rows<T, const R: usize>(a: *const T, step: usize, count: usize) -> [*const T; R] {
     let mut rows = [a; R];
@@ -56,7 +56,7 @@ pub unsafe fn accumulate<T: Element, V: Vector<T>, const R: usize, const W: usiz
     unsafe { accumulate_apart(tile, k, a, [at, step], registers, ldb) }
 }
 
-/// [`accumulate`] with the registers of the right operand in places of their own: `b\[j\]` for those of column j.
+/// [`accumulate`] with the registers of the right operand at separate addresses: `b\[j\]` for those of column j.
 ///
 /// # Safety
 /// As [`accumulate`].

@@ -1,8 +1,8 @@
 //! Moving elements by index: gather, scatter, select, take, put.
 //!
-//! Indices are u32. An index out of range panics with the index, its position and the bound; a caller who wants
-//! to say it in the user's words asks [`check_indices`] first. Where several elements are added to one place,
-//! they are added in the order of their positions, so the sum does not depend on threads.
+//! Indices are u32. An index out of range panics with the index, its position and the bound; a caller who reports it
+//! with another message calls [`check_indices`] first. Where several elements are added to one place, they are added in
+//! the order of their positions, so the sum does not depend on threads.
 
 use super::{around, strides, zero};
 use crate::par::{self, Shared};
@@ -11,7 +11,7 @@ use crate::real::Element;
 /// Elements that one thread moves at a time.
 const GRAIN: usize = 1 << 14;
 
-/// Whether all of `indices` are below `bound`; if not, the first offender as (position, index).
+/// Whether all of `indices` are below `bound`; if not, the first index that is not, as (position, index).
 pub fn check_indices(indices: &[u32], bound: usize) -> Result<(), (usize, u32)> {
     match indices.iter().position(|&i| i as usize >= bound) {
         None => Ok(()),
@@ -72,7 +72,8 @@ pub fn scatter_add<T: Element>(
     if g.is_empty() {
         return;
     }
-    // Elements meet only if they agree in all other axes: the first axis may be split unless it is `axis`.
+    // Elements have the same place only if they agree in all other axes: the first axis may be split unless it is
+    // `axis`.
     let slabs = if axis == 0 { 1 } else { index_dims[0] };
     let slab = if axis == 0 { out.len() } else { out.len() / dims[0] };
     let rows_a_slab = index.len() / rows.width / slabs;
@@ -174,7 +175,7 @@ pub fn index_add<T: Element>(g: &[T], axis: usize, index: &[u32], dims: &[usize]
     assert_eq!(g.len(), outer * index.len() * inner, "index_add: input of the given shape");
     assert_indices("index_add", index, n);
     zero(out);
-    // Columns do not meet: cut them so that even one large table is shared between threads.
+    // Columns are independent: they are cut so that threads share even one large table.
     let width = inner.min(256);
     let cuts = if width == 0 { 0 } else { inner.div_ceil(width) };
     let out = Shared::new(out);
@@ -207,8 +208,8 @@ pub fn take<T: Copy + Send + Sync>(x: &[T], index: &[u32], out: &mut [T]) {
     });
 }
 
-/// The adjoint of [`take`]: zeroes `out`, then `out[index[j]] += g[j]` in the order of j. Not parallel, since
-/// indices may meet anywhere; [`crate::pool`] has the parallel one for the winners of a maximum pool.
+/// The adjoint of [`take`]: zeroes `out`, then `out[index[j]] += g[j]` in the order of j. Not parallel, since indices
+/// may repeat anywhere; [`crate::pool`] has the parallel version for max pooling.
 ///
 /// # Panics
 /// If `g` is not as long as `index`, or an index is not below the length of `out`.

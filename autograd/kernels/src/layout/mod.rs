@@ -1,7 +1,7 @@
 //! Moving elements: permute, slice, pad, join, gather, scatter.
 //!
-//! Most of these are one idea, a [`view`]: walk a slice by strides and copy to, or from, a contiguous slice.
-//! Every kernel here is linear in its data, and the ones that drop or repeat elements come with their adjoint.
+//! Most of these use a [`view`]: iterate over a slice by strides and copy to, or from, a contiguous slice. Every kernel
+//! here is linear in its data, and those that drop or repeat elements have an adjoint.
 
 mod index;
 mod matrix;

@@ -4,10 +4,10 @@ use super::{strides, zero};
 use crate::real::Element;
 use crate::{MAX_RANK, par};
 
-/// What stands outside a padded tensor.
+/// The values of the border.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Fill<T> {
-    /// This number.
+    /// This constant.
     Constant(T),
     /// The mirror image without the edge itself: c b | a b c | b a.
     Reflect,
@@ -57,7 +57,7 @@ pub fn pad<T: Copy + Send + Sync>(
 }
 
 /// The adjoint of [`pad`]: each element of `g` (the padded shape) is added to the element of `out` (shape
-/// `dims`) that it was copied from. The number in a constant fill plays no role.
+/// `dims`) that it was copied from. The value of a constant border has no effect.
 ///
 /// # Panics
 /// As [`pad`].

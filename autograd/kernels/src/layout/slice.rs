@@ -9,7 +9,7 @@ use crate::real::Element;
 /// element on reverses the axis.
 ///
 /// # Panics
-/// If an element asked for lies outside `x`, or a slice does not have its shape's size.
+/// If an element of the slice lies outside `x`, or a slice does not have its shape's size.
 pub fn strided_slice<T: Copy + Send + Sync>(
     x: &[T],
     dims: &[usize],

@@ -196,7 +196,7 @@ impl Iterator for Rows<'_> {
 
 /// Side of the square that is transposed in registers.
 const TILE: usize = 8;
-/// Side of the square that is transposed before going on, so that the lines it touches stay in the cache.
+/// Side of the square that is transposed at a time, so that its cache lines remain in the cache.
 const BLOCK: usize = 128;
 
 /// `out[to + i * to_stride + j] = x[from + j * from_stride + i]` for i < rows, j < cols.

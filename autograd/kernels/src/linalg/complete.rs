@@ -1,4 +1,4 @@
-//! Elimination with exchanges of rows and columns, which is exact about rank.
+//! Elimination with complete pivoting, which determines the rank reliably.
 
 /// For an n x n matrix A: matrices `left` and `right` for which `left` A `right` is diagonal but for rounding, with
 /// elements of sizes from 1 to 2 and then zeros, and the factor f with det A = f det(`left` A `right`). They exist for
@@ -57,6 +57,6 @@ pub fn diagonalise(a: &[f64], n: usize, left: &mut [f64], right: &mut [f64]) -> 
     for i in 0..n {
         (0..i).for_each(|j| right.swap(i * n + j, j * n + i));
     }
-    // In two factors, since 2^1024 has no representation of its own.
+    // In two factors, since 2^1024 is not representable.
     sign * 2f64.powi(exponent / 2) * 2f64.powi(exponent - exponent / 2)
 }

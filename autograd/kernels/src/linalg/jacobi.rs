@@ -1,9 +1,9 @@
 //! Eigenvalues of symmetric matrices and singular values, by Jacobi's rotations in f64: slower than tridiagonal methods,
-//! and as accurate as any.
+//! and at least as accurate.
 //!
 //! Golub and Van Loan, Matrix Computations, 4th edition, sections 8.5 and 8.6.3.
 
-/// More sweeps than any matrix needs: convergence is quadratic, and ten are many.
+/// More sweeps than any matrix needs: convergence is quadratic, and ten sweeps are rarely needed.
 const SWEEPS: usize = 60;
 
 /// The power of two next to the largest absolute value, by which a matrix is divided so that its squares are numbers; 1
@@ -42,7 +42,7 @@ fn rotate(x: &mut [f64], y: &mut [f64], c: f64, s: f64) {
     }
 }
 
-/// Makes the first of the largest elements of a vector positive, and says whether that changed it.
+/// Makes the first of the largest elements of a vector positive, and returns whether that changed it.
 fn oriented(v: &mut [f64]) -> bool {
     let largest = v.iter().fold(0.0f64, |most: f64, &v| if v.abs() > most.abs() { v } else { most });
     if largest < 0.0 {
@@ -73,7 +73,7 @@ pub fn eigh(a: &mut [f64], n: usize, values: &mut [f64], vectors: &mut [f64]) {
         for p in 0..n {
             for q in p + 1..n {
                 let (app, aqq, apq) = (a[p * n + p], a[q * n + q], a[p * n + q]);
-                // Below the last place of both diagonal elements, once the first sweeps have sorted magnitudes out.
+                // Below the last place of both diagonal elements, after the first sweeps have separated the magnitudes.
                 let nothing = |d: f64| d.abs() + 100.0 * apq.abs() == d.abs();
                 if apq == 0.0 || (sweep > 3 && nothing(app) && nothing(aqq)) {
                     (a[p * n + q], a[q * n + p]) = (0.0, 0.0);
@@ -164,14 +164,14 @@ pub fn svd(columns: &mut [f64], m: usize, n: usize, values: &mut [f64], right: &
     columns.copy_from_slice(&left);
 }
 
-/// Writes a unit vector that is orthogonal to the orthonormal rows `done`: the unit vector that they leave most of, without
-/// its parts along them.
+/// Writes a unit vector that is orthogonal to the orthonormal rows `done`: the unit vector with the largest remainder,
+/// without its components along them.
 fn complete(done: &[f64], m: usize, out: &mut [f64]) {
     let kept = |i: usize| done.chunks(m).map(|row| row[i] * row[i]).sum::<f64>();
     let best = (0..m).min_by(|&i, &j| kept(i).total_cmp(&kept(j))).expect("fewer rows than columns");
     out.fill(0.0);
     out[best] = 1.0;
-    // Twice, since the first time leaves rounding errors.
+    // Twice, since the first pass leaves rounding errors.
     for _ in 0..2 {
         for row in done.chunks(m) {
             let part: f64 = row.iter().zip(out.iter()).map(|(a, b)| a * b).sum();

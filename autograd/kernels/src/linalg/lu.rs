@@ -9,8 +9,8 @@ use crate::simd;
 /// diagonal, which are not stored) below it. Step k exchanged row k with row `pivots[k]`, the largest below.
 ///
 /// # Errors
-/// The column without a finite pivot other than 0: the matrix is singular, or not finite. A matrix that is
-/// singular but for rounding passes; [`rcond`] and [`lu_pivot_ratio`] tell.
+/// The column without a finite pivot other than 0: the matrix is singular, or not finite. A matrix that is singular up
+/// to rounding gives no error; [`rcond`] and [`lu_pivot_ratio`] detect it.
 ///
 /// # Panics
 /// If a slice does not have its size.
@@ -122,8 +122,8 @@ pub fn lu_determinant<T: Element>(factors: &[T], pivots: &[usize], n: usize) -> 
 
 /// The smallest pivot over the largest, in size, from the factors of [`lu`]; 1 if n is 0.
 ///
-/// A ratio of a few n times the unit of rounding says that the matrix is singular to working precision, unless
-/// its rows or columns differ in scale by as much.
+/// A ratio of a few n times the unit roundoff means that the matrix is singular to working precision, unless its rows
+/// or columns differ in scale by as much.
 ///
 /// # Panics
 /// If `factors` does not have n n elements.

@@ -32,7 +32,7 @@ fn assert_close<T: Element>(got: &[T], want: &[T], tolerance: f64, what: &str) {
     }
 }
 
-/// A matrix whose condition stays below ten.
+/// A matrix whose condition number is below ten.
 fn tame<T: Element>(n: usize, seed: u64) -> Vec<T> {
     let mut a: Vec<T> = random(n * n, seed);
     let size = T::from_f64(3.0 * (n as f64).sqrt());

@@ -8,14 +8,14 @@ use crate::simd;
 /// Right-hand sides that one thread solves for at a time.
 const COLUMNS: usize = 64;
 
-/// How to read a triangular matrix; the other triangle is never looked at.
+/// How to read a triangular matrix; the other triangle is never read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Triangle {
-    /// Whether it is the lower triangle that is stored, else the upper one.
+    /// Whether the lower triangle is stored; else the upper one.
     pub lower: bool,
-    /// Whether the diagonal is ones, whatever is stored there.
+    /// Whether the diagonal is taken as ones; the stored one is then ignored.
     pub unit: bool,
-    /// Whether its transpose is meant.
+    /// Whether the transpose is used.
     pub transposed: bool,
 }
 
@@ -38,7 +38,7 @@ impl Triangle {
         Ok(())
     }
 
-    /// [`Triangle::solve`] without a look at the diagonal.
+    /// [`Triangle::solve`] without checking the diagonal.
     pub(super) fn substitute<T: Element>(&self, t: &[T], n: usize, b: &mut [T], m: usize) {
         let at = |i: usize, k: usize| if self.transposed { t[k * n + i] } else { t[i * n + k] };
         let downwards = self.lower != self.transposed;

@@ -43,7 +43,7 @@ pub(super) fn exp_less<A: Arithmetic>(x: f64, low: f64) -> f64 {
         ],
     );
     let y = 1.0 + A::mul_add(tail, r * r, r);
-    // 2^n in two factors, since 2^1024 and 2^-1076 have no representation of their own.
+    // 2^n in two factors, since 2^1024 and 2^-1076 are not representable.
     let n = (rounded.to_bits() as i64).wrapping_sub(ROUND.to_bits() as i64);
     let half = n >> 1;
     y * power_of_two(half) * power_of_two(n.wrapping_sub(half))

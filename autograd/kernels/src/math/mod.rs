@@ -196,7 +196,7 @@ macro_rules! math {
             }
             #[inline(always)]
             fn powf<A: Arithmetic>(self, p: f64) -> Self {
-                // One question of p, which compilers take out of a loop, where they leave four of them in it.
+                // One branch on p, which compilers hoist out of a loop; four of them they do not hoist.
                 if ![-1.0, 0.0, 1.0, 2.0].contains(&p) {
                     return $poly::powf::<A>(self, p);
                 }

@@ -1,7 +1,7 @@
 //! The Gaussian and the normal distribution function, with a small relative error however small they are.
 //!
-//! e^(-x^2) multiplies the relative error of x^2 by x^2, so the rounding of the square goes into the exponential as a
-//! part of its own. The distribution function's tail has that factor: Q(x) = e^(-x^2/2) W(t) / (x + a) for x >= 0, with
+//! e^(-x^2) multiplies the relative error of x^2 by x^2, so the rounding error of the square is a separate argument of
+//! the exponential. The distribution function's tail has that factor: Q(x) = e^(-x^2/2) W(t) / (x + a) for x >= 0, with
 //! t = (x - k) / (x + k) and a polynomial W, Chebyshev's interpolation of 60 digits. The numbers a make W so flat that
 //! the roundings of t and of its products hardly count.
 
@@ -16,7 +16,7 @@ macro_rules! normal {
             /// e^(-c x^2) within 1.6 ulp; c is a power of two, at least 1/2.
             #[inline(always)]
             pub fn gaussian<A: Arithmetic>(x: $t, c: $t) -> $t {
-                // From here on the result is 0; NaN passes.
+                // From here on the result is 0; NaN propagates.
                 let x = if x.abs() > 40.0 { 40.0 } else { x };
                 let square = x * x;
                 // The products of two halves of the digits are exact.

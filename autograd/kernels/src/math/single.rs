@@ -33,7 +33,7 @@ pub(super) fn exp_less<A: Arithmetic>(x: f32, low: f32) -> f32 {
         [4.999_999_4e-1, 1.666_652e-1, 4.166_839e-2, 8.368_781e-3, 1.381_448_1e-3],
     );
     let y = 1.0 + A::mul_add(tail, r * r, r);
-    // 2^n in two factors, since 2^128 and 2^-150 have no representation of their own.
+    // 2^n in two factors, since 2^128 and 2^-150 are not representable.
     let n = (rounded.to_bits() as i32).wrapping_sub(ROUND.to_bits() as i32);
     let half = n >> 1;
     y * power_of_two(half) * power_of_two(n.wrapping_sub(half))
@@ -177,7 +177,7 @@ pub fn erf<A: Arithmetic>(x: f32) -> f32 {
 /// x^p within 0.51 ulp: e^(p ln x) in f64, whose 29 further bits absorb the error of the logarithm.
 ///
 /// As in C: x = 0 and infinite x give 0 or infinity, another negative x is a number only for whole p, and a power of 1
-/// is 1 whatever p is.
+/// is 1 for any p.
 #[inline(always)]
 pub fn powf<A: Arithmetic>(x: f32, p: f64) -> f32 {
     let size = double::exp::<A>(p * double::ln::<A>(f64::from(x.abs()))) as f32;

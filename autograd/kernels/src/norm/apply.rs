@@ -1,4 +1,4 @@
-//! Functions of every element of (N, C, S) tensors and of numbers of its channel.
+//! Elementwise functions of (N, C, S) tensors with parameters per channel.
 
 use super::channels::{Block, Channels, Input, NARROW, Terms, columns, of};
 use crate::arrays::{each, numbered};
@@ -10,10 +10,12 @@ use crate::simd::{self, Kernel};
 const LANES: usize = 32;
 
 impl Channels {
-    /// Writes the values of `terms` for every element of a block. `numbers` has those of each channel of the block.
+    /// Writes the values of `terms` for every element of a block. `numbers` holds the parameters of each channel of the
+    /// block.
     ///
     /// # Safety
-    /// Inputs and outputs must have the tensor's size, and nobody else may use the block's elements of the outputs.
+    /// Inputs and outputs must have the tensor's size, and the block's elements of the outputs must not be accessed
+    /// elsewhere.
     pub(super) unsafe fn block_map<T: Element, const N: usize, const C: usize, const K: usize>(
         self,
         terms: &impl Terms<N, C, K>,
@@ -68,10 +70,10 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
     }
 }
 
-/// One row. Values are kept back until a few have been computed, since an output may lie where an input does.
+/// One row. Several values are computed before any is written, since an output may share the memory of an input.
 ///
 /// # Safety
-/// All pointers must be good for `len` elements. What is `ahead` of them is asked for, whether it exists or not.
+/// All pointers must be valid for `len` elements. The elements `ahead` of them are prefetched and need not exist.
 #[inline(always)]
 unsafe fn row<
     F: Terms<N, C, K>,

@@ -10,7 +10,7 @@ use crate::real::{Element, Real};
 pub enum Mask<'a, T> {
     /// Nowhere.
     None,
-    /// Everywhere, and y is computed again: there was no residual.
+    /// Everywhere, and y is recomputed: there was no residual.
     Again,
     /// Everywhere, and this is y.
     Output(&'a [T]),
@@ -26,7 +26,7 @@ pub enum Gradients<'a, T> {
     /// With respect to the residual, over the gradient of y, and with respect to x. Only with the mask of an
     /// output: without a mask, the residual's gradient is that of y.
     Both(&'a mut [T], &'a mut [T]),
-    /// None, but the sums are wanted.
+    /// None; only the sums are computed.
     Sums(&'a [T]),
 }
 
@@ -36,7 +36,7 @@ pub enum Gradients<'a, T> {
 /// Where `mask` says that y was not positive, g counts as 0.
 ///
 /// # Panics
-/// If a slice has the wrong length, or if the residual's gradient is asked for without the mask of an output.
+/// If a slice has the wrong length, or if the residual's gradient is requested without the mask of an output.
 pub fn batch_norm_backward<T: Element>(
     x: &[T],
     mask: Mask<T>,
@@ -62,7 +62,7 @@ pub fn batch_norm_backward<T: Element>(
     let x = Input::new(x);
     let work = Work { shape, by, dgamma: Shared::new(dgamma), dbeta: Shared::new(dbeta) };
     let one = dx.map(|dx| [dx]);
-    // SAFETY: all slices have the tensor's size, and nobody else has those that are written.
+    // SAFETY: all slices have the tensor's size, and those that are written are borrowed exclusively.
     unsafe {
         match (mask, dr) {
             (Mask::None, None) => work.run(&Sums, &Map, [x, g], one),
@@ -91,7 +91,7 @@ struct Work<'a, T> {
 type Numbers<T> = [T; 5];
 
 impl<T: Element> Work<'_, T> {
-    /// Sums, then gradients of the shape of x if they are wanted.
+    /// Sums, then gradients of the shape of x if they are requested.
     ///
     /// # Safety
     /// As [`Channels::block_map`], for all blocks.
@@ -114,7 +114,7 @@ impl<T: Element> Work<'_, T> {
                 });
                 let numbers = [self.finish(c, total)];
                 let Some(out) = out else { return };
-                // What was read last is the likeliest to be in the cache still.
+                // What was read last is the most likely to be still in the cache.
                 for run in (0..shape.runs()).rev() {
                     let block = shape.block(run, c..c + 1);
                     // SAFETY: each block comes once.
@@ -138,7 +138,7 @@ impl<T: Element> Work<'_, T> {
         });
     }
 
-    /// What is known before the sums are.
+    /// What is known before the sums are computed.
     fn numbers(&self, c: usize) -> Numbers<T> {
         let [mean, scale, shift] = self.by.of(c);
         [mean, scale, shift, T::ZERO, T::ZERO]
@@ -147,7 +147,7 @@ impl<T: Element> Work<'_, T> {
     /// Writes the gradients that are sums: of g, and of g (x - mean).
     fn finish(&self, c: usize, sums: [f64; 2]) -> Numbers<T> {
         let (rstd, count) = (self.by.rstd[c].to_f64(), (self.shape.n * self.shape.s) as f64);
-        // SAFETY: one number a channel, and each channel comes once.
+        // SAFETY: one number per channel, and each channel comes once.
         unsafe {
             *self.dbeta.at(c) = T::from_f64(sums[0]);
             *self.dgamma.at(c) = T::from_f64(sums[1] * rstd);
@@ -185,7 +185,7 @@ impl Terms<2, 5, 2> for Both {
     }
 }
 
-/// The same of g masked by the sign of what the forward pass made of x.
+/// The same of g masked by the sign of the output, recomputed from x.
 struct Again<F>(F);
 impl<F: Terms<2, 5, K>, const K: usize> Terms<2, 5, K> for Again<F> {
     #[inline(always)]

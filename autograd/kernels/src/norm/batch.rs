@@ -1,5 +1,5 @@
 //! Batch normalisation (Ioffe and Szegedy 2015): y = gamma (x - mean) / sqrt(var + eps) + beta for each channel,
-//! with what often follows it in the same pass: another tensor added (a residual), and max(y, 0).
+//! with the optional steps that follow it in the same pass: adding another tensor (a residual), and max(y, 0).
 
 use super::channels::{Block, Channels, Input, Terms, WIDTH};
 use super::moments::{FAR, SAMPLE, Scaled};
@@ -8,7 +8,7 @@ use crate::par::{self, Shared};
 use crate::real::{Element, Real};
 use crate::reduce::fold::safe;
 
-/// Mean and sum of squares about it of some elements, to be merged with those of others.
+/// Mean and sum of squared deviations of some elements, which can be merged with those of others.
 #[derive(Clone, Copy, Default)]
 struct Moments {
     mean: f64,
@@ -17,7 +17,7 @@ struct Moments {
 }
 
 impl Moments {
-    /// Takes in `count` more elements, as Chan, Golub and LeVeque (1979) do.
+    /// Merges `count` more elements, by the method of Chan, Golub and LeVeque (1979).
     fn merge(&mut self, other: &Moments) {
         if other.count == 0.0 {
             return;
@@ -42,7 +42,7 @@ impl Moments {
         )
     }
 
-    /// 1 / sqrt(var + eps) of channel `c` of `x`. Squares neither overflow nor vanish.
+    /// 1 / sqrt(var + eps) of channel `c` of `x`. Squares neither overflow nor underflow.
     fn rstd<T: Element>(&self, x: &[T], shape: Channels, c: usize, eps: f64) -> T {
         let var = T::from_f64(self.squares / self.count + eps);
         if safe(var) {
@@ -53,7 +53,7 @@ impl Moments {
         T::from_f64(moments.rstd(eps.sqrt() / scale) / scale)
     }
 
-    /// Mean and biased variance. 0 / 0, where there are no elements, is the NaN promised.
+    /// Mean and biased variance. Without elements, 0 / 0 is the documented NaN.
     fn statistics<T: Element>(&self) -> [T; 2] {
         [T::from_f64(self.mean + 0.0 / self.count), T::from_f64(self.squares / self.count)]
     }
@@ -76,15 +76,15 @@ pub fn batch_stats<T: Element>(x: &[T], shape: Channels, mean: &mut [T], var: &m
 /// The moments of each channel. `x` must have the tensor's size.
 fn all_moments<T: Element>(x: &[T], shape: Channels) -> Vec<Moments> {
     assert_eq!(x.len(), shape.len(), "batch norm: x is (n, c, s)");
-    // SAFETY: x has the tensor's size, and nobody writes it.
+    // SAFETY: x has the tensor's size, and is not written.
     let parts = shape.blocks(|block, out| unsafe { block_moments(Input::new(x), shape, block, out) });
     (0..shape.c).map(|c| Moments::of_runs(shape, |run| parts[run * shape.c + c])).collect()
 }
 
 /// The mean of each channel of a block, and the sum of squares about it.
 ///
-/// Squares are taken about the mean of a few elements. Where that proves far from the mean of all, so that the
-/// difference of two large numbers would be left, they are taken again about this one.
+/// Squares are taken about the mean of a few elements. If that is far from the mean of all, so that the result would be
+/// a difference of two large numbers, they are taken again about the mean of all.
 ///
 /// # Safety
 /// As [`Channels::block_sums`].
@@ -108,7 +108,7 @@ unsafe fn block_moments<T: Element>(x: Input<T>, shape: Channels, block: &Block,
         for ((out, [c]), [d, squares]) in out.iter_mut().zip(&mut *centre).zip(&*sums) {
             let (d, squares) = (d.to_f64() / count, squares.to_f64());
             *out = [c.to_f64() + d, squares - d * d * count];
-            // NaN asks for no second time.
+            // NaN does not need a second pass.
             again |= squares > FAR * out[1];
             *c = T::from_f64(out[0]);
         }
@@ -135,8 +135,8 @@ impl Terms<1, 1, 2> for Deviation {
     }
 }
 
-/// What batch normalisation does to each channel: y = gamma (x - mean) rstd + beta. One number a channel in
-/// each slice.
+/// What batch normalisation does to each channel: y = gamma (x - mean) rstd + beta. Each slice has one number per
+/// channel.
 #[derive(Clone, Copy, Debug)]
 pub struct Affine<'a, T> {
     /// What is subtracted.
@@ -161,7 +161,7 @@ impl<T: Element> Affine<'_, T> {
     }
 }
 
-/// What follows in the same pass.
+/// The optional steps that follow in the same pass.
 #[derive(Clone, Copy, Debug)]
 pub struct Then<'a, T> {
     /// Is added to the result.
@@ -187,7 +187,7 @@ pub fn batch_norm_forward<T: Element>(x: &[T], shape: Channels, by: &Affine<T>, 
     });
 }
 
-/// What [`batch_norm_train`] measures: one number a channel in each slice.
+/// The batch statistics of [`batch_norm_train`]: each slice has one number per channel.
 #[derive(Debug)]
 pub struct Statistics<'a, T> {
     /// The mean.
@@ -228,15 +228,15 @@ pub fn batch_norm_train<T: Element>(
     par::run(shape.c, |c| {
         let moments = Moments::of_runs(shape, |run| {
             let mut part = [[0.0; 2]];
-            // SAFETY: x has the tensor's size, and nobody writes it.
+            // SAFETY: x has the tensor's size, and is not written.
             unsafe { block_moments(Input::new(x), shape, &shape.block(run, c..c + 1), &mut part) }
             part[0]
         });
         let [m, v] = moments.statistics();
         let r = moments.rstd(x, shape, c, eps);
-        // SAFETY: one number a channel, and each channel comes once.
+        // SAFETY: one number per channel, and each channel comes once.
         unsafe { (*mean.at(c), *var.at(c), *rstd.at(c)) = (m, v, r) }
-        // What was read last is the likeliest to be in the cache still.
+        // What was read last is the most likely to be still in the cache.
         for run in (0..shape.runs()).rev() {
             let numbers = [[m, gamma[c] * r, beta[c]]];
             // SAFETY: the slices have the tensor's size, and each block comes once.

@@ -25,9 +25,10 @@ pub struct Channels {
 pub(super) const NARROW: usize = 64;
 /// Columns side by side.
 pub(super) const WIDTH: usize = 512;
-/// Elements of each input in one block: they stay in the second-level cache for a second pass.
+/// Elements of each input in one block: they remain in the second-level cache for a second pass.
 const BLOCK: usize = 1 << 14;
-/// Bytes that are asked for ahead of their use. Rows of a channel are far apart, and no prefetcher foresees the next.
+/// Bytes that are prefetched. Rows of a channel are far apart, and the hardware prefetcher does not predict the next
+/// one.
 const AHEAD: usize = 4096;
 /// Running sums side by side in a long row: two of them fill half the registers of AVX2.
 const LANES: usize = 32;
@@ -45,7 +46,7 @@ pub(super) trait Terms<const N: usize, const C: usize, const K: usize>: Sync {
 #[derive(Clone, Copy)]
 pub(super) struct Input<T>(*const T);
 
-// SAFETY: an Input only passes a pointer on; every read is in an unsafe block that argues for it.
+// SAFETY: an Input only passes a pointer on; every read is in an unsafe block with its own SAFETY comment.
 unsafe impl<T: Sync> Send for Input<T> {}
 // SAFETY: as above.
 unsafe impl<T: Sync> Sync for Input<T> {}
@@ -61,13 +62,13 @@ impl<T> Input<T> {
         Input(slice.as_mut_ptr())
     }
 
-    /// Asks for the `count` elements from number `start` on, which need not exist.
+    /// Prefetches the `count` elements from index `start` on, which need not exist.
     #[inline(always)]
     pub fn prefetch(self, start: usize, count: usize) {
         simd::prefetch(self.0.wrapping_add(start), count);
     }
 
-    /// The elements from number `start` on.
+    /// The elements from index `start` on.
     ///
     /// # Safety
     /// `start` must lie in the slice.
@@ -95,8 +96,9 @@ impl Channels {
         self.len() == 0
     }
 
-    /// Whether a thread takes a channel from its sums to its results: the second time, its elements come from the
-    /// cache. A few channels are too few pieces of work, and short runs are taken many channels at a time.
+    /// Whether one thread computes both the sums and the results of a channel: its elements are then still in the cache
+    /// for the second pass. It does not if there are too few channels to share, or if runs are short, which are
+    /// processed many channels at a time.
     pub(super) fn one_by_one(self) -> bool {
         self.s >= NARROW && self.c >= 8
     }
@@ -115,7 +117,7 @@ impl Channels {
         (items.min(self.n - run * items) * self.s) as f64
     }
 
-    /// How many elements ahead, in whole items, memory is asked for by a block with rows of `width` elements.
+    /// How many elements ahead, in whole items, a block with rows of `width` elements prefetches.
     pub(super) fn ahead<T>(self, width: usize) -> usize {
         (AHEAD / size_of::<T>()).div_ceil(width.max(1)) * self.c * self.s
     }
@@ -144,7 +146,7 @@ impl Channels {
         });
     }
 
-    /// What `kernel` makes of each block, K numbers for each of its channels: (runs, channels).
+    /// The results of `kernel` for each block, K numbers per channel: (runs, channels).
     pub(super) fn blocks<const K: usize>(
         self,
         kernel: impl Fn(&Block, &mut [[f64; K]]) + Sync,
@@ -169,11 +171,11 @@ impl Channels {
         total
     }
 
-    /// For each channel of a block, the sums of `terms` over its elements. `numbers` has those of each channel of
-    /// the block.
+    /// For each channel of a block, the sums of `terms` over its elements. `numbers` holds the parameters of each
+    /// channel of the block.
     ///
     /// # Safety
-    /// The inputs must have the tensor's size, and nobody may write their elements of this block.
+    /// The inputs must have the tensor's size, and their elements of this block must not be written meanwhile.
     pub(super) unsafe fn block_sums<T: Element, const N: usize, const C: usize, const K: usize>(
         self,
         terms: &impl Terms<N, C, K>,
@@ -236,8 +238,8 @@ impl<F: Terms<N, C, K>, T: Element, const N: usize, const C: usize, const K: usi
                     for b in first..(first + FEW).min(blocks) {
                         let at = start(item) + b * LANES;
                         x.iter().for_each(|x| x.prefetch(at + ahead, LANES));
-                        // SAFETY: lanes of a row of the tensor, by the promise of `block_sums`. Copied, they are known not to
-                        // be the sums' memory.
+                        // SAFETY: lanes of a row of the tensor, by the promise of `block_sums`. After the copy the
+                        // compiler knows that they do not alias the sums.
                         let x = each(x, |x| unsafe { x.at(at).cast::<[T; LANES]>().read() });
                         for l in 0..LANES {
                             let v = value(numbered(|i| x[i][l]));
@@ -275,7 +277,7 @@ pub(super) fn columns<T: Element, const C: usize>(numbers: &[[T; C]], s: usize) 
     columns
 }
 
-/// Channels side by side, each of their inner elements in a column of its own.
+/// Channels side by side, each of their inner elements in a separate column.
 struct Narrow<'a, F, T, const N: usize, const C: usize, const K: usize> {
     shape: Channels,
     terms: &'a F,

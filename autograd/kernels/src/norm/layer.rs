@@ -12,8 +12,8 @@ use crate::simd::{self, Kernel};
 pub(super) const GRAIN: usize = 1 << 14;
 
 /// y = (x - mean) rstd for each row of x, which is (rows, len), with rstd = 1 / sqrt(var + eps) and the biased
-/// variance. `mean` and `rstd` get a number for each row. Squares neither overflow nor vanish. A row of equal numbers becomes
-/// zeros, without an epsilon too.
+/// variance. `mean` and `rstd` get one number per row. Squares neither overflow nor underflow. A row of equal numbers
+/// becomes zeros, even without an epsilon.
 ///
 /// # Panics
 /// If a slice has the wrong length.
@@ -75,7 +75,8 @@ impl<T: Element> Kernel for Forward<'_, T> {
     }
 }
 
-/// Writes the normalised row, for numbers whose squares over- or underflow; returns the mean and 1 / sqrt(var + eps).
+/// Writes the normalised row, for numbers whose squares overflow or underflow; returns the mean and 1 / sqrt(var +
+/// eps).
 #[cold]
 #[inline(never)]
 fn standardize_scaled<T: Element>(x: &[T], eps: f64, y: &mut [T]) -> (T, T) {

@@ -3,7 +3,7 @@
 use crate::real::{Arithmetic, Element, Plain};
 use crate::reduce::fold::{Functions, Same, row_sum, row_sums};
 
-/// Elements whose mean stands in for that of all.
+/// Elements whose mean is the first estimate of the mean of all.
 pub(super) const SAMPLE: usize = 32;
 /// How much larger squares about a centre may be than those about the mean.
 pub(super) const FAR: f64 = 4.0;
@@ -21,8 +21,8 @@ impl<T: Element> Moments<T> {
         self.centre.to_f64() + self.offset
     }
 
-    /// 1 / sqrt(var + root^2), without squaring `root`; 0 instead of infinity, so that numbers that are all equal become
-    /// zeros without an epsilon as with any.
+    /// 1 / sqrt(var + root^2), without squaring `root`; 0 instead of infinity, so that equal numbers become zeros with
+    /// any epsilon, also with none.
     pub fn rstd(&self, root: f64) -> f64 {
         let std = self.var.sqrt().hypot(root);
         if std == 0.0 { 0.0 } else { 1.0 / std }
@@ -39,8 +39,8 @@ impl<T: Element> Functions<T, 1, 2> for Deviation<T> {
     }
 }
 
-/// Squares are taken about the mean of a few elements. Where that proves far from the mean of all, so that the difference
-/// of two large numbers would be left, they are taken again about this one.
+/// Squares are taken about the mean of a few elements. If that is far from the mean of all, so that the result would be
+/// a difference of two large numbers, they are taken again about the mean of all.
 #[inline(always)]
 pub(super) fn moments<T: Element, A: Arithmetic>(x: &[T]) -> Moments<T> {
     let (few, count) = (x.len().min(SAMPLE), x.len() as f64);
@@ -51,7 +51,7 @@ pub(super) fn moments<T: Element, A: Arithmetic>(x: &[T]) -> Moments<T> {
         let [d, squares] = row_sums::<T, 1, 2, 32>([x], Deviation(centre)).map(T::to_f64);
         let offset = d / count;
         let var = squares / count - offset * offset;
-        // NaN asks for no second time.
+        // NaN does not need a second pass.
         let far = squares > FAR * (var * count);
         if last || !far {
             return Moments { centre, offset, var };
@@ -61,7 +61,7 @@ pub(super) fn moments<T: Element, A: Arithmetic>(x: &[T]) -> Moments<T> {
     }
 }
 
-/// Numbers whose squares over- or underflow, divided by a power of two near the largest of them, and their moments.
+/// Numbers whose squares overflow or underflow, divided by a power of two near the largest of them, and their moments.
 pub(super) struct Scaled {
     pub x: Vec<f64>,
     pub scale: f64,
@@ -72,7 +72,7 @@ impl Scaled {
     pub fn new(x: impl Iterator<Item = f64> + Clone) -> Self {
         let most = x.clone().fold(0.0, |most: f64, x| most.max(x.abs()));
         let exponent = f64::from_bits(most.to_bits() & f64::INFINITY.to_bits());
-        // Zeros stay as they are, and what is not finite becomes NaN.
+        // Zeros do not change, and numbers that are not finite become NaN.
         let scale = if most > 0.0 && most.is_finite() { exponent.max(f64::MIN_POSITIVE) } else { 1.0 };
         let x: Vec<f64> = x.map(|x| x / scale).collect();
         let moments = moments::<f64, Plain>(&x);

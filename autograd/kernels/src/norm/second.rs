@@ -38,7 +38,7 @@ pub fn batch_norm_second<T: Element>(
     let mean = |c: usize| [by.mean[c]];
     let finish = |c: usize, sums: [f64; 5]| {
         let (numbers, d) = numbers(shape, by, c, sums);
-        // SAFETY: one number a channel, and each channel comes once.
+        // SAFETY: one number per channel, and each channel comes once.
         unsafe { *dgamma.at(c) = d }
         numbers
     };
@@ -46,7 +46,7 @@ pub fn batch_norm_second<T: Element>(
         return par::run(shape.c, |c| {
             let total = shape.total(|run| {
                 let mut part = [[T::ZERO; 5]];
-                // SAFETY: the slices have the tensor's size, and the inputs are nobody's to write.
+                // SAFETY: the slices have the tensor's size, and the inputs are not written.
                 unsafe { shape.block_sums(&Sums, inputs, &shape.block(run, c..c + 1), &[mean(c)], &mut part) }
                 part[0].map(T::to_f64)
             });

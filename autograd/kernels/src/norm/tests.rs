@@ -237,7 +237,7 @@ fn second_gradients_agree<T: Element>(tolerance: f64) {
         let shape = Channels { n, c, s };
         let mut case = case(shape);
         let u = numbers(shape.len(), 9);
-        // sum(u . dx) and its pieces, with statistics of the x at hand.
+        // sum(u . dx) and its terms, with the statistics of the given x.
         let statistics = |case: &Case| {
             let (mean, var) = moments(&case.x, shape);
             (mean, var.iter().map(|v| 1.0 / (v + 1e-3).sqrt()).collect::<Vec<f64>>())

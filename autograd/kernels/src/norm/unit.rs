@@ -6,8 +6,8 @@ use crate::real::{Arithmetic, Element};
 use crate::reduce::fold::{Product, row_norm, row_sum};
 use crate::simd::{self, Kernel};
 
-/// u = w / n with n = sqrt(|w|^2 + eps) for each row of w, which is (rows, len); `n` gets a number for each row.
-/// Tiny and huge rows neither vanish nor overflow. With eps = 0, u of a row of zeros is 0.
+/// u = w / n with n = sqrt(|w|^2 + eps) for each row of w, which is (rows, len); `n` gets one number per row. Squares
+/// of tiny and huge rows neither underflow nor overflow. With eps = 0, u of a row of zeros is 0.
 ///
 /// # Panics
 /// If a slice has the wrong length.
@@ -87,14 +87,14 @@ impl<T: Element> Kernel for Forward<'_, T> {
     }
 }
 
-/// The length to divide by. A row of length 0 is all zeros, and stays so.
+/// The length to divide by. A row of length 0 is all zeros, and remains zeros.
 #[inline(always)]
 fn divisor<T: Element>(n: T) -> T {
     if n == T::ZERO { T::ONE } else { n }
 }
 
-/// dw = (g - u (u . g)) / n for the gradient `g` of u, which is g / n - w (w . g) / n^3 and right for any eps.
-/// A row with n = 0 gets 0.
+/// dw = (g - u (u . g)) / n for the gradient `g` of u, which is g / n - w (w . g) / n^3 for any eps. A row with n = 0
+/// gets 0.
 ///
 /// # Panics
 /// If a slice has the wrong length.

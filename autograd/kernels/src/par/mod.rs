@@ -1,8 +1,9 @@
-//! Threads. Work is cut into pieces by its size; threads only decide who computes which piece. Where a cut goes through no
-//! sum, as between the columns of a matrix product, it may follow the number of threads: no bit depends on it.
+//! Threads. Work is cut into pieces by its size; the number of threads only decides which thread computes which piece.
+//! A cut that splits no sum, as between the columns of a matrix product, may depend on the number of threads, since it
+//! does not change the result.
 //!
-//! The threads are rayon's. On a thread of a rayon pool, the kernels use that pool, so a program's own pool and the
-//! kernels share its threads; on any other thread they use a pool of their own.
+//! The threads are rayon's. On a thread of a rayon pool, the kernels use that pool and share its threads with the
+//! program; on any other thread they use the engine's own pool.
 
 mod pool;
 mod slot;
@@ -17,7 +18,7 @@ static THREADS: AtomicUsize = AtomicUsize::new(0);
 
 /// Sets the number of threads that compute, from the next kernel on; earlier ones may help for another millisecond. Within a
 /// rayon pool that has fewer threads, all of the pool's compute; outside of one at most four more for each processor are started.
-/// Results do not depend on it, bit for bit.
+/// Results are bitwise identical for every number of threads.
 ///
 /// # Panics
 /// If `n` is 0. The next kernel panics if the operating system refuses to start that many threads.
@@ -47,9 +48,9 @@ fn available() -> usize {
 
 /// Calls `f(0), f(1), …, f(pieces - 1)`, each exactly once, on as many threads as [`threads`] says.
 ///
-/// `f` must not depend on the order. The caller works too, and waits for no thread to wake up. Calls may come from many
-/// threads at a time, in and outside of rayon pools; a call from within `f` does its pieces alone. A piece must not wait for
-/// the calling thread, as `rayon::broadcast` does.
+/// `f` must not depend on the order. The caller works too, and does not wait for other threads to wake up. Calls may
+/// come from many threads at a time, in and outside of rayon pools; a call from within `f` does its pieces alone. A
+/// piece must not wait for the calling thread, as `rayon::broadcast` does.
 ///
 /// # Panics
 /// If a piece does.
@@ -57,7 +58,7 @@ pub fn run(pieces: usize, f: impl Fn(usize) + Sync) {
     run_shared(pieces, &f);
 }
 
-/// As [`run`], compiled once: a kernel's body is in its `f` and nowhere else.
+/// As [`run`], compiled once, since the body of a kernel is in its `f` only.
 fn run_shared(pieces: usize, f: &(dyn Fn(usize) + Sync)) {
     match threads().min(pieces) {
         0 | 1 => (0..pieces).for_each(f),
@@ -99,7 +100,8 @@ pub fn chunks<T: Send>(out: &mut [T], size: usize, f: impl Fn(usize, &mut [T]) +
 #[derive(Clone, Copy)]
 pub struct Shared<T>(*mut T);
 
-// SAFETY: a Shared only passes a pointer on; every dereference is in an unsafe block that argues disjointness.
+// SAFETY: a Shared only passes a pointer on; every dereference is in an unsafe block whose SAFETY comment shows
+// disjointness.
 unsafe impl<T: Send> Send for Shared<T> {}
 // SAFETY: as above.
 unsafe impl<T: Send> Sync for Shared<T> {}

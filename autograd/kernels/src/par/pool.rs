@@ -1,4 +1,4 @@
-//! Which rayon pool helps: the one that the calling thread belongs to, else the engine's own.
+//! Which rayon pool is used: the one that the calling thread belongs to, else the engine's own.
 
 use std::cell::Cell;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -62,8 +62,8 @@ impl Pool {
     }
 }
 
-/// The helpers of a caller outside of pools: one less than compute, and no more than a few for each processor, since further
-/// ones would only wait for one another.
+/// The helpers of a caller outside of pools: one less than compute, and no more than a few for each processor, since
+/// more would only wait for one another.
 fn helpers(threads: usize) -> usize {
     (threads.max(2) - 1).min(4 * super::available())
 }

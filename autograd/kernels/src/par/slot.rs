@@ -42,7 +42,8 @@ pub(super) struct Slot {
     panic: Mutex<Option<Box<dyn Any + Send>>>,
 }
 
-/// A value on a cache line of its own, so that one that is watched does not slow others that are written.
+/// A value on its own cache line, which avoids false sharing between values that are polled and values that are
+/// written.
 #[repr(align(128))]
 struct Line<T>(T);
 
@@ -123,7 +124,7 @@ impl Slot {
     /// What a helper does: works on the job, if there is one, and on those that follow closely. Without a job at first,
     /// it waits for one if `waits`.
     fn help(self: Arc<Self>, waits: bool) {
-        // In a pool of the program's, the calling thread itself may take up the task, and has nothing to wait for.
+        // In a pool of the program's, the calling thread itself may execute the task, and then has nothing to wait for.
         let own = SLOT.with(|own| Arc::ptr_eq(own, &self));
         let (start, mut last) = (Instant::now(), None);
         loop {
@@ -135,7 +136,7 @@ impl Slot {
                 stays = self.take_part() || !first || waits;
             }
             self.helpers.0.fetch_sub(1, SeqCst);
-            // A job that was published before that counts on this helper; one published after it does not.
+            // A job that was published before this point relies on this helper; one published after it does not.
             let last_seen = last.replace(self.jobs.0.load(SeqCst));
             if own || last_seen == last {
                 return;
@@ -205,7 +206,7 @@ fn spin_until(done: impl Fn() -> bool) -> bool {
         if start.get_or_insert_with(Instant::now).elapsed() > SPIN {
             return false;
         }
-        // Where there are more threads than cores, the one that is waited for may need this core.
+        // With more threads than cores, the thread that is waited for may need this core.
         thread::yield_now();
     }
 }

@@ -255,7 +255,7 @@ fn pieces_may_run_loops_of_rayon_whose_pieces_run_kernels() {
     let _turn = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
     set_threads(3);
     let piece = |i: usize| {
-        // Waiting for the loop, a thread takes up other tasks of the pool: helping another job, for one.
+        // While it waits for the loop, a thread executes other tasks of the pool, for example helping another job.
         let sums: Vec<usize> =
             (0..8usize).into_par_iter().map(|j| map(5, |k| i + j * k).iter().sum()).collect();
         each_once(7);
@@ -271,7 +271,7 @@ fn pieces_may_run_loops_of_rayon_whose_pieces_run_kernels() {
 fn long_jobs_one_after_another_keep_their_helpers() {
     let _turn = SETTINGS.lock().unwrap_or_else(PoisonError::into_inner);
     set_threads(2);
-    // Longer than a helper stays, so that it leaves, or is asked again, between any two of them.
+    // Longer than a helper's maximum time, so that it returns, or is started again, between any two of them.
     let helped = || {
         let (caller, seen) = (thread::current().id(), AtomicBool::new(false));
         run(2, |_| {

@@ -1,4 +1,4 @@
-//! The maximum of each window, and where it stood.
+//! The maximum of each window, and its index.
 
 use std::ops::Range;
 
@@ -8,11 +8,11 @@ use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
 
 impl Pool2d {
-    /// Writes the largest element of each window and its flat index into `x`. The border never wins; of equal
-    /// elements the first in row-major order wins; NaN beats every number, and the last NaN the others, as in
-    /// PyTorch.
+    /// Writes the largest element of each window and its flat index into `x`. The border is never selected. Of equal
+    /// elements the first in row-major order is selected. A NaN is selected over every number, and of several NaNs the
+    /// last, as in PyTorch.
     ///
-    /// With the winners fixed, the maximum is linear in x: `layout::take(x, winners)`.
+    /// For fixed `winners`, the maximum is linear in x: `layout::take(x, winners)`.
     ///
     /// # Panics
     /// If a slice does not have its size, or `x` has more than 2^32 elements.
@@ -31,11 +31,11 @@ impl Pool2d {
         });
     }
 
-    /// The adjoint of the maximum at fixed `winners`: zeroes `out` (shaped as the images), then adds each
-    /// element of `g` to the place of its winner, in order.
+    /// The adjoint of the maximum at fixed `winners`: zeroes `out` (shaped as the images), then adds each element of
+    /// `g` at the index in `winners`, in order.
     ///
     /// # Panics
-    /// If a slice does not have its size, or a winner lies outside its window's image.
+    /// If a slice does not have its size, or an index in `winners` lies outside its window's image.
     pub fn max_adjoint<T: Element>(&self, g: &[T], winners: &[u32], out: &mut [T]) {
         self.check(out.len(), g.len());
         assert_eq!(winners.len(), g.len(), "max pool: a winner for each output");
@@ -257,7 +257,7 @@ impl<T: Element> Kernel for MaxAdjoint<'_, T> {
 }
 
 /// Writes two rows of the adjoint for 2 x 2 windows, W elements of both at a time, of which a row has at least as many;
-/// the first element has index `start`. Returns whether a winner was not in its window.
+/// the first element has index `start`. Returns whether an index in `winners` was not in its window.
 #[inline(always)]
 fn spread_over_halves<T: Element, const W: usize>(
     g: &[T],
@@ -274,7 +274,7 @@ fn spread_over_halves<T: Element, const W: usize>(
     loop {
         let (values, places) = (&g[j..j + W / 2], &winners[j..j + W / 2]);
         let start = start + 2 * j as u32;
-        // Who wins is anyone's guess: no branches. Plain loops, which become vectors however the whole is compiled.
+        // The maximum's position is unpredictable, so there are no branches. Plain loops vectorise in every build.
         let (mut twice, mut at) = ([T::ZERO; W], [0; W]);
         for e in 0..W {
             twice[e] = values[e / 2];

@@ -1,7 +1,7 @@
 //! The ChaCha8 stream of a key, many blocks at a time.
 //!
 //! Eight or sixteen blocks differ in their counters alone, so each of the sixteen words of the state is a vector with
-//! one lane a block. The numbers are those of `ChaCha8Rng`, which computes four blocks at a time.
+//! one lane per block. The numbers are those of `ChaCha8Rng`, which computes four blocks at a time.
 //!
 //! Bernstein, ChaCha, a variant of Salsa20, 2008.
 
@@ -46,15 +46,15 @@ impl<const LANES: usize> Kernel for Fill<'_, LANES> {
 #[inline(always)]
 fn blocks<const LANES: usize>(key: [u32; 8], stream: u64, first: u64, out: &mut [u32]) {
     let mut words = [[0; LANES]; 16];
-    // This loop is what becomes vectors: every operation of `block` on all the lanes. Plain loops only, which are compiled
-    // where they stand.
+    // The compiler vectorises this loop: every operation of `block` acts on all lanes. Plain loops only, which are
+    // always compiled in this function.
     for lane in 0..LANES {
         let block = block(key, stream, first + lane as u64);
         for word in 0..16 {
             words[word][lane] = block[word];
         }
     }
-    // A number's place is (word, block), and is to be (block, word): four turns of the place's bits, each by one.
+    // Transposes from (word, block) to (block, word): four rotations of the index's bits, each by one.
     for _ in 0..4 {
         let turned = words;
         let (from, to) = (turned.as_flattened(), words.as_flattened_mut());
@@ -80,7 +80,7 @@ fn block(key: [u32; 8], stream: u64, counter: u64) -> [u32; 16] {
         (stream >> 32) as u32,
     ]);
     let mut x = start;
-    // Eight rounds, without a loop: one in here would keep that over the lanes from becoming vectors.
+    // Eight rounds, unrolled: an inner loop would prevent the vectorisation over the lanes.
     double_round(&mut x);
     double_round(&mut x);
     double_round(&mut x);

@@ -1,10 +1,10 @@
 //! Counter-based randomness: a draw is a pure function of (seed, stream, step, index).
 //!
 //! A [`Key`] is the 256-bit key of a ChaCha generator; the index is its 64-bit stream number. So draws need no
-//! stored generator state, do not depend on threads, and a run resumes at any step exactly as it would have
-//! gone on.
+//! stored generator state, do not depend on threads, and a run that resumes at any step gives the same draws as an
+//! uninterrupted one.
 
-// Plain loops become vectors; what iterators become depends on how much is compiled together.
+// Plain loops are vectorised; whether iterators are depends on inlining.
 #![allow(clippy::needless_range_loop)]
 
 mod chacha;
@@ -123,7 +123,7 @@ impl<T: Element, D: Draw<T>> Kernel for Drawn<'_, T, D> {
     fn run<A: Arithmetic>(self) {
         let wide = size_of::<T>() / size_of::<u32>();
         for (words, out) in self.words.chunks_exact(wide * GROUP).zip(self.out.chunks_mut(GROUP)) {
-            // Of known length, so that no number needs a test of its own.
+            // Of constant length, so that no number needs a bounds check.
             let group = self.draw.group::<A>(&words[..wide * GROUP]);
             match <&mut [T; GROUP]>::try_from(&mut *out) {
                 Ok(out) => *out = group,
@@ -196,7 +196,7 @@ impl<T: Element> Draw<T> for Normal<T> {
     #[inline(always)]
     fn group<A: Arithmetic>(self, words: &[u32]) -> [T; GROUP] {
         const HALF: usize = GROUP / 2;
-        // Short loops, one thing each: so they become vectors however the whole is compiled.
+        // Short loops with one operation each, which vectorise in every build.
         let mut radii = [T::ZERO; HALF];
         for l in 0..HALF {
             radii[l] = open_unit::<T>(words, l);

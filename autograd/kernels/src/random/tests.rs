@@ -1,5 +1,5 @@
-//! Draws against the distributions they claim. Seeds are fixed, so a test passes always or never; bounds are
-//! what chance exceeds once in a hundred thousand trials or less.
+//! Draws against their distributions. Seeds are fixed, so a test passes always or never; bounds are what chance exceeds
+//! once in a hundred thousand trials or less.
 
 use super::*;
 use crate::real::Fused;

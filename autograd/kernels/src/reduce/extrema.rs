@@ -1,4 +1,4 @@
-//! Maximum and minimum over axes, with the place of the winner.
+//! Maximum and minimum over axes, with their indices.
 
 use std::borrow::Cow;
 
@@ -8,11 +8,11 @@ use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
 
 /// The maximum over the axes marked in `axes`, and in `winners` the index into x of the first element (in
-/// row-major order) that has it. A NaN wins over every number, the first NaN over the others.
+/// row-major order) that has it. If there is a NaN, the first NaN is selected.
 ///
 /// # Panics
-/// If the sizes are not those of the shapes, if x has more than 2^32 elements, or if a maximum of no elements
-/// is asked for.
+/// If the sizes are not those of the shapes, if x has more than 2^32 elements, or if a result is the maximum of no
+/// elements.
 pub fn max<T: Element>(x: &[T], dims: &[usize], axes: &[bool], out: &mut [T], winners: &mut [u32]) {
     extremum::<true, T>(x, dims, axes, out, winners);
 }
@@ -119,7 +119,7 @@ impl<const MAX: bool, T: Element> Kernel for Blocks<'_, MAX, T> {
     }
 }
 
-/// Whether `new` beats `old`, which came earlier.
+/// Whether `new` replaces `old`, which came earlier.
 #[inline(always)]
 #[allow(clippy::eq_op)] // v != v: v is NaN
 fn beats<const MAX: bool, T: Element>(new: T, old: T) -> bool {

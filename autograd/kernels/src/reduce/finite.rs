@@ -6,7 +6,7 @@ use crate::par;
 use crate::real::{Arithmetic, Element};
 use crate::simd::{self, Kernel};
 
-/// Elements that one thread looks at at a time.
+/// Elements that one thread checks at a time.
 const GRAIN: usize = 1 << 15;
 
 /// Whether no element is NaN or infinite.
@@ -27,7 +27,7 @@ impl<T: Element> Kernel for Finite<'_, T> {
     type Output = bool;
     #[inline(always)]
     fn run<A: Arithmetic>(self) -> bool {
-        // 0 times a finite number is 0, otherwise NaN, which stays.
+        // 0 times a finite number is 0, otherwise NaN, which propagates.
         const LANES: usize = 64;
         let mut zeros = [T::ZERO; LANES];
         let (blocks, tail) = self.0.as_chunks::<LANES>();

@@ -9,7 +9,7 @@ use crate::map::Map;
 use crate::math::Math;
 use crate::real::{Arithmetic, Element, Num, Real};
 
-/// Running results side by side in a row: several registers' worth, to hide the latency of addition.
+/// Parallel accumulators in a row: several registers, to hide the latency of addition.
 const LANES: usize = 64;
 
 /// x itself.
@@ -261,8 +261,8 @@ pub(super) struct Norm;
 /// Whether a sum of squares is neither near overflow nor so small that squares were lost below it.
 #[inline(always)]
 pub(crate) fn safe<T: Element>(squares: T) -> bool {
-    // 1e-24 leaves 14 decades above the smallest normal f32 for the entries that vanish: 1e7 of them change
-    // nothing. f64 has room to spare.
+    // 1e-24 is 14 decades above the smallest normal f32: even 1e7 entries whose squares underflow change nothing. f64
+    // has room to spare.
     let (low, high) = if size_of::<T>() == 4 { (1e-24, 1e38) } else { (1e-270, 1e306) };
     squares > T::from_f64(low) && squares < T::from_f64(high)
 }

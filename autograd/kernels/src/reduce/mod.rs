@@ -1,9 +1,9 @@
 //! Reductions over axes, in a fixed order.
 //!
-//! A tensor is reduced one run of neighbouring axes after the other, innermost first. So there is one loop to
-//! make fast: x viewed as (outer, len, inner), reduced over len, where inner = 1 means rows. A long len is cut
-//! into blocks of a fixed size whose results are reduced in turn: a tree that depends on the sizes alone,
-//! which also keeps rounding errors small.
+//! A tensor is reduced one run of neighbouring axes after the other, innermost first. So there is one loop to optimise:
+//! x viewed as (outer, len, inner), reduced over len, where inner = 1 means rows. A long len is cut into blocks of a
+//! fixed size whose results are reduced in turn: a tree that depends on the sizes alone, which also keeps rounding
+//! errors small.
 
 use std::borrow::Cow;
 
@@ -22,10 +22,10 @@ pub use scan::{add_assign, cumsum, dot, sum_squares};
 
 use fold::{LogSumExp, Norm, Sum};
 
-/// Sums x, of shape `dims`, over the axes marked in `axes`; those disappear in `out`. An empty sum is 0.
+/// Sums x, of shape `dims`, over the axes marked in `axes`; these axes are removed in `out`. An empty sum is 0.
 ///
 /// # Panics
-/// If `x` or `out` has not as many elements as its shape says.
+/// If the number of elements of `x` or `out` does not match its shape.
 pub fn sum<T: Element>(x: &[T], dims: &[usize], axes: &[bool], out: &mut [T]) {
     reduce::<Sum, T>(x, dims, axes, out);
 }
@@ -39,8 +39,8 @@ pub fn logsumexp<T: Element>(x: &[T], dims: &[usize], axes: &[bool], out: &mut [
     reduce::<LogSumExp, T>(x, dims, axes, out);
 }
 
-/// The Euclidean norm over the axes marked in `axes`. Squares of tiny entries do not vanish and those of huge
-/// ones do not overflow: entries are scaled where they would.
+/// The Euclidean norm over the axes marked in `axes`. Squares of tiny entries do not underflow and those of huge ones
+/// do not overflow: entries are scaled where needed.
 ///
 /// # Panics
 /// As [`sum`].
@@ -61,7 +61,7 @@ trait Fold {
 
 /// Elements that one thread reduces at a time.
 const GRAIN: usize = 1 << 15;
-/// Columns that are reduced together: their results stay in the first-level cache.
+/// Columns that are reduced together: their results fit in the first-level cache.
 const WIDTH: usize = 512;
 
 /// The view (outer, len, inner) of one step: `len` is reduced.
@@ -75,7 +75,7 @@ struct Step {
 /// The steps that reduce `dims` over `axes`, first step first. None if nothing is reduced.
 fn steps(dims: &[usize], axes: &[bool]) -> impl Iterator<Item = Step> {
     assert_eq!(dims.len(), axes.len(), "reduce: one mark for each axis");
-    // From the innermost axis out; `outer` is what has not been visited, `inner` what was visited and kept.
+    // From the innermost axis out; `outer` covers the axes not yet visited, `inner` the visited axes that are kept.
     let mut outer: usize = dims.iter().product();
     let mut inner = 1;
     let mut axis = dims.len();
@@ -140,7 +140,7 @@ impl Step {
 
 /// Neighbouring results that come from the same rows: one block, at most [`WIDTH`] columns.
 struct Run {
-    /// Where they are among the results asked for.
+    /// Where they are among the requested results.
     results: std::ops::Range<usize>,
     /// Where the first element of the first of them is in x.
     first: usize,

@@ -67,7 +67,7 @@ impl<T: Element> Scan<'_, T> {
                 let sum = sums[l] + v;
                 let mut value = sum;
                 if corrected {
-                    // What rounding takes from the sum (Knuth's TwoSum). It is NaN where the sum is infinite.
+                    // The rounding error of the sum (Knuth's TwoSum). It is NaN where the sum is infinite.
                     let share = sum - sums[l];
                     lost[l] += (sums[l] - (sum - share)) + (v - share);
                     value = if lost[l].is_nan() { sum } else { sum + lost[l] };
@@ -97,7 +97,7 @@ pub fn dot<T: Element>(x: &[T], y: &[T]) -> T {
     simd::dispatch(RowSum(&Same, [&partial[..]]))
 }
 
-/// The sum of squares, in the same tree. May overflow or vanish where [`super::norm`] does not.
+/// The sum of squares, in the same tree. May overflow or underflow where [`super::norm`] does not.
 pub fn sum_squares<T: Element>(x: &[T]) -> T {
     dot(x, x)
 }

@@ -7,17 +7,17 @@ use crate::real::{Arithmetic, Element};
 use crate::reduce::fold::{Product, Same, row_sum};
 use crate::simd::{self, Kernel};
 
-/// What cross-entropy compares log-probabilities with: one class a row, smoothed and weighted as PyTorch's
-/// `cross_entropy` does. Of `classes` classes, class c of a row with label l has the target
-/// `t[c] = (1 - smoothing) weights[l] [c = l] + smoothing weights[c] / classes`, and the loss of the row is
-/// `-sum t[c] log_prob[c]`. The weighted mean of the losses divides their sum by [`Targets::total`].
+/// What cross-entropy compares log-probabilities with: one class per row, smoothed and weighted as PyTorch's
+/// `cross_entropy` does. Of `classes` classes, class c of a row with label l has the target `t[c] = (1 - smoothing)
+/// weights[l] [c = l] + smoothing weights[c] / classes`, and the loss of the row is `-sum t[c] log_prob[c]`. The
+/// weighted mean of the losses divides their sum by [`Targets::total`].
 #[derive(Clone, Copy, Debug)]
 pub struct Targets<'a, T> {
     /// The class of each row.
     pub labels: &'a [u32],
     /// How many classes there are.
     pub classes: usize,
-    /// The share of a target that goes to all classes alike, in 0..=1.
+    /// Label smoothing, in 0..=1.
     pub smoothing: T,
     /// The weight of each class; `None`: all 1.
     pub weights: Option<&'a [T]>,
@@ -92,7 +92,7 @@ impl<T: Element> Kernel for Losses<'_, T> {
         for (((x, y), loss), &label) in rows.zip(losses).zip(&targets.labels[first..]) {
             log_softmax::<T, A>(x, y);
             let (own, all) = targets.parts(label as usize);
-            // A class of target 0 does not count, also where its probability is 0: 0 times infinity is NaN.
+            // A class with target 0 is left out, since 0 times infinity is NaN where its probability is 0.
             *loss = if own == T::ZERO { T::ZERO } else { -own * y[label as usize] };
             if all != T::ZERO {
                 let sum = match targets.weights {

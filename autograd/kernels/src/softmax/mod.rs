@@ -89,8 +89,8 @@ fn log_softmax<T: Element, A: Arithmetic>(x: &[T], y: &mut [T]) {
 /// Elements whose exponentials are taken together.
 const LANES: usize = 32;
 
-/// The sum of e^(x - max) over a row, and its terms in `y`. Short rows are filled up with e^-infinity = 0, so
-/// that ten classes cost hardly more than one.
+/// The sum of e^(x - max) over a row, and its terms in `y`. Short rows are filled up with e^-infinity = 0, so that ten
+/// classes cost little more than one.
 #[inline(always)]
 fn exponentials<T: Element, A: Arithmetic>(x: &[T], max: T, mut y: Option<&mut [T]>) -> T {
     let [sums] = cascade!(
@@ -113,7 +113,7 @@ fn exponentials<T: Element, A: Arithmetic>(x: &[T], max: T, mut y: Option<&mut [
                 sums[l] = sums[l] + terms[l];
             }
             match y.as_mut().map(|y| &mut y[start..]) {
-                // Of known length, a copy is a few stores.
+                // With a constant length, the copy is a few stores.
                 Some(y) if n == LANES => y[..LANES].copy_from_slice(&terms),
                 Some(y) => y[..n].copy_from_slice(&terms[..n]),
                 None => {}
@@ -126,8 +126,8 @@ fn exponentials<T: Element, A: Arithmetic>(x: &[T], max: T, mut y: Option<&mut [
 
 /// Replaces the gradient of entry `at` of a row by minus the sum of the others: those of a row sum to 0.
 ///
-/// It is the more accurate form where the entry has most of the probability p, since 1 - p loses digits that the sum
-/// of the other probabilities has.
+/// It is the more accurate form where the entry has most of the probability p, since 1 - p has fewer correct digits
+/// than the sum of the other probabilities.
 #[inline(always)]
 fn balance<T: Element, A: Arithmetic>(dx: &mut [T], at: usize) {
     dx[at] = T::ZERO;
@@ -143,7 +143,7 @@ const LN_SURE: f64 = -0.287_682_072_451_780_9;
 #[inline(always)]
 fn above<T: Element>(y: &[T], bound: f64) -> Option<usize> {
     let bound = T::from_f64(bound);
-    // Without an early end, so that it is a loop over lanes.
+    // Without an early exit, so that the loop vectorises.
     let any = y.iter().fold(false, |any, &y| any | (y > bound));
     if any { y.iter().position(|&y| y > bound) } else { None }
 }

@@ -1,4 +1,4 @@
-//! The gradient of batch normalisation as an operation of its own, so that its gradients have kernels too.
+//! The gradient of batch normalisation as a separate operation, so that its gradients have kernels, too.
 
 use kernels::norm::{self, Affine, Gradients, Mask};
 
@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 #[derive(Debug)]
 struct Gradient {
     eps: f64,
-    /// What the forward pass measured of x.
+    /// The batch statistics of x from the forward pass.
     mean: Tensor,
     rstd: Tensor,
 }
@@ -48,7 +48,7 @@ impl Fused for Gradient {
         let [x, gamma, g] = x else { unreachable!("three inputs") };
         let shape = channels(x);
         let dx = dispatch!(x.dtype(), T => {
-            // The sums are not wanted here.
+            // The sums are not needed here.
             let [mut dgamma, mut dbeta] = [(); 2].map(|()| Buffer::uninit::<T>(shape.c));
             let [dgamma, dbeta] = [&mut dgamma, &mut dbeta].map(fresh);
             let by: Affine<'_, T> = affine(gamma, gamma, &self.mean, &self.rstd);

@@ -1,4 +1,4 @@
-//! Batch normalisation: every channel brought to mean 0 and variance 1 over batch and space.
+//! Batch normalisation: every channel is normalised to mean 0 and variance 1 over batch and space.
 //!
 //! Ioffe and Szegedy, Batch Normalization, ICML 2015, arXiv 1502.03167.
 
@@ -14,19 +14,20 @@ use crate::tensor::Tensor;
 
 mod gradient;
 
-/// What [`Tensor::batch_norm_train`] measured, as constants: a layer's running statistics are made of these.
+/// The batch statistics of [`Tensor::batch_norm_train`], as constants: a layer's running statistics are computed from
+/// them.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
     /// The mean of each channel, `[C]`.
     pub mean: Tensor,
     /// The variance of each channel, `[C]`, biased: divided by `count`, not by `count` - 1.
     pub var: Tensor,
-    /// How many values a channel has.
+    /// The number of values per channel.
     pub count: usize,
 }
 
-/// gamma (x - mean) / sqrt(var + eps) + beta with the batch's own mean and variance; plus a fourth input, if there
-/// is one; and of that the positive part, if `relu`.
+/// gamma (x - mean) / sqrt(var + eps) + beta with the batch's own mean and variance; plus the residual, a fourth input,
+/// if there is one; then ReLU, if `relu`.
 #[derive(Clone, Copy, Debug)]
 struct Train {
     eps: f64,
@@ -46,7 +47,7 @@ struct Measured {
     stats: BatchStats,
     /// 1 / sqrt(var + eps).
     rstd: Tensor,
-    /// The output, where its sign cannot be told from x.
+    /// The output, where its sign cannot be computed from x.
     y: Option<Tensor>,
 }
 
@@ -197,7 +198,7 @@ impl Fused for Eval {
 /// Every channel with mean 0 and variance 1, or a little less because of `eps`, and 1 / sqrt(var + eps), which broadcasts
 /// over it: in plain operations.
 ///
-/// Deviations are divided by a constant of about their size, so that no square vanishes or overflows.
+/// Deviations are divided by a constant of about their size, so that no square underflows or overflows.
 fn standard(x: &Tensor, eps: f64) -> (Tensor, Tensor) {
     let axes: Vec<isize> = (0..x.rank() as isize).filter(|&axis| axis != 1).collect();
     let axes = || keep(axes.as_slice());
@@ -267,7 +268,7 @@ impl Tensor {
     /// gamma_c (x - mean_c) / sqrt(var_c + eps) + beta_c, mean and (biased) variance over all axes but the
     /// second. Gradients flow through mean and variance.
     ///
-    /// The statistics come along as constants; the second number of the result is for the running ones.
+    /// The second part of the result are the statistics, as constants, for the running ones.
     ///
     /// # Panics
     /// If the input has fewer than two axes, `gamma` or `beta` are not `[C]`, a channel has fewer than two values,
@@ -286,8 +287,8 @@ impl Tensor {
         train(self, gamma, beta, None, eps, false)
     }
 
-    /// The positive part of [`Tensor::batch_norm_train`], plus `residual` before if there is one: the three in as
-    /// few passes over memory as the first takes.
+    /// ReLU of [`Tensor::batch_norm_train`], plus `residual` before if there is one. The fused operation makes as many
+    /// passes over memory as [`Tensor::batch_norm_train`] alone.
     ///
     /// # Panics
     /// As [`Tensor::batch_norm_train`], or if the residual is not shaped as the input.
@@ -318,7 +319,7 @@ impl Tensor {
         eval(self, [gamma, beta, mean, var], None, eps, false)
     }
 
-    /// The positive part of [`Tensor::batch_norm_eval`], plus `residual` before if there is one.
+    /// ReLU of [`Tensor::batch_norm_eval`], plus `residual` before if there is one.
     ///
     /// # Panics
     /// As [`Tensor::batch_norm_eval`], or if the residual is not shaped as the input.

@@ -13,16 +13,15 @@ use crate::tensor::Tensor;
 /// Options of [`Tensor::cross_entropy`] and [`Tensor::cross_entropy_soft`]. The default is the plain mean.
 #[derive(Clone, Debug, Default)]
 pub struct CrossEntropy {
-    /// The share a of the target that is spread evenly over all K classes (Szegedy et al. 2016):
-    /// t' = (1 - a) t + a / K.
+    /// Label smoothing a (Szegedy et al. 2016): t' = (1 - a) t + a / K.
     pub label_smoothing: f64,
     /// A factor w_k for the term of each class; 1 if absent.
     pub class_weights: Option<Vec<f64>>,
-    /// A label whose items count nothing, whatever their logits: their loss and gradient are 0, and the mean is over the
-    /// others (NaN if there are none). It need not be below the number of classes: `Some(255)` is usual, where PyTorch
-    /// has -100. [`Tensor::cross_entropy_soft`] has no labels and does not read it.
+    /// Items with this label are ignored: their loss and gradient are 0 for any logits, and the mean is over the others
+    /// (NaN if there are none). It need not be below the number of classes: `Some(255)` is usual, where PyTorch has
+    /// -100. [`Tensor::cross_entropy_soft`] has no labels and does not read it.
     pub ignore_index: Option<u32>,
-    /// What becomes of the items' losses.
+    /// How per-item losses are reduced.
     pub reduction: Reduction,
 }
 
@@ -32,7 +31,7 @@ impl CrossEntropy {
         self.class_weights.as_ref().map_or(1.0, |w| w[class])
     }
 
-    /// K, once logits and options are found to fit.
+    /// Checks logits and options, and returns K.
     #[track_caller]
     fn check(&self, name: &str, logits: &Tensor) -> usize {
         assert!(logits.rank() == 2, "{name}: logits {} need two axes, [N, K]", logits.shape());
@@ -93,7 +92,7 @@ impl Fused for ItemLosses {
 
     fn definition(&self, x: &[Tensor]) -> Tensor {
         let targets = self.targets(&x[0]);
-        // Where T is 0, a logit of -infinity counts nothing.
+        // Where T is 0, a logit of -infinity has no effect.
         let log_p = x[0].log_softmax(1).masked_fill(&targets.eq(0.0), 0.0);
         -(log_p * targets).sum(1)
     }
@@ -179,7 +178,7 @@ impl Tensor {
         let labels: Vec<u32> =
             labels.data().iter().zip(&ignored).map(|(&l, &out)| if out { 0 } else { l }).collect();
         let ignored = Mask::new(&ignored, [ignored.len()]);
-        // Left out before the loss, too, so that NaN in their logits reaches nothing.
+        // Left out before the loss, too, so that NaN in their logits has no effect.
         let rows = Mask::new(&ignored.to_vec(), [labels.len(), 1]);
         let logits = self.masked_fill(&rows, 0.0);
         let reduction = options.reduction;
@@ -193,7 +192,7 @@ impl Tensor {
 
     /// The cross-entropy of logits [N, K] and target probabilities [N, K]: for each item - sum_k w_k t'_k
     /// log softmax(x)_k, differentiable in both. The mean divides by N, as in PyTorch also with weights. A class with
-    /// w_k t'_k = 0 counts nothing, also where its logit is -infinity.
+    /// w_k t'_k = 0 has no effect, even if its logit is -infinity.
     ///
     /// # Panics
     /// If the shapes differ or do not have two axes, the weights are not K, or the smoothing is not in 0..=1.
@@ -212,7 +211,7 @@ impl Tensor {
         let weights = Tensor::from_fn([classes], self.dtype(), |class| -options.weight(class));
         let targets = smoothed * weights;
         let log_p = self.log_softmax(1);
-        // Where the target is 0, a logit of -infinity counts nothing.
+        // Where the target is 0, a logit of -infinity has no effect.
         let impossible = log_p.eq(f64::NEG_INFINITY);
         let log_p = match impossible.any() {
             true => log_p.masked_fill(&impossible.and(&targets.eq(0.0)), 0.0),

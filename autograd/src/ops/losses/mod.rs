@@ -1,4 +1,4 @@
-//! Losses: how far predictions are from targets, one number an item or an element, then reduced.
+//! Losses of predictions and targets, per item or per element, then reduced.
 
 mod cross_entropy;
 mod regression;
@@ -8,7 +8,7 @@ pub use cross_entropy::CrossEntropy;
 use crate::sample::Sample;
 use crate::tensor::Tensor;
 
-/// What becomes of the losses of the single items or elements.
+/// How per-item or per-element losses are reduced.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reduction {
     /// Their mean; NaN if there are none.
@@ -16,7 +16,7 @@ pub enum Reduction {
     Mean,
     /// Their sum.
     Sum,
-    /// They stay as they are.
+    /// No reduction.
     None,
 }
 

@@ -1,4 +1,4 @@
-//! Losses of one number against another: squared, absolute, Huber's, and the cross-entropy of a bit.
+//! Elementwise losses: squared, absolute, Huber, and binary cross-entropy.
 
 use kernels::Real;
 
@@ -60,7 +60,7 @@ fn loss<F: Binary>(f: F, x: &Tensor, target: &Tensor, reduction: Reduction) -> T
     reduction.of(binary(f, x.into(), target.into()))
 }
 
-/// Broadcasting is convenient everywhere but here, where `[N]` against [N, 1] would be N^2 losses.
+/// Losses do not broadcast, since `[N]` against [N, 1] would give N^2 losses.
 #[track_caller]
 fn same_shape(name: &str, x: &Tensor, target: &Tensor) {
     assert!(
@@ -71,7 +71,7 @@ fn same_shape(name: &str, x: &Tensor, target: &Tensor) {
     );
 }
 
-/// # Losses of every element
+/// # Elementwise losses
 ///
 /// All are differentiable in predictions and targets, reduce over all elements, and panic if the two do not have
 /// the same shape and dtype.
@@ -88,7 +88,7 @@ impl Tensor {
         loss(Absolute, self, target, reduction)
     }
 
-    /// Huber's loss (1964), with z = |x - t|: z^2 / 2 up to `delta`, delta (z - delta / 2) beyond.
+    /// The Huber loss (1964), with z = |x - t|: z^2 / 2 up to `delta`, delta (z - delta / 2) beyond.
     ///
     /// # Panics
     /// If `delta` is not positive.
@@ -98,8 +98,8 @@ impl Tensor {
         loss(Huber { delta }, self, target, reduction)
     }
 
-    /// Huber's loss divided by `beta`: z^2 / (2 beta) up to beta, z - beta / 2 beyond; the absolute error for
-    /// `beta` = 0.
+    /// The smooth L1 loss, the Huber loss divided by `beta`: z^2 / (2 beta) up to beta, z - beta / 2 beyond; the
+    /// absolute error for `beta` = 0.
     ///
     /// # Panics
     /// If `beta` is negative.
@@ -112,9 +112,8 @@ impl Tensor {
         loss(Huber { delta: beta }, self, target, reduction) / beta
     }
 
-    /// The cross-entropy of logits x and bits, or probabilities of bits, t:
-    /// -p t ln sigmoid(x) - (1 - t) ln(1 - sigmoid(x)), without overflow and exact in both tails. `pos_weight` p
-    /// broadcasts; 1 if absent.
+    /// The binary cross-entropy of logits x and targets t, 0 or 1 or probabilities: -p t ln sigmoid(x) - (1 - t) ln(1 -
+    /// sigmoid(x)), without overflow and exact in both tails. `pos_weight` p broadcasts; 1 if absent.
     #[track_caller]
     pub fn bce_with_logits(
         &self,

@@ -4,8 +4,8 @@
 //! the results are transformed back while they are still in the second-level cache. Tiles of several channels
 //! fill a register, so images are transposed to pixels of channels and back on the way, 16 channels at a time.
 //!
-//! A tile's outputs are sums and differences of values that all its inputs are in. So where an input is not finite, or
-//! dwarfs the others, or where values could overflow, [`range`] says so, and the direct algorithm does the work.
+//! A tile's outputs are sums and differences of values that depend on all its inputs. If an input is not finite, or
+//! much larger than the others, or if values could overflow, [`range`] detects it and the direct algorithm is used.
 
 use std::ops::Range;
 

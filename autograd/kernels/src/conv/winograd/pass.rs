@@ -1,5 +1,5 @@
-//! The forward map and the input's gradient by minimal filtering, fused block by block. An image with a block of numbers
-//! that minimal filtering is not fit for is done directly instead.
+//! The forward map and the input's gradient by minimal filtering, fused block by block. An image with a block of
+//! numbers outside the range of minimal filtering is done directly instead.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -220,7 +220,7 @@ struct Block<'a, T, F, const M: usize, const K: usize, const A: usize> {
     weights: &'a [T],
     /// The largest magnitude of a weight.
     largest_weight: f64,
-    /// Images that are to be done directly.
+    /// Images to compute directly.
     unfit: &'a [AtomicBool],
     point: usize,
     values: Values,

@@ -5,11 +5,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::gemm::vector::Vector;
 use crate::real::Element;
 
-/// How much larger than a product of an input and a weight its part of a value on the way can be, at most: the product of
-/// the largest sums of absolute coefficients of the three maps, 2800 for outputs and 8200 for gradients of weights.
+/// The largest ratio of an intermediate value's term to the product of its input and its weight: the product of the
+/// largest sums of absolute coefficients of the three maps, 2800 for outputs and 8200 for gradients of weights.
 const GROWTH: f64 = 8192.0;
 
-/// How much larger than typical large numbers the largest may be: those next to it have an error of about its rounding.
+/// How much larger than typical large numbers the largest may be: the elements next to it have an error of about its
+/// rounding.
 const SPIKE: f64 = 256.0;
 
 /// The most lanes that a register has.
@@ -24,7 +25,7 @@ pub struct Magnitudes {
 }
 
 impl Magnitudes {
-    /// Of what [`Vector::max_abs`] has left in the lanes.
+    /// From the lanes that [`Vector::max_abs`] has computed.
     #[inline(always)]
     pub fn new<T: Element, V: Vector<T>>(most: V) -> Self {
         Magnitudes::of(&mut lanes(most)[..V::LANES])
@@ -36,13 +37,13 @@ impl Magnitudes {
         Magnitudes { most: lanes[lanes.len() - 1], typical: lanes[lanes.len() / 2] }
     }
 
-    /// Whether none of the numbers is so large that its rounding drowns its neighbours.
+    /// Whether no number is so large that its rounding error exceeds the values of its neighbours.
     pub fn alike(&self) -> bool {
         self.most <= SPIKE * self.typical
     }
 }
 
-/// The lanes of a register, and 0 in those that it has not.
+/// The lanes of a register, padded with 0.
 #[inline(always)]
 fn lanes<T: Element, V: Vector<T>>(register: V) -> [f64; LANES] {
     let mut lanes = [T::ZERO; LANES];
@@ -51,19 +52,19 @@ fn lanes<T: Element, V: Vector<T>>(register: V) -> [f64; LANES] {
     lanes.map(T::to_f64)
 }
 
-/// Whether sums of `terms` products of numbers up to `a` and `b` stay finite on the way. They do not where one of these is
-/// infinite or NaN.
+/// Whether sums of `terms` products of numbers up to `a` and `b` have finite intermediate values. They do not if `a` or
+/// `b` is infinite or NaN.
 pub fn in_range<T: Element>(a: f64, b: f64, terms: usize) -> bool {
     let limit = if size_of::<T>() == size_of::<f32>() { f64::from(f32::MAX) } else { f64::MAX };
     [a, b, a * b * terms as f64].iter().all(|v| v * GROWTH <= limit)
 }
 
-/// The largest magnitudes that any thread has seen in each lane.
+/// The largest magnitudes in each lane over all threads.
 #[derive(Default)]
 pub struct Largest([AtomicU64; LANES]);
 
 impl Largest {
-    /// Takes in what [`Vector::max_abs`] has left in the lanes.
+    /// Merges the lanes that [`Vector::max_abs`] has computed.
     #[inline(always)]
     pub fn see<T: Element, V: Vector<T>>(&self, most: V) {
         for (largest, magnitude) in self.0.iter().zip(lanes(most)).take(V::LANES) {

@@ -53,7 +53,7 @@ pub unsafe fn spread<T: Element, V: Vector<T>>(
             while done + lanes <= pixels {
                 for c in 0..lanes {
                     *most = most.max_abs(V::load(from.as_ptr().add(c * plane + done)));
-                    // The next channels' turn comes when these pixels have been transformed.
+                    // The next channels follow after these pixels have been transformed.
                     simd::prefetch(from.as_ptr().wrapping_add((lanes + c) * plane + done), 1);
                 }
                 if j + lanes <= w {

@@ -19,7 +19,7 @@ pub trait Linear<const I: usize, const O: usize> {
     unsafe fn apply<T: Element, V: Vector<T>>(x: [V; I]) -> [V; O];
 }
 
-/// The five maps of F(M x M, K x K), A = M + K - 1, told apart by their sizes.
+/// The five maps of F(M x M, K x K), A = M + K - 1, distinguished by their sizes.
 pub trait Winograd<const M: usize, const K: usize, const A: usize>:
     Linear<A, A> // B': inputs to values
     + Linear<K, A> // G: taps to values

@@ -1,10 +1,10 @@
 //! The weight's gradient by minimal filtering.
 //!
-//! Each point is a matrix product over tiles. The batch is cut into parts with sums of their own, by sizes alone; a part's
-//! tiles are transformed to values a chunk at a time, and then each point adds to the sums. A thread does whole parts where
-//! these suffice for all, so that values and sums stay in its own caches; else all do one part after another. Nothing is
-//! summed in an order that depends on threads. Where the numbers are not fit for minimal filtering, the direct
-//! algorithm does all again.
+//! Each point is a matrix product over tiles. The batch is cut into parts with separate sums, by sizes alone; a part's
+//! tiles are transformed to values a chunk at a time, and then each point adds to the sums. If there are enough parts
+//! for all threads, each thread computes whole parts, so that values and sums remain in its own caches; else all
+//! threads compute one part after another. No order of summation depends on the number of threads. If the numbers are
+//! outside the range of minimal filtering, the direct algorithm computes everything again.
 
 use std::marker::PhantomData;
 use std::ops::Range;
@@ -23,7 +23,8 @@ use crate::simd;
 /// Numbers in the values of a chunk of tiles, about: a second-level cache.
 const CHUNK: usize = 1 << 18;
 
-/// Bytes of the sums of all parts of the batch, about, their number at most, and tiles that are worth sums of their own.
+/// Bytes of the sums of all parts of the batch, about, their number at most, and the number of tiles from which on
+/// separate sums pay.
 const SUMS: usize = 1 << 23;
 const PARTS: usize = 16;
 const WORTH: usize = 128;
@@ -31,8 +32,8 @@ const WORTH: usize = 128;
 /// Tiles whose products are summed in place: only large images have many such terms.
 const TERM: usize = 2048;
 
-/// Bytes of a panel of outputs between two visits to the sums: they stay in the first-level cache, while all input
-/// channels pass by.
+/// Bytes of a panel of outputs between two visits to the sums: the panel remains in the first-level cache for all input
+/// channels.
 const NEAR: usize = 1 << 14;
 
 /// Writes w.

@@ -1,4 +1,4 @@
-//! One SIMD register of f32 or f64, for the kernels that a compiler does not vectorise well by itself.
+//! One SIMD register of f32 or f64, for the kernels that the compiler does not vectorise well.
 
 use std::marker::PhantomData;
 
@@ -10,8 +10,7 @@ mod x86;
 
 /// A register of [`Vector::LANES`] numbers of type `T`.
 ///
-/// Values are made by unsafe functions only, which ask for the instruction set, so that arithmetic on a
-/// value that exists is safe.
+/// Only unsafe functions create values; they require the instruction set. So arithmetic on an existing value is safe.
 pub trait Vector<T>: Copy {
     /// Numbers in a register; a power of two.
     const LANES: usize;
@@ -100,7 +99,7 @@ pub unsafe fn dispatch<T: Element, K: TileKernel<T>>(level: Level, kernel: K) {
 }
 
 /// The transpose of R rows of numbers, as a sequence of registers: rotating the bits of every index by
-/// log2 R, one perfect shuffle a bit.
+/// log2 R, one perfect shuffle per bit.
 #[inline(always)]
 pub fn transposed<T, V: Vector<T>, const R: usize>(mut rows: [V; R]) -> [V; R] {
     let mut bit = 1;
