@@ -2,7 +2,7 @@
 
 use kernels::linalg;
 
-use crate::dtype::dispatch;
+use crate::dtype::{DType, dispatch};
 use crate::kinds::custom::{Custom, custom};
 use crate::kinds::fused::gradients_of;
 use crate::ops::linalg::{size, square};
@@ -88,7 +88,11 @@ fn diagonalised(x: &Tensor) -> (Tensor, Tensor, Tensor) {
     let (mut left, mut right) = (vec![0.0; x.numel()], vec![0.0; x.numel()]);
     let matrices = x.to_vec::<f64>();
     let parts = matrices.chunks(n * n).zip(left.chunks_mut(n * n)).zip(right.chunks_mut(n * n));
-    let factors: Vec<f64> = parts.map(|((a, left), right)| linalg::diagonalise(a, n, left, right)).collect();
+    let unit = if x.dtype() == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
+    let diagonalise = |((a, left), right): ((&[f64], &mut [f64]), &mut [f64])| {
+        linalg::diagonalise(a, n, n as f64 * unit, left, right)
+    };
+    let factors: Vec<f64> = parts.map(diagonalise).collect();
     let tensor = |data: &[f64], shape: &Shape| Tensor::new(data, shape).to_dtype(x.dtype());
     (tensor(&left, x.shape()), tensor(&right, x.shape()), tensor(&factors, &lead))
 }
@@ -211,7 +215,7 @@ pub(crate) fn samples() -> Vec<Sample> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{DType, Key, gradcheck};
+    use crate::{Key, gradcheck};
 
     #[test]
     fn determinants_are_those_of_both_formulas_at_every_rank() {

@@ -74,7 +74,7 @@ impl Data {
         let dir = dir.as_deref();
         match self.action {
             Action::List => list(dir, self.json),
-            Action::Info { name } if name.starts_with("file:") && find(&name).is_err() => {
+            Action::Info { name } if name.starts_with("file:") && name != "file:DATA.npz" => {
                 contents(&name, self.json)
             }
             Action::Info { name } => info(find(&name)?, dir, self.json),

@@ -214,7 +214,12 @@ mod tests {
                 let a: Vec<f64> = (0..n * n).map(|i| (x[i] + x[i % n * n + i / n]) * size).collect();
                 let (mut values, mut vectors) = (vec![0.0; n], vec![0.0; n * n]);
                 eigh(&mut a.clone(), n, &mut values, &mut vectors);
-                assert!(values.is_sorted() && off_orthonormal(&vectors, n) < 1e-14);
+                let off = off_orthonormal(&vectors, n);
+                // A row takes part in n rotations per sweep, of a few roundings each.
+                assert!(
+                    values.is_sorted() && off <= 10.0 * n as f64 * f64::EPSILON,
+                    "{n}, {size:e}: {off:e}"
+                );
                 for i in 0..n {
                     for j in 0..n {
                         let sum: f64 =

@@ -94,7 +94,7 @@ normal!(
     ]
 );
 
-/// The complementary error function within 3.7 ulp in f32: e^(-x^2) W(t) / (x + a) for x >= 0, as the normal
+/// The complementary error function within 4 ulp in f32: e^(-x^2) W(t) / (x + a) for x >= 0, as the normal
 /// distribution's tail.
 #[inline(always)]
 pub fn erfc<A: Arithmetic>(x: f32) -> f32 {
@@ -147,7 +147,7 @@ mod tests {
         assert!(errors.iter().all(|&e| e <= 3.7), "{errors:?}");
         let errors = [worst(erfc::<Fused>, libm::erfc), worst(erfc::<Plain>, libm::erfc)];
         println!("erfc: {errors:?} ulp");
-        assert!(errors.iter().all(|&e| e <= 3.7), "{errors:?}");
+        assert!(errors.iter().all(|&e| e <= 4.0), "{errors:?}");
         for c in [0.5f32, 1.0] {
             let exact = |x: f64| (-f64::from(c) * x * x).exp();
             let errors = [
