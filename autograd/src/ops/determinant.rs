@@ -186,7 +186,7 @@ impl Tensor {
 
 pub(crate) fn samples() -> Vec<Sample> {
     let n = |dims: &[usize]| Input::normal(dims);
-    // A constant matrix of rank 1 or 2, plus zeros. The sum gives the gradient a size: with rank 1 the determinant's is 0.
+    // A constant matrix of rank 1 or 2, plus zeros. The sum gives the gradient a size, the 1 the value: both are rounding alone without.
     let singular = |rank: usize| {
         move |x: &[Tensor]| {
             let constant = Tensor::from_fn([3, 3], x[0].dtype(), |k| {
@@ -194,7 +194,7 @@ pub(crate) fn samples() -> Vec<Sample> {
                 let first = 0.25 * (i + 1.0) * (j + 2.0);
                 if rank == 1 { first } else { first + (i - 1.0) * (1.0 - 0.5 * j * j) }
             });
-            (constant + &x[0]).det() + x[0].sum(..)
+            (constant + &x[0]).det() + x[0].sum(..) + 1.0
         }
     };
     let zeros = || [Input::uniform(0.0, 0.0, [3, 3])];
