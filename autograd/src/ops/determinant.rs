@@ -186,7 +186,8 @@ impl Tensor {
 
 pub(crate) fn samples() -> Vec<Sample> {
     let n = |dims: &[usize]| Input::normal(dims);
-    // A constant matrix of rank 1 or 2, plus zeros. The sum gives the gradient a size, the 1 the value: both are rounding alone without.
+    // A constant matrix of rank 1 or 2, plus zeros. The sum gives the gradient a size, and the 1 the value, which would be
+    // rounding alone.
     let singular = |rank: usize| {
         move |x: &[Tensor]| {
             let constant = Tensor::from_fn([3, 3], x[0].dtype(), |k| {
