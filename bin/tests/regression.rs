@@ -237,6 +237,23 @@ fn the_built_in_regression_set_trains() {
 }
 
 #[test]
+fn a_run_whose_last_evaluation_is_not_finite_has_failed() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    data(root);
+    // The weights after the step are finite in f32, their products are not.
+    let arguments =
+        "train --dataset file:linear.npz --model mlp --batch-size 192 --steps 1 --lr 1e30 --out runs/none";
+    let ran = common::comhe_in(root, &arguments.split_whitespace().collect::<Vec<_>>());
+    assert!(
+        ran.code == 1 && ran.err.contains("the run diverged: try a smaller --lr (it was 1e30"),
+        "{ran:?}"
+    );
+    let manifest = fs::read_to_string(root.join("runs/none/manifest.json")).unwrap();
+    assert!(manifest.contains("failed: step 1: the test loss is"), "{manifest}");
+}
+
+#[test]
 fn mistakes_are_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

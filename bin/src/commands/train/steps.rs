@@ -42,6 +42,7 @@ impl Begun {
         let on = Judged::of(config).name();
         // The first and the last step have both.
         let due = |done: u64, every: u64| done.is_multiple_of(every) || done == *steps;
+        let mut last_loss = None;
         let mut assess = |trainer: &mut Trainer, folder: &mut RunFolder, progress: &mut Progress| {
             let step = trainer.step_count();
             let seen = match due(step, every) {
@@ -60,6 +61,7 @@ impl Begun {
                 folder.between(step, seen.as_ref(), layers)?;
             }
             if let Some(seen) = seen {
+                last_loss = Some(seen.loss);
                 trainer.judge(seen.loss);
                 folder.candidate(step, Score::of(&seen), || Archive::of(trainer.trained().state_dict()));
                 progress.say(&format!("step {step}: {}", summary(on, &seen)));
@@ -85,6 +87,14 @@ impl Begun {
         });
         let outcome = fitted.map_err(|failure| setup::explained(&trainer.model, failure))?;
         folder.checkpoint(watch.kept(trainer.checkpoint()))?;
+        // Weights may be finite and yet so large that the outputs overflow.
+        if let Some(loss) = last_loss.filter(|loss| outcome != Outcome::Stopped && !loss.is_finite()) {
+            return Err(Failure::unfinished(format_args!(
+                "step {}: the {on} loss is {loss}; the run diverged: try a smaller --lr (it was {:?})",
+                trainer.step_count(),
+                config.rate()
+            )));
+        }
         if outcome == Outcome::Converged {
             let (step, n) = (trainer.step_count(), config.early_stopping.unwrap_or_default());
             progress
