@@ -45,7 +45,6 @@ pub struct Config {
     /// Hold out this share of the training examples, each class in proportion: evaluations are on them, and the test
     /// examples are left to comhe eval
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, help_heading = "Training data")]
-    #[serde(skip_serializing_if = "is_default")]
     pub hold_out: f64,
     /// For subsets, label noise, held-out and synthetic data; the run's seed does not change the data
     #[arg(long, value_name = "SEED", default_value_t = 0, help_heading = "Data")]
@@ -180,12 +179,10 @@ pub struct Config {
     pub label_smoothing: f64,
     /// Minimise -sum t log(softmax + F); the published MHE and CoMHE code has 1e-4
     #[arg(long, value_name = "F", default_value_t = 0.0, help_heading = "Loss")]
-    #[serde(skip_serializing_if = "is_default")]
     pub loss_floor: f64,
 
     /// How the gradient that the optimiser gets is made
     #[arg(long, default_value_t, value_parser = choice::chosen::<MethodSpec>(), help_heading = "Method")]
-    #[serde(skip_serializing_if = "is_default")]
     pub method: Choice<MethodSpec>,
     /// Radius of the method's moves [default: the method's]
     #[arg(long, value_name = "EPS", help_heading = "Method")]
@@ -204,7 +201,6 @@ pub struct Config {
     pub momentum: f64,
     /// sgd: Nesterov's momentum
     #[arg(long, help_heading = "Optimiser")]
-    #[serde(skip_serializing_if = "is_default")]
     pub nesterov: bool,
     /// Clip the gradient to this norm over all parameters
     #[arg(long, value_name = "NORM", help_heading = "Optimiser")]
@@ -292,15 +288,10 @@ pub struct Config {
     pub tensorboard: bool,
 }
 
-/// Settings that came later are left out of files where they have no effect.
-fn is_default<T: Default + PartialEq>(setting: &T) -> bool {
-    *setting == T::default()
-}
-
 /// So many threads a command may have.
 pub const MOST_THREADS: usize = 1024;
 
-/// Passes over the data of a run, unless told.
+/// Passes over the data of a run by default.
 const EPOCHS: u64 = 10;
 
 impl Default for Config {

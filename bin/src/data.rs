@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use autograd::{DType, Tensor};
-use datasets::{Augment, Dataset, Epoch, Loader, LoaderConfig, Options, Rows, Split};
+use datasets::{Augment, Dataset, Epoch, Loader, LoaderConfig, Options, Reading, Rows, Split};
 
-use crate::config::Config;
 use crate::config::choice::Choice;
+use crate::config::{Config, Precision};
 use crate::failure::Failure;
 
 /// Images in a batch of evaluation.
@@ -19,12 +19,17 @@ pub fn options(config: &Config) -> Options {
         seed: config.data_seed,
         train_size: config.train_size,
         label_noise: config.label_noise,
-        distributions: config.has_loss("cross-entropy"),
+        reading: reading(config),
         image_size: config.image_size,
         grey: config.grey,
         points: config.points,
         ..Options::default()
     }
+}
+
+/// How numbers in files are understood.
+pub fn reading(config: &Config) -> Reading {
+    Reading { distributions: config.has_loss("cross-entropy"), single: config.dtype == Precision::F32 }
 }
 
 /// Loads the data that a run is about.
@@ -37,26 +42,35 @@ pub fn load(config: &Config) -> Result<Dataset, Failure> {
     held.map_err(|e| Failure::usage(format_args!("--hold-out: {e}")))
 }
 
-/// The settings with the loss that suits the data: without `--loss`, the mean squared error of real targets.
+/// The settings with the loss that suits the data, unless they have one: see [`suited`].
+///
+/// # Errors
+/// As [`suited`].
+pub fn with_loss(config: &Config, dataset: &Dataset) -> Result<Config, Failure> {
+    suited(config, dataset.is_regression(), &dataset.name)
+}
+
+/// The settings with the loss that suits the targets of `name`, unless they have one: the mean squared error of real
+/// targets, else cross-entropy.
 ///
 /// # Errors
 /// If the targets are real values, and a setting needs classes.
-pub fn with_loss(config: &Config, dataset: &Dataset) -> Result<Config, Failure> {
-    if !dataset.is_regression() {
-        return Ok(config.clone());
+pub fn suited(config: &Config, real: bool, name: &str) -> Result<Config, Failure> {
+    let default = if real { Choice::named("mse") } else { Choice::default() };
+    let loss = config.loss.unwrap_or(default);
+    let of_classes =
+        [("label smoothing", config.label_smoothing), ("the floor of the loss", config.loss_floor)];
+    if let (true, Some((what, value))) = (real, of_classes.iter().find(|(_, value)| *value != 0.0)) {
+        return Err(Failure::usage(format_args!(
+            "{what} is {value}; it has no effect on real targets, which {name} has: leave it out"
+        )));
     }
-    let name = &dataset.name;
-    let smoothing = config.label_smoothing != 0.0;
-    match config.loss.map(|loss| loss.name) {
-        Some("cross-entropy") => Err(Failure::usage(format_args!(
+    if real && loss.name == "cross-entropy" {
+        return Err(Failure::usage(format_args!(
             "--loss cross-entropy needs classes; the targets of {name} are real values: use --loss mse"
-        ))),
-        _ if smoothing || config.loss_floor != 0.0 => Err(Failure::usage(format_args!(
-            "--{} has no effect on real targets, which {name} has; leave it out",
-            if smoothing { "label-smoothing" } else { "loss-floor" }
-        ))),
-        _ => Ok(Config { loss: Some(Choice::named("mse")), ..config.clone() }),
+        )));
     }
+    Ok(Config { loss: Some(loss), ..config.clone() })
 }
 
 /// Whether the targets of the data are classes, and neither real values nor distributions. Reads a file that may hold
@@ -164,7 +178,7 @@ impl Iterator for Stream {
 }
 
 /// Targets as a loss takes them.
-fn tensors(targets: datasets::Targets, dtype: DType) -> nn::Targets {
+pub fn tensors(targets: datasets::Targets, dtype: DType) -> nn::Targets {
     let tensor = |rows: Rows| Tensor::new(&rows.values, [rows.len(), rows.width]).to_dtype(dtype);
     match targets {
         datasets::Targets::Classes(labels) => nn::Targets::Classes(labels),
@@ -224,11 +238,14 @@ mod tests {
             line.starts_with("--loss cross-entropy needs classes") && line.contains("--loss mse"),
             "{line}"
         );
-        assert!(refused(Config { label_smoothing: 0.1, ..config.clone() }).starts_with("--label-smoothing"));
-        assert!(refused(Config { loss_floor: 1e-4, ..config.clone() }).starts_with("--loss-floor"));
-        // Of classes, the setting stays as it is.
+        assert!(
+            refused(Config { label_smoothing: 0.1, ..config.clone() }).starts_with("label smoothing is 0.1")
+        );
+        assert!(refused(Config { loss_floor: 1e-4, ..config.clone() }).starts_with("the floor of the loss"));
         let classes = load(&Config { dataset: "moons".into(), ..config.clone() }).unwrap();
-        assert_eq!(with_loss(&config, &classes).unwrap(), config);
+        assert_eq!(with_loss(&config, &classes).unwrap().loss, Some(Choice::named("cross-entropy")));
+        let mse = Config { loss: Some(Choice::named("mse")), ..config.clone() };
+        assert_eq!(with_loss(&mse, &classes).unwrap(), mse);
         let batch = test(&dataset, DType::F32).next().unwrap();
         assert_eq!((batch.len(), batch.targets.labels()), (250, None));
     }

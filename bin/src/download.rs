@@ -24,7 +24,7 @@ pub fn sha256(path: &Path) -> Result<(String, u64), Failure> {
 type Version = (u64, &'static str);
 
 /// Brings `url` to `path`, and says which of the known versions it is. Until it is whole and checked it is `path`.part,
-/// from whose end an interrupted transfer goes on.
+/// from whose end an interrupted transfer resumes.
 pub fn fetch(url: &str, path: &Path, versions: &[Version]) -> Result<Version, Failure> {
     let part = PathBuf::from(format!("{}.part", path.display()));
     let cannot = |e: std::io::Error| Failure::place(&part, format_args!("cannot be written: {e}"));
@@ -58,7 +58,7 @@ pub fn fetch(url: &str, path: &Path, versions: &[Version]) -> Result<Version, Fa
         if let Some(why) = ended {
             let told = format!("{url}: {why}, after {have} of {bytes} bytes");
             if stop::wanted() || fruitless == ATTEMPTS {
-                return Err(Failure::unfinished(format_args!("{told}; the same command goes on from there")));
+                return Err(Failure::unfinished(format_args!("{told}; the same command resumes it")));
             }
             eprintln!("{told}; going on");
             std::thread::sleep(Duration::from_millis(100 << fruitless.min(5)));
@@ -284,7 +284,7 @@ mod tests {
             let url = server(served, vec![most; 20]);
             let failure = fetch(&url, &path, &versions).unwrap_err();
             let line = failure.message().unwrap();
-            assert!(line.contains("of 100000 bytes; the same command goes on from there"), "{line}");
+            assert!(line.contains("of 100000 bytes; the same command resumes it"), "{line}");
             assert_eq!(failure.code(), 1);
         }
     }

@@ -120,7 +120,7 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
         .mut_subcommands(with_negative_numbers)
 }
 
-/// Some commands understand all settings, to say which play no part in them; their help has those that do.
+/// Some commands understand all settings, to say which have no effect on them; their help has those that do.
 fn with_short_help(command: clap::Command) -> clap::Command {
     let commands = [
         ("compare", commands::compare::READS),

@@ -27,7 +27,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A run of `total` steps that goes on from step `first`.
+    /// A run of `total` steps that resumes at step `first`.
     pub fn new(total: u64, first: u64) -> Progress {
         let terminal = std::io::stderr().is_terminal();
         let now = Instant::now();

@@ -91,7 +91,7 @@ impl RunFolder {
                 )
             })?;
         let file = path.join(METRICS);
-        let cannot = |e: &dyn Display| Failure::place(&file, format_args!("cannot go on: {e}"));
+        let cannot = |e: &dyn Display| Failure::place(&file, format_args!("cannot be continued: {e}"));
         let mut log = fs::read(&file).map_err(|e| cannot(&e))?;
         if log.len() < logged {
             return Err(cannot(&format_args!(

@@ -13,13 +13,15 @@ use nn::{Model, Trainer};
 use crate::config::{Config, Constants, Conv, InnerMode, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
-use crate::{memory, run_folder};
+use crate::{memory, output, run_folder};
 
 /// Evaluations without improvement that the learning rate waits for by default.
 const PLATEAU_PATIENCE: u64 = 5;
 
 /// A run that is ready to go.
 pub struct Setup {
+    /// The settings, with the loss that suits the data.
+    pub config: Config,
     /// The data.
     pub dataset: Dataset,
     /// Makes the training batches.
@@ -47,21 +49,21 @@ impl Setup {
         if dataset.is_regression() && config.loss.is_none() {
             dataset.notes.push("the targets are real values; the loss is mse (--loss)".into());
         }
-        let config = &data::with_loss(config, &dataset)?;
-        apply(config);
-        let dtype = dtype(config);
-        let loader = data::training(&dataset, config)?;
+        let config = data::with_loss(config, &dataset)?;
+        apply(&config);
+        let dtype = dtype(&config);
+        let loader = data::training(&dataset, &config)?;
         let epoch = loader.steps() as u64;
         let steps = config.steps.unwrap_or_else(|| config.epochs.unwrap_or(0).saturating_mul(epoch));
-        let mut model = model(&dataset, config)?;
+        let mut model = model(&dataset, &config)?;
         if let Some(path) = &config.init {
             load_weights(&mut model, run_folder::load(path)?, path)?;
         }
-        check_groups(config, &model)?;
+        check_groups(&config, &model)?;
         let images = config.batch_size.min(loader.split().len());
         memory::check(&model, config.width, images, dtype)?;
         check_batch_norm(&model, &loader)?;
-        let mut trainer = trainer(model, config)?.schedule(schedule(config, steps));
+        let mut trainer = trainer(model, &config)?.schedule(schedule(&config, steps));
         trainer.plateau = config
             .plateau
             .map(|factor| nn::Plateau::new(factor, config.plateau_patience.unwrap_or(PLATEAU_PATIENCE)));
@@ -70,7 +72,7 @@ impl Setup {
             // Weights without an energy, as those with a zero row, show before the run.
             energies(&trainer).map_err(|e| Failure::place(path, e.message().unwrap_or_default()))?;
         }
-        Ok(Setup { dataset, loader, trainer, dtype, steps, epoch })
+        Ok(Setup { config, dataset, loader, trainer, dtype, steps, epoch })
     }
 
     /// The batches from the trainer's present step on.
@@ -143,10 +145,11 @@ pub fn load_weights(model: &mut Model, archive: Archive, file: &Path) -> Result<
         comhe::check_finite(t).map_err(|e| Failure::place(file, format_args!("tensor {name}: {e}")))?;
     }
     load_state_dict(model, &tensors).map_err(|e| {
-        let ([c, h, w], name, classes) = (model.input, &model.name, model.classes);
+        let ([c, h, w], name) = (model.input, &model.name);
+        let outputs = output::counted(model.classes, "output", "outputs");
         Failure::place(
             file,
-            format_args!("is not of this network, {name} for {c} x {h} x {w} in {classes} classes: {e}"),
+            format_args!("is not of this network, {name} for {c} x {h} x {w} with {outputs}: {e}"),
         )
     })?;
     comhe::check_factors(model).map_err(|e| Failure::place(file, e))

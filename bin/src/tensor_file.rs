@@ -27,12 +27,33 @@ pub fn read(path: &Path) -> Result<Vec<(String, Tensor)>, Failure> {
     }
 }
 
+/// The named arrays of a file, with their element types as far as integers and floats differ.
+pub fn arrays(path: &Path) -> Result<Vec<(String, Array)>, Failure> {
+    match path.extension().and_then(|e| e.to_str()) {
+        Some("npz") => Ok(datasets::npy::read_archive(path)?),
+        Some("safetensors") => {
+            let archive = run_folder::load(path)?;
+            let array = |(name, t): &(String, Tensor)| {
+                let values = match (archive.integers.contains(name), t.dtype()) {
+                    (true, _) => Values::I64(t.to_vec::<f64>().into_iter().map(|v| v as i64).collect()),
+                    (_, DType::F32) => Values::F32(t.to_vec()),
+                    (_, DType::F64) => Values::F64(t.to_vec()),
+                };
+                (name.clone(), Array { shape: t.shape().to_vec(), values })
+            };
+            Ok(archive.tensors.iter().map(array).collect())
+        }
+        _ => Err(Failure::place(path, "is of no known kind: its name must end in .npz or .safetensors")),
+    }
+}
+
 /// The one tensor of a .npy file, in a dtype.
 pub fn read_npy(path: &Path, dtype: DType) -> Result<Tensor, Failure> {
     Ok(tensor(datasets::npy::read(path)?, path)?.to_dtype(dtype))
 }
 
-fn tensor(array: Array, path: &Path) -> Result<Tensor, Failure> {
+/// An array as a tensor.
+pub fn tensor(array: Array, path: &Path) -> Result<Tensor, Failure> {
     let Array { shape, values } = array;
     if shape.len() > autograd::MAX_RANK {
         let problem =

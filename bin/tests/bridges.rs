@@ -92,17 +92,17 @@ fn mistakes_are_one_line() {
     let root = folder.path();
     batch(&root.join("b.npz"), [1, 4, 4]);
     zip(&root.join("x.npz"), &[("x.npy", doubles(&[1, 1, 4, 4], &[0.0; 16]))]);
-    let large = [("x.npy", doubles(&[1, 1, 4, 4], &[0.0; 16])), ("y.npy", doubles(&[1], &[1e12]))];
+    let large = [("x.npy", doubles(&[1, 1, 4, 4], &[0.0; 16])), ("y.npy", doubles(&[1], &[1e39]))];
     zip(&root.join("large.npz"), &large);
     for (arguments, part) in [
         (
             "grad --model mlp --batch large.npz --out g.npz",
-            "large.npz: y has 1000000000000.0; classes are whole numbers from 0 on, below 65536",
+            "large.npz[y]: the target in row 0, column 0 is 1e39, which float32 cannot hold",
         ),
         ("grad --model mlp --batch x.npz --out g.npz", "has no y; x and y are needed, it holds: x"),
         ("grad --model mlp --batch b.npz --out g.txt", "must end in .npz or .safetensors"),
         ("grad --model mlp --batch b.npz --out g.npz --classes 2", "has the label 2, the network 2 classes"),
-        ("grad --model mlp --batch b.npz --out g.npz --lr 1", "--lr plays no part in comhe grad"),
+        ("grad --model mlp --batch b.npz --out g.npz --lr 1", "--lr has no effect in comhe grad"),
         ("grad --model pointnet --batch b.npz --out g.npz", "takes point clouds"),
         ("convert b.npz c.npz --rename w=v", "no name has w"),
         ("convert b.npz c.npz --rename w", "is not OLD=NEW"),

@@ -53,7 +53,7 @@ fn mistakes_are_one_line() {
         ("train --dataset clouds: --model pointnet", "write clouds:PATH"),
         ("train --dataset modelnet10 --model pointnet", "give --data-dir DIR or set COMHE_DATA"),
         ("train --augment rotate", "rotate and jitter are for point clouds"),
-        ("train --points 5", "--points plays no part with --dataset fashion14"),
+        ("train --points 5", "--points has no effect with --dataset fashion14"),
         ("train --model pointnet", "takes point clouds, 3 x P x 1, not images of 1 x 14 x 14"),
         ("train --model resnet18", "32 x 32 is the least"),
     ] {

@@ -49,11 +49,12 @@ fn assignments_are_flags_by_another_name() {
     for (arguments, said) in [
         ("--set lrr=1", "did you mean lr?"),
         ("--set lr", "it takes KEY=VALUE"),
-        ("--set width=two", "--set width=\"two\": invalid type"),
-        ("--set watch=foo", "there is no word \"foo\""),
+        ("--set optimizer.momentun=1", "did you mean optimizer.momentum?"),
+        ("--set width=two", "--set width=\"two\": a natural number is needed"),
+        ("--set watch=foo", "there is no value \"foo\""),
         ("--set milestones=1,b", "a natural number is needed"),
         ("--set lr=1 --lr 2", "both say lr"),
-        ("--set reg.k=3", "--reg-k plays no part with --reg none"),
+        ("--set reg.k=3", "--reg-k has no effect with --reg none"),
     ] {
         let line = refuses(here.path(), &format!("train {arguments}"));
         assert!(line.contains(said), "{arguments}: {line}");
@@ -69,8 +70,12 @@ fn what_a_file_cannot_say_has_its_line() {
         ("reg-s = 50.0", "", "a.toml: line 1: reg-s is 50; in f32"),
         ("lr = 0.1\nlr = 0.2", "", "a.toml: line 2: duplicate key lr"),
         ("\n\"widht\" = 2", "", "a.toml: line 2: unknown key \"widht\"; did you mean width?"),
-        ("dataset = \"\"\"\nwidth = 2\"\"\"\nwidth = \"x\"", "", "a.toml: line 3: invalid type"),
-        ("dtype = 3", "", "a.toml: line 1: a text in quotation marks is needed"),
+        (
+            "dataset = \"\"\"\nwidth = 2\"\"\"\nwidth = \"x\"",
+            "",
+            "a.toml: line 3: width = \"x\": a natural number is needed",
+        ),
+        ("dtype = 3", "", "a.toml: line 1: dtype = 3: a text in quotation marks is needed"),
         ("\nmodel = \"foo\"", "", "a.toml: line 2: model is foo"),
         ("\npreset = \"foo\"", "", "a.toml: line 2: there is no preset"),
         ("reg.k = 3\nreg.s = 50.0", "", "a.toml: line 2: reg.s is 50; in f32"),
@@ -78,9 +83,26 @@ fn what_a_file_cannot_say_has_its_line() {
         (
             "\n[optimizer]\nname = \"sdg\"",
             "",
-            "a.toml: line 3: there is no optimizer \"sdg\"; did you mean sgd?",
+            "a.toml: line 3: optimizer.name = \"sdg\": there is no optimizer \"sdg\"; did you mean sgd?",
         ),
-        ("[reg]\nk = \"x\"", "", "a.toml: line 2: invalid type"),
+        ("[reg]\nk = \"x\"", "", "a.toml: line 2: reg.k = \"x\": a natural number is needed"),
+        ("[reg]\nmode = \"foo\"", "", "a.toml: line 2: reg.mode = \"foo\": there is no value \"foo\""),
+        ("\n[reg]\ndistribution = \"gausian\"", "", "a.toml: line 3: reg.distribution is gausian: "),
+        ("dataset = \"foo\"", "", "a.toml: line 1: dataset is foo: there is no data set"),
+        (
+            "[optimizer]\nlr = 1.0",
+            "",
+            "a.toml: line 2: unknown key \"optimizer.lr\"; did you mean lr, a key outside",
+        ),
+        (
+            "[optimizer]\nmomentun = 1.0",
+            "",
+            "unknown key \"optimizer.momentun\"; did you mean optimizer.momentum?",
+        ),
+        ("[method]\nrho = 1.0", "", "unknown key \"method.rho\"; the keys of [method] are name, eps"),
+        ("[reg]\nnam = \"rp\"", "", "unknown key \"reg.nam\"; did you mean reg.name?"),
+        ("[reg]\nreg-k = 3", "", "did you mean reg.k?"),
+        ("[loss]\nlabel_smoothing = 0.1", "", "did you mean loss.label-smoothing?"),
         (
             "reg-k = 3\n[reg]\nk = 3",
             "",

@@ -96,7 +96,7 @@ fn what_is_there_is_kept_when_the_server_goes_away() {
     let (address, _) = server(vec![7; 18_165_135], vec![Manner::Cut(2_000_000)]);
     let ran = download(folder.path(), &address);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.err.contains("of 18165135 bytes; the same command goes on from there"), "{}", ran.err);
+    assert!(ran.err.contains("of 18165135 bytes; the same command resumes it"), "{}", ran.err);
     let part = folder.path().join("kmnist/train-images-idx3-ubyte.gz.part");
     let kept = std::fs::metadata(&part).unwrap().len() as usize;
     assert!(kept > 0 && kept <= 2_000_000, "{kept}");

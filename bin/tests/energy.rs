@@ -153,7 +153,7 @@ fn drawn_projections_follow_from_the_seed() {
         assert!((unit / same - 1.0).abs() < 1e-13 && unit != of("--eps 0.05"), "{unit}, {same}");
     }
     let line = refuses(here.path(), "energy w.npy --variant ap --variance unit");
-    assert!(line.contains("--variance plays no part with --variant ap; it does with --variant rp"), "{line}");
+    assert!(line.contains("--variance has no effect with --variant ap; use it with --variant rp"), "{line}");
 }
 
 /// The flags of a variant of `variants.safetensors`, such as `ap_cosine_unrolled3`: as its script has them.
@@ -244,15 +244,15 @@ fn variants_draw_from_the_seed_and_refuse_what_does_not_fit() {
     refused("--variant group --groups 0", "groups = 0");
     refused(
         "--variant mhe --k 5",
-        "--k plays no part with --variant mhe; it does with --variant rp, ap, adv or bilateral",
+        "--k has no effect with --variant mhe; use it with --variant rp, ap, adv or bilateral",
     );
     refused(
         "--variant rp --mode unrolled",
-        "--mode plays no part with --variant rp; it does with --variant ap or adv",
+        "--mode has no effect with --variant rp; use it with --variant ap or adv",
     );
     refused(
         "--variant adv --objective angle",
-        "--objective plays no part with --variant adv; it does with --variant ap",
+        "--objective has no effect with --variant adv; use it with --variant ap",
     );
     refused("--variant ap --objective angles", "did you mean angle?");
     refused("--variant ap --inner-lr=-1", "inner rate = -1");

@@ -25,6 +25,8 @@ fn a_run_folder_with_flat_keys_resumes_evaluates_and_reports() {
             table = name;
         } else if table == "reg" && !line.starts_with("name") && !line.is_empty() {
             old += &format!("reg-{line}\n");
+        } else if line.starts_with("floor") {
+            old += &format!("loss-{line}\n");
         } else {
             old += &format!("{}\n", line.replace("name = ", &format!("{table} = ")));
         }
@@ -99,7 +101,7 @@ fn faults_of_run_folders_are_named_with_a_remedy() {
         (
             "weightless",
             &["eval weightless", "landscape weightless", "inspect weightless", "convert weightless w.npz"],
-            "has no weights yet, neither final.safetensors nor checkpoint.safetensors; go on with: comhe train --resume weightless",
+            "has no weights yet, neither final.safetensors nor checkpoint.safetensors; resume it with: comhe train --resume weightless",
         ),
         (
             "older",
@@ -114,7 +116,7 @@ fn faults_of_run_folders_are_named_with_a_remedy() {
         (
             "other",
             &["eval other", "landscape other"],
-            "is not of this network, mlp for 2 x 1 x 1 in 2 classes:",
+            "is not of this network, mlp for 2 x 1 x 1 with 2 outputs:",
         ),
         (
             "other",

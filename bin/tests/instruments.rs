@@ -116,7 +116,7 @@ fn the_log_has_what_was_asked_for() {
     let line = refuses(here.path(), &format!("{TINY} --watch grad,shrapness"));
     assert!(line.contains("sharpness"), "{line}");
     assert!(
-        refuses(here.path(), &format!("{TINY} --watch-every 2")).contains("plays no part without --watch")
+        refuses(here.path(), &format!("{TINY} --watch-every 2")).contains("has no effect without --watch")
     );
     assert!(
         refuses(here.path(), &format!("{TINY} --watch grad --watch-every 0")).contains("--watch-every is 0")
@@ -158,7 +158,7 @@ fn the_middle_of_a_landscape_is_the_loss() {
     assert!(refuses(here.path(), "landscape run --side 4").contains("must be odd"));
     assert!(refuses(here.path(), "landscape run --range 0").contains("--range is 0"));
     assert!(refuses(here.path(), "landscape none").contains("does not exist"));
-    assert!(refuses(here.path(), "landscape run --lr 1").contains("plays no part"));
+    assert!(refuses(here.path(), "landscape run --lr 1").contains("has no effect"));
 }
 
 #[test]
@@ -190,7 +190,7 @@ fn networks_graphs_and_files_are_told() {
         assert!(line.contains("leaf") && line.contains(&t.shape().to_string()), "{line}");
     }
     assert!(refuses(here.path(), "inspect --graph g.pdf").contains(".html, .dot or .txt"));
-    assert!(refuses(here.path(), "inspect --lr 1").contains("--lr plays no part"));
+    assert!(refuses(here.path(), "inspect --lr 1").contains("--lr has no effect"));
 
     succeeds(here.path(), &format!("{TINY} --steps 2 --out run"));
     let told = succeeds(here.path(), "inspect run").out;

@@ -1,4 +1,4 @@
-//! Runs that are killed, starved of disk or damaged go on, and end with the bytes of the uninterrupted run.
+//! Runs that are killed, run out of disk or are damaged resume, and end with the bytes of the uninterrupted run.
 #![cfg(unix)]
 
 mod common;
@@ -29,7 +29,7 @@ fn assert_same(here: &Path, whole: &str, other: &str) {
     }
 }
 
-/// Begins, or goes on if there is something to go on with.
+/// Begins a run, or resumes the one that is there.
 fn next(here: &Path, folder: &str) -> Vec<String> {
     let begun = here.join(folder).join("config.toml").exists();
     let line = if begun { format!("train --resume {folder}") } else { format!("{RUN} --out {folder}") };
@@ -271,8 +271,8 @@ fn folders_that_cannot_go_on_say_why() {
     assert!(with("config.toml", &|_| None).contains(
         "is half there: it has checkpoint.safetensors, but no config.toml; the weights can be used"
     ));
-    assert!(with("metrics.jsonl", &|_| None).contains("run/metrics.jsonl: cannot go on"));
-    assert!(with("checkpoint.safetensors", &|_| None).contains("has final weights, but no checkpoint"));
+    assert!(with("metrics.jsonl", &|_| None).contains("run/metrics.jsonl: cannot be continued"));
+    assert!(with("checkpoint.safetensors", &|_| None).contains("has final weights but no checkpoint"));
     let other = "train --model lenet --train-size 100 --steps 1 --out other";
     succeeds(here, other);
     let another = fs::read(here.join("other/checkpoint.safetensors")).unwrap();

@@ -96,7 +96,10 @@ fn a_network_learns_a_linear_function_resumes_and_is_evaluated() {
         ["loss", "mae", "r2"].iter().zip(last).all(|(key, logged)| (number(key) - logged).abs() < 1e-12);
     assert!(near && found["accuracy"].is_null() && found["confusion"].is_null(), "{found}");
     let text = succeeds(root, "eval a").out;
-    assert!(text.starts_with("64 test images: mean squared error") && !text.contains("Predicted"), "{text}");
+    assert!(
+        text.starts_with("64 test examples: mean squared error") && !text.contains("Predicted"),
+        "{text}"
+    );
     succeeds(root, "replay a");
 }
 
@@ -175,7 +178,7 @@ fn other_commands_know_real_targets() {
     assert!(out(&format!("inspect {settings}")).contains("2 outputs"));
     out(&format!("inspect {settings} --graph step.txt"));
     out(&format!("lrfind {settings} --steps 30 --out lr"));
-    assert!(out(&format!("train {settings} --overfit 1 --lr 0.02 --steps 3000")).contains("learnt by heart"));
+    assert!(out(&format!("train {settings} --overfit 1 --lr 0.02 --steps 3000")).contains("overfitted"));
     out(&format!("train {settings} --dry"));
     let about = out("data info file:linear.npz");
     assert!(
@@ -280,9 +283,12 @@ fn mistakes_are_one_line() {
         ("train --dataset file:linear.npz --label-noise 0.1", "label noise 0.1 needs classes"),
         (
             "train --dataset file:linear.npz --label-smoothing 0.1",
-            "--label-smoothing has no effect on real targets",
+            "label smoothing is 0.1; it has no effect on real targets",
         ),
-        ("train --dataset file:linear.npz --loss-floor 0.1", "--loss-floor has no effect on real targets"),
+        (
+            "train --dataset file:linear.npz --loss-floor 0.1",
+            "the floor of the loss is 0.1; it has no effect",
+        ),
     ] {
         let line = refuses(root, &format!("{arguments} --model mlp --out r"));
         assert!(line.contains(part), "{arguments}: {line}");

@@ -206,7 +206,7 @@ fn tensorboards_events_hold_what_the_log_does() {
         here.path(),
         &format!("{TINY} --steps 4 --eval-every 2 --energy-every 2 --tensorboard --out run"),
     );
-    // It goes on, though nobody asks again; the new file voids what would be made again.
+    // It resumes without being asked again; the new file voids what would be made again.
     succeeds(here.path(), "train --resume run --steps 6");
     let folder = here.path().join("run");
     let mut files: Vec<_> = fs::read_dir(&folder)

@@ -34,7 +34,7 @@ fn dry_shows_the_network_and_expects_the_memory_that_it_takes() {
 fn one_batch_is_learnt_by_heart_or_not() {
     let here = tempfile::tempdir().unwrap();
     let out = succeeds(here.path(), "train --dataset digits --model mlp --batch-size 16 --overfit 1").out;
-    assert!(out.starts_with("1 batch of 16 images") && out.contains("learnt by heart"), "{out}");
+    assert!(out.starts_with("1 batch of 16 examples") && out.contains("overfitted"), "{out}");
     let ran = comhe_in(
         here.path(),
         &["train", "--dataset", "digits", "--model", "mlp", "--overfit", "1", "--lr", "0", "--steps", "3"],

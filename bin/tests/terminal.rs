@@ -70,7 +70,7 @@ fn signals_and_errors_give_it_back() {
     };
     let stopped = |shown: &str| {
         given_back(shown, "code 1");
-        assert!(shown.contains("go on with: comhe train --resume"), "{shown:?}");
+        assert!(shown.contains("resume it with: comhe train --resume"), "{shown:?}");
     };
     stopped(&on_a_terminal(here.path(), &lines("term"), |shown, _| terminate(shown)));
     stopped(&on_a_terminal(here.path(), &lines("int"), |_, keys| keys.write_all(b"\x03").unwrap()));

@@ -106,7 +106,7 @@ fn a_comparison_chooses_weights_on_held_out_examples_and_goes_on() {
     assert_eq!((seeds(&tuning), seeds(&last)), (vec![2, 2, 2, 3, 3, 3], vec![0, 0, 1, 1]));
     assert!(whole.out.contains("validation %") && whole.out.contains("20 % of the training examples"));
 
-    // Killed in the middle of a line, it goes on to the same numbers.
+    // Killed in the middle of a line, it resumes with the same numbers.
     let log = std::fs::read_to_string(cmp.join("runs.jsonl")).unwrap();
     let cut: usize = log.lines().take(4).map(|line| line.len() + 1).sum();
     std::fs::write(cmp.join("runs.jsonl"), &log[..cut + 100]).unwrap();

@@ -74,7 +74,7 @@ fn the_run_folder_has_everything() {
         refuses(here.path(), "eval runs/digits-mlp-rp-1 --width 2")
             .contains("fc1.weight has shape [128, 64], [256, 64] is needed")
     );
-    assert!(refuses(here.path(), "eval runs/digits-mlp-rp-1 --lr 2").contains("plays no part"));
+    assert!(refuses(here.path(), "eval runs/digits-mlp-rp-1 --lr 2").contains("has no effect"));
 
     let settings = read(folder.join("config.toml"));
     assert!(settings.contains("lr = 0.05") && settings.contains("epochs = 3"), "{settings}");
@@ -138,7 +138,7 @@ fn damaged_lines_of_the_log_are_cut_out_with_a_word() {
     assert!(ran.err.contains("metrics.jsonl: cut out what is no JSON object: line 3"), "{}", ran.err);
     let kept = [&lines[..2], &lines[3..]].concat().join("\n") + "\n";
     assert!(read(&file).starts_with(&kept));
-    // The checkpoint knows: the run goes on once more without a word.
+    // The checkpoint knows: the run resumes once more without a word.
     let again = succeeds(here.path(), "train --resume run --steps 8");
     assert!(!again.err.contains("cut out") && read(&file).starts_with(&kept), "{}", again.err);
 }
@@ -251,7 +251,7 @@ fn a_signal_ends_the_run_with_a_checkpoint() {
     assert_eq!(output.status.code(), Some(1));
     let said = String::from_utf8(output.stderr).unwrap();
     let last = said.lines().last().unwrap();
-    assert!(last.contains("of 100000; go on with: comhe train --resume run"), "{last}");
+    assert!(last.contains("of 100000; resume it with: comhe train --resume run"), "{last}");
     let step =
         Archive::load(here.path().join("run/checkpoint.safetensors")).unwrap().metadata["step"].clone();
     assert!(last.contains(&format!("stopped after step {step} ")));
@@ -384,7 +384,7 @@ fn energies_have_a_period_of_their_own() {
     assert!(svg.contains("Penalty of each layer before its weight: mhe"));
     assert_eq!((svg.matches("<polyline").count(), svg.matches("<circle").count()), (9, 5 * 9));
 
-    // A run that goes on measures at the same steps; the period may change.
+    // A resumed run measures at the same steps; the period may change.
     let begun = run("--steps 6 --energy-every 4", "begun");
     assert_eq!(at(&begun, "layers"), [0, 4, 6]);
     succeeds(here.path(), "train --resume begun --steps 15 --energy-every 5");

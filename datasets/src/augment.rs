@@ -125,6 +125,9 @@ impl Augment {
                 "augmentation {self}: crop, flip and cutout are for images, these are point clouds, {shape}; they have \
                  rotate and jitter"
             ))),
+            (false, true, _) if height * width == 1 => Err(Error::usage(format_args!(
+                "augmentation {self} has no effect on inputs of {shape}; leave it out"
+            ))),
             (false, _, true) => Err(Error::usage(format_args!(
                 "augmentation {self}: rotate and jitter are for point clouds, 3 x P x 1, these are images, {shape}"
             ))),

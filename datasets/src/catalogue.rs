@@ -362,7 +362,7 @@ pub const CATALOGUE: &[Known] = &[
         "file:DATA.npz",
         "arrays x_train, y_train, x_test, y_test; integers are classes, floats real targets",
         Reader {
-            load: |r| npz::load(r.path, r.options.distributions),
+            load: |r| npz::load(r.path, r.options.reading),
             sources: |r| Ok(vec![r.path.to_path_buf()]),
         },
     ),
@@ -379,7 +379,7 @@ const fn drawn(
     Known {
         name,
         about,
-        shape: "see --help",
+        shape: "-",
         examples: "-",
         licence: "none needed: made by a formula",
         source: "-",

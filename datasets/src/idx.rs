@@ -80,7 +80,7 @@ pub fn decode(mut stream: impl Read, place: &Path) -> Result<Idx, Error> {
     if !files::read_up_to(&mut stream, 1, place)?.is_empty() {
         return Err(Error::unusable(
             place,
-            format_args!("goes on after the {count} bytes that its dimensions {dims:?} ask for"),
+            format_args!("is longer than the {count} bytes of its dimensions {dims:?}"),
         ));
     }
     Ok(Idx { dims: dims.into_iter().map(|d| d as usize).collect(), data })
@@ -135,7 +135,7 @@ pub(crate) mod tests {
         fails(&[0, 0, 0x0d, 1, 0, 0, 0, 0], "0x0d (32-bit float) at byte 2");
         fails(&good[..9], "ends at byte 9");
         fails(&good[..16], "truncated: 4 of the 6 bytes");
-        fails(&[&good[..], &[7]].concat(), "goes on after the 6 bytes");
+        fails(&[&good[..], &[7]].concat(), "is longer than the 6 bytes");
         fails(&[[0, 0, 8, 4].as_slice(), &[255; 16]].concat(), "too large");
         let packed = gzip(&encode(&[50, 50], &(0..2500).map(|i| (i * i % 251) as u8).collect::<Vec<_>>()));
         fails(&packed[..packed.len() / 2], "truncated or corrupt?");

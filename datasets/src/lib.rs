@@ -45,5 +45,6 @@ pub use dataset::{ColumnStatistics, Dataset, Pixels, Raw, Rows, Split, Standardi
 pub use error::{Error, Kind};
 pub use load::{DATA_VARIABLE, Options, load};
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
+pub use npz::{Reading, targets};
 pub use sources::sources;
 pub use synthetic::{Blobs, Moons, Teacher};

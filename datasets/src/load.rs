@@ -8,6 +8,7 @@ use kernels::random::Key;
 use crate::catalogue;
 use crate::dataset::{Dataset, Rows, Targets};
 use crate::error::Error;
+use crate::npz::Reading;
 use crate::partition::{add_label_noise, split};
 use crate::reader::Request;
 
@@ -27,8 +28,8 @@ pub struct Options {
     pub validation: f64,
     /// Give this share of the training labels another, uniformly random class; in 0..=1.
     pub label_noise: f64,
-    /// `file:DATA.npz`: take the rows of a floating-point y as class distributions (soft labels), not as real values.
-    pub distributions: bool,
+    /// `file:DATA.npz`: how its numbers are understood.
+    pub reading: Reading,
     /// `images:DIR`: height and width that every picture is resized to.
     pub image_size: usize,
     /// `images:DIR`: one grey channel instead of red, green and blue.
@@ -45,7 +46,7 @@ impl Default for Options {
             train_size: None,
             validation: 0.0,
             label_noise: 0.0,
-            distributions: false,
+            reading: Reading::default(),
             image_size: 32,
             grey: false,
             points: 1024,

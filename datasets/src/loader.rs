@@ -193,7 +193,7 @@ fn fill<T: Element>(out: &mut [T], plan: Option<&Plan>, value: impl Fn(usize) ->
 
 /// The batches of one epoch, made ahead on a background thread.
 ///
-/// Dropping it early ends the thread. A panic there goes on in the thread that asks for the next batch.
+/// Dropping it early ends the thread. A panic there propagates to the thread that asks for the next batch.
 #[derive(Debug)]
 pub struct Epoch<T: Element> {
     loader: Loader,

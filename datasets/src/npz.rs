@@ -16,9 +16,8 @@ const NAMES: [&str; 4] = ["x_train", "y_train", "x_test", "y_test"];
 /// How far the sum of a class distribution may be from 1: float32 rows of a few hundred classes are well within.
 const SUM_TOLERANCE: f64 = 1e-3;
 
-/// Reads the four arrays: x is N x C x H x W (floats, or bytes as 0..=255). An integer y holds N classes from 0; a
-/// floating-point y holds N or N x D real targets, or, with `distributions`, N x classes rows of probabilities.
-pub(crate) fn load(path: &Path, distributions: bool) -> Result<Dataset, Error> {
+/// Reads the four arrays: x is N x C x H x W (floats, or bytes as 0..=255); of y see [`targets`].
+pub(crate) fn load(path: &Path, reading: Reading) -> Result<Dataset, Error> {
     let mut archive = Archive::open(path)?;
     if let Some(missing) = NAMES.iter().find(|n| !archive.names().any(|e| e == format!("{n}.npy"))) {
         let held: Vec<String> = archive.names().map(|n| n.trim_end_matches(".npy").to_owned()).collect();
@@ -36,7 +35,7 @@ pub(crate) fn load(path: &Path, distributions: bool) -> Result<Dataset, Error> {
         let array = npy::decode(&archive.read(&format!("{name}.npy"))?, &place)?;
         Ok((array, place))
     };
-    let train = split(array("x_train")?, array("y_train")?, distributions)?;
+    let train = split(array("x_train")?, array("y_train")?, reading)?;
     let (x_test, place) = array("x_test")?;
     if x_test.shape.len() == 4 && x_test.shape[1..] != train.shape {
         return Err(Error::unusable(
@@ -44,7 +43,7 @@ pub(crate) fn load(path: &Path, distributions: bool) -> Result<Dataset, Error> {
             format_args!("images of shape {:?}, but x_train has {:?}", &x_test.shape[1..], train.shape),
         ));
     }
-    let test = split((x_test, place), array("y_test")?, distributions)?;
+    let test = split((x_test, place), array("y_test")?, reading)?;
 
     let classes = match (&train.targets, &test.targets) {
         (Targets::Classes(a), Targets::Classes(b)) => a.iter().chain(b).max().map_or(0, |&m| m as usize + 1),
@@ -63,16 +62,12 @@ pub(crate) fn load(path: &Path, distributions: bool) -> Result<Dataset, Error> {
         notes.extend(constant(rows));
         return Ok(dataset(path, train, test, 0, notes));
     }
-    let absent: Vec<String> = train
-        .counts(classes)
-        .iter()
-        .enumerate()
-        .filter(|(_, n)| **n == 0)
-        .map(|(c, _)| c.to_string())
-        .collect();
     if classes < 2 {
         return Err(Error::unusable(path, "all labels are 0; at least two classes are needed"));
     }
+    let counts = train.labels().map_or(Vec::new(), |_| train.counts(classes));
+    let absent = counts.iter().enumerate().filter(|(_, n)| **n == 0).map(|(c, _)| c.to_string());
+    let absent: Vec<String> = absent.collect();
     if !absent.is_empty() {
         notes.push(format!("no training example has label {}", absent.join(", ")));
     }
@@ -111,7 +106,7 @@ fn constant(rows: &Rows) -> Option<String> {
 fn split(
     (x, x_place): (Array, PathBuf),
     (y, y_place): (Array, PathBuf),
-    distributions: bool,
+    reading: Reading,
 ) -> Result<Split, Error> {
     let &[count, channels, height, width] = &x.shape[..] else {
         return Err(Error::unusable(
@@ -127,7 +122,8 @@ fn split(
         [n, rest / (height * width), rest / width % height, rest % width]
     };
     let odd = |at: usize, value: f64| {
-        Error::unusable(&x_place, format_args!("the value at {:?} is {value}; all must be finite", index(at)))
+        let what = reading.unusable(value);
+        Error::unusable(&x_place, format_args!("the value at {:?} is {what}", index(at)))
     };
     let pixels = match x.values {
         Values::U8(v) => Pixels::U8(v),
@@ -135,43 +131,66 @@ fn split(
             Some(at) => return Err(odd(at, v[at].into())),
             None => Pixels::F32(v),
         },
-        Values::F64(v) => match v.iter().position(|v| !v.is_finite()) {
+        Values::F64(v) => match v.iter().position(|v| !reading.holds(*v)) {
             Some(at) => return Err(odd(at, v[at])),
             None => Pixels::F64(v),
         },
         Values::I64(_) => {
             return Err(Error::unusable(
                 &x_place,
-                "images must be float32, float64 or uint8, not another integer type",
+                "images must be float16, float32, float64 or uint8, not another integer type",
             ));
         }
     };
-    let targets = match y.values {
-        Values::F32(v) => {
-            let values = v.into_iter().map(f64::from).collect();
-            real(&y.shape, values, count, distributions, &x_place, &y_place)?
-        }
-        Values::F64(v) => real(&y.shape, v, count, distributions, &x_place, &y_place)?,
-        Values::U8(v) => labels(&y.shape, v.into_iter().map(i64::from).collect(), count, &x_place, &y_place)?,
-        Values::I64(v) => labels(&y.shape, v, count, &x_place, &y_place)?,
-    };
+    let targets = targets(y, count, reading, &y_place)?;
     Ok(Split::new([channels, height, width], pixels, targets, Standardisation::identity(channels)))
 }
 
+/// How numbers in files are understood.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// Take the rows of a floating-point y as class distributions (soft labels), not as real values.
+    pub distributions: bool,
+    /// Refuse float64 values that float32 cannot hold.
+    pub single: bool,
+}
+
+impl Reading {
+    /// Whether a value can be used.
+    fn holds(self, value: f64) -> bool {
+        if self.single { (value as f32).is_finite() } else { value.is_finite() }
+    }
+
+    /// What is wrong with a value that cannot be used.
+    fn unusable(self, value: f64) -> String {
+        match value.is_finite() {
+            true => format!("{value:e}, which float32 cannot hold; scale the data, or use --dtype f64"),
+            false => format!("{value}; all must be finite"),
+        }
+    }
+}
+
+/// The targets of `count` inputs. An integer array holds N classes from 0; a floating-point one holds N or N x D real
+/// targets, or, with [`Reading::distributions`], N x classes rows of probabilities. `place` is for messages.
+///
+/// # Errors
+/// If shape or values do not suit.
+pub fn targets(y: Array, count: usize, reading: Reading, place: &Path) -> Result<Targets, Error> {
+    match y.values {
+        Values::F32(v) => real(&y.shape, v.into_iter().map(f64::from).collect(), count, reading, place),
+        Values::F64(v) => real(&y.shape, v, count, reading, place),
+        Values::U8(v) => labels(&y.shape, v.into_iter().map(i64::from).collect(), count, place),
+        Values::I64(v) => labels(&y.shape, v, count, place),
+    }
+}
+
 /// The classes that an integer array holds.
-fn labels(
-    shape: &[usize],
-    labels: Vec<i64>,
-    count: usize,
-    x_place: &Path,
-    y_place: &Path,
-) -> Result<Targets, Error> {
+fn labels(shape: &[usize], labels: Vec<i64>, count: usize, y_place: &Path) -> Result<Targets, Error> {
     if shape != [count] {
         return Err(Error::unusable(
             y_place,
             format_args!(
-                "has shape {shape:?}; {count} labels are needed, one for each image of {}",
-                x_place.display()
+                "holds integers of shape {shape:?}; {count} labels are needed, one for each x (real targets are floats)"
             ),
         ));
     }
@@ -189,8 +208,7 @@ fn real(
     shape: &[usize],
     values: Vec<f64>,
     count: usize,
-    distributions: bool,
-    x_place: &Path,
+    reading: Reading,
     y_place: &Path,
 ) -> Result<Targets, Error> {
     let (rows, width) = match *shape {
@@ -206,25 +224,18 @@ fn real(
     if rows != count {
         return Err(Error::unusable(
             y_place,
-            format_args!(
-                "has shape {shape:?}; {count} targets are needed, one for each image of {}",
-                x_place.display()
-            ),
+            format_args!("has shape {shape:?}; {count} targets are needed, one for each x"),
         ));
     }
-    if let Some(at) = values.iter().position(|v| !v.is_finite()) {
+    if let Some(at) = values.iter().position(|v| !reading.holds(*v)) {
+        let (row, column, what) = (at / width, at % width, reading.unusable(values[at]));
         return Err(Error::unusable(
             y_place,
-            format_args!(
-                "the target in row {}, column {} is {}; all must be finite",
-                at / width,
-                at % width,
-                values[at]
-            ),
+            format_args!("the target in row {row}, column {column} is {what}"),
         ));
     }
     let rows = Rows { width, values };
-    if !distributions {
+    if !reading.distributions {
         return Ok(Targets::Values(rows));
     }
     if width < 2 {
@@ -286,7 +297,7 @@ mod tests {
         let path = dir.path().join("d.npz");
         let files: Vec<(&str, &[u8])> = files.iter().map(|(n, b)| (*n, &b[..])).collect();
         std::fs::write(&path, zip(&files, style)).unwrap();
-        load(&path, false)
+        load(&path, Reading::default())
     }
 
     #[test]
@@ -334,7 +345,7 @@ mod tests {
         fails(
             "x_train.npy",
             Some(encode("<i8", false, "(3, 1, 1, 2)", &[0; 48])),
-            "float32, float64 or uint8",
+            "float16, float32, float64 or uint8",
         );
         fails(
             "x_test.npy",
@@ -413,6 +424,32 @@ mod tests {
     }
 
     #[test]
+    fn float32_refuses_what_it_cannot_hold() {
+        let read = |files: Vec<(&'static str, Vec<u8>)>| {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("d.npz");
+            let files: Vec<(&str, &[u8])> = files.iter().map(|(n, b)| (*n, &b[..])).collect();
+            std::fs::write(&path, zip(&files, Style::Stored)).unwrap();
+            load(&path, Reading { single: true, ..Reading::default() })
+        };
+        let mut images = good();
+        images[0].1 = encode("<f8", false, "(3, 1, 1, 2)", &floats(&[0.0, 0.0, 0.0, -1e39, 0.0, 0.0]));
+        for (files, expected) in [
+            (images, "[x_train]: the value at [1, 0, 0, 1] is -1e39, which float32 cannot hold"),
+            (
+                with_targets(("(3,)", &[0.0, 0.0, 1e300]), ("(1,)", &[7.0])),
+                "[y_train]: the target in row 2, column 0 is 1e300, which float32 cannot hold",
+            ),
+        ] {
+            let message = read(files).unwrap_err().to_string();
+            assert!(message.contains(expected) && message.contains("--dtype f64"), "{message}");
+        }
+        // The largest number of float32, and one that rounds to it.
+        let most = f64::from(f32::MAX);
+        assert!(read(with_targets(("(3,)", &[0.0, most, most * (1.0 + 1e-9)]), ("(1,)", &[7.0]))).is_ok());
+    }
+
+    #[test]
     fn rows_of_probabilities_are_distributions_when_asked_for() {
         let loaded = |train: (&str, &[f64])| {
             let dir = tempfile::tempdir().unwrap();
@@ -420,7 +457,7 @@ mod tests {
             let files = with_targets(train, ("(1, 2)", &[0.5, 0.5]));
             let files: Vec<(&str, &[u8])> = files.iter().map(|(n, b)| (*n, &b[..])).collect();
             std::fs::write(&path, zip(&files, Style::Stored)).unwrap();
-            load(&path, true)
+            load(&path, Reading { distributions: true, single: false })
         };
         let data = loaded(("(3, 2)", &[0.9, 0.1, 0.0, 1.0005, 0.5, 0.5])).unwrap();
         assert!(matches!(&data.train.targets, Targets::Distributions(rows) if rows.width == 2));

@@ -1,6 +1,6 @@
 //! Named tensors in a file: the safetensors format.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
@@ -17,12 +17,14 @@ pub struct Archive {
     pub tensors: Vec<(String, Tensor)>,
     /// Metadata by key.
     pub metadata: BTreeMap<String, String>,
+    /// The names of the tensors that a file held as integers.
+    pub integers: BTreeSet<String>,
 }
 
 impl Archive {
     /// An archive of these tensors, without metadata.
     pub fn of(tensors: Vec<(String, Tensor)>) -> Archive {
-        Archive { tensors, metadata: BTreeMap::new() }
+        Archive { tensors, ..Archive::default() }
     }
 
     /// The tensor of a name.
@@ -94,12 +96,16 @@ impl Archive {
         let not = |e: &dyn std::fmt::Display| Error::Format(format!("not a safetensors file: {e}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| not(&e))?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| not(&e))?;
-        let mut tensors = Vec::with_capacity(file.len());
+        let (mut tensors, mut integers) = (Vec::with_capacity(file.len()), BTreeSet::new());
         for (name, view) in file.iter() {
             tensors.push((name.to_string(), tensor(name, &view)?));
+            if !matches!(view.dtype(), Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16) {
+                integers.insert(name.to_string());
+            }
         }
         tensors.sort_by(|(a, _), (b, _)| a.cmp(b));
-        Ok(Archive { tensors, metadata: header.metadata().clone().unwrap_or_default().into_iter().collect() })
+        let metadata = header.metadata().clone().unwrap_or_default().into_iter().collect();
+        Ok(Archive { tensors, metadata, integers })
     }
 
     /// Writes the file atomically: see [`write_atomic`].

@@ -207,15 +207,15 @@ impl RegressionErrors {
         self.absolute / (self.rows * self.outputs.len()) as f64
     }
 
-    /// The coefficient of determination; NaN without rows.
+    /// The coefficient of determination; NaN without rows, or if an error or target is NaN or infinite.
     pub fn r2(&self) -> f64 {
         let total: f64 = self.outputs.iter().map(|[_, scatter]| scatter).sum();
-        match (self.rows, total > 0.0) {
+        match (self.rows, total) {
             (0, _) => f64::NAN,
-            (_, true) => 1.0 - self.squared / total,
-            _ if self.squared == 0.0 => 1.0,
-            _ if self.squared.is_nan() => f64::NAN,
-            _ => 0.0,
+            // Constant targets: as scikit-learn.
+            (_, 0.0) if self.squared == 0.0 => 1.0,
+            (_, 0.0) if self.squared.is_finite() => 0.0,
+            _ => 1.0 - self.squared / total,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::stop;
   comhe data check --data-dir data         the SHA-256 of every file that is there
   comhe data download fashion-mnist --data-dir data
 
-A download goes on where it was interrupted, and counts once its SHA-256 is right. http:// is spoken
+A download resumes where it was interrupted, and counts once its SHA-256 is right. http:// is spoken
 here; https:// is left to curl, if it is installed. Nothing is ever downloaded by another command.")]
 pub struct Data {
     #[command(subcommand)]
@@ -97,7 +97,7 @@ fn place(known: &Known, file: &File, dir: Option<&Path>) -> Option<PathBuf> {
         .find(|path| path.is_file())
 }
 
-/// In a word: whether it is there, as far as a run would find its files.
+/// Whether a run would find its files, in a few words.
 fn state(known: &Known, dir: Option<&Path>) -> String {
     let there = known.files.iter().filter(|file| place(known, file, dir).is_some()).count();
     match known.origin {
@@ -122,17 +122,28 @@ fn found(known: &Known, dir: Option<&Path>) -> Result<Vec<PathBuf>, Failure> {
     }
 }
 
+/// Shape and numbers of examples; a set that is drawn is drawn for that.
+fn size(known: &Known) -> Result<[String; 2], Failure> {
+    if known.origin != Origin::Generated {
+        return Ok([known.shape.into(), known.examples.into()]);
+    }
+    let data = datasets::load(known.name, &datasets::Options::default())?;
+    let [c, h, w] = data.shape();
+    Ok([format!("{c} x {h} x {w}"), format!("{} + {}", data.train.len(), data.test.len())])
+}
+
 fn list(dir: Option<&Path>, json: bool) -> Result<(), Failure> {
     if json {
-        let line = |known: &Known| {
-            json!({"name": known.name, "about": known.about, "shape": known.shape,
-            "examples": known.examples, "licence": known.licence, "state": state(known, dir)})
-        };
-        return CATALOGUE.iter().try_for_each(|known| output::json(&line(known)));
+        return CATALOGUE.iter().try_for_each(|known| {
+            let [shape, examples] = size(known)?;
+            output::json(&json!({"name": known.name, "about": known.about, "shape": shape,
+                "examples": examples, "licence": known.licence, "state": state(known, dir)}))
+        });
     }
     let mut table = Table::new(["name", "shape", "train + test", "state", "what it is"]);
     for known in CATALOGUE {
-        table.row([known.name, known.shape, known.examples, &state(known, dir), known.about]);
+        let [shape, examples] = size(known)?;
+        table.row([known.name, &shape, &examples, &state(known, dir), known.about]);
     }
     output::line(&table.text())?;
     output::line(&match dir {
@@ -142,20 +153,21 @@ fn list(dir: Option<&Path>, json: bool) -> Result<(), Failure> {
 }
 
 fn info(known: &Known, dir: Option<&Path>, json: bool) -> Result<(), Failure> {
+    let [shape, examples] = size(known)?;
     if json {
         let file = |file: &File| {
             let versions: Vec<_> =
                 file.versions.iter().map(|(bytes, sum)| json!({"bytes": bytes, "sha256": sum})).collect();
             json!({"name": file.name, "versions": versions, "url": file.url, "path": place(known, file, dir).map(|path| path.display().to_string())})
         };
-        return output::json(&json!({"name": known.name, "about": known.about, "shape": known.shape,
-            "examples": known.examples, "licence": known.licence, "source": known.source, "state": state(known, dir),
+        return output::json(&json!({"name": known.name, "about": known.about, "shape": shape,
+            "examples": examples, "licence": known.licence, "source": known.source, "state": state(known, dir),
             "files": known.files.iter().map(file).collect::<Vec<_>>()}));
     }
     let lines = [
         ("what", known.about),
-        ("shape", known.shape),
-        ("train + test", known.examples),
+        ("shape", &shape),
+        ("train + test", &examples),
         ("licence", known.licence),
         ("source", known.source),
         ("state", &state(known, dir)),
@@ -194,19 +206,16 @@ fn contents(name: &str, json: bool) -> Result<(), Failure> {
     for (part, split) in splits {
         match &split.targets {
             Targets::Values(rows) => {
-                output::line(&format!(
-                    "{part}: {} examples with {} real targets each",
-                    split.len(),
-                    rows.width
-                ))?;
+                let targets = output::counted(rows.width, "real target", "real targets");
+                output::line(&format!("{part}: {} examples with {targets} each", split.len()))?;
                 let lines = rows.statistics().into_iter().enumerate();
                 lines.into_iter().try_for_each(|(k, s)| output::line(&format!("  output {k}: {s}")))?;
             }
             _ => {
                 let counts =
                     split.counts(data.classes.len()).iter().map(usize::to_string).collect::<Vec<_>>();
-                let (n, classes) = (split.len(), counts.len());
-                output::line(&format!("{part}: {n} examples in {classes} classes: {}", counts.join(", ")))?;
+                let (n, classes) = (split.len(), output::counted(counts.len(), "class", "classes"));
+                output::line(&format!("{part}: {n} examples in {classes}: {}", counts.join(", ")))?;
             }
         }
     }

@@ -256,7 +256,7 @@ impl EnergyOf {
         for (flag, given, variants) in flags {
             if given && !variants.contains(&variant) {
                 return Err(Failure::usage(format_args!(
-                    "--{flag} plays no part with --variant {variant}; it does with --variant {}",
+                    "--{flag} has no effect with --variant {variant}; use it with --variant {}",
                     one_of(variants)
                 )));
             }

@@ -14,7 +14,7 @@ use crate::output::{self, Table};
 use crate::run_folder::{LayerLine, Trained};
 use crate::{data, setup};
 
-/// Accuracy, confusion matrix and energies of trained weights on the test images; of real targets the errors
+/// Accuracy, confusion matrix and energies of trained weights on the test examples; of real targets the errors
 #[derive(Args, Debug)]
 #[group(skip)]
 #[command(after_help = "Examples:
@@ -41,18 +41,20 @@ pub const READS: Reads =
 impl Eval {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
-        if let Some(key) = READS.first_unread(&given(matches)) {
+        let given = given(matches);
+        if let Some(key) = READS.first_unread(&given) {
             return Err(Failure::usage(format_args!(
-                "--{key} plays no part in an evaluation; these do: {}",
+                "--{key} has no effect on an evaluation; these have: {}",
                 READS.flags()
             )));
         }
         let trained = Trained::find(&self.path)?;
         let mut config = trained.settings()?.with_flags(&self.settings, matches)?;
-        // Noise and subsets concern the training images, which play no part.
+        // Noise and subsets are of the training images, which have no effect here.
         (config.label_noise, config.train_size, config.hold_out) = (0.0, None, 0.0);
         config.check()?;
         setup::apply(&config);
+        trained.check_data(&config, &given)?;
         let dataset = data::load(&config)?;
         let config = data::with_loss(&config, &dataset)?;
         let model = trained.network(dataset.shape(), dataset.outputs(), &config)?;
@@ -101,7 +103,7 @@ fn json(file: &Path, dataset: &str, result: Evaluation, layers: Vec<LayerReport>
 fn text(classes: &[String], result: Evaluation, layers: Vec<LayerReport>) -> Result<(), Failure> {
     if let Some(errors) = &result.regression {
         output::line(&format!(
-            "{} test images: mean squared error {:.6}, mean absolute error {:.6}, R2 {:.6}",
+            "{} test examples: mean squared error {:.6}, mean absolute error {:.6}, R2 {:.6}",
             result.images,
             result.loss,
             errors.mae(),
@@ -111,7 +113,7 @@ fn text(classes: &[String], result: Evaluation, layers: Vec<LayerReport>) -> Res
     }
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     output::line(&format!(
-        "{} test images: accuracy {}, top-5 {}, loss {:.4}",
+        "{} test examples: accuracy {}, top-5 {}, loss {:.4}",
         result.images,
         percent(result.accuracy),
         percent(result.top5),
@@ -127,7 +129,9 @@ fn text(classes: &[String], result: Evaluation, layers: Vec<LayerReport>) -> Res
         let recall = matrix.recall();
         for (label, name) in classes.iter().enumerate() {
             let counts = (0..classes.len()).map(|p| matrix.count(label, p).to_string());
-            let head = [label.to_string(), name.clone(), percent(recall[label])];
+            // A class without examples has none.
+            let recall = if recall[label].is_nan() { "-".into() } else { percent(recall[label]) };
+            let head = [label.to_string(), name.clone(), recall];
             table.row(head.into_iter().chain(counts));
         }
         output::line(&format!("\nPredicted classes, a row a label:\n{}", table.text()))?;

@@ -8,24 +8,23 @@ use nn::{Archive, Batch, Gradient, Model, Module, Numbers, Role, Targets};
 use serde_json::json;
 
 use crate::config::Config;
-use crate::config::choice::Choice;
 use crate::config::kinds::{Part, Reads};
 use crate::failure::Failure;
-use crate::{output, setup, tensor_file};
+use crate::{data, output, setup, tensor_file};
 
-/// Loss and gradients of one batch: to check another program by, or this one
+/// Compute the loss and gradients of one batch, to compare with another program
 #[derive(Args, Debug)]
 #[group(skip)]
 #[command(after_help = "Examples:
   comhe grad --model cnn9 --init w.safetensors --batch batch.npz --out grads.npz
   comhe grad --model resnet18 --init w.safetensors --batch batch.npz --out grads.safetensors --dtype f64 --reg rp
 
-The batch holds x (N x C x H x W, used as it is) and y: N classes from 0 on, or N x D real targets (N x 1 for one
-output), which --loss cross-entropy takes as class distributions. The output holds an array for each parameter, under
-its name, and loss, fit, reg, logits and, of classes, accuracy. Batch norm takes the batch's statistics; the loss is
-the mean of --loss (by default cross-entropy, and mse of real targets) plus the regulariser, the gradients are those of
---method. Weight decay and updates have no effect. Without
---init the weights are drawn by --seed; --weights writes those that were used. docs/bridges.md has five lines of Python.")]
+The batch holds x (N x C x H x W, used as it is) and y: N integers are classes from 0; N or N x D floats are real
+targets, or with --loss cross-entropy class distributions. The output holds an array for each parameter, under its
+name, and loss, fit, reg, logits and, of classes, accuracy. Batch norm uses the statistics of the batch. The loss is
+the mean of --loss (by default cross-entropy; of real targets mse) plus the regulariser; the gradients are those of
+--method, before clipping and weight decay. Without --init the weights are drawn from --seed; --weights writes those
+that were used. docs/bridges.md has five lines of Python.")]
 pub struct Grad {
     /// The batch: arrays or tensors x and y
     #[arg(long, value_name = "FILE.npz|.safetensors")]
@@ -54,15 +53,12 @@ pub const READS: Reads = Reads {
     without: &["low-rank"],
 };
 
-/// Labels are below this.
-const MOST_CLASSES: f64 = 65_536.0;
-
 impl Grad {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         let given = crate::config::given(matches);
         if let Some(key) = READS.first_unread(&given) {
-            return Err(Failure::usage(format_args!("--{key} plays no part in comhe grad")));
+            return Err(Failure::usage(format_args!("--{key} has no effect in comhe grad")));
         }
         let read = [("--batch", Some(&self.batch)), ("--init", self.settings.init.as_ref())];
         let written = [("--weights", self.weights.as_ref()), ("--out", Some(&self.out))];
@@ -73,7 +69,8 @@ impl Grad {
         setup::apply(&config);
         let dtype = setup::dtype(&config);
         let batch = self.batch(&config, dtype)?;
-        let config = self.with_loss(config, &batch)?;
+        let real = matches!(batch.targets, Targets::Values(_));
+        let config = data::suited(&config, real, &self.batch.display().to_string())?;
         let mut model = self.model(&config, &batch)?;
         let largest = batch.targets.classes().and_then(|labels| labels.iter().max());
         if let Some(label) = largest.filter(|&&label| label as usize >= model.classes) {
@@ -104,84 +101,31 @@ impl Grad {
         self.settings.init.clone()
     }
 
-    /// The settings with the loss that suits the batch.
-    fn with_loss(&self, config: Config, batch: &Batch) -> Result<Config, Failure> {
-        let smoothing = config.label_smoothing != 0.0;
-        match batch.targets {
-            Targets::Values(_) if smoothing || config.loss_floor != 0.0 => Err(Failure::usage(format_args!(
-                "--{} has no effect on real targets, which {} has; leave it out",
-                if smoothing { "label-smoothing" } else { "loss-floor" },
-                self.batch.display()
-            ))),
-            Targets::Values(_) => Ok(Config { loss: Some(Choice::named("mse")), ..config }),
-            _ => Ok(config),
-        }
-    }
-
-    /// x and y of the file.
+    /// x and y of the file, as `comhe train` reads those of a data set.
     fn batch(&self, config: &Config, dtype: DType) -> Result<Batch, Failure> {
-        let tensors = tensor_file::read(&self.batch)?;
-        let get = |name: &str| {
-            tensors.iter().find(|(n, _)| n == name).map(|(_, t)| t).ok_or_else(|| {
-                let held: Vec<&str> = tensors.iter().map(|(n, _)| n.as_str()).collect();
-                Failure::place(
-                    &self.batch,
-                    format_args!("has no {name}; x and y are needed, it holds: {}", held.join(", ")),
-                )
-            })
-        };
-        let (x, y) = (get("x")?, get("y")?);
         let bad = |what: String| Failure::place(&self.batch, what);
-        let n = x.shape().first().copied().unwrap_or(0);
+        let mut arrays = tensor_file::arrays(&self.batch)?;
+        let mut take = |name: &str| match arrays.iter().position(|(n, _)| n == name) {
+            Some(at) => Ok(arrays.swap_remove(at).1),
+            None => {
+                let held: Vec<&str> = arrays.iter().map(|(n, _)| n.as_str()).collect();
+                Err(bad(format!("has no {name}; x and y are needed, it holds: {}", held.join(", "))))
+            }
+        };
+        let (y, x) = (take("y")?, take("x")?);
+        let x = tensor_file::tensor(x, &self.batch)?;
         if x.rank() != 4 || x.numel() == 0 {
             return Err(bad(format!("x has shape {}; N x C x H x W is needed", x.shape())));
         }
         if !x.is_finite() {
             return Err(bad("x has a value that is not finite".into()));
         }
-        match y.shape()[..] {
-            [rows] if rows == n => {}
-            [rows, width] if rows == n && width > 0 => {
-                let targets = self.real(y, width, config.has_loss("cross-entropy"), dtype)?;
-                return Ok(Batch::new(x.to_dtype(dtype), targets));
-            }
-            _ => {
-                return Err(bad(format!(
-                    "y has shape {}; [{n}] is needed, a class for each x, or [{n}, D], real targets",
-                    y.shape()
-                )));
-            }
+        if !x.to_dtype(dtype).is_finite() {
+            return Err(bad(format!("x has a value that {dtype} cannot hold; use --dtype f64")));
         }
-        let class = |v: f64| v.fract() == 0.0 && (0.0..MOST_CLASSES).contains(&v);
-        let values = y.to_vec::<f64>();
-        if let Some(v) = values.iter().find(|v| !class(**v)) {
-            return Err(bad(format!(
-                "y has {v:?}; classes are whole numbers from 0 on, below {MOST_CLASSES}; real targets are N x D, N x 1 for \
-                 one output"
-            )));
-        }
-        let labels: Vec<u32> = values.into_iter().map(|v| v as u32).collect();
-        Ok(Batch::new(x.to_dtype(dtype), labels))
-    }
-
-    /// A y of rows: real targets, or distributions over classes.
-    fn real(&self, y: &Tensor, width: usize, distributions: bool, dtype: DType) -> Result<Targets, Failure> {
-        let values = y.to_vec::<f64>();
-        let bad = |what: String| Failure::place(&self.batch, what);
-        if let Some(at) = values.iter().position(|v| !v.is_finite()) {
-            return Err(bad(format!("y has {} in row {}; all must be finite", values[at], at / width)));
-        }
-        if !distributions {
-            return Ok(Targets::Values(y.to_dtype(dtype)));
-        }
-        let wrong =
-            |row: &[f64]| row.iter().any(|p| *p < 0.0) || (row.iter().sum::<f64>() - 1.0).abs() > 1e-3;
-        match values.chunks(width).position(wrong) {
-            Some(row) => Err(bad(format!(
-                "y is no distribution in row {row}: rows must not be negative and sum to 1 (real targets need --loss mse)"
-            ))),
-            None => Ok(Targets::Distributions(y.to_dtype(dtype))),
-        }
+        let place = PathBuf::from(format!("{}[y]", self.batch.display()));
+        let targets = datasets::targets(y, x.shape()[0], data::reading(config), &place)?;
+        Ok(Batch::new(x.to_dtype(dtype), data::tensors(targets, dtype)))
     }
 
     /// The network for the batch.

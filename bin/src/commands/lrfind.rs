@@ -52,8 +52,9 @@ pub struct LrFind {
 }
 
 /// What the search sets itself; in a file it may stand, for the run that comes after.
-const OWN: [&str; 5] = ["lr", "schedule", "milestones", "warmup", "epochs"];
-/// Steps, unless told.
+const OWN: [&str; 8] =
+    ["lr", "schedule", "milestones", "warmup", "epochs", "plateau", "plateau-patience", "early-stopping"];
+/// Steps by default.
 const STEPS: u64 = 100;
 /// More rates than this say nothing new.
 const MOST: u64 = 100_000;
@@ -68,7 +69,7 @@ impl LrFind {
         let (_, given) = self.layers.own(&self.settings, matches)?;
         if let Some(key) = given.iter().find(|key| OWN.contains(&key.as_str())) {
             return Err(Failure::usage(format_args!(
-                "--{key} plays no part in comhe lrfind: --from, --to and --steps say which rates are tried"
+                "--{key} has no effect in comhe lrfind: --from, --to and --steps say which rates are tried"
             )));
         }
         let config = self.layers.resolve(&self.settings, matches)?;

@@ -16,16 +16,15 @@ pub struct Sanity {
     /// Build everything, show shapes, parameters, FLOPs and memory, make two steps, and write nothing
     #[arg(long, conflicts_with_all = ["resume", "out", "overfit"], help_heading = "Run")]
     dry: bool,
-    /// Train on the first N batches alone until they are known by heart (loss below 0.01 above its least; of
-    /// real targets, below 0.01 of their variance), or say
-    /// that it does not get there in --steps [default: 1000]; write nothing
+    /// Overfit the first N batches, to check a setup: train on them alone until the loss is within 0.01 of its least
+    /// value (of real targets, 0.01 of their variance), or fail after --steps [default: 1000]; write nothing
     #[arg(long, value_name = "N", conflicts_with_all = ["resume", "out", "epochs"], help_heading = "Run")]
     overfit: Option<usize>,
 }
 
 /// How near to its least value the loss must come; for real targets, in units of their variance.
 const NEAR: f64 = 0.01;
-/// Steps of --overfit, unless told.
+/// Steps of --overfit by default.
 const STEPS: u64 = 1000;
 const MIB: f64 = (1u64 << 20) as f64;
 
@@ -39,7 +38,7 @@ impl Sanity {
     pub fn run(&self, config: &Config) -> Result<(), Failure> {
         match self.overfit {
             None => dry(config),
-            Some(0) => Err(Failure::usage("--overfit is 0; it must be at least 1: a batch to learn")),
+            Some(0) => Err(Failure::usage("--overfit is 0; it must be at least 1")),
             Some(batches) => overfit(config, batches),
         }
     }
@@ -53,7 +52,7 @@ fn dry(config: &Config) -> Result<(), Failure> {
     output::line(&summary.to_string())?;
     let step = 3.0 * summary.flops() as f64 * images as f64;
     output::line(&format!(
-        "A step on {images} images: {:.2} GFLOP in products (forward, and twice that backward), {} steps an epoch, {} in all",
+        "A step on {images} examples: {:.2} GFLOP in products (forward, and twice that backward), {} steps an epoch, {} in all",
         step / 1e9,
         setup.epoch,
         setup.steps
@@ -97,8 +96,7 @@ fn overfit(config: &Config, count: usize) -> Result<(), Failure> {
     let goals: Vec<[f64; 2]> =
         batches.iter().map(|batch| goal(config, batch, setup.trainer.model.classes)).collect();
     let [least, near] = [0, 1].map(|k| mean(&goals.iter().map(|goal| goal[k]).collect::<Vec<_>>()));
-    let what =
-        format!("{} batch{} of {images} images", batches.len(), if batches.len() == 1 { "" } else { "es" });
+    let what = format!("{} of {images} examples", output::counted(batches.len(), "batch", "batches"));
     let mut first = f64::NAN;
     let mut latest = vec![f64::INFINITY; batches.len()];
     for step in 0..limit {
@@ -121,7 +119,7 @@ fn overfit(config: &Config, count: usize) -> Result<(), Failure> {
         }
         if latest.iter().zip(&goals).all(|(fit, [least, near])| fit - least < *near) {
             return output::line(&format!(
-                "{what}: loss {first:.4} at first, {:.4} after {step} steps: learnt by heart",
+                "{what}: loss {first:.4} at first, {:.4} after {step} steps: overfitted",
                 mean(&latest)
             ));
         }

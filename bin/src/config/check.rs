@@ -1,6 +1,10 @@
 //! What a setting may be, as far as that does not depend on files.
 
-use comhe::{Energy, REGULARISERS, short};
+use std::fmt::Display;
+use std::str::FromStr;
+
+use comhe::{Distribution, Energy, Grouping, Preserve, REGULARISERS, Variance, short};
+use datasets::{Augment, catalogue};
 
 use super::{Config, MOST_THREADS, Schedule};
 use crate::failure::Failure;
@@ -39,15 +43,11 @@ impl Config {
         if let Some((key, _)) = self.paths().find(|(_, path)| path.as_os_str().is_empty()) {
             return Err(Failure::usage(format_args!("--{key} is empty; it takes a path, or is left out")));
         }
-        let names = [
-            ("model", &self.model, registry::find(nn::models::MODELS, "model", &self.model).err()),
-            ("reg", &self.reg, registry::find(REGULARISERS, "regulariser", &self.reg).err()),
-        ];
-        if let Some((key, name, Some(what))) = names.iter().find(|(.., wrong)| wrong.is_some()) {
+        if let Some((key, name, what)) = self.wrong_name() {
             return Err(Failure::usage(format_args!("--{key} is {name}: {what}")));
         }
         if self.watch_every.is_some() && self.watch.is_empty() {
-            return Err(Failure::usage("--watch-every plays no part without --watch"));
+            return Err(Failure::usage("--watch-every has no effect without --watch"));
         }
         let rates: [(&str, f64, f64, &str); 16] = [
             ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
@@ -107,5 +107,24 @@ impl Config {
             )));
         }
         Ok(())
+    }
+
+    /// The first setting whose value is not a name that there is: its key, its value, and the message.
+    fn wrong_name(&self) -> Option<(&'static str, &str, String)> {
+        fn wrong<T: FromStr<Err: Display>>(name: &str) -> Option<String> {
+            name.parse::<T>().err().map(|e| e.to_string())
+        }
+        let data = || catalogue::find(&self.dataset).err().map(|e| e.to_string());
+        let names: [(&str, &str, Option<String>); 8] = [
+            ("dataset", &self.dataset, data()),
+            ("augment", &self.augment, wrong::<Augment>(&self.augment)),
+            ("model", &self.model, registry::find(nn::models::MODELS, "model", &self.model).err()),
+            ("reg", &self.reg, registry::find(REGULARISERS, "regulariser", &self.reg).err()),
+            ("reg-distribution", &self.reg_distribution, wrong::<Distribution>(&self.reg_distribution)),
+            ("reg-variance", &self.reg_variance, wrong::<Variance>(&self.reg_variance)),
+            ("reg-objective", &self.reg_objective, wrong::<Preserve>(&self.reg_objective)),
+            ("reg-group-kind", &self.reg_group_kind, wrong::<Grouping>(&self.reg_group_kind)),
+        ];
+        names.into_iter().find_map(|(key, name, wrong)| Some((key, name, wrong?)))
     }
 }

@@ -30,8 +30,8 @@ impl Config {
         if let Some((key, _)) = table.iter().find(|(_, value)| value.is_table()) {
             return Err(wrong(key, &format!("{key} is no table")));
         }
-        if let Some((key, _, what)) = wrong_value(&table) {
-            return Err(wrong(key, &what));
+        if let Some((key, value, what)) = wrong_value(&table) {
+            return Err(wrong(key, &format!("{} = {value}: {what}", shown(text, key))));
         }
         // What is wrong with none of them is the name of a preset.
         let config = Config::from_table(table).map_err(|what| wrong("preset", &what))?;
@@ -96,7 +96,7 @@ pub fn wrong(text: &str, path: &Path, error: &toml::de::Error) -> Failure {
 pub fn plain(message: &str) -> String {
     if message.starts_with("unknown variant") {
         let words: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-        return registry::unknown("word", words[0], &words[1..]);
+        return registry::unknown("value", words[0], &words[1..]);
     }
     let words = [
         (" as i128, expected any valid TOML value", " is too large"),
@@ -112,7 +112,10 @@ pub fn plain(message: &str) -> String {
         ("invalid type: map", "invalid type: table"),
         ("invalid type: sequence", "invalid type: list"),
     ];
-    words.iter().fold(message.to_string(), |text, (from, to)| text.replace(from, to))
+    let text = words.iter().fold(message.to_string(), |text, (from, to)| text.replace(from, to));
+    // The value stands before the message.
+    let needed = text.strip_prefix("invalid type: ").and_then(|text| text.split_once(", "));
+    needed.map_or(text.clone(), |(_, needed)| needed.to_string())
 }
 
 /// Refuses keys that are not among the known ones.
@@ -129,9 +132,17 @@ pub fn known<'a>(
     let dotted = tables::dotted(key);
     let in_table = dotted != *key && line_of_path(text, &dotted, depth).is_some();
     let shown = |key: &str| if in_table { tables::dotted(key) } else { key.to_string() };
-    let hint = registry::suggest(key, known).map(|name| format!("; did you mean {}?", shown(name)));
+    let hint = match in_table {
+        true => tables::nearest(key, known).map(|name| match name.contains('.') {
+            true => format!("; did you mean {name}?"),
+            false => format!("; did you mean {name}, a key outside the tables?"),
+        }),
+        false => registry::suggest(key, known).map(|name| format!("; did you mean {name}?")),
+    };
+    let table = dotted.split('.').next().unwrap_or_default();
     let hint = hint.unwrap_or_else(|| match known.len() {
         ..=12 => format!("; the keys here are {}", known.join(", ")),
+        _ if in_table => format!("; the keys of [{table}] are {}", tables::keys_of(table, known).join(", ")),
         _ => "; the keys are the flags of comhe train".into(),
     });
     Err(Failure::place(path, format_args!("{place}unknown key {:?}{hint}", shown(key))))
@@ -142,6 +153,12 @@ pub fn known<'a>(
 pub enum Depth {
     Top,
     Within,
+}
+
+/// A key as the file has it: in its table, or by itself.
+pub fn shown(text: &str, key: &str) -> String {
+    let dotted = tables::dotted(key);
+    if line_of_path(text, &dotted, Depth::Top).is_some() { dotted } else { key.to_string() }
 }
 
 /// The line that sets a key, as a message begins with it.

@@ -22,14 +22,14 @@ pub struct Layers {
 }
 
 impl Config {
-    /// This configuration with every setting replaced that was given as a flag, each of which must play a part.
+    /// This configuration with every setting replaced that was given as a flag, each of which must have an effect.
     pub fn with_flags(self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
         let given = given(matches);
         let own = table(flags)?.into_iter().filter(|(key, _)| given.contains(key)).collect();
         self.with(own, &given)
     }
 
-    /// This configuration with these settings above it, each of which must play a part.
+    /// This configuration with these settings above it, each of which must have an effect.
     pub fn with(self, own: toml::Table, given: &[String]) -> Result<Config, Failure> {
         let mut settings = table(&self)?;
         if given.iter().any(|key| key == "steps" || key == "epochs") {
@@ -59,8 +59,9 @@ impl Layers {
             };
             let key = tables::flat_key(key.trim());
             if !known.contains(&key.as_str()) {
-                let said = registry::unknown("setting", &key, &known);
-                return Err(Failure::usage(format_args!("--set {text}: {said}")));
+                let near = tables::nearest(&key, &known).map(|name| format!("; did you mean {name}?"));
+                let hint = near.unwrap_or_else(|| "; the settings are the flags of comhe train".into());
+                return Err(Failure::usage(format_args!("--set {text}: there is no setting {key:?}{hint}")));
             }
             let read = reading(&key, value);
             if table.insert(key.clone(), read).is_some() {
@@ -88,7 +89,7 @@ impl Layers {
         Ok(config)
     }
 
-    /// A setting that cannot be, with its line if it is the file's.
+    /// The message about a setting, with file and line if the value is from the file.
     fn placed(&self, failure: Failure, given: &[String]) -> Failure {
         let place = || {
             let said = failure.message()?.strip_prefix("--")?;
@@ -119,7 +120,7 @@ impl Layers {
         Ok((own, keys))
     }
 
-    /// Every setting of [`resolve`](Self::resolve) with what depends on others spelt out, and where it comes from.
+    /// Every setting of [`resolve`](Self::resolve), with those that follow from others, and where it comes from.
     pub fn origins(
         &self,
         flags: &Config,
@@ -181,7 +182,7 @@ fn reading(key: &str, value: &str) -> Value {
     let readings = || readings.iter().flatten();
     readings()
         .find(|value| wrong(value).is_none())
-        // None can be: the error is about one that is a list where it must be.
+        // No reading can be used: the error is about one that is a list where it must be.
         .or_else(|| readings().find(|value| wrong(value).is_some_and(|what| !what.contains("list"))))
         .map_or_else(|| text(value), Value::clone)
 }

@@ -1,8 +1,8 @@
-//! Settings that play a part only beside others. A flag that plays none is an error that names the one with which it
-//! would: what a user asks for is done, or refused.
+//! Settings that have an effect only beside others. A flag without effect is an error that names the setting with which
+//! it would have one.
 //!
 //! Flags that name a place or a machine (`--data-dir`, `--threads`) are always welcome, as are those of the energy itself
-//! (`--reg-s`, `--reg-angular`, `--reg-eps`, `--reg-scale`): the log has energies whatever a network is trained with.
+//! (`--reg-s`, `--reg-angular`, `--reg-eps`, `--reg-scale`): the log has energies with any regulariser.
 
 use datasets::catalogue::{self, CATALOGUE};
 use registry::Setting;
@@ -11,7 +11,7 @@ use super::Config;
 use super::kinds::{KINDS, Kind};
 use crate::failure::{Failure, one_of};
 
-/// Whether every flag among `given` plays a part beside the other settings; `regs` are the regularisers in question.
+/// Checks that every flag among `given` has an effect beside the other settings; `regs` are the regularisers in question.
 pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), Failure> {
     let settings = super::table(config)?;
     let defaults = super::table_of_defaults();
@@ -30,7 +30,7 @@ pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), F
             readers.sort_by_key(|(_, setting)| setting.when.is_some());
             let named = if found.len() > 1 { "regs" } else { kind.key };
             return Err(Failure::usage(format_args!(
-                "--{key} plays no part with --{named} {}; it does with --{} {}",
+                "--{key} has no effect with --{named} {}; use it with --{} {}",
                 found.join(","),
                 kind.key,
                 one_of(&readers.iter().map(|reader| flags(kind, reader)).collect::<Vec<_>>())
@@ -44,7 +44,7 @@ pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), F
         let drawn: Vec<&str> =
             CATALOGUE.iter().filter(|known| known.drawn()).map(|known| known.name).collect();
         return Err(Failure::usage(format_args!(
-            "--data-seed plays no part with --dataset {}; it does with --train-size, --label-noise, --hold-out, or --dataset \
+            "--data-seed has no effect with --dataset {}; use it with --train-size, --label-noise, --hold-out, or --dataset \
              {}",
             config.dataset,
             one_of(&drawn)
@@ -82,26 +82,26 @@ mod tests {
         for (flags, said) in [
             (
                 &["--reg-k", "3"][..],
-                "--reg-k plays no part with --reg none; it does with --reg rp, ap, adv or bilateral",
+                "--reg-k has no effect with --reg none; use it with --reg rp, ap, adv or bilateral",
             ),
             (
                 &["--reg", "mhe", "--reg-c", "3"],
-                "--reg-c plays no part with --reg mhe; it does with --reg rp or bilateral",
+                "--reg-c has no effect with --reg mhe; use it with --reg rp or bilateral",
             ),
             (&["--reg", "group", "--reg-redraw", "3"], "rp, bilateral or group --reg-group-kind random"),
             (
                 &["--reg", "ap", "--reg-mode", "alternating", "--reg-unroll", "2"],
                 "ap --reg-mode unrolled or adv",
             ),
-            (&["--grey"], "--grey plays no part with --dataset fashion14; it does with --dataset images"),
+            (&["--grey"], "--grey has no effect with --dataset fashion14; use it with --dataset images"),
             (
                 &["--dtype", "f64", "--conv", "f2"],
-                "--conv plays no part with --dtype f64; it does with --dtype f32",
+                "--conv has no effect with --dtype f64; use it with --dtype f32",
             ),
-            (&["--method-eps", "0.1"], "with --method plain; it does with --method sam"),
-            (&["--optimizer", "adam", "--momentum", "0.5"], "it does with --optimizer sgd"),
-            (&["--schedule", "cosine", "--milestones", "3"], "it does with --schedule step"),
-            (&["--data-seed", "1"], "it does with --train-size, --label-noise"),
+            (&["--method-eps", "0.1"], "with --method plain; use it with --method sam"),
+            (&["--optimizer", "adam", "--momentum", "0.5"], "use it with --optimizer sgd"),
+            (&["--schedule", "cosine", "--milestones", "3"], "use it with --schedule step"),
+            (&["--data-seed", "1"], "use it with --train-size, --label-noise"),
         ] {
             let line = refused(flags).unwrap_or_default();
             assert!(line.contains(said), "{flags:?}: {line}");
@@ -126,7 +126,7 @@ mod tests {
         };
         assert!(check(&["none", "rp"]).is_ok());
         let line = check(&["none", "group"]).unwrap_err();
-        assert!(line.message().unwrap().contains("with --regs none,group; it does"), "{line:?}");
+        assert!(line.message().unwrap().contains("with --regs none,group; use it"), "{line:?}");
     }
 
     #[test]

@@ -28,10 +28,32 @@ pub fn flat_key(key: &str) -> String {
     let key = key.replace('_', "-");
     let kind = |table: &str| KINDS.iter().find(|kind| kind.table && kind.key == table);
     match key.split_once('.').and_then(|(table, key)| Some((kind(table)?, key))) {
-        Some((kind, NAME)) => kind.key.to_string(),
-        Some((kind, key)) => kind.flat(&key.replace('.', "-")),
+        Some((kind, key)) => in_table(kind, &key.replace('.', "-")),
         None => key.replace('.', "-"),
     }
+}
+
+/// The one key of a setting of a table.
+fn in_table(kind: &Kind, key: &str) -> String {
+    if key == NAME { kind.key.to_string() } else { kind.flat(key) }
+}
+
+/// The setting that an unknown key (as [`flat_key`] gives it) probably means, as a file has it.
+pub fn nearest(key: &str, known: &[&str]) -> Option<String> {
+    let dotted_key = dotted(key);
+    let all: Vec<String> = known.iter().map(|key| dotted(key)).collect();
+    let candidates: Vec<&str> = all.iter().map(String::as_str).collect();
+    // A setting of another table, or of none: `optimizer.lr`.
+    let elsewhere = dotted_key.split_once('.').and_then(|(_, own)| known.iter().find(|known| **known == own));
+    let near = || registry::suggest(&dotted_key, &candidates).map(String::from);
+    let alone = || registry::suggest(key, known).map(dotted);
+    elsewhere.map(|key| dotted(key)).or_else(near).or_else(alone)
+}
+
+/// The keys of a table of a file.
+pub fn keys_of(table: &str, known: &[&str]) -> Vec<String> {
+    let own = |key: &&str| place(key).filter(|(of, _)| *of == table).map(|(_, key)| key);
+    known.iter().filter_map(own).collect()
 }
 
 /// Settings as a file has them.
@@ -66,7 +88,7 @@ pub fn flat(file: Table, is_value: fn(&Table) -> bool) -> Result<(Table, Vec<Str
         match (kind, value) {
             (Some(kind), Value::Table(table)) if !is_value(&table) => {
                 for (key, value) in table {
-                    add(flat_key(&format!("{}.{key}", kind.key)), value)?;
+                    add(in_table(kind, &key), value)?;
                 }
             }
             (_, value) => {

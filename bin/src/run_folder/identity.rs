@@ -1,5 +1,5 @@
-//! What makes a run that run and no other: the settings that its weights depend on. Manifest and checkpoints carry them, so
-//! that settings which were edited or damaged, or a checkpoint of another run, are not gone on with.
+//! The identity of a run: the settings that its weights depend on. Manifest and checkpoints hold them, so that a run
+//! does not resume with settings that were edited or damaged, or from a checkpoint of another run.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ fn fixed(config: &Config) -> Result<toml::Table, Failure> {
     Ok(settings)
 }
 
-/// The first setting that is another one now, in words; a setting that was not known `then` had its default.
+/// The first setting that differs, in words; a setting that was not known `then` had its default.
 pub fn difference(then: &Value, now: &Config) -> Result<Option<String>, Failure> {
     let read = serde_json::from_value(then.clone()).map_err(|e| e.to_string());
     let then = match read.and_then(Config::from_table) {
@@ -34,7 +34,10 @@ pub fn difference(then: &Value, now: &Config) -> Result<Option<String>, Failure>
     };
     let (then, now) = (fixed(&then)?, fixed(now)?);
     let told = |value: Option<&toml::Value>| value.map_or("not set".to_string(), toml::Value::to_string);
-    let changed = then.keys().chain(now.keys()).find(|key| then.get(*key) != now.get(*key));
+    // A loss that is not set is the one that suits the data, which settings are completed with.
+    let completed = |key: &str| key == "loss" && then.contains_key(key) != now.contains_key(key);
+    let differs = |key: &&String| then.get(*key) != now.get(*key) && !completed(key);
+    let changed = then.keys().chain(now.keys()).find(differs);
     Ok(changed.map(|key| format!("{key} was {}, and is {}", told(then.get(key)), told(now.get(key)))))
 }
 
@@ -57,5 +60,11 @@ mod tests {
             "{unknown}"
         );
         assert_eq!(difference(&json!({"lr": 0.1, "reg": "rp"}), &run).unwrap(), None);
+        let mse = Config { loss: Some(crate::config::Choice::named("mse")), ..run.clone() };
+        assert_eq!(change(mse.clone()), "", "the data had chosen it");
+        let then = of(&mse).unwrap();
+        let other = Config { loss: Some(crate::config::Choice::default()), ..run.clone() };
+        let text = difference(&then, &other).unwrap().unwrap();
+        assert_eq!(text, "loss was \"mse\", and is \"cross-entropy\"");
     }
 }

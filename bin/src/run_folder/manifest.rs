@@ -11,7 +11,7 @@ use super::{CHECKPOINT, CONFIG, FINAL, MANIFEST, METRICS, unread};
 use crate::failure::Failure;
 use crate::system;
 
-/// The version of the folder's files. It grows when an older comhe could not go on with a run of a newer one, or the
+/// The version of the folder's files. It grows when an older comhe could not resume a run of a newer one, or the
 /// other way round.
 pub const FORMAT: u64 = 2;
 
@@ -68,7 +68,7 @@ pub fn load(folder: &Path) -> Result<Option<Value>, Failure> {
 }
 
 /// The manifest of a folder, if there is one that can be read, of whatever version.
-fn any(folder: &Path) -> Option<Value> {
+pub fn any(folder: &Path) -> Option<Value> {
     serde_json::from_str(&fs::read_to_string(folder.join(MANIFEST)).ok()?).ok()
 }
 

@@ -14,7 +14,7 @@ pub fn prepare(path: &Path) -> Result<(), Failure> {
             return Err(Failure::place(
                 path,
                 format_args!(
-                    "holds a run already ({name}); go on with it by --resume, or choose another --out"
+                    "holds a run already ({name}); resume it with --resume, or choose another --out"
                 ),
             ));
         }

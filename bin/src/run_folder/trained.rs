@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use nn::{Archive, Model};
 
 use super::checkpoints::{CHECKPOINT, PREVIOUS, load};
-use super::{CONFIG, FINAL, manifest};
+use super::inputs::Inputs;
+use super::{CONFIG, FINAL, manifest, origin};
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::hash::sha256_of_file;
@@ -36,7 +37,7 @@ impl Trained {
             None => Err(Failure::place(
                 path,
                 format_args!(
-                    "has no weights yet, neither {FINAL} nor {CHECKPOINT}; go on with: comhe train --resume {}",
+                    "has no weights yet, neither {FINAL} nor {CHECKPOINT}; resume it with: comhe train --resume {}",
                     path.display()
                 ),
             )),
@@ -48,12 +49,32 @@ impl Trained {
         self.file.file_name().is_some_and(|name| name == FINAL)
     }
 
-    /// The settings of the run that they belong to; the defaults if they lie in no run folder.
+    /// The settings of the run that they belong to, with paths as seen from here; the defaults if they are in no run
+    /// folder.
     pub fn settings(&self) -> Result<Config, Failure> {
-        match self.folder.join(CONFIG).is_file() {
-            true => settings(&self.folder),
-            false => Ok(Config::default()),
+        if !self.folder.join(CONFIG).is_file() {
+            return Ok(Config::default());
         }
+        let config = settings(&self.folder)?;
+        Ok(match manifest::any(&self.folder) {
+            Some(manifest) => origin::right_here(&config, &manifest),
+            None => config,
+        })
+    }
+
+    /// Checks that the data of the run have not changed since, unless the user names the data (`given`).
+    pub fn check_data(&self, config: &Config, given: &[String]) -> Result<(), Failure> {
+        let named = given.iter().any(|key| key == "dataset" || key == "data-dir");
+        let then = manifest::any(&self.folder).filter(|_| !named);
+        let Some(then) = then.and_then(|manifest| manifest::inputs(&manifest, &self.folder).ok()) else {
+            return Ok(());
+        };
+        let then = Inputs { init: None, ..then };
+        let now = Inputs::of(&Config { init: None, ..config.clone() })?;
+        now.check(&then).map_err(|failure| {
+            let message = failure.message().unwrap_or_default();
+            Failure::usage(format_args!("{message}; name the data with --dataset to use them as they are"))
+        })
     }
 
     /// The tensors, after every checksum that is known of the file: one that it carries, and that of the manifest.

@@ -1,5 +1,5 @@
 //! The log once more, as tables for pandas or a spreadsheet, and as TensorBoard's events: functions of its lines alone,
-//! which are made again from it when a run goes on.
+//! which are made again from it when a run resumes.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};

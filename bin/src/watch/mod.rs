@@ -39,7 +39,7 @@ pub enum Instrument {
     Cosine,
 }
 
-/// Steps between two watched ones, unless told.
+/// Steps between two watched ones by default.
 const EVERY: u64 = 10;
 /// The prefix, in a checkpoint, of the gradient that the next step's cosine needs.
 const PREVIOUS: &str = "watch";

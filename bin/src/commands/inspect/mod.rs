@@ -73,7 +73,7 @@ impl Inspect {
         };
         if let Some(key) = unread {
             let what = if self.path.is_some() { "a file is inspected" } else { "a network is inspected" };
-            return Err(Failure::usage(format_args!("--{key} plays no part where {what}")));
+            return Err(Failure::usage(format_args!("--{key} has no effect where {what}")));
         }
         if let Some(path) = &self.path {
             return file::show(path, self.json);

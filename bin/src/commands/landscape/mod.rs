@@ -60,7 +60,7 @@ pub struct Landscape {
     settings: Config,
 }
 
-/// The settings that play a part: those of the data, of which training examples are chosen, and of the network, whose
+/// The settings that have an effect: those of the data, of which training examples are chosen, and of the network, whose
 /// weights are those of PATH. The seed is that of the directions.
 pub const READS: Reads = Reads {
     parts: &[Part::Data, Part::Network, Part::Machine],
@@ -88,7 +88,7 @@ impl Landscape {
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         if let Some(key) = READS.first_unread(&given(matches)) {
             return Err(Failure::usage(format_args!(
-                "--{key} plays no part in a landscape; see comhe landscape --help"
+                "--{key} has no effect on a landscape; see comhe landscape --help"
             )));
         }
         let steps = self.steps()?;
@@ -114,6 +114,7 @@ impl Landscape {
         let config = Config { label_noise: 0.0, ..base.with_flags(&self.settings, matches)? };
         config.check()?;
         setup::apply(&config);
+        trained.check_data(&config, &given(matches))?;
         let dataset = data::load(&config)?;
         let config = data::with_loss(&config, &dataset)?;
         let model = trained.network(dataset.shape(), dataset.outputs(), &config)?;

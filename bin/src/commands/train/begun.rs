@@ -32,8 +32,11 @@ impl Begun {
         setup::objective(&config)?;
         let (mut setup, inputs, folder) = run_folder::unless_empty(path, || {
             run_folder::prepare(path)?;
-            Ok((Setup::new(&config)?, Inputs::of(&config)?, RunFolder::create(path, &config)?))
+            let setup = Setup::new(&config)?;
+            let folder = RunFolder::create(path, &setup.config)?;
+            Ok((setup, Inputs::of(&config)?, folder))
         })?;
+        let config = setup.config.clone();
         let watch = Watch::new(&config, &mut setup.trainer);
         let origin = origin::entries(&origin::here(), &config);
         Ok(Begun { setup, folder, config, inputs, watch, origin })
@@ -54,7 +57,7 @@ impl Begun {
         let may = |key: &str| kinds::part(key).is_none() || changeable.contains(&key);
         if let Some(key) = given.iter().find(|key| !may(key)) {
             return Err(Failure::usage(format_args!(
-                "--{key} cannot change when a run goes on; only {} can",
+                "--{key} cannot change when a run resumes; only {} can",
                 changeable.iter().map(|name| format!("--{name}")).collect::<Vec<_>>().join(", ")
             )));
         }
@@ -85,7 +88,7 @@ impl Begun {
         let mut setup = Setup::new(&read)?;
         let folder = match &checkpoint {
             None if path.join(run_folder::FINAL).exists() => {
-                let text = "is half there: it has final weights, but no checkpoint to go on from";
+                let text = "has final weights but no checkpoint to resume from";
                 return Err(Failure::place(path, text));
             }
             None => {

@@ -28,11 +28,11 @@ use begun::Begun;
   comhe train --config run.toml --threads 1          keys of the file are names of flags
   comhe train --config run.toml --set lr=0.1         the same as --lr 0.1, for scripts
   comhe train --model cnn9 --dry                     shapes, parameters, FLOPs, memory, one step
-  comhe train --overfit 1                            can it learn a single batch by heart?
+  comhe train --overfit 1                            overfit one batch, to check a setup
   comhe train --low-rank 8 --reg hs-mhe              hidden weights of rank 8, energies of their factors
   comhe train --watch grad,update,cosine --reg rp    instruments on every tenth step
   comhe train --watch noise,sharpness --watch-every 100
-  comhe train --resume runs/rp3                      go on where it stopped
+  comhe train --resume runs/rp3                      resume where it stopped
   comhe train --tui --epochs 40                      live curves on the terminal
 
 --watch takes, for the network and for each layer (docs/instruments.md has the formulas and costs):
@@ -50,7 +50,7 @@ one before it, best.safetensors (the weights of the best accuracy; of real targe
 manifest.json (what the run was made with, from and by), and the curves: loss.svg, accuracy.svg,
 energy.svg (with the penalties, as the regulariser sees them), angle.svg.
 
-A run that was stopped, killed or ran out of disk goes on by --resume, and ends with the same bytes as if
+A run that was stopped, killed or ran out of disk resumes with --resume, and ends with the same bytes as if
 nothing had happened; comhe replay makes a finished run again and compares the weights.
 
 The cnn nets keep running statistics over about 1,000 batches (batch norm's momentum is 0.001):

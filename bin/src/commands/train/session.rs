@@ -108,7 +108,7 @@ impl Begun {
                 self.folder.plots()
             }
             Ok(Outcome::Stopped) => Err(Failure::unfinished(format_args!(
-                "stopped after step {done} of {steps}; go on with: comhe train --resume {}",
+                "stopped after step {done} of {steps}; resume it with: comhe train --resume {}",
                 self.folder.path().display()
             ))),
             Err(failure) => Err(with_checkpoint(failure, self.folder.path())),
@@ -148,7 +148,7 @@ fn description(begun: &Begun) -> Result<Value, Failure> {
     Ok(manifest)
 }
 
-/// A failure of a run, with where it can go on from.
+/// A failure of a run, with the step from which it can resume.
 fn with_checkpoint(failure: Failure, folder: &Path) -> Failure {
     let Some(message) = failure.message() else { return failure };
     Failure::unfinished(match run_folder::last_good(folder) {

@@ -12,7 +12,7 @@ use crate::run_folder::{Judged, RunFolder, Score};
 use crate::setup::{self, Setup};
 use crate::{data, stop};
 
-/// Steps between two measurements of energies, at least, unless told: one costs up to half a step, which is so less than a
+/// Steps between two measurements of energies, at least by default: one costs up to half a step, which is so less than a
 /// hundredth of the run.
 const APART: u64 = 100;
 
@@ -36,7 +36,7 @@ impl Begun {
     pub fn steps(&mut self, progress: &mut Progress, cost: &mut Cost) -> Result<Outcome, Failure> {
         let batches = self.setup.batches();
         let Begun { setup, folder, config, watch, .. } = self;
-        let Setup { dataset, loader, trainer, dtype, steps, epoch } = setup;
+        let Setup { dataset, loader, trainer, dtype, steps, epoch, .. } = setup;
         let every = config.eval_every.unwrap_or(*epoch);
         let energy_every = config.energy_every.unwrap_or(APART.max(every).next_multiple_of(every));
         let on = Judged::of(config).name();
