@@ -99,7 +99,7 @@ fn what_a_file_cannot_say_has_its_line() {
             "",
             "unknown key \"optimizer.momentun\"; did you mean optimizer.momentum?",
         ),
-        ("[method]\nrho = 1.0", "", "unknown key \"method.rho\"; the keys of [method] are name, eps"),
+        ("[method]\nrho = 1.0", "", "unknown key \"method.rho\"; did you mean method.eps?"),
         ("[reg]\nnam = \"rp\"", "", "unknown key \"reg.nam\"; did you mean reg.name?"),
         ("[reg]\nreg-k = 3", "", "did you mean reg.k?"),
         ("[loss]\nlabel_smoothing = 0.1", "", "did you mean loss.label-smoothing?"),

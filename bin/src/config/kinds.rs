@@ -123,6 +123,8 @@ impl Reads {
 /// Names that are chosen from a table, with the setting that chooses.
 pub struct Kind {
     pub key: &'static str,
+    /// What the flags of its settings begin with.
+    pub prefix: &'static str,
     pub rows: Vec<Row<()>>,
     /// Whether its settings are a table in a file.
     pub table: bool,
@@ -133,17 +135,17 @@ const MILESTONES: [Setting; 1] = [Setting::new("milestones")];
 
 /// Every kind of name on which other settings depend.
 pub static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
-    let of = |key, rows| Kind { key, rows, table: true };
+    let of = |key, prefix, rows| Kind { key, prefix, rows, table: true };
     let choice = |key, name, settings| {
         let rows = vec![Row { name, help: "", settings, make: () }];
-        Kind { key, rows, table: false }
+        Kind { key, prefix: key, rows, table: false }
     };
     vec![
-        of("reg", rows(REGULARISERS)),
-        of("loss", rows(nn::LOSSES)),
-        of("method", rows(nn::METHODS)),
-        of("optimizer", rows(nn::OPTIMIZERS)),
-        Kind { key: "dataset", rows: datasets(), table: false },
+        of("reg", "reg", rows(REGULARISERS)),
+        of("loss", "loss", rows(nn::LOSSES)),
+        of("method", "method", rows(nn::METHODS)),
+        of("optimizer", "optimizer", rows(nn::OPTIMIZERS)),
+        Kind { key: "dataset", prefix: "dataset", rows: datasets(), table: false },
         choice("dtype", "f32", &CONV),
         choice("schedule", "step", &MILESTONES),
     ]
@@ -159,9 +161,9 @@ pub fn datasets() -> Vec<Row<()>> {
 }
 
 impl Kind {
-    /// The key of a row's setting among all settings: with the kind in front where there is such a key.
+    /// The key of a row's setting among all settings: with the prefix where there is such a key.
     pub fn flat(&self, key: &str) -> String {
-        let long = format!("{}-{key}", self.key);
+        let long = format!("{}-{key}", self.prefix);
         if part(&long).is_none() && self.rows.iter().any(|row| row.reads(key)) { key.into() } else { long }
     }
 

@@ -10,10 +10,10 @@ const NAME: &str = "name";
 
 /// The table of a setting, and its key there. Settings that are not known are taken apart by their names.
 pub fn place(key: &str) -> Option<(&'static str, String)> {
-    let within = |kind: &Kind| match key.strip_prefix(kind.key) {
-        Some("") => Some(NAME.to_string()),
-        Some(rest) if rest.starts_with('-') => Some(rest[1..].to_string()),
-        _ => (!kind.readers(key).is_empty()).then(|| key.to_string()),
+    let within = |kind: &Kind| match key.strip_prefix(kind.prefix).and_then(|rest| rest.strip_prefix('-')) {
+        _ if key == kind.key => Some(NAME.to_string()),
+        Some(rest) => Some(rest.to_string()),
+        None => (!kind.readers(key).is_empty()).then(|| key.to_string()),
     };
     KINDS.iter().filter(|kind| kind.table).find_map(|kind| Some((kind.key, within(kind)?)))
 }
