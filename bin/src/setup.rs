@@ -212,12 +212,12 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
 /// The loss of the settings, which [`data::with_loss`] has completed.
 pub fn loss(config: &Config) -> Box<dyn nn::Loss> {
     let (smoothing, floor) = (config.label_smoothing, config.loss_floor);
-    (config.loss.unwrap_or_default().make)(&LossOptions { smoothing, floor })
+    (config.loss.unwrap_or_default().make)(&LossOptions { smoothing, floor, ..LossOptions::default() })
 }
 
 /// The method of the settings.
 pub fn method(config: &Config) -> Box<dyn nn::Method> {
-    (config.method.make.build)(&MethodOptions { eps: config.method_eps })
+    (config.method.make.build)(&MethodOptions { eps: config.method_eps, ..MethodOptions::default() })
 }
 
 /// The optimiser of the settings.

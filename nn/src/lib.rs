@@ -32,6 +32,7 @@ mod losses;
 mod methods;
 mod metrics;
 mod module;
+mod named;
 mod optim;
 mod penalties;
 mod samples;
@@ -49,8 +50,14 @@ pub use layers::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
     LayerNorm, Linear, MaxPool2d, Sequential,
 };
-pub use losses::{Classifier, CloneLoss, CrossEntropy, LOSSES, Loss, LossOptions, LossSpec, Mse, Outputs};
-pub use methods::{METHODS, Method, MethodOptions, MethodSpec, Plain, Sam};
+pub use losses::{
+    ClassCovariance, Classifier, CloneLoss, Covariance, CrossEntropy, Isda, LOSSES, Loss, LossOptions,
+    LossSpec, Mse, Outputs, Ramp,
+};
+pub use methods::{
+    Amp, Asam, Awp, BnStats, METHODS, Masks, Method, MethodOptions, MethodSpec, Passes, Plain, Rmp, Sam,
+    Scope,
+};
 pub use metrics::{ConfusionMatrix, RegressionErrors, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};
 pub use module::{Change, CloneModule, Context, Kind, Module, See, join};

@@ -6,7 +6,7 @@ use crate::layers::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
     LayerNorm, Linear, MaxPool2d, Sequential,
 };
-use crate::losses::{CrossEntropy, Loss, Mse, Outputs};
+use crate::losses::{Classifier, Covariance, CrossEntropy, Isda, Loss, Mse, Outputs};
 use crate::models::{self, Model};
 use crate::module::{Context, Kind, Module};
 use crate::train::{Step, Targets};
@@ -40,7 +40,7 @@ fn losses() -> Vec<Sample> {
     let labels = || Targets::Classes(vec![2, 0, 2]);
     let shares = Tensor::from([[0.2, 0.3, 0.5], [1.0, 0.0, 0.0], [0.0, 0.9, 0.1]]);
     let logits = || Input::normal([3, 3]);
-    vec![
+    let mut list = vec![
         sample("cross-entropy with a floor", "", &floor, logits(), labels()),
         sample("cross-entropy with a floor", "smoothed", &smoothed, logits(), labels()),
         sample("cross-entropy with a floor", "soft", &floor, logits(), Targets::Distributions(shares)),
@@ -52,7 +52,29 @@ fn losses() -> Vec<Sample> {
             Input::normal([3, 1]),
             Targets::Values(Tensor::from([1.0, -2.0, 0.5])),
         ),
-    ]
+    ];
+    list.extend(augmented());
+    list
+}
+
+/// ISDA as a function of features, weight and bias of the classifier. Of the four classes one has a single example and
+/// one none; one label occurs twice.
+fn augmented() -> Vec<Sample> {
+    let sample = |case: &str, form: Covariance| {
+        let mut isda = Isda { frozen: true, ..Isda::new(0.7, form) };
+        let seen = Tensor::normal([7, 3], DType::F64, Key::new(7));
+        isda.estimate.update(&seen, &[0, 0, 0, 1, 1, 1, 2], 4).expect("features and labels fit");
+        let f = move |x: &[Tensor]| {
+            let classifier =
+                Classifier { features: x[0].clone(), weight: x[1].clone(), bias: Some(x[2].clone()) };
+            let outputs = Outputs { values: x[0].matmul_nt(&x[1]) + &x[2], classifier: Some(classifier) };
+            let value = isda.clone().loss(&outputs, &vec![1, 0, 1, 2].into(), Step::default());
+            value.expect("outputs and targets fit")
+        };
+        let inputs = [Input::normal([4, 3]), Input::normal([4, 3]), Input::normal([4])];
+        Sample::new("isda", case, inputs, f).group(Group::Loss)
+    };
+    vec![sample("full", Covariance::Full), sample("diagonal", Covariance::Diagonal)]
 }
 
 fn layers() -> Vec<Sample> {

@@ -135,7 +135,7 @@ fn all_terms_together_have_the_gradient_that_differences_say() {
 
 #[test]
 fn extra_passes_leave_no_trace() {
-    let (mut plain, mut sam) = (trainer(0.5), trainer(0.5).method(Sam { rho: 0.05 }));
+    let (mut plain, mut sam) = (trainer(0.5), trainer(0.5).method(Sam::default()));
     let (a, b) = (plain.step(&batch(0)).unwrap(), sam.step(&batch(0)).unwrap());
     // The losses are those of the clean pass, and each state has moved once.
     assert_eq!((a.loss, a.fit, a.reg, &a.extra), (b.loss, b.fit, b.reg, &b.extra));

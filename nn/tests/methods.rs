@@ -37,7 +37,7 @@ fn agrees_with_pytorch(
 
 #[test]
 fn sam() {
-    let sam = Sam { rho: 0.05 };
+    let sam = Sam::default();
     let loss = CrossEntropy::smoothed(0.01);
     agrees_with_pytorch("cnn9_sam", "cnn9", [3, 32, 32], 0.005, loss.clone(), sam);
     agrees_with_pytorch("lenet_sam", "lenet", [1, 28, 28], 0.002, loss, sam);

@@ -20,4 +20,6 @@ chapters! {
     own_op "08-own-op.md",
     own_regulariser "09-own-regulariser.md",
     maml "10-maml.md",
+    amp_and_sam "11-amp-and-sam.md",
+    isda "12-isda.md",
 }

@@ -1,9 +1,13 @@
 //! Losses: how far the outputs of a network are from their targets.
 
+mod covariance;
 mod cross_entropy;
+mod isda;
 mod mse;
 
+pub use covariance::{ClassCovariance, Covariance};
 pub use cross_entropy::CrossEntropy;
+pub use isda::{Isda, Ramp};
 pub use mse::Mse;
 
 use autograd::Tensor;
@@ -105,13 +109,21 @@ pub struct LossOptions {
     pub smoothing: f64,
     /// Added to each probability before the logarithm.
     pub floor: f64,
+    /// The strength of the augmentation: see [`Isda::lambda`]; `None`: its default.
+    pub lambda: Option<f64>,
+    /// The form of the covariances of [`Isda`].
+    pub covariance: Covariance,
+    /// The growth of lambda over the run; `None`: lambda itself in every step.
+    pub ramp: Option<Ramp>,
+    /// The covariances of [`Isda`] do not change: see [`Isda::frozen`].
+    pub frozen: bool,
 }
 
 /// How a loss is made.
 pub type LossSpec = fn(&LossOptions) -> Box<dyn Loss>;
 
 /// Every loss that is chosen by name, the default first.
-pub static LOSSES: &[Row<LossSpec>] = &[cross_entropy::ROW, mse::ROW];
+pub static LOSSES: &[Row<LossSpec>] = &[cross_entropy::ROW, isda::ROW, mse::ROW];
 
 /// Clones a boxed trait object. Every `Clone` loss implements it.
 pub trait CloneLoss {

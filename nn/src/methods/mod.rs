@@ -1,7 +1,17 @@
 //! Training methods: from the loss of a step to the gradient for the optimiser.
 
+mod amp;
+mod asam;
+mod awp;
+mod passes;
+mod rmp;
 mod sam;
 
+pub use amp::Amp;
+pub use asam::Asam;
+pub use awp::Awp;
+pub use passes::{BnStats, Masks, Passes, Scope};
+pub use rmp::Rmp;
 pub use sam::Sam;
 
 use autograd::Tensor;
@@ -66,6 +76,18 @@ pub trait Method: Send {
 pub struct MethodOptions {
     /// The radius of the perturbation; `None`: the method's default.
     pub eps: Option<f64>,
+    /// The size of an ascent step.
+    pub lr: Option<f64>,
+    /// The number of ascent steps.
+    pub steps: Option<usize>,
+    /// What the ball of the radius contains.
+    pub scope: Scope,
+    /// Added to the size of each weight: see [`Asam::eta`].
+    pub eta: Option<f64>,
+    /// Biases have no normalisation: see [`Asam::plain_biases`].
+    pub plain_biases: bool,
+    /// How the passes of a step are made.
+    pub passes: Passes,
 }
 
 /// How a method is made, and what it costs.
@@ -77,11 +99,16 @@ pub struct MethodSpec {
     pub copies: f64,
 }
 
-/// The setting [`MethodOptions::eps`].
+// Settings of more than one method; the last three are the fields of [`MethodOptions::passes`].
 const EPS: Setting = Setting::new("eps");
+const STEPS: Setting = Setting::new("steps");
+const SCOPE: Setting = Setting::new("scope");
+const BN_STATS: Setting = Setting::new("bn-stats");
+const MASKS: Setting = Setting::new("masks");
+const PASS_CLIP: Setting = Setting::new("pass-clip");
 
 /// Every method that is chosen by name, the default first.
-pub static METHODS: &[Row<MethodSpec>] = &[PLAIN, sam::ROW];
+pub static METHODS: &[Row<MethodSpec>] = &[PLAIN, sam::ROW, asam::ROW, amp::ROW, awp::ROW, rmp::ROW];
 
 const PLAIN: Row<MethodSpec> = Row {
     name: "plain",

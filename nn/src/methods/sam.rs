@@ -2,36 +2,38 @@
 
 use registry::Row;
 
-use super::{EPS, Method, MethodSpec};
+use super::passes::{Passes, Scope, scaled, to_sphere};
+use super::{BN_STATS, EPS, MASKS, Method, MethodSpec, PASS_CLIP};
 use crate::error::Error;
-use crate::optim::global_norm;
 use crate::train::{BatchLoss, Gradient};
 
 /// Sharpness-aware minimisation (Foret, Kleiner, Mobahi, Neyshabur, ICLR 2021, arXiv 2010.01412): the gradient at
 ///
 ///   p + rho g / |g|,   g the gradient at p, |g| its norm over all parameters
 ///
-/// which is the steepest ascent to a distance of rho. Losses and statistics are those at p.
+/// which is the steepest ascent to a distance of rho (equation 2). Losses are those at p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Sam {
     /// The radius; 0.05 in the paper.
     pub rho: f64,
+    /// How the two passes are made.
+    pub passes: Passes,
 }
 
 /// The radius of the paper.
 impl Default for Sam {
     fn default() -> Sam {
-        Sam { rho: 0.05 }
+        Sam { rho: 0.05, passes: Passes::default() }
     }
 }
 
 pub(super) const ROW: Row<MethodSpec> = Row {
     name: "sam",
     help: "sharpness-aware minimisation: the gradient at the ascended weights (default eps 0.05)",
-    settings: &[EPS],
-    // The first gradient and the ascended weights.
+    settings: &[EPS, BN_STATS, MASKS, PASS_CLIP],
+    // The displacement and the ascended weights.
     make: MethodSpec {
-        build: |options| Box::new(Sam { rho: options.eps.unwrap_or(Sam::default().rho) }),
+        build: |o| Box::new(Sam { rho: o.eps.unwrap_or(Sam::default().rho), passes: o.passes }),
         copies: 2.0,
     },
 };
@@ -42,14 +44,8 @@ impl Method for Sam {
     }
 
     fn gradient(&mut self, loss: &BatchLoss) -> Result<Gradient, Error> {
-        let clean = loss.gradient()?;
-        let norm = global_norm(clean.parameters.values());
-        // At a stationary point there is no direction of ascent.
-        let scale = if norm > 0.0 { self.rho / norm } else { 0.0 };
-        let ascended = loss.moved(|name, p| match clean.parameters.get(name) {
-            Some(g) => p + g * scale,
-            None => p.clone(),
-        });
-        Ok(clean.with_parameters(ascended.gradient()?.parameters))
+        self.passes.check("sam", self.rho)?;
+        self.passes
+            .gradient(loss, self.rho, 1, |g, _| scaled(Scope::Global, g, |_, norm| to_sphere(norm, self.rho)))
     }
 }
