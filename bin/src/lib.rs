@@ -45,6 +45,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use commands::attack::AttackOf;
 use commands::bench::Bench;
 use commands::compare::Compare;
 use commands::config_show::ConfigOf;
@@ -95,6 +96,7 @@ enum Command {
     Train(Box<Train>),
     Sweep(Sweep),
     Eval(Box<Eval>),
+    Attack(Box<AttackOf>),
     Replay(Replay),
     Report(Report),
     Data(Data),
@@ -123,6 +125,7 @@ fn with_negative_numbers(command: clap::Command) -> clap::Command {
 /// Some commands understand all settings, to say which have no effect on them; their help has those that do.
 fn with_short_help(command: clap::Command) -> clap::Command {
     let commands = [
+        ("attack", commands::attack::READS),
         ("compare", commands::compare::READS),
         ("eval", commands::eval::READS),
         ("grad", commands::grad::READS),
@@ -155,6 +158,7 @@ fn run() -> Result<(), Failure> {
         Command::Train(train) => train.run(given),
         Command::Sweep(sweep) => sweep.run(),
         Command::Eval(eval) => eval.run(given),
+        Command::Attack(attack) => attack.run(given),
         Command::Replay(replay) => replay.run(),
         Command::Report(report) => report.run(),
         Command::Data(data) => data.run(),

@@ -25,6 +25,7 @@
 //! ```
 
 mod archive;
+mod attack;
 mod error;
 mod init;
 mod layers;
@@ -44,6 +45,7 @@ pub mod instruments;
 pub mod models;
 
 pub use archive::{Archive, write_atomic};
+pub use attack::{ATTACKS, Attack, AttackOptions, AttackSpec, Norm, Robustness, robust_accuracy};
 pub use error::Error;
 pub use init::{Fan, Init};
 pub use layers::{
@@ -55,17 +57,22 @@ pub use losses::{
     LossSpec, Mse, Outputs, Ramp,
 };
 pub use methods::{
-    Amp, Asam, Awp, BnStats, METHODS, Masks, Method, MethodOptions, MethodSpec, Passes, Plain, Rmp, Sam,
-    Scope,
+    AdversarialTraining, Amp, Asam, Awp, BnStats, METHODS, Masks, Method, MethodOptions, MethodSpec, Passes,
+    Plain, Rmp, Sam, Scope,
 };
 pub use metrics::{ConfusionMatrix, RegressionErrors, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};
 pub use module::{Change, CloneModule, Context, Kind, Module, See, join};
 pub use optim::{
     Adam, Average, Clip, CloneTransform, Lbfgs, Muon, OPTIMIZERS, Optimizer, OptimizerOptions, OptimizerSpec,
-    ParameterGroup, RAdam, Schedule, Sgd, Transform, Update, global_norm, orthogonalised,
+    ParameterGroup, RAdam, Schedule, Sgd, SpectralConstraint, Transform, Update, global_norm, orthogonalised,
+    with_singular_values_at_most,
 };
-pub use penalties::{ClonePenalty, Penalty};
+pub use penalties::{
+    ClonePenalty, DeformationPenalty, GradientPenalty, LossGradientPenalty, PENALTIES, Penalty,
+    PenaltyOptions, PenaltySpec, PerturbationPenalty, SPECTRAL, Spectral, SpectralOptions, SpectralPenalty,
+    SpectralSpec, TangentPenalty, Transforms,
+};
 pub use samples::samples;
 pub use state::load_state_dict;
 pub use summary::{Row, Summary};

@@ -126,6 +126,11 @@ impl Context {
         &self.penalties
     }
 
+    /// The key of draws outside the layers, by purpose: an attack's start, deformations. The same in every pass of a step.
+    pub fn stream(&self, name: &str) -> Key {
+        self.key.stream("context").stream(name)
+    }
+
     /// The key of the next layer that draws. Layers are counted in the order of the forward pass.
     pub fn next_key(&mut self) -> Key {
         self.draws += 1;

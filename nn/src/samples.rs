@@ -2,6 +2,7 @@
 
 use autograd::{ConvOptions, DType, Group, Input, Key, Sample, Tensor};
 
+use crate::attack::Norm;
 use crate::layers::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
     LayerNorm, Linear, MaxPool2d, Sequential,
@@ -9,17 +10,62 @@ use crate::layers::{
 use crate::losses::{Classifier, Covariance, CrossEntropy, Isda, Loss, Mse, Outputs};
 use crate::models::{self, Model};
 use crate::module::{Context, Kind, Module};
-use crate::train::{Step, Targets};
+use crate::penalties::{
+    DeformationPenalty, GradientPenalty, LossGradientPenalty, Penalty, SpectralPenalty, TangentPenalty,
+    Transforms,
+};
+use crate::train::{Batch, BatchLoss, Step, Targets};
 
-/// Samples of every layer, every loss and every family of models: functions of the input and of all parameters.
+/// Samples of every layer, loss and penalty and every family of models: functions of the input and of all parameters.
 ///
 /// Those of models ([`Group::Model`]) are for f64. Their thousands of ReLUs and maxima have kinks too close together
 /// for a difference quotient in f32.
 pub fn samples() -> Vec<Sample> {
     let mut list = layers();
     list.extend(losses());
+    list.extend(penalties());
     list.extend(networks());
     list
+}
+
+/// Penalties as functions of the parameters of a smooth network. Second derivatives of a penalty are third ones of the
+/// network, too many for difference quotients in f32: like models they are for f64.
+fn penalties() -> Vec<Sample> {
+    let sample = |penalty: &dyn Penalty, activation: Activation| {
+        let layers = Sequential::new()
+            .with("conv", Conv2d::new(1, 2, 3, DType::F64).padding(1))
+            .with("f", activation)
+            .with("pool", AvgPool2d::new(2))
+            .with("flatten", Flatten)
+            .with("fc", Linear::new(8, 3, DType::F64));
+        let model = Model::new("small", [1, 4, 4], 3, layers).expect("the shapes fit");
+        let inputs =
+            model.named_parameters().iter().map(|(_, t)| Input::normal(t.shape())).collect::<Vec<_>>();
+        let (name, penalty) = (format!("{} penalty", penalty.name()), penalty.clone_penalty());
+        let f = move |p: &[Tensor]| {
+            let mut parameters = p.iter();
+            let model = model.map(|_, _| parameters.next().expect("one value a parameter").clone());
+            let x = Tensor::normal([4, 1, 4, 4], p[0].dtype(), Key::new(6));
+            let loss = BatchLoss::new(model, Batch::new(x, vec![2, 0, 1, 1]));
+            penalty.clone_penalty().penalty(&loss).expect("the options are in range")
+        };
+        Sample::new(name, format!("{activation:?}"), inputs, f).group(Group::Model)
+    };
+    let tangents = Transforms::new(|x, count, key| {
+        let shape = [&[x.shape()[0], count], &x.shape()[1..]].concat();
+        Tensor::normal(&shape, x.dtype(), key)
+    });
+    let against = |against| LossGradientPenalty { against, weight: 1.0 };
+    let all: [Box<dyn Penalty>; 6] = [
+        Box::new(GradientPenalty { weight: 1.0 }),
+        Box::new(against(Norm::L2)),
+        Box::new(against(Norm::LInf)),
+        Box::new(DeformationPenalty { versions: 3, ..DeformationPenalty::new(1.0, tangents.clone()) }),
+        Box::new(TangentPenalty { directions: 3, ..TangentPenalty::new(1.0, tangents) }),
+        Box::new(SpectralPenalty::exact(1.0)),
+    ];
+    let smooth = [Activation::Softplus, Activation::Tanh];
+    all.iter().flat_map(|penalty| smooth.map(|activation| sample(&**penalty, activation))).collect()
 }
 
 fn losses() -> Vec<Sample> {
@@ -183,6 +229,8 @@ fn networks() -> Vec<Sample> {
         few("resnet50", [1, 64, 64], "few filters and blocks"),
         few("pointnet", [3, 7, 1], "few neurons, with the penalty"),
         few("pointnet-vanilla", [3, 7, 1], "few neurons"),
+        few("vgg11", [1, 8, 8], "few filters"),
+        few("resnet18-nobn", [1, 8, 8], "few filters"),
     ]
 }
 
@@ -234,6 +282,11 @@ mod tests {
     fn losses_pass_at_orders_1_and_2() {
         assert_all_pass(losses(), DType::F64);
         assert_all_pass(losses(), DType::F32);
+    }
+
+    #[test]
+    fn penalties_pass_at_orders_1_and_2() {
+        assert_all_pass(penalties(), DType::F64);
     }
 
     #[test]

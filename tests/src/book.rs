@@ -22,4 +22,5 @@ chapters! {
     maml "10-maml.md",
     amp_and_sam "11-amp-and-sam.md",
     isda "12-isda.md",
+    robustness "13-robustness.md",
 }

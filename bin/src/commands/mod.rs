@@ -1,5 +1,6 @@
 //! One file a subcommand: each parses, calls, prints.
 
+pub mod attack;
 pub mod bench;
 pub mod compare;
 pub mod config_show;

@@ -1,5 +1,6 @@
 //! Training methods: from the loss of a step to the gradient for the optimiser.
 
+mod adversarial;
 mod amp;
 mod asam;
 mod awp;
@@ -7,6 +8,7 @@ mod passes;
 mod rmp;
 mod sam;
 
+pub use adversarial::AdversarialTraining;
 pub use amp::Amp;
 pub use asam::Asam;
 pub use awp::Awp;

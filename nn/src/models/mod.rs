@@ -6,6 +6,8 @@ mod mlp;
 mod pointnet;
 mod resnet_cifar;
 mod resnet_imagenet;
+mod resnet_plain;
+mod vgg;
 
 use std::sync::Arc;
 
@@ -210,6 +212,8 @@ pub static MODELS: &[Named<ModelSpec>] = &[
     resnet_imagenet::RESNET50,
     pointnet::POINTNET,
     pointnet::VANILLA,
+    vgg::ROW,
+    resnet_plain::ROW,
 ];
 
 /// The arguments of all network builders.
@@ -225,7 +229,8 @@ struct Blueprint {
 ///
 /// `input` is the shape [C, H, W] of an image. `width` scales the number of filters: 16 width, 32 width and
 /// 64 width for `cnn*` and `resnet*` (the usual ResNets have width 1); 32 width and 64 width for `lenet`, 128
-/// width neurons for `mlp`; `resnet18`, `resnet34`, `resnet50` and `pointnet` have their published sizes times width.
+/// width neurons for `mlp`; `resnet18`, `resnet34`, `resnet50`, `pointnet`, `vgg11` and `resnet18-nobn` have their published
+/// sizes times width.
 ///
 /// # Errors
 /// If the name is unknown, a number is 0, or the image too small.
@@ -268,6 +273,7 @@ pub fn build(
     })?;
     model.initialise(Init::HE_NORMAL, key);
     pointnet::start(&mut model);
+    resnet_plain::start(&mut model);
     Ok(model)
 }
 
@@ -292,6 +298,8 @@ pub(crate) fn tiny(name: &str, input: [usize; 3]) -> Model {
     let sizes = pointnet::Sizes { shared: [2, 3, 5], dense: [4, 3] };
     let layers = match name {
         "resnet18" | "resnet50" => resnet_imagenet::layers(b, depth),
+        "resnet18-nobn" => resnet_plain::layers(b, 2),
+        "vgg11" => vgg::layers(b, 2),
         _ => pointnet::layers(b, sizes, name == "pointnet"),
     };
     let mut model = Model::new(name, input, b.classes, layers).expect("the image is large enough");

@@ -141,3 +141,26 @@ fn weights_know_the_stride_of_their_layer() {
     assert_eq!(halving, ["layer2.0.conv1.weight", "layer3.0.conv1.weight"]);
     assert_eq!(model.weights().iter().filter(|w| w.stride == [1, 1]).count(), 18);
 }
+
+#[test]
+fn networks_without_batch_norm_keep_the_size_of_activations() {
+    for (name, input) in [("vgg11", [3, 32, 32]), ("resnet18-nobn", [3, 32, 32]), ("vgg11", [1, 8, 8])] {
+        let mut model = build(name, input, 10, 1, Key::new(1), DType::F32).unwrap();
+        let [c, h, w] = input;
+        let x = Tensor::normal([4, c, h, w], DType::F32, Key::new(2));
+        let y = model.forward(&x, &mut Context::eval());
+        let size = (&y * &y).mean(..).item().sqrt();
+        assert!((0.1..10.0).contains(&size), "{name}: outputs of size {size}");
+        assert!(model.state_dict().iter().all(|(name, _)| !name.contains("running")), "{name}");
+    }
+    let count = |name: &str| make(name, [3, 32, 32], 1).unwrap().parameter_count();
+    // torchvision's features of VGG-11: 9,220,480; and 512 x 512 twice, 512 x 10.
+    assert_eq!(count("vgg11"), 9_220_480 + 2 * (512 * 512 + 512) + 5_130);
+    // ResNet-18 for CIFAR has 11,173,962 with batch norm: two numbers a channel there, one bias here.
+    assert_eq!(count("resnet18-nobn"), 11_173_962 - 4_800);
+    let names: Vec<String> =
+        make("vgg11", [3, 32, 32], 1).unwrap().state_dict().into_iter().map(|(name, _)| name).collect();
+    for name in ["features.0.weight", "features.18.bias", "classifier.3.weight", "classifier.6.bias"] {
+        assert!(names.iter().any(|n| n == name), "{name}");
+    }
+}

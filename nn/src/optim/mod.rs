@@ -10,6 +10,7 @@ mod muon;
 mod radam;
 mod schedule;
 mod sgd;
+mod spectral;
 
 pub use adam::Adam;
 pub use average::Average;
@@ -20,6 +21,7 @@ pub use muon::{Muon, orthogonalised};
 pub use radam::RAdam;
 pub use schedule::Schedule;
 pub use sgd::Sgd;
+pub use spectral::{SpectralConstraint, with_singular_values_at_most};
 
 use std::collections::BTreeMap;
 

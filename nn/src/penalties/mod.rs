@@ -1,6 +1,27 @@
 //! Penalties on the network as a function of its inputs.
+//!
+//! Those of Bietti, Mialon, Chen, Mairal (A kernel perspective for regularizing deep neural networks, ICML 2019, arXiv
+//! 1810.00363) bound the norm |f| of the network in a reproducing kernel Hilbert space, which cannot be computed, but
+//! bounds both the complexity of f and its sensitivity to changes of the input: from below, as |f(x) - f(x')| is at most
+//! |f| |x - x'| (gradients, perturbations, deformations), and from above, by the spectral norms of the weights.
+
+mod deformation;
+mod functions;
+mod gradient;
+mod loss_gradient;
+mod perturbation;
+mod spectral;
+mod tangent;
+
+pub use deformation::{DeformationPenalty, Transforms};
+pub use gradient::GradientPenalty;
+pub use loss_gradient::LossGradientPenalty;
+pub use perturbation::PerturbationPenalty;
+pub use spectral::{SPECTRAL, Spectral, SpectralOptions, SpectralPenalty, SpectralSpec};
+pub use tangent::TangentPenalty;
 
 use autograd::Tensor;
+use registry::{Row, Setting};
 
 use crate::error::{Error, nothing_to_load};
 use crate::train::BatchLoss;
@@ -70,3 +91,57 @@ impl Clone for Box<dyn Penalty> {
         (**self).clone_penalty()
     }
 }
+
+/// The settings of penalties on inputs; each penalty reads those that its row of the table names.
+#[derive(Clone, Debug, Default)]
+pub struct PenaltyOptions {
+    /// The factor of the penalty; `None`: 0.1, but 1 for `adversarial`.
+    pub weight: Option<f64>,
+    /// The radius of perturbations; 0.1 by default.
+    pub eps: Option<f64>,
+    /// The number of ascent steps; 5 by default.
+    pub steps: Option<usize>,
+    /// Random deformations of images, which `deformation` needs.
+    pub deformations: Option<Transforms>,
+    /// Directions of deformation at images, which `tangent` needs.
+    pub tangents: Option<Transforms>,
+}
+
+/// How a penalty is made; `None`: there is none. Fails if a number is out of range, or the transforms that it needs are
+/// missing.
+pub type PenaltySpec = fn(&PenaltyOptions) -> Result<Option<Box<dyn Penalty>>, Error>;
+
+/// The setting [`PenaltyOptions::weight`].
+const WEIGHT: Setting = Setting::new("weight");
+
+/// Every penalty on inputs that is chosen by name, the default first.
+pub static PENALTIES: &[Row<PenaltySpec>] = &[
+    Row { name: "none", help: "no penalty on inputs", settings: &[], make: |_| Ok(None) },
+    gradient::ROW,
+    perturbation::ROW,
+    loss_gradient::L2,
+    loss_gradient::L1,
+    deformation::ROW,
+    tangent::ROW,
+];
+
+/// Checks a number that must be finite and not negative.
+fn check(name: &str, what: &str, value: f64) -> Result<(), Error> {
+    if value >= 0.0 && value.is_finite() {
+        return Ok(());
+    }
+    Err(Error::Config(format!("{name}: {what} is {value}; it must be finite and not negative")))
+}
+
+/// A penalty of 0, without a graph.
+fn nothing(loss: &BatchLoss) -> Tensor {
+    Tensor::scalar(0.0, loss.batch.inputs.dtype())
+}
+
+/// The factor of a penalty in [`PenaltyOptions`].
+fn weight(options: &PenaltyOptions) -> f64 {
+    options.weight.unwrap_or(0.1)
+}
+
+#[cfg(test)]
+mod tests;
