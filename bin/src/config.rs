@@ -16,7 +16,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
 use comhe::{REGULARISERS, Rate};
 use nn::models::MODELS;
-use nn::{LossSpec, MethodSpec, OptimizerSpec};
+use nn::{AttackSpec, LossSpec, MethodSpec, OptimizerSpec, PenaltySpec, SpectralSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
@@ -180,6 +180,43 @@ pub struct Config {
     /// Minimise -sum t log(softmax + F); the published MHE and CoMHE code has 1e-4
     #[arg(long, value_name = "F", default_value_t = 0.0, help_heading = "Loss")]
     pub loss_floor: f64,
+    /// isda: strength of the augmentation; it grows from 0 to this over the run
+    #[arg(long, value_name = "L", default_value_t = 0.5, help_heading = "Loss")]
+    pub isda_lambda: f64,
+    /// isda: covariances of the features of a class, full or diagonal
+    #[arg(long, value_name = "NAME", default_value = "full", help_heading = "Loss")]
+    pub isda_covariance: String,
+
+    /// Penalty on the network as a function of its inputs
+    #[arg(long, default_value_t, value_parser = choice::chosen::<PenaltySpec>(), help_heading = "Penalties")]
+    pub input_penalty: Choice<PenaltySpec>,
+    /// Factor of the penalty [default: 0.1; adversarial: 1]
+    #[arg(long, value_name = "WEIGHT", help_heading = "Penalties")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_weight: Option<f64>,
+    /// adversarial: radius of the perturbation [default: 0.1]
+    #[arg(long, value_name = "EPS", help_heading = "Penalties")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_eps: Option<f64>,
+    /// adversarial: ascent steps [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Penalties")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub input_steps: Option<usize>,
+    /// Control of the spectral norms of weights
+    #[arg(long, default_value_t, value_parser = choice::chosen::<SpectralSpec>(), help_heading = "Penalties")]
+    pub spectral: Choice<SpectralSpec>,
+    /// Factor of the sum of squared spectral norms
+    #[arg(long, value_name = "WEIGHT", default_value_t = 0.01, help_heading = "Penalties")]
+    pub spectral_weight: f64,
+    /// constraint: the largest spectral norm at the end, tau (1 + 4 exp(-epoch / kappa)) before
+    #[arg(long, value_name = "TAU", default_value_t = 1.5, help_heading = "Penalties")]
+    pub spectral_tau: f64,
+    /// constraint: epochs in which the bound falls
+    #[arg(long, value_name = "KAPPA", default_value_t = 2.0, help_heading = "Penalties")]
+    pub spectral_kappa: f64,
+    /// penalty: products of the power iteration per step
+    #[arg(long, value_name = "N", default_value_t = 2, help_heading = "Penalties")]
+    pub spectral_steps: usize,
 
     /// How the gradient that the optimiser gets is made
     #[arg(long, default_value_t, value_parser = choice::chosen::<MethodSpec>(), help_heading = "Method")]
@@ -188,6 +225,49 @@ pub struct Config {
     #[arg(long, value_name = "EPS", help_heading = "Method")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method_eps: Option<f64>,
+    /// amp: size of an ascent step [default: 1]
+    #[arg(long, value_name = "RATE", help_heading = "Method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method_lr: Option<f64>,
+    /// amp, awp: ascent steps [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method_steps: Option<usize>,
+    /// amp, rmp: global (one ball for all parameters, the paper's) or tensor (one each, the published code's)
+    #[arg(long, value_name = "NAME", default_value = "global", help_heading = "Method")]
+    pub method_scope: String,
+    /// asam: added to the size of each weight [default: 0.01]
+    #[arg(long, value_name = "ETA", help_heading = "Method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method_eta: Option<f64>,
+    /// asam: biases move as in sam
+    #[arg(long, help_heading = "Method")]
+    pub method_plain_biases: bool,
+    /// Passes that move running statistics: clean (at the weights themselves) or every (the published AMP code's)
+    #[arg(long, value_name = "NAME", default_value = "clean", help_heading = "Method")]
+    pub bn_stats: String,
+    /// Dropout masks of further passes: same or renewed
+    #[arg(long, value_name = "NAME", default_value = "same", help_heading = "Method")]
+    pub method_masks: String,
+    /// Clip the gradient of each pass to this norm [default: no limit]
+    #[arg(long, value_name = "NORM", help_heading = "Method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method_pass_clip: Option<f64>,
+    /// Train on attacked inputs
+    #[arg(long, default_value_t, value_parser = choice::chosen::<AttackSpec>(), help_heading = "Attack")]
+    pub attack: Choice<AttackSpec>,
+    /// Radius of the attack, in the units of the inputs [default: 0.1]
+    #[arg(long, value_name = "EPS", help_heading = "Attack")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attack_eps: Option<f64>,
+    /// Steps of the attack [default: 5]
+    #[arg(long, value_name = "N", help_heading = "Attack")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attack_steps: Option<usize>,
+    /// Size of a step [default: l2 1.5 eps / steps, l-inf 0.01]
+    #[arg(long, value_name = "SIZE", help_heading = "Attack")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attack_step: Option<f64>,
 
     /// How gradients change weights
     #[arg(long, default_value_t, value_parser = choice::chosen::<OptimizerSpec>(), help_heading = "Optimiser")]

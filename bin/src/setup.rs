@@ -1,5 +1,7 @@
 //! From settings to a trainer and its data.
 
+mod training;
+
 use std::path::Path;
 
 use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
@@ -7,13 +9,13 @@ use comhe::{
     Energy, Groups, LayerReport, Learning, Mode, Objective, Options, Projections, REGULARISERS, Scale,
 };
 use datasets::{Dataset, Loader};
-use nn::{Archive, Average, Clip, LossOptions, MethodOptions, OptimizerOptions, load_state_dict};
-use nn::{Model, Trainer};
+use nn::{Archive, Model, Spectral, Trainer, load_state_dict};
 
 use crate::config::{Config, Constants, Conv, InnerMode, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::{memory, output, run_folder};
+pub use training::{Length, input_penalty, loss, method, optimizer, spectral};
 
 /// Evaluations without improvement that the learning rate waits for by default.
 const PLATEAU_PATIENCE: u64 = 5;
@@ -63,7 +65,8 @@ impl Setup {
         let images = config.batch_size.min(loader.split().len());
         memory::check(&model, config.width, images, dtype)?;
         check_batch_norm(&model, &loader)?;
-        let mut trainer = trainer(model, &config)?.schedule(schedule(&config, steps));
+        let length = Some(Length { steps, epoch });
+        let mut trainer = trainer(model, &config, length)?.schedule(schedule(&config, steps));
         trainer.plateau = config
             .plateau
             .map(|factor| nn::Plateau::new(factor, config.plateau_patience.unwrap_or(PLATEAU_PATIENCE)));
@@ -81,11 +84,18 @@ impl Setup {
     }
 }
 
-/// A trainer with the loss, the regulariser, the method and the optimiser of the settings, at a constant learning rate.
-pub fn trainer(model: Model, config: &Config) -> Result<Trainer, Failure> {
+/// A trainer with all parts of the settings, at a constant learning rate. Without a length nothing grows or falls over
+/// the run.
+pub fn trainer(model: Model, config: &Config, length: Option<Length>) -> Result<Trainer, Failure> {
     let mut trainer = Trainer::new(model, optimizer(config), config.rate(), Key::new(config.seed));
-    trainer.loss = loss(config);
-    trainer.method = method(config);
+    trainer.loss = loss(config, length)?;
+    trainer.penalties.extend(input_penalty(config)?);
+    match spectral(config, length)? {
+        Some(Spectral::Penalty(penalty)) => trainer.penalties.push(Box::new(penalty)),
+        Some(Spectral::Constraint(constraint)) => trainer.optimizer = trainer.optimizer.then(constraint),
+        None => {}
+    }
+    trainer.method = method(config)?;
     Ok(trainer.regulariser(objective(config)?))
 }
 
@@ -207,30 +217,6 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
         stride: config.reg_stride,
         ..Options::default()
     })
-}
-
-/// The loss of the settings, which [`data::with_loss`] has completed.
-pub fn loss(config: &Config) -> Box<dyn nn::Loss> {
-    let (smoothing, floor) = (config.label_smoothing, config.loss_floor);
-    (config.loss.unwrap_or_default().make)(&LossOptions { smoothing, floor, ..LossOptions::default() })
-}
-
-/// The method of the settings.
-pub fn method(config: &Config) -> Box<dyn nn::Method> {
-    (config.method.make.build)(&MethodOptions { eps: config.method_eps, ..MethodOptions::default() })
-}
-
-/// The optimiser of the settings.
-pub fn optimizer(config: &Config) -> nn::Optimizer {
-    let (momentum, nesterov) = (config.momentum, config.nesterov);
-    let mut optimizer = (config.optimizer.make.build)(&OptimizerOptions { momentum, nesterov });
-    if let Some(norm) = config.clip {
-        optimizer = optimizer.clip(Clip::Norm(norm));
-    }
-    if let Some(decay) = config.ema {
-        optimizer = optimizer.then(Average { decay });
-    }
-    optimizer.weight_decay(config.weight_decay)
 }
 
 fn schedule(config: &Config, steps: u64) -> nn::Schedule {

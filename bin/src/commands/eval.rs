@@ -58,7 +58,7 @@ impl Eval {
         let dataset = data::load(&config)?;
         let config = data::with_loss(&config, &dataset)?;
         let model = trained.network(dataset.shape(), dataset.outputs(), &config)?;
-        let loss = setup::loss(&config);
+        let loss = setup::loss(&config, None)?;
         let result = evaluate_loss(&model, &*loss, data::test(&dataset, setup::dtype(&config)))?;
         let objective = setup::objective(&config)?;
         let layers = objective.report(&model.weights(), Step::default())?;

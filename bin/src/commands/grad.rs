@@ -48,7 +48,7 @@ pub struct Grad {
 /// The settings that the gradient of a given batch depends on. Gradients of the factors of --low-rank have no counterpart
 /// in other programs.
 pub const READS: Reads = Reads {
-    parts: &[Part::Network, Part::Regulariser, Part::Loss, Part::Method],
+    parts: &[Part::Network, Part::Regulariser, Part::Loss, Part::Penalties, Part::Method, Part::Attack],
     and: &["threads", "seed"],
     without: &["low-rank"],
 };
@@ -93,7 +93,7 @@ impl Grad {
                 format_args!("holds one item, from which {layer} cannot take a variance; two are needed"),
             ));
         }
-        let gradient = setup::trainer(model, &config)?.gradient(&batch);
+        let gradient = setup::trainer(model, &config, None)?.gradient(&batch);
         self.write(gradient.map_err(|e| Failure::from(e).mid_run())?, dtype)
     }
 

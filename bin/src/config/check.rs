@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use comhe::{Distribution, Energy, Grouping, Preserve, REGULARISERS, Variance, short};
 use datasets::{Augment, catalogue};
+use nn::{BnStats, Covariance, Masks, Scope};
 
 use super::{Config, MOST_THREADS, Schedule};
 use crate::failure::Failure;
@@ -27,6 +28,9 @@ impl Config {
             ("watch-every", self.watch_every.unwrap_or(1), "leave it out for every tenth step"),
             ("checkpoint-every", self.checkpoint_every, "the last step always writes one"),
             ("early-stopping", self.early_stopping.unwrap_or(1), "it counts evaluations"),
+            ("attack-steps", self.attack_steps.unwrap_or(1) as u64, "use --attack none for no attack"),
+            ("input-steps", self.input_steps.unwrap_or(1) as u64, "the perturbation is found in steps"),
+            ("spectral-steps", self.spectral_steps as u64, "the power iteration needs a product"),
             ("steps", self.steps.unwrap_or(1), "a run has a step"),
             ("epochs", self.epochs.unwrap_or(1), "a run goes through the data"),
         ];
@@ -49,38 +53,51 @@ impl Config {
         if self.watch_every.is_some() && self.watch.is_empty() {
             return Err(Failure::usage("--watch-every has no effect without --watch"));
         }
-        let rates: [(&str, f64, f64, &str); 16] = [
-            ("lr", self.rate(), f64::MAX, "a finite number, not negative"),
-            ("weight-decay", self.weight_decay, f64::MAX, "a finite number, not negative"),
-            ("reg-s", self.reg_s, f64::MAX, "a finite number, not negative; usually 0, 1 or 2"),
-            ("reg-eps", self.reg_eps, f64::MAX, "a finite number, not negative"),
-            ("reg-inner-decay", self.reg_inner_decay, f64::MAX, "a finite number, not negative"),
-            ("reg-weight", self.reg_weight, f64::MAX, "a finite number, not negative"),
-            (
-                "reg-head-weight",
-                self.reg_head_weight.unwrap_or(0.0),
-                f64::MAX,
-                "a finite number, not negative",
-            ),
-            ("method-eps", self.method_eps.unwrap_or(0.0), f64::MAX, "a finite number, not negative"),
-            ("momentum", self.momentum, 1f64.next_down(), "in 0..1, 1 excluded"),
-            ("loss-floor", self.loss_floor, f64::MAX, "a finite number, not negative"),
-            ("plateau", self.plateau.unwrap_or(0.0), 1f64.next_down(), "in 0..1, 1 excluded"),
-            ("clip", self.clip.unwrap_or(1.0), f64::MAX, "a finite number above 0"),
-            ("ema", self.ema.unwrap_or(0.0), 1f64.next_down(), "in 0..1, 1 excluded"),
-            ("label-smoothing", self.label_smoothing, 1f64.next_down(), "in 0..1, 1 excluded"),
-            ("label-noise", self.label_noise, 1.0, "in 0..=1"),
-            ("hold-out", self.hold_out, 1f64.next_down(), "in 0..1, 1 excluded"),
+        const ABOVE_0: &str = "a finite number above 0";
+        const FINITE: &str = "a finite number, not negative";
+        const SHARE: &str = "in 0..1, 1 excluded";
+        let (most, below_one) = (f64::MAX, 1f64.next_down());
+        let rates: [(&str, Option<f64>, f64, &str); 27] = [
+            ("lr", Some(self.rate()), most, FINITE),
+            ("weight-decay", Some(self.weight_decay), most, FINITE),
+            ("reg-s", Some(self.reg_s), most, "a finite number, not negative; usually 0, 1 or 2"),
+            ("reg-eps", Some(self.reg_eps), most, FINITE),
+            ("reg-inner-decay", Some(self.reg_inner_decay), most, FINITE),
+            ("reg-weight", Some(self.reg_weight), most, FINITE),
+            ("reg-head-weight", self.reg_head_weight, most, FINITE),
+            ("loss-floor", Some(self.loss_floor), most, FINITE),
+            ("isda-lambda", Some(self.isda_lambda), most, FINITE),
+            ("input-weight", self.input_weight, most, FINITE),
+            ("input-eps", self.input_eps, most, FINITE),
+            ("spectral-weight", Some(self.spectral_weight), most, FINITE),
+            ("method-eps", self.method_eps, most, FINITE),
+            ("method-lr", self.method_lr, most, FINITE),
+            ("method-eta", self.method_eta, most, FINITE),
+            ("attack-eps", self.attack_eps, most, FINITE),
+            ("attack-step", self.attack_step, most, FINITE),
+            ("momentum", Some(self.momentum), below_one, SHARE),
+            ("plateau", self.plateau, below_one, SHARE),
+            ("ema", self.ema, below_one, SHARE),
+            ("label-smoothing", Some(self.label_smoothing), below_one, SHARE),
+            ("label-noise", Some(self.label_noise), 1.0, "in 0..=1"),
+            ("hold-out", Some(self.hold_out), below_one, SHARE),
+            ("clip", self.clip, most, ABOVE_0),
+            ("method-pass-clip", self.method_pass_clip, most, ABOVE_0),
+            ("spectral-tau", Some(self.spectral_tau), most, ABOVE_0),
+            ("spectral-kappa", Some(self.spectral_kappa), most, ABOVE_0),
         ];
-        if let Some((name, value, _, rule)) = rates.iter().find(|(_, v, most, _)| !(0.0..=*most).contains(v))
+        let wrong = |value: f64, most: f64, rule: &str| {
+            !(0.0..=most).contains(&value) || rule == ABOVE_0 && value == 0.0
+        };
+        let given =
+            rates.iter().filter_map(|(name, value, most, rule)| Some((name, (*value)?, *most, *rule)));
+        if let Some((name, value, _, rule)) =
+            given.into_iter().find(|(_, v, most, rule)| wrong(*v, *most, rule))
         {
-            return Err(Failure::usage(format_args!("--{name} is {}; it must be {rule}", short(*value))));
+            return Err(Failure::usage(format_args!("--{name} is {}; it must be {rule}", short(value))));
         }
         if self.plateau_patience.is_some() && self.plateau.is_none() {
             return Err(Failure::usage("--plateau-patience has no effect without --plateau"));
-        }
-        if self.clip == Some(0.0) {
-            return Err(Failure::usage("--clip is 0; it must be a finite number above 0"));
         }
         let dtype = setup::dtype(self);
         let most = Energy::largest_s(dtype);
@@ -115,7 +132,7 @@ impl Config {
             name.parse::<T>().err().map(|e| e.to_string())
         }
         let data = || catalogue::find(&self.dataset).err().map(|e| e.to_string());
-        let names: [(&str, &str, Option<String>); 8] = [
+        let names: [(&str, &str, Option<String>); 12] = [
             ("dataset", &self.dataset, data()),
             ("augment", &self.augment, wrong::<Augment>(&self.augment)),
             ("model", &self.model, registry::find(nn::models::MODELS, "model", &self.model).err()),
@@ -124,6 +141,10 @@ impl Config {
             ("reg-variance", &self.reg_variance, wrong::<Variance>(&self.reg_variance)),
             ("reg-objective", &self.reg_objective, wrong::<Preserve>(&self.reg_objective)),
             ("reg-group-kind", &self.reg_group_kind, wrong::<Grouping>(&self.reg_group_kind)),
+            ("isda-covariance", &self.isda_covariance, wrong::<Covariance>(&self.isda_covariance)),
+            ("method-scope", &self.method_scope, wrong::<Scope>(&self.method_scope)),
+            ("bn-stats", &self.bn_stats, wrong::<BnStats>(&self.bn_stats)),
+            ("method-masks", &self.method_masks, wrong::<Masks>(&self.method_masks)),
         ];
         names.into_iter().find_map(|(key, name, wrong)| Some((key, name, wrong?)))
     }

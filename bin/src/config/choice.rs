@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use clap::builder::{PossibleValue, TypedValueParser};
 use clap::error::ErrorKind;
-use nn::{LossSpec, MethodSpec, OptimizerSpec};
+use nn::{AttackSpec, LossSpec, MethodSpec, OptimizerSpec, PenaltySpec, SpectralSpec};
 use registry::Row;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -30,6 +30,27 @@ impl Table for MethodSpec {
     const WHAT: &'static str = "method";
     fn rows() -> &'static [Row<MethodSpec>] {
         nn::METHODS
+    }
+}
+
+impl Table for AttackSpec {
+    const WHAT: &'static str = "attack";
+    fn rows() -> &'static [Row<AttackSpec>] {
+        nn::ATTACKS
+    }
+}
+
+impl Table for PenaltySpec {
+    const WHAT: &'static str = "input penalty";
+    fn rows() -> &'static [Row<PenaltySpec>] {
+        nn::PENALTIES
+    }
+}
+
+impl Table for SpectralSpec {
+    const WHAT: &'static str = "spectral control";
+    fn rows() -> &'static [Row<SpectralSpec>] {
+        nn::SPECTRAL
     }
 }
 

@@ -27,7 +27,10 @@ use crate::train::BatchLoss;
 /// # Ok::<(), nn::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct Transforms(Arc<dyn Fn(&Tensor, usize, Key) -> Tensor + Send + Sync>);
+pub struct Transforms(Arc<Function>);
+
+/// From images, a number of results for each, and a key, to the results.
+type Function = dyn Fn(&Tensor, usize, Key) -> Tensor + Send + Sync;
 
 impl Transforms {
     /// These transforms.

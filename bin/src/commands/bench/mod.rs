@@ -167,7 +167,7 @@ impl StepBench {
                 "--batch-size is 1; {alone} cannot take a variance of one value"
             )));
         }
-        let mut trainer = setup::trainer(model, &config)?;
+        let mut trainer = setup::trainer(model, &config, None)?;
         let [c, h, w] = shape;
         let images = Tensor::normal([self.batch_size, c, h, w], dtype, Key::new(1));
         let labels: Vec<u32> = (0..self.batch_size as u32).map(|i| i * 7 % classes as u32).collect();

@@ -57,7 +57,8 @@ fn step(model: Model, config: &Config) -> Result<(Graph, Vec<String>), Failure> 
     let n = config.batch_size;
     let images = Tensor::normal([n, c, h, w], setup::dtype(config), Key::new(config.seed).stream("inspect"));
     let labels: Vec<u32> = (0..n).map(|i| (i % model.classes) as u32).collect();
-    let graph = inspect(&setup::trainer(model, config)?.batch_loss(&Batch::new(images, labels)).pass()?.loss);
+    let graph =
+        inspect(&setup::trainer(model, config, None)?.batch_loss(&Batch::new(images, labels)).pass()?.loss);
     let mut parameters = names.into_iter();
     let mut of_leaf = |node: &GraphNode| if node.op == "leaf" { parameters.next() } else { None };
     let mut found: Vec<String> = Vec::new();

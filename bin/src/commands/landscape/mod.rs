@@ -129,7 +129,7 @@ impl Landscape {
             images.iter().map(|b| b.len()).sum::<usize>()
         );
         stop::on_signals()?;
-        let loss = setup::loss(&config);
+        let loss = setup::loss(&config, None)?;
         let mut samples = Vec::new();
         for &b in across {
             for &a in steps {

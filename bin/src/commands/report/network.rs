@@ -337,7 +337,8 @@ fn evaluated(run: &Run, config: &Config, dataset: &Dataset) -> Result<Evaluation
     }
     setup::apply(config);
     let images = data::judged(dataset, setup::dtype(config));
-    evaluate_loss(&networks.after, &*setup::loss(config), images).map_err(|e| e.to_string())
+    let loss = setup::loss(config, None).map_err(|e| e.message().unwrap_or_default().to_string())?;
+    evaluate_loss(&networks.after, &*loss, images).map_err(|e| e.to_string())
 }
 
 #[cfg(test)]

@@ -1,0 +1,113 @@
+//! From settings to what a trainer is made of: loss, penalties, method, optimiser.
+
+use autograd::{DType, Key, Tensor};
+use datasets::Deform;
+use nn::{
+    AdversarialTraining, AttackOptions, Average, Clip, Loss, LossOptions, Method, MethodOptions, Optimizer,
+};
+use nn::{OptimizerOptions, Passes, Penalty, PenaltyOptions, Ramp, Spectral, SpectralOptions, Transforms};
+
+use crate::config::Config;
+use crate::failure::Failure;
+
+/// The length of a run, in steps, and of an epoch.
+#[derive(Clone, Copy, Debug)]
+pub struct Length {
+    pub steps: u64,
+    pub epoch: u64,
+}
+
+/// The loss of the settings, which [`data::with_loss`](crate::data::with_loss) has completed.
+pub fn loss(config: &Config, length: Option<Length>) -> Result<Box<dyn Loss>, Failure> {
+    let options = LossOptions {
+        smoothing: config.label_smoothing,
+        floor: config.loss_floor,
+        lambda: Some(config.isda_lambda),
+        covariance: config.isda_covariance.parse()?,
+        ramp: length.map(|length| Ramp::new(length.steps)),
+        ..LossOptions::default()
+    };
+    Ok((config.loss.unwrap_or_default().make)(&options))
+}
+
+/// The penalty on inputs of the settings.
+pub fn input_penalty(config: &Config) -> Result<Option<Box<dyn Penalty>>, Failure> {
+    let options = PenaltyOptions {
+        weight: config.input_weight,
+        eps: config.input_eps,
+        steps: config.input_steps,
+        deformations: Some(deformations(Deform::versions, Deform::versions)),
+        tangents: Some(deformations(Deform::tangents, Deform::tangents)),
+    };
+    Ok((config.input_penalty.make)(&options)?)
+}
+
+/// Results of a deformation of images, in either dtype.
+type Deformed<T> = fn(&Deform, &[T], [usize; 3], usize, Key) -> Result<Vec<T>, datasets::Error>;
+
+/// The deformations of data as transforms of tensors.
+fn deformations(single: Deformed<f32>, double: Deformed<f64>) -> Transforms {
+    Transforms::new(move |images, count, key| {
+        let [n, c, h, w] = images.shape()[..] else { panic!("images are N x C x H x W") };
+        let (deform, shape) = (Deform::of_size(h.max(w)), [c, h, w]);
+        let valid = "the deformations of a size are valid";
+        match images.dtype() {
+            DType::F32 => {
+                let all = single(&deform, &images.to_vec(), shape, count, key).expect(valid);
+                Tensor::new(&all, [n, count, c, h, w])
+            }
+            DType::F64 => {
+                let all = double(&deform, &images.to_vec(), shape, count, key).expect(valid);
+                Tensor::new(&all, [n, count, c, h, w])
+            }
+        }
+    })
+}
+
+/// The control of spectral norms of the settings.
+pub fn spectral(config: &Config, length: Option<Length>) -> Result<Option<Spectral>, Failure> {
+    let options = SpectralOptions {
+        weight: config.spectral_weight,
+        steps: config.spectral_steps,
+        tau: config.spectral_tau,
+        kappa: config.spectral_kappa,
+        steps_per_epoch: length.map_or(1, |length| length.epoch.max(1)),
+    };
+    Ok((config.spectral.make)(&options)?)
+}
+
+/// The method of the settings, on attacked inputs if there is an attack.
+pub fn method(config: &Config) -> Result<Box<dyn Method>, Failure> {
+    let options = MethodOptions {
+        eps: config.method_eps,
+        lr: config.method_lr,
+        steps: config.method_steps,
+        scope: config.method_scope.parse()?,
+        eta: config.method_eta,
+        plain_biases: config.method_plain_biases,
+        passes: Passes {
+            bn_stats: config.bn_stats.parse()?,
+            masks: config.method_masks.parse()?,
+            clip: config.method_pass_clip,
+        },
+    };
+    let method = (config.method.make.build)(&options);
+    let attack =
+        AttackOptions { eps: config.attack_eps, steps: config.attack_steps, step: config.attack_step };
+    let Some(attack) = (config.attack.make)(&attack) else { return Ok(method) };
+    attack.check()?;
+    Ok(Box::new(AdversarialTraining { attack, method }))
+}
+
+/// The optimiser of the settings.
+pub fn optimizer(config: &Config) -> Optimizer {
+    let (momentum, nesterov) = (config.momentum, config.nesterov);
+    let mut optimizer = (config.optimizer.make.build)(&OptimizerOptions { momentum, nesterov });
+    if let Some(norm) = config.clip {
+        optimizer = optimizer.clip(Clip::Norm(norm));
+    }
+    if let Some(decay) = config.ema {
+        optimizer = optimizer.then(Average { decay });
+    }
+    optimizer.weight_decay(config.weight_decay)
+}
