@@ -18,7 +18,7 @@ use crate::{memory, output, run_folder};
 pub use training::{Length, input_penalty, loss, method, optimizer, spectral};
 
 /// Evaluations without improvement that the learning rate waits for by default.
-const PLATEAU_PATIENCE: u64 = 5;
+pub const PLATEAU_PATIENCE: u64 = 5;
 
 /// A run that is ready to go.
 pub struct Setup {

@@ -227,6 +227,74 @@ fn a_sweep_prefers_the_smaller_loss() {
 }
 
 #[test]
+fn points_that_do_not_suit_the_data_are_refused_before_the_first_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    data(root);
+    // Rows that are both real targets and distributions over two classes.
+    write(&root.join("soft.npz"), |x| {
+        let y: Vec<f64> = x.chunks(INPUTS).flat_map(|x| [0.5 + 0.4 * x[0], 0.5 - 0.4 * x[0]]).collect();
+        f64s(&[x.len() / INPUTS, 2], &y)
+    });
+    let real = "dataset = \"file:linear.npz\"\n";
+    for (base, grid, said) in [
+        (
+            real,
+            "label-smoothing = [0.0, 0.1]",
+            "label-smoothing=0.1: --label-smoothing has no effect on real targets",
+        ),
+        (real, "loss-floor = [0.0, 1e-4]", "loss-floor=0.0001: --loss-floor has no effect on real targets"),
+        (real, "loss.name = [\"mse\", \"cross-entropy\"]", "row 0"),
+        (
+            "dataset = \"teacher-regression\"\n",
+            "loss.name = [\"mse\", \"cross-entropy\"]",
+            "loss=cross-entropy: --loss cross-entropy needs classes",
+        ),
+        (real, "augment = [\"none\", \"flip-spin\"]", "spin"),
+        (
+            "dataset = \"file:soft.npz\"\n",
+            "loss.name = [\"mse\", \"cross-entropy\"]",
+            "the points loss=cross-entropy and loss=mse cannot be compared",
+        ),
+        (
+            "",
+            "dataset = [\"teacher\", \"teacher-regression\"]",
+            "the points dataset=teacher and dataset=teacher-regression cannot be compared: the targets of the first are \
+             classes, with an accuracy, those of the second real values, with a loss; write a sweep for each",
+        ),
+    ] {
+        let file = format!("seeds = 1\n[base]\n{base}model = \"mlp\"\nsteps = 2\n[grid]\n{grid}\n");
+        fs::write(root.join("sweep.toml"), file).unwrap();
+        for flags in ["", "--emit gnu-parallel"] {
+            if flags.is_empty() || !grid.starts_with("augment") {
+                let line = refuses(root, &format!("sweep sweep.toml --out s {flags}"));
+                assert!(line.contains(said), "{grid} {flags}: {line}");
+                assert!(!root.join("s").exists(), "{grid}");
+            }
+        }
+    }
+    // Data that are on another machine only are no error for emitted runs.
+    let file = "[base]\ndataset = \"file:none.npz\"\nmodel = \"mlp\"\n[grid]\nlr = [0.1, 0.2]\n";
+    fs::write(root.join("sweep.toml"), file).unwrap();
+    assert!(refuses(root, "sweep sweep.toml --out s").contains("none.npz: does not exist"));
+    succeeds(root, "sweep sweep.toml --out s --emit gnu-parallel");
+}
+
+#[test]
+fn large_losses_are_short_numbers() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    data(root);
+    let file = "seeds = 2\n[base]\ndataset = \"file:linear.npz\"\nmodel = \"mlp\"\nbatch-size = 192\nsteps = 1\n\
+                [grid]\nlr = [0.01, 1e6]\n";
+    fs::write(root.join("sweep.toml"), file).unwrap();
+    let ran = succeeds(root, "sweep sweep.toml --out s");
+    let row = ran.out.lines().find(|line| line.starts_with("lr=1000000")).unwrap();
+    assert!(row.contains("e3") && row.split_whitespace().all(|cell| cell.len() < 14), "{row}");
+    assert!(ran.err.lines().all(|line| line.len() < 100), "{}", ran.err);
+}
+
+#[test]
 fn the_built_in_regression_set_trains() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path();

@@ -97,7 +97,7 @@ fn the_page_has_everything_and_loads_nothing() {
     assert!(lines[2].contains(&loss.as_str()), "{table}");
     // The confusion matrix is of the same weights and data: its share of correct ones is what the log says.
     assert!(page.contains(&format!("mhe, seed 1: {:.2} % correct", 100.0 * mhe[0])));
-    assert!(!page.contains("the data found are not those of the run"));
+    assert!(!page.contains("the data differ from those of the run"));
 
     // The same runs give the same files but for the time.
     succeeds(here.path(), "report all --out again --band sd");
@@ -135,8 +135,8 @@ fn half_there_folders_are_reported_as_far_as_they_came() {
     assert!(page.contains("Training loss"));
 
     fs::create_dir(here.path().join("empty")).unwrap();
-    assert!(refuses(here.path(), "report empty").contains("empty: holds no run"));
-    assert!(refuses(here.path(), "report nowhere").contains("nowhere: is no folder"));
+    assert!(refuses(here.path(), "report empty").contains("empty: contains no run"));
+    assert!(refuses(here.path(), "report nowhere").contains("nowhere: is not a folder"));
     fs::remove_file(run.join("config.toml")).unwrap();
     assert!(refuses(here.path(), "report all/2").contains("has metrics.jsonl but no config.toml"));
     assert!(refuses(here.path(), "report").contains("RUN"));
@@ -185,6 +185,156 @@ fn a_comparison_is_reported_without_weights() {
     let interval = &compared["rows"][1]["difference"];
     let [mean, low, high] = ["mean", "low", "high"].map(|k| 100.0 * interval[k].as_f64().unwrap());
     assert!(table.contains(&format!("\"{mean:+.2} [{low:+.2}, {high:+.2}], 2 pairs\"")), "{table}");
+}
+
+/// The cells of a table in CSV, without the quotation marks of those that have a comma.
+fn cells(csv: &str) -> Vec<Vec<String>> {
+    // Every other part is in quotation marks.
+    let parts = |line: &str| -> String {
+        let comma = |(i, part): (usize, &str)| if i % 2 == 1 { part.into() } else { part.replace(',', "\n") };
+        line.split('"').enumerate().map(comma).collect()
+    };
+    csv.lines().map(|line| parts(line).split('\n').map(String::from).collect()).collect()
+}
+
+#[test]
+fn an_explicit_default_is_no_difference() {
+    let here = tempfile::tempdir().unwrap();
+    let run = |flags: &str| succeeds(here.path(), &format!("{TINY} {flags}"));
+    run("--seed 1 --out all/a");
+    run("--seed 2 --loss cross-entropy --reg none --lr 0.05 --out all/b");
+    run("--seed 1 --method sam --out all/c");
+    run("--seed 2 --method sam --method-eps 0.05 --out all/d");
+    run("--seed 2 --method sam --method-eps 0.1 --out all/e");
+    succeeds(here.path(), "report all --out rep");
+    let page = read(here.path().join("rep/report.md"));
+    assert!(page.contains("5 runs in 3 groups"), "{page}");
+    let differences = read(here.path().join("rep/differences.csv"));
+    let rows: Vec<Vec<String>> = cells(&differences).into_iter().map(|row| row[1..].to_vec()).collect();
+    assert_eq!(rows, [["method", "method-eps"], ["plain", "-"], ["sam", "0.05"], ["sam", "0.1"]]);
+    // Of real targets, the default is another one.
+    let real = TINY.replace("digits", "teacher-regression");
+    succeeds(here.path(), &format!("{real} --seed 1 --out real/a"));
+    succeeds(here.path(), &format!("{real} --seed 2 --loss mse --out real/b"));
+    succeeds(here.path(), "report real --out again");
+    assert!(read(here.path().join("again/report.md")).contains("2 runs in 1 group: none (2 seeds)"));
+}
+
+#[test]
+fn a_seed_counts_once() {
+    let here = tempfile::tempdir().unwrap();
+    for (seed, name) in [(1, "a"), (2, "b"), (2, "c"), (1, "d")] {
+        succeeds(here.path(), &format!("{TINY} --seed {seed} --out all/{name}"));
+    }
+    // Of the two runs of seed 1 the finished one counts.
+    fs::remove_file(here.path().join("all/a/final.safetensors")).unwrap();
+    succeeds(here.path(), "report all --out rep");
+    let page = read(here.path().join("rep/report.md"));
+    assert!(page.contains("2 runs in 1 group: none (2 seeds)"), "{page}");
+    for note in ["b: all/c has the same settings and the same seed", "d: all/a has the same settings"] {
+        assert!(page.contains(note), "{note}: {page}");
+    }
+    let table = read(here.path().join("rep/results.csv"));
+    assert_eq!(cells(&table)[1][..2], ["none", "2"]);
+    let runs = read(here.path().join("rep/runs.csv"));
+    assert_eq!(cells(&runs).iter().skip(1).map(|row| row[0].clone()).collect::<Vec<_>>(), ["d", "b"]);
+}
+
+#[test]
+fn classes_and_real_targets_have_tables_of_their_own() {
+    let here = tempfile::tempdir().unwrap();
+    for seed in 1..=2 {
+        succeeds(here.path(), &format!("{TINY} --seed {seed} --out all/c{seed}"));
+        let real = TINY.replace("digits", "teacher-regression");
+        succeeds(here.path(), &format!("{real} --seed {seed} --out all/r{seed}"));
+        succeeds(here.path(), &format!("{real} --reg decay --seed {seed} --out all/d{seed}"));
+    }
+    succeeds(here.path(), "report all --out rep");
+    let rep = here.path().join("rep");
+    let last = |run: &str, key: &str| {
+        *column(&read(here.path().join("all").join(run).join("metrics.jsonl")), key).last().unwrap()
+    };
+    let mean = |runs: [&str; 2], key: &str| (last(runs[0], key) + last(runs[1], key)) / 2.0;
+    let classes = read(rep.join("results.csv"));
+    assert_eq!(cells(&classes)[0][2], "test accuracy %");
+    assert_eq!(cells(&classes)[1][1..3], ["2", &format!("{:.2}", 100.0 * mean(["c1", "c2"], "test_acc"))]);
+    assert_eq!(cells(&classes).len(), 2, "{classes}");
+    let real = read(rep.join("results-real.csv"));
+    assert_eq!([2, 5].map(|i| cells(&real)[0][i].clone()), ["test loss", "test R2"]);
+    for (row, runs) in [(1, ["r1", "r2"]), (2, ["d1", "d2"])] {
+        let line = real.lines().nth(row).unwrap();
+        assert!(line.contains(&format!(",2,{:.6},", mean(runs, "test_loss"))), "{line}");
+        assert!(line.contains(&format!(",{:.4},", mean(runs, "test_r2"))), "{line}");
+    }
+    assert!(real.lines().nth(2).unwrap().contains("2 pairs"), "{real}");
+    let runs = read(rep.join("runs.csv"));
+    let scores: Vec<Vec<String>> = cells(&runs).iter().map(|row| row[5..8].to_vec()).collect();
+    assert_eq!(scores[0], ["test accuracy %", "test R2", "test loss"]);
+    assert!(scores[1..].iter().all(|s| (s[0] == "-") != (s[1] == "-") && s[2] != "-"), "{runs}");
+    assert!(read(rep.join("report.html")).matches("<h2>").count() == 8);
+}
+
+#[test]
+fn diverged_runs_have_no_result() {
+    let here = tempfile::tempdir().unwrap();
+    let settings = "compare --dataset digits --model mlp --train-size 200 --batch-size 200 --steps 1 --seeds 2 --regs none";
+    let ran =
+        comhe_in(here.path(), &format!("{settings} --lr 1e30 --out cmp").split(' ').collect::<Vec<_>>());
+    assert!(ran.code == 1 && ran.err.contains("2 of 2 runs failed"), "{ran:?}");
+    assert!(
+        ran.err.contains("the test loss is NaN; the run diverged: try a smaller --lr (it was 1e30)"),
+        "{ran:?}"
+    );
+    assert!(refuses(here.path(), "report cmp").contains("cmp: is a comparison without a finished run"));
+    // Beside other runs it is named and left out.
+    succeeds(here.path(), &format!("{TINY} --out all/a"));
+    fs::rename(here.path().join("cmp"), here.path().join("all/cmp")).unwrap();
+    let ran = succeeds(here.path(), "report all --out rep");
+    assert!(
+        ran.err.contains("all/cmp: is a comparison without a finished run; it is left out"),
+        "{}",
+        ran.err
+    );
+    // A damaged line is named, a diverged run of an older version is left out.
+    succeeds(here.path(), &format!("{settings} --out good"));
+    let file = here.path().join("good/runs.jsonl");
+    let text = read(&file);
+    let lines: Vec<&str> = text.lines().collect();
+    let loss = lines[0].find("\"test_loss\":").unwrap();
+    let rest = &lines[0][loss..];
+    let diverged = format!("{}\"test_loss\":null{}", &lines[0][..loss], &rest[rest.find(',').unwrap()..]);
+    fs::write(&file, format!("{diverged}\n{}\n{{\"reg\"", lines[1])).unwrap();
+    succeeds(here.path(), "report good --out again");
+    let page = read(here.path().join("again/report.md"));
+    assert!(
+        page.contains("1 run in 1 group") && page.contains("1 line of runs.jsonl is damaged or cut off"),
+        "{page}"
+    );
+    // A finished run whose last loss is null has no score.
+    let file = here.path().join("all/a/metrics.jsonl");
+    let log = read(&file);
+    let (first, last) = log.split_at(log.rfind("\"test_loss\":").unwrap());
+    fs::write(&file, format!("{first}\"test_loss\":null{}", &last[last.find(',').unwrap()..])).unwrap();
+    succeeds(here.path(), "report all/a --out alone");
+    let table = read(here.path().join("alone/results.csv"));
+    assert_eq!(cells(&table)[1][..4], ["none", "0", "-", "-"], "{table}");
+    assert!(read(here.path().join("alone/report.md")).contains("the run diverged, and has no result"));
+}
+
+#[test]
+fn a_comparison_names_the_radius_of_its_method() {
+    let here = tempfile::tempdir().unwrap();
+    let settings =
+        "compare --dataset digits --model mlp --train-size 100 --steps 1 --seeds 1 --regs none --method sam";
+    for (flags, said) in
+        [("", "sgd with sam (eps 0.05) at 0.02"), ("--method-eps 5e-12", "sgd with sam (eps 5e-12) at 0.02")]
+    {
+        let out = succeeds(here.path(), &format!("{settings} {flags} --out {}", flags.len())).out;
+        assert!(
+            out.contains(said) && out.contains("1 step of batches") && out.contains("1 seed from 0 on"),
+            "{out}"
+        );
+    }
 }
 
 #[test]

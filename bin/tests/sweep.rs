@@ -1,4 +1,4 @@
-//! Sweeps: runs that are made once, statistics, failing runs, a changed file, jobs for other programs.
+//! Sweeps: each run is executed once, statistics, failing runs, a changed file, jobs for other programs.
 
 mod common;
 use common::{comhe_in, refuses, succeeds};
@@ -19,7 +19,7 @@ fn a_sweep_makes_each_run_once_and_tests_what_it_chose() {
     fs::write(here.path().join("a.toml"), FILE).unwrap();
     let ran = succeeds(here.path(), "sweep a.toml --threads 2");
     assert!(ran.out.ends_with("runs/sweep-a\n"), "{}", ran.out);
-    // The weight plays no part without a regulariser: three settings, two seeds.
+    // The weight has no effect without a regulariser: three settings, two seeds.
     let folder = here.path().join("runs/sweep-a");
     assert_eq!(fs::read_dir(folder.join("runs")).unwrap().count(), 6);
     let csv = read(&folder, "sweep.csv");
@@ -59,7 +59,7 @@ fn a_sweep_makes_each_run_once_and_tests_what_it_chose() {
     fs::write(here.path().join("a.toml"), FILE.replace("[0.5, 1.0]", "[0.5, 2.0]")).unwrap();
     let changed = succeeds(here.path(), "sweep a.toml");
     assert!(
-        changed.err.contains("has changed since this sweep began (grid.reg-weight): 4 of the 6"),
+        changed.err.contains("has changed since this sweep began (grid.reg-weight): 4 of its 6"),
         "{}",
         changed.err
     );
@@ -78,13 +78,48 @@ fn a_failing_run_stops_no_other() {
     let ran = comhe_in(here.path(), &["sweep", "b.toml", "--out", "b"]);
     assert_eq!(ran.code, 1, "{ran:?}");
     assert!(ran.out.contains("lr=0.1") && ran.err.contains("2 of 4 runs are not finished"), "{ran:?}");
-    assert!(read(&here.path().join("b"), "sweep.md").contains("Not finished:\n\n- lr=1000"));
+    assert!(read(&here.path().join("b"), "sweep.md").contains("Not finished:\n\n- lr=1e30_seed0"));
+}
+
+#[test]
+fn a_diverged_run_stops_no_other() {
+    let here = tempfile::tempdir().unwrap();
+    // After one step at 1e30 the weights are finite in f32, the outputs are not.
+    let text = FILE.replace("reg = [\"none\", \"mhe\"]\nreg-weight = [0.5, 1.0]", "lr = [0.1, 1e30]");
+    let text = text.replace("baseline = { reg = \"none\" }\n", "").replace("steps = 6", "steps = 1");
+    fs::write(here.path().join("b.toml"), text).unwrap();
+    let ran = comhe_in(here.path(), &["sweep", "b.toml", "--out", "b"]);
+    assert!(ran.code == 1 && ran.err.contains("lr=1e30_seed0"), "{ran:?}");
+    assert!(
+        ran.err.contains("the run diverged") && ran.err.contains("2 of 4 runs are not finished"),
+        "{ran:?}"
+    );
+    let validation = |folder: &str| {
+        let csv = read(&here.path().join(folder), "sweep.csv");
+        csv.lines().filter(|l| l.starts_with("validation")).map(String::from).collect::<Vec<_>>()
+    };
+    assert!(
+        validation("b").len() == 1 && validation("b")[0].contains("\"lr=0.1\",2,"),
+        "{:?}",
+        validation("b")
+    );
+    // A run whose last loss is null in the log has no score, even if its folder says that it is finished.
+    let run = fs::read_dir(here.path().join("b/runs")).unwrap().map(|e| e.unwrap().path());
+    let run = run.into_iter().find(|path| path.join("final.safetensors").is_file()).unwrap();
+    let log = read(&run, "metrics.jsonl");
+    let (first, last) = log.split_at(log.rfind("\"val_loss\":").unwrap());
+    let end = last.find(',').unwrap();
+    fs::write(run.join("metrics.jsonl"), format!("{first}\"val_loss\":null{}", &last[end..])).unwrap();
+    let ran = comhe_in(here.path(), &["sweep", "b.toml", "--out", "b", "--collect"]);
+    assert!(ran.code == 1 && ran.err.contains("last evaluation is not finite"), "{ran:?}");
+    assert!(ran.err.contains("3 of 4 runs are not finished"), "{ran:?}");
+    assert!(validation("b")[0].contains("\"lr=0.1\",1,"), "{:?}", validation("b"));
 }
 
 #[test]
 fn a_baseline_is_known_by_what_it_means() {
     let here = tempfile::tempdir().unwrap();
-    // reg is none unless told, and 1 is 1.0.
+    // reg is none by default, and 1 is 1.0.
     let text = "seeds = 2\nbaseline = { reg = \"none\", lr = 1e-1 }\n[base]\ndataset = \"moons\"\ntrain-size = 60\nmodel = \"mlp\"\n\
                 steps = 3\nlr = 0.1\n[[point]]\n[[point]]\nreg = \"mhe\"\nreg-weight = 1\n[[point]]\nreg = \"mhe\"\nreg-weight = 1.0\n";
     fs::write(here.path().join("d.toml"), text).unwrap();
@@ -137,7 +172,7 @@ fn jobs_of_other_programs_give_the_same_table() {
     let missing = comhe_in(here.path(), &["sweep", "a.toml", "--out", "p", "--collect"]);
     assert!(missing.code == 1 && missing.err.contains("6 of 6 runs are not finished"), "{missing:?}");
     sh("sh -e p/jobs.txt", &[]);
-    // A task that is started anew goes on with what is there.
+    // A restarted task resumes.
     let cut = fs::read_dir(here.path().join("p/runs")).unwrap().next().unwrap().unwrap().path();
     fs::remove_file(cut.join("final.safetensors")).unwrap();
     sh("sh -e p/jobs.txt", &[]);
@@ -162,22 +197,22 @@ fn mistakes_in_the_file_are_one_line() {
         ("[grid]\nlrr = [1]\n", "line 2: unknown key \"lrr\"; did you mean lr?"),
         ("[base]\nseed = 3\n", "seeds lists them"),
         ("seeds = [1, 1]\n", "none twice"),
-        ("seeds = -1\n", "line 1: seeds must be how many there are, from 0 on, or a list of them"),
-        ("seeds = 1000000000000\n", "asks for more than 100000 runs"),
+        ("seeds = -1\n", "line 1: seeds must be a number of seeds, from 0 on, or a list of them"),
+        ("seeds = 1000000000000\n", "has more than 100000 runs"),
         ("[random]\nsamples = 1000000000000\n[random.of]\nlr = { int = [0, 1] }\n", "more than 100000 runs"),
-        ("[halving]\nstart = 100\n", "whole runs are 10 long: there is no shorter round"),
+        ("[halving]\nstart = 100\n", "start is 100; it must be below the length of the runs, 10"),
         ("[halving]\nstart = 1\n[grid]\nepochs = [5, 6]\n", "steps and epochs belong to [base]"),
         ("[base]\ndataset = \"digitss\"\n", "there is no data set \"digitss\"; did you mean digits?"),
         ("[base]\ndataset = \"file:none.npz\"\n", "none.npz: does not exist"),
         ("[grid]\nmodel = [\"lenet\", \"lenett\"]\n", "there is no model \"lenett\"; did you mean lenet?"),
         ("[grid]\nlr = []\n", "no value for lr"),
-        ("[grid]\nreg-k = [3]\n", "--reg-k plays no part with --reg none"),
-        ("[grid.reg]\nk = [3]\n", "--reg-k plays no part with --reg none"),
+        ("[grid]\nreg-k = [3]\n", "with --reg none; use it with --reg rp"),
+        ("[grid.reg]\nk = [3]\n", "with --reg none; use it with --reg rp"),
         ("[base.reg]\nkk = 3\n", "line 2: unknown key \"reg.kk\"; did you mean reg.k?"),
         ("[base]\nreg-k = 3\n[base.reg]\nk = 3\n", "reg-k and reg.k are the same setting"),
         ("baseline = { reg = \"rp\" }\n", "no point of the sweep has these settings"),
         ("[random]\nsamples = 2\n[random.of]\nlr = { log-uniform = [0, 1] }\n", "0 < low < high"),
-        ("[base]\nhold-out = 0.0\n[halving]\nstart = 1\n", "it needs held-out examples"),
+        ("[base]\nhold-out = 0.0\n[halving]\nstart = 1\n", "[halving] needs held-out examples"),
         ("[grid]\nreg = [\"mheee\"]\n", "mheee"),
         ("[grid]\nlr = [0.1, \"a\"]\n", "x.toml: lr = \"a\": a number is needed"),
         (

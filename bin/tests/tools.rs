@@ -120,7 +120,7 @@ fn a_comparison_chooses_weights_on_held_out_examples_and_goes_on() {
     assert!(refused("compare --resume elsewhere").contains("is no comparison"));
     assert!(refused(&format!("{tiny} --out cmp")).contains("--resume"));
     assert!(refused(&format!("{tiny} --tune 1,-1")).contains("the factor -1"));
-    assert!(refused(&format!("{tiny} --tune 1 --validation 1")).contains("must be in 0..1"));
+    assert!(refused(&format!("{tiny} --tune 1 --validation 1")).contains("must be at least 0 and below 1"));
 }
 
 #[test]

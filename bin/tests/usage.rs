@@ -98,7 +98,7 @@ fn impossible_values() {
         ("train --reg-k 3", "--reg-k has no effect with --reg none"),
         (
             "train --method-eps 0.1",
-            "--method-eps has no effect with --method plain; use it with --method sam",
+            "--method-eps has no effect with --method plain; use it with --method sam, asam, amp, awp or rmp",
         ),
         ("train --method sam --method-eps -1", "--method-eps is -1; it must be"),
         ("train --data-seed 3", "--data-seed has no effect with --dataset fashion14"),
@@ -115,7 +115,7 @@ fn impossible_values() {
         ("grad --batch b.npz --out g.npz --hold-out 0.1", "--hold-out has no effect in comhe grad"),
         ("thomson --points 99999999999 --dim 3", "GiB of memory"),
         ("compare --seeds 99999999999999999", "more than 100000 runs"),
-        ("compare --tune 1 --validation nan", "--validation is NaN; it must be in 0..1"),
+        ("compare --tune 1 --validation nan", "--validation is NaN; it must be at least 0"),
         ("lrfind --lr 3", "--lr has no effect in comhe lrfind"),
         ("lrfind --steps 5", "from 10 to 100000"),
         ("data download mnist --data-dir . --from ftp://x", "it begins with http:// or https://"),

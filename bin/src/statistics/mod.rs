@@ -1,5 +1,5 @@
-//! What is said of some runs: mean, standard deviation, median; and of the difference between two kinds of runs that share
-//! their seeds, see [`Paired`].
+//! Statistics of runs: mean, standard deviation, median, and paired differences between runs that share their seeds
+//! ([`Paired`]).
 
 mod paired;
 
@@ -7,38 +7,76 @@ pub use paired::{Paired, holm};
 
 use serde::Serialize;
 
-/// A sample's size, mean and standard deviation.
+/// Size, mean and standard deviation of a sample.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Summary {
-    /// How many values there are.
+    /// Number of values.
     pub n: usize,
-    /// Their mean.
+    /// Mean.
     pub mean: f64,
-    /// Their standard deviation, with n - 1 in the denominator; 0 for a single value.
+    /// Standard deviation with the denominator n - 1; 0 for a single value.
     pub sd: f64,
 }
 
-/// A mean with the ends of its 95 % confidence interval, if the values vary: equal ones say nothing of how sure it is.
+/// A mean with its 95 % confidence interval, which has no ends if all values are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Interval {
-    /// The mean.
+    /// Mean.
     pub mean: f64,
-    /// The lower end.
+    /// Lower end.
     pub low: Option<f64>,
-    /// The upper end.
+    /// Upper end.
     pub high: Option<f64>,
 }
 
 impl Interval {
-    /// As tables have it, every number times `scale`, with so many digits after the point: "+0.24 [-0.50, +0.98]".
-    pub fn text(&self, scale: f64, digits: usize) -> String {
-        let number = |v: f64| format!("{:+.digits$}", scale * v);
+    /// The interval as a cell of a table: "+0.24 [-0.50, +0.98]".
+    pub fn text(&self, measure: Measure) -> String {
+        let number = |v: f64| measure.signed(v);
         let ends = self.low.zip(self.high).map(|(low, high)| format!("{}, {}", number(low), number(high)));
         format!("{} [{}]", number(self.mean), ends.as_deref().unwrap_or("-"))
     }
 }
 
-/// Size, mean and standard deviation of some values.
+/// The measure by which runs are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Measure {
+    /// Accuracy on classes, in [0, 1]; larger is better. Shown in percent.
+    Accuracy,
+    /// Loss on real targets; smaller is better.
+    Loss,
+}
+
+impl Measure {
+    /// A value as a cell of a table: "77.92" for the accuracy 0.7792, "0.655090" or "5.00e-12" for a loss.
+    pub fn text(self, value: f64) -> String {
+        match self {
+            Measure::Accuracy => format!("{:.2}", 100.0 * value),
+            Measure::Loss => fixed(value, 6),
+        }
+    }
+
+    /// The same with a sign.
+    pub fn signed(self, value: f64) -> String {
+        let sign = if value.is_sign_negative() || value.is_nan() { "" } else { "+" };
+        sign.to_string() + &self.text(value)
+    }
+}
+
+/// A number with this many decimal places; in exponent notation where they would all be 0, and from 1e9 on.
+pub fn fixed(value: f64, decimals: usize) -> String {
+    let near = value == 0.0
+        || !value.is_finite()
+        || (0.5 * 0.1f64.powi(decimals as i32)..1e9).contains(&value.abs());
+    if near { format!("{value:.decimals$}") } else { format!("{value:.2e}") }
+}
+
+/// A number with its noun in the singular or plural: "1 run", "2 runs".
+pub fn count(n: usize, noun: &str) -> String {
+    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+}
+
+/// Size, mean and standard deviation of values.
 pub fn summary(values: &[f64]) -> Summary {
     let n = values.len();
     let mean = values.iter().sum::<f64>() / n as f64;
@@ -46,7 +84,7 @@ pub fn summary(values: &[f64]) -> Summary {
     Summary { n, mean, sd: (squares / n.saturating_sub(1).max(1) as f64).sqrt() }
 }
 
-/// The median; NaN of nothing.
+/// The median; NaN for an empty slice.
 pub fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -67,5 +105,14 @@ mod tests {
         assert_eq!(summary(&[5.0]), Summary { n: 1, mean: 5.0, sd: 0.0 });
         assert_eq!((median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0])), (2.0, 2.5));
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn cells_are_short() {
+        let texts = [0.0, 0.65509, 5e-12, -1e300, 2.9e36, 123456.0].map(|v| Measure::Loss.text(v));
+        assert_eq!(texts, ["0.000000", "0.655090", "5.00e-12", "-1.00e300", "2.90e36", "123456.000000"]);
+        assert_eq!([0.7792, 0.0, 1e-17].map(|v| Measure::Accuracy.text(v)), ["77.92", "0.00", "0.00"]);
+        let signed = [0.5, 0.0, -0.0, -5e-12, f64::NAN].map(|v| Measure::Loss.signed(v));
+        assert_eq!(signed, ["+0.500000", "+0.000000", "-0.000000", "-5.00e-12", "NaN"]);
     }
 }

@@ -1,5 +1,5 @@
-//! Two kinds of runs with the same seeds: what a seed does to both, such as its first weights and its order of the data,
-//! leaves their difference.
+//! Paired differences. Two runs of one seed share initial weights and data order, so that their difference varies less
+//! than either of them.
 
 use autograd::Key;
 use autograd::random::Below;
@@ -8,25 +8,25 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use super::{Interval, Summary, summary};
 
-/// Bootstrap samples.
+/// Number of bootstrap samples.
 const SAMPLES: u64 = 10_000;
 
-/// The differences of at least two pairs.
+/// The differences of two or more pairs.
 pub struct Paired {
     differences: Vec<f64>,
     of: Summary,
 }
 
 impl Paired {
-    /// Of the differences a - b; None for fewer than two pairs.
+    /// The differences a - b; None for fewer than two pairs.
     pub fn new(a: &[f64], b: &[f64]) -> Option<Paired> {
         let differences: Vec<f64> = a.iter().zip(b).map(|(a, b)| a - b).collect();
         let of = summary(&differences);
         (of.n >= 2).then_some(Paired { differences, of })
     }
 
-    /// The mean difference with its 95 % interval by Student's t: exact for any number of pairs if differences are normal,
-    /// and so the one for the few seeds that a comparison has.
+    /// The mean difference with its 95 % interval by Student's t, which is exact for any number of pairs if the
+    /// differences are normally distributed.
     pub fn student(&self) -> Interval {
         let Summary { n, mean, sd } = self.of;
         let half = student(n - 1).inverse_cdf(0.975) * sd / (n as f64).sqrt();
@@ -38,14 +38,13 @@ impl Paired {
         Interval { mean: self.of.mean, low: varied(low), high: varied(high) }
     }
 
-    /// Whether the differences are not all the same but for rounding.
+    /// Whether the differences vary by more than rounding.
     fn varied(&self) -> bool {
         self.of.sd > 1e-9 * self.of.mean.abs()
     }
 
-    /// The mean difference with its 95 % percentile bootstrap interval (Efron 1979): assumes no distribution, but is too
-    /// narrow for fewer than about ten pairs, as it knows no other values than those it has. Pairs are drawn with
-    /// replacement, the same ones for every call.
+    /// The mean difference with its 95 % percentile bootstrap interval (Efron 1979). It assumes no distribution, and is too
+    /// narrow for fewer than about ten pairs. The pairs are drawn with replacement from a fixed seed.
     pub fn bootstrap(&self) -> Interval {
         let n = self.of.n;
         let key = Key::new(0).stream("bootstrap");
@@ -59,7 +58,7 @@ impl Paired {
         self.interval(at(0.025), at(0.975))
     }
 
-    /// The two-sided p of Student's paired t test that the mean difference is 0; None where differences do not vary.
+    /// The two-sided p value of Student's paired t test of a mean difference of 0; None if the differences do not vary.
     pub fn p(&self) -> Option<f64> {
         let Summary { n, mean, sd } = self.of;
         let error = sd / (n as f64).sqrt();
@@ -67,12 +66,12 @@ impl Paired {
     }
 }
 
-/// Student's t distribution, with at least one degree of freedom.
+/// Student's t distribution with one or more degrees of freedom.
 fn student(freedom: usize) -> StudentsT {
     StudentsT::new(0.0, 1.0, freedom as f64).expect("a positive number of degrees of freedom")
 }
 
-/// p values corrected for their number (Holm 1979): the chance of any false alarm is that of one test.
+/// p values after Holm's correction for multiple tests (1979), which bounds the family-wise error rate.
 pub fn holm(p: &[Option<f64>]) -> Vec<Option<f64>> {
     let mut order: Vec<(usize, f64)> = p.iter().enumerate().filter_map(|(i, p)| Some((i, (*p)?))).collect();
     order.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -86,6 +85,7 @@ pub fn holm(p: &[Option<f64>]) -> Vec<Option<f64>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Measure;
     use super::*;
 
     #[test]
@@ -119,10 +119,10 @@ mod tests {
         for (a, b, text) in [([1.0, 2.0], [1.0, 2.0], "+0.00 [-]"), ([0.3, 0.8], [0.2, 0.7], "+10.00 [-]")] {
             let pairs = Paired::new(&a, &b).unwrap();
             assert_eq!(pairs.p(), None);
-            assert_eq!([pairs.student(), pairs.bootstrap()].map(|i| i.text(100.0, 2)), [text; 2]);
+            assert_eq!([pairs.student(), pairs.bootstrap()].map(|i| i.text(Measure::Accuracy)), [text; 2]);
         }
         assert_eq!(
-            Interval { mean: 0.01, low: Some(-0.005), high: Some(0.02) }.text(100.0, 2),
+            Interval { mean: 0.01, low: Some(-0.005), high: Some(0.02) }.text(Measure::Accuracy),
             "+1.00 [-0.50, +2.00]"
         );
     }

@@ -1,9 +1,10 @@
-//! What a comparison's folder keeps while it is made: the plan, and every finished run.
+//! The plan and the finished runs of a comparison in its folder, from which it resumes.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use comhe::short;
 use datasets::Dataset;
 use nn::write_atomic;
 
@@ -13,32 +14,33 @@ use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::to_json;
 use crate::run_folder::Score;
+use crate::statistics::Measure;
 
-/// A finished run a line.
+/// The file of finished runs, one JSON object per line.
 pub const RUNS: &str = "runs.jsonl";
 
 /// The finished runs of a comparison, in memory and on disk.
 pub struct Log {
     path: PathBuf,
-    /// In the order in which they were finished.
+    /// Finished runs in the order in which they ended.
     pub runs: Vec<Run>,
-    /// How many runs there will be.
+    /// The number of runs of the comparison.
     pub total: usize,
-    /// What became of runs that could not be finished.
+    /// Failed runs with the reason.
     pub failed: Vec<String>,
     started: usize,
 }
 
-/// What became of a run.
-pub enum Fate {
+/// How a run ended.
+pub enum Status {
     Finished,
     Failed,
-    /// The user wants to end.
+    /// Interrupted by the user.
     Stopped,
 }
 
 impl Log {
-    /// Begins in a folder, or goes on there.
+    /// Starts a comparison in a folder, or resumes it.
     pub fn open(folder: &Path, plan: &Plan, total: usize) -> Result<Log, Failure> {
         let path = folder.join(RUNS);
         let plan_path = folder.join(PLAN);
@@ -51,52 +53,49 @@ impl Log {
         } else {
             String::new()
         };
-        // A line that was cut off is a run that is made again.
-        let runs = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+        // A run whose line is damaged is repeated.
+        let (runs, _) = finished(&text);
         Ok(Log { path, runs, total, failed: Vec::new(), started: 0 })
     }
 
-    /// Makes a run, unless it is there.
-    pub fn run(&mut self, job: Job, settings: &Config, dataset: &Dataset) -> Result<Fate, Failure> {
+    /// Executes a run that is not finished yet.
+    pub fn run(&mut self, job: Job, settings: &Config, dataset: &Dataset) -> Result<Status, Failure> {
         self.started += 1;
         if self.runs.iter().any(|run| run.job == job) {
-            return Ok(Fate::Finished);
+            return Ok(Status::Finished);
         }
         let Job { reg, seed, factor, .. } = &job;
-        let weight = if job.tuning { format!(" at {factor}") } else { String::new() };
-        let begin = format!("run {}/{}: seed {seed}, {reg}{weight}", self.started, self.total);
+        let factor = if job.tuning { format!(" at {}", short(*factor)) } else { String::new() };
+        let name = format!("run {}/{}: seed {seed}, {reg}{factor}", self.started, self.total);
         match job.run(settings, dataset) {
             Ok(Some(run)) => {
                 let on = if job.tuning { "validation" } else { "test" };
                 match run.test.score() {
-                    Score::Accuracy(accuracy) => {
-                        eprintln!("{begin}: {on} accuracy {:.2} %", 100.0 * accuracy)
-                    }
-                    Score::Loss(loss) => eprintln!("{begin}: {on} loss {loss:.6}"),
+                    Score::Accuracy(v) => eprintln!("{name}: {on} accuracy {} %", Measure::Accuracy.text(v)),
+                    Score::Loss(v) => eprintln!("{name}: {on} loss {}", Measure::Loss.text(v)),
                 }
                 self.append(&run).map_err(Failure::mid_run)?;
                 self.runs.push(run);
-                Ok(Fate::Finished)
+                Ok(Status::Finished)
             }
-            Ok(None) => Ok(Fate::Stopped),
+            Ok(None) => Ok(Status::Stopped),
             Err(failure) => {
                 let text = failure.message().unwrap_or("standard output was closed");
-                eprintln!("{begin}: failed: {text}");
+                eprintln!("{name}: failed: {text}");
                 if !job.tuning {
                     self.failed.push(format!("{reg}, seed {seed}: {text}"));
                 }
-                Ok(Fate::Failed)
+                Ok(Status::Failed)
             }
         }
     }
 
-    /// The runs that the result is about.
-    pub fn last(&self) -> Vec<&Run> {
+    /// The finished runs without those of `--tune`.
+    pub fn result(&self) -> Vec<&Run> {
         self.runs.iter().filter(|run| !run.job.tuning).collect()
     }
 
-    /// The mean accuracy, or loss of real targets, on held-out examples of each factor with which all runs could be
-    /// finished.
+    /// The mean score on held-out examples for each factor; None for a factor with unfinished runs.
     pub fn validation(&self, reg: &str, plan: &Plan) -> Vec<(f64, Option<Score>)> {
         let mean = |factor: f64| {
             let of = |run: &&Run| run.job.tuning && run.job.reg == reg && run.job.factor == factor;
@@ -108,7 +107,7 @@ impl Log {
         plan.tune.iter().map(|&factor| (factor, mean(factor))).collect()
     }
 
-    /// The factor of a regulariser's weights: 1, or the best on held-out examples, the first among equals.
+    /// The factor of a regulariser's weights: 1, or the best one on held-out examples, of equal ones the first.
     pub fn chosen(&self, reg: &str, plan: &Plan) -> Option<f64> {
         if plan.tune.is_empty() || reg == "none" {
             return Some(1.0);
@@ -120,11 +119,20 @@ impl Log {
     fn append(&self, run: &Run) -> Result<(), Failure> {
         let cannot = |e: std::io::Error| Failure::place(&self.path, format_args!("cannot be written: {e}"));
         let mut file = OpenOptions::new().create(true).append(true).open(&self.path).map_err(cannot)?;
-        // A line that was cut off ends here.
+        // A line that was cut off gets its line break here.
         let cut = file.metadata().map_err(cannot)?.len() > 0 && !ends_line(&self.path);
         let line = format!("{}{}\n", if cut { "\n" } else { "" }, to_json(run));
         file.write_all(line.as_bytes()).and_then(|()| file.sync_data()).map_err(cannot)
     }
+}
+
+/// The runs in the text of [`RUNS`], and the number of damaged lines.
+pub fn finished(text: &str) -> (Vec<Run>, usize) {
+    let lines: Vec<Option<Run>> = text.lines().map(|line| serde_json::from_str(line).ok()).collect();
+    let damaged = lines.iter().filter(|line| line.is_none()).count();
+    // Older versions wrote diverged runs, whose last loss is not finite; they count as unfinished.
+    let runs = lines.into_iter().flatten().filter(|run| run.test.test_loss.is_finite());
+    (runs.collect(), damaged)
 }
 
 fn ends_line(path: &Path) -> bool {

@@ -1,4 +1,4 @@
-//! `comhe compare`: one network on one data set under several regularisers and seeds.
+//! `comhe compare`: one network on one data set with several regularisers and seeds.
 
 pub mod log;
 pub mod plan;
@@ -21,13 +21,14 @@ use crate::failure::Failure;
 use crate::figures::{self, Group};
 use crate::run_folder;
 use crate::setup::{self, Setup};
+use crate::statistics::count;
 use crate::{data, output, stop, system};
-use log::{Fate, Log};
+use log::{Log, Status};
 use plan::{PLAN, Plan};
 use run::Job;
 use table::Row;
 
-/// The main experiment: the same network on the same data under several regularisers and seeds
+/// The main experiment: the same network on the same data with several regularisers and seeds
 #[derive(Args, Debug)]
 #[group(skip)]
 #[command(
@@ -35,34 +36,34 @@ use table::Row;
     mut_arg("lr", |arg| arg.help("Learning rate [default: sgd 0.02, adam and adamw 0.001]")),
     mut_arg("schedule", |arg| arg.default_value("cosine")),
     mut_arg("epochs", |arg| arg.help("Length of each run in passes over the data [default: 20]")),
-    mut_arg("seed", |arg| arg.help("The first seed: initial weights, order and projections follow from it")),
+    mut_arg("seed", |arg| arg.help("First seed, for initial weights, data order and projections")),
     mut_arg("eval_every", |arg| arg.help(
-        "Steps between two points of the curves: test accuracy or loss, and energies [default: a tenth of a run]"
+        "Steps between two evaluations and measurements of energies [default: a tenth of a run]"
     )),
     after_help = "Examples:
   comhe compare                                     two minutes on two cores
   comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
   comhe compare --regs none,mhe,mma,so,decay --reg-weight 0.1
-  comhe compare --regs none,mhe,so --tune 0.01,0.1,1,10   first finds each one's weight
+  comhe compare --regs none,mhe,so --tune 0.01,0.1,1,10   choose the weights first
   comhe compare --dataset cifar10 --data-dir data --model cnn6 --train-size 2000 --out cmp
-  comhe compare --resume cmp                        go on where it stopped
+  comhe compare --resume cmp                        resume after an interruption
 
-By default a fifth of the training labels are wrong: on clean, easy data no regulariser has
-anything to do (real targets have no label noise). Test labels are never changed. All runs of a seed start from the same weights
-and see the same batches, so that differences to the first regulariser are paired; their
-intervals are 95 % intervals of the mean by Student's t. The default learning rate suits the
-net without a regulariser.
+By default a fifth of the training labels are wrong, because a regulariser has little effect on clean,
+easy data. Test labels are never changed, and real targets have no label noise. All runs of a seed
+start from the same weights and see the same batches, so that differences to the first regulariser are
+paired. Their intervals are 95 % intervals of the mean by Student's t. The default learning rate is
+the best one without a regulariser.
 
-With --tune, each regulariser first trains with each of the factors on both of its weights, on
-training examples of which a share is held out to judge it (another share each time); the best
-factor then serves for the result, on all training examples.
+With --tune, each regulariser is first trained with both of its weights times each factor, on the
+training examples without a held-out share (another one for each seed). The factor with the best mean
+on held-out examples is used for the result, on all training examples.
 
-The folder, whose path is printed last, gets compare.json, compare.md, report.html, the curves over
-the steps (energy.svg, accuracy.svg or, of real targets, loss.svg), and while it is made plan.json and runs.jsonl, a line a
-finished run."
+The folder, whose path is printed last, gets compare.json, compare.md, report.html and the curves
+energy.svg and accuracy.svg (for real targets: loss.svg). During the comparison, plan.json and
+runs.jsonl, one line per finished run, are written there; --resume reads them."
 )]
 pub struct Compare {
-    /// The regularisers, the baseline first
+    /// Regularisers, the baseline first
     #[arg(
         long,
         value_name = "NAMES",
@@ -71,35 +72,35 @@ pub struct Compare {
         value_parser = names(rows(REGULARISERS))
     )]
     regs: Vec<String>,
-    /// How many seeds each is run with
+    /// Number of seeds
     #[arg(long, value_name = "N", default_value_t = 5)]
     seeds: u64,
-    /// Factors of both weights of a regulariser, to choose from on held-out training examples
+    /// Factors of both weights of a regulariser, chosen on held-out training examples
     #[arg(long, value_name = "FACTORS", value_delimiter = ',')]
     tune: Vec<f64>,
-    /// --tune: how many runs each factor gets
+    /// --tune: number of seeds for each factor
     #[arg(long, value_name = "N", default_value_t = 2)]
     tune_seeds: u64,
-    /// --tune: the share of the training examples that is held out
+    /// --tune: share of the training examples that is held out
     #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
     validation: f64,
-    /// The folder of the results [default: a new one in runs/]
+    /// Folder of the results [default: a new one in runs/]
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     out: Option<PathBuf>,
-    /// Go on with the comparison in this folder
+    /// Resume the comparison in this folder
     #[arg(long, value_name = "DIR")]
     resume: Option<PathBuf>,
-    /// The result as one JSON object
+    /// Print the result as one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     settings: Config,
 }
 
-/// What is written at the end.
+/// The files of the result.
 const FILES: [&str; 2] = ["compare.json", "compare.md"];
-/// The settings of the runs. --regs names the regularisers, --validation is the share that --tune holds out, and there is
-/// no run folder to log to: the curves have a point at each evaluation.
+/// The settings that the runs read. `--regs` replaces `--reg`, `--validation` replaces `--hold-out`, and the settings of run
+/// folders are not read, since there are none.
 pub const READS: Reads = Reads {
     parts: &[
         Part::Data,
@@ -121,19 +122,20 @@ impl Compare {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         if let Some(path) = &self.resume {
-            return self.compared(&self.resumed(path, matches)?, path);
+            return self.execute(&self.resumed(path, matches)?, path);
         }
         let plan = self.planned(matches)?;
         let path = self.out.clone().unwrap_or_else(|| run_folder::fresh("compare"));
         run_folder::unless_empty(&path, || {
             prepare(&path)?;
-            self.compared(&plan, &path)
+            self.execute(&plan, &path)
         })
     }
 
-    fn compared(&self, plan: &Plan, path: &Path) -> Result<(), Failure> {
+    /// Executes the missing runs and writes the result.
+    fn execute(&self, plan: &Plan, path: &Path) -> Result<(), Failure> {
         let mut dataset = data::load(&plan.settings)?;
-        // Whatever is wrong with the settings shows before the first run.
+        // Wrong settings are reported before the first run.
         let setup = Setup::on(dataset.clone(), &plan.settings)?;
         dataset.notes = setup.dataset.notes;
         let model = setup.trainer.model;
@@ -149,21 +151,21 @@ impl Compare {
         let _lock = run_folder::lock(path)?;
         let mut log = Log::open(path, plan, plan.total())?;
         let stopped = !runs(plan, &dataset, &mut log)?;
-        // What was finished is kept, whatever became of the rest.
+        // The result is that of the finished runs.
         let unfinished = match (stopped, &log.failed[..]) {
             (true, _) => Some(format!(
-                "stopped after {} of {} runs; go on with --resume {}",
+                "stopped after {} of {} runs; resume with --resume {}",
                 log.runs.len(),
                 log.total,
                 path.display()
             )),
             (false, []) => None,
-            (false, [one]) => Some(format!("1 of {} runs failed: {one}", log.total)),
+            (false, [one]) => Some(format!("1 of {} failed: {one}", count(log.total, "run"))),
             (false, [first, ..]) => {
                 Some(format!("{} of {} runs failed, the first: {first}", log.failed.len(), log.total))
             }
         };
-        let runs = log.last();
+        let runs = log.result();
         if let (true, Some(failure)) = (runs.is_empty(), &unfinished) {
             return Err(Failure::unfinished(failure));
         }
@@ -211,14 +213,14 @@ impl Compare {
         unfinished.map_or(Ok(()), |failure| Err(Failure::unfinished(failure)))
     }
 
-    /// The comparison in a folder.
+    /// The plan of the comparison in a folder.
     fn resumed(&self, path: &Path, matches: &ArgMatches) -> Result<Plan, Failure> {
         let machine = kinds::of_classes(&[Class::Machine]);
         let may = |key: &str| ["resume", "json"].contains(&key) || machine.contains(&key);
         if let Some(key) = given(matches).iter().find(|key| !may(key)) {
             let flags: Vec<String> = machine.iter().map(|key| format!("--{key}")).collect();
             return Err(Failure::usage(format_args!(
-                "--{key} cannot change when a comparison goes on; only {} and --json can",
+                "--{key} cannot change when a comparison resumes; only {} and --json can",
                 flags.join(", ")
             )));
         }
@@ -229,20 +231,20 @@ impl Compare {
     }
 }
 
-/// Makes every run that is not there yet, seed by seed, so that the table could be had early. Whether it came to
-/// the end.
+/// Executes every run that is missing, in the order of the seeds, so that an interrupted comparison has all regularisers.
+/// False if the user stopped it.
 fn runs(plan: &Plan, dataset: &Dataset, log: &mut Log) -> Result<bool, Failure> {
     let settings = &plan.settings;
     if !plan.tune.is_empty() {
         for i in 0..plan.tune_seeds {
-            // Seeds of the result come first.
+            // The seeds after those of the result.
             let seed = settings.seed.wrapping_add(plan.seeds).wrapping_add(i);
             let mut held_out = dataset.hold_out(plan.validation, seed)?;
             held_out.test = held_out.validation.take().expect("just held out");
             for reg in plan.regs.iter().filter(|reg| *reg != "none") {
                 for &factor in &plan.tune {
                     let job = Job { reg: reg.clone(), seed, factor, tuning: true };
-                    if let Fate::Stopped = log.run(job, settings, &held_out)? {
+                    if let Status::Stopped = log.run(job, settings, &held_out)? {
                         return Ok(false);
                     }
                 }
@@ -253,12 +255,11 @@ fn runs(plan: &Plan, dataset: &Dataset, log: &mut Log) -> Result<bool, Failure> 
         for reg in &plan.regs {
             let seed = settings.seed.wrapping_add(i);
             let Some(factor) = log.chosen(reg, plan) else {
-                log.failed
-                    .push(format!("{reg}, seed {seed}: no factor of its weights could be trained with"));
+                log.failed.push(format!("{reg}, seed {seed}: its runs failed with every factor of --tune"));
                 continue;
             };
             let job = Job { reg: reg.clone(), seed, factor, tuning: false };
-            if let Fate::Stopped = log.run(job, settings, dataset)? {
+            if let Status::Stopped = log.run(job, settings, dataset)? {
                 return Ok(false);
             }
         }
@@ -266,13 +267,13 @@ fn runs(plan: &Plan, dataset: &Dataset, log: &mut Log) -> Result<bool, Failure> 
     Ok(true)
 }
 
-/// Makes a folder for a comparison, before any work, if it holds none yet.
+/// Creates the folder of a new comparison.
 fn prepare(path: &Path) -> Result<(), Failure> {
     if let Some(name) = FILES.iter().chain([&PLAN]).find(|name| path.join(name).exists()) {
         return Err(Failure::place(
             path,
             format_args!(
-                "holds a comparison already ({name}); go on with it by --resume, or choose another --out"
+                "holds a comparison already ({name}); resume it with --resume, or choose another --out"
             ),
         ));
     }

@@ -1,9 +1,10 @@
-//! What a comparison is a function of: the flags, or the plan in its folder.
+//! The plan of a comparison: everything that its result depends on, from the flags or from its folder.
 
 use std::fs;
 use std::path::Path;
 
 use clap::ArgMatches;
+use comhe::short;
 use serde::{Deserialize, Serialize};
 
 use super::{Compare, READS};
@@ -11,16 +12,16 @@ use crate::config::{self, Choice, Config, given};
 use crate::failure::Failure;
 use crate::{data, setup};
 
-/// Its file.
+/// The file of the plan.
 pub const PLAN: &str = "plan.json";
-/// Passes over the data of a run, unless told: twenty runs of lenet in two minutes on two cores.
+/// The default length of a run in epochs: twenty runs of lenet take two minutes on two cores.
 pub const EPOCHS: u64 = 20;
-/// So many runs a comparison may have.
+/// The largest number of runs of a comparison.
 const MOST: u64 = 100_000;
-/// The learning rate of the default optimiser, SGD: of 0.01, 0.02, 0.05 and 0.1 the best without a regulariser.
+/// The default learning rate of SGD: the best of 0.01, 0.02, 0.05 and 0.1 without a regulariser.
 const RATE: f64 = 0.02;
 
-/// What a comparison is a function of.
+/// Everything that the result of a comparison depends on.
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Plan {
     pub regs: Vec<String>,
@@ -43,7 +44,7 @@ impl Plan {
         serde_json::from_str(&text).map_err(|e| Failure::place(&path, e))
     }
 
-    /// How many runs there are.
+    /// The number of runs.
     pub fn total(&self) -> usize {
         let tuned = self.regs.iter().filter(|reg| *reg != "none").count();
         self.seeds as usize * self.regs.len() + self.tune_seeds as usize * self.tune.len() * tuned
@@ -51,7 +52,7 @@ impl Plan {
 }
 
 impl Compare {
-    /// What the flags say.
+    /// The plan of the flags.
     pub fn planned(&self, matches: &ArgMatches) -> Result<Plan, Failure> {
         let given = given(matches);
         if let Some(key) = READS.first_unread(&given) {
@@ -62,35 +63,36 @@ impl Compare {
                 "energy-every" => "energies are measured with each evaluation (--eval-every)",
                 "tensorboard" => "it writes no run folders",
                 "watch" | "watch-every" => "instruments are for comhe train",
-                _ => "it goes on after the last finished run",
+                _ => "it resumes after the last finished run",
             };
             return Err(Failure::usage(format_args!("--{key} is not for compare; {instead}")));
         }
         if self.seeds == 0 || self.tune_seeds == 0 {
             let flag = if self.seeds == 0 { "seeds" } else { "tune-seeds" };
             return Err(Failure::usage(format_args!(
-                "--{flag} is 0; it must be at least 1: 2 for a standard deviation, 5 to believe it"
+                "--{flag} is 0; it must be at least 1, and at least 2 for a standard deviation"
             )));
         }
         let most = |n: u64| n.saturating_mul(self.regs.len().max(self.tune.len()) as u64) > MOST;
         if most(self.seeds) || most(self.tune_seeds.saturating_mul(self.regs.len() as u64)) {
-            return Err(Failure::usage(format_args!("--seeds: these are more than {MOST} runs")));
+            return Err(Failure::usage(format_args!("--seeds and --tune ask for more than {MOST} runs")));
         }
         let of_tuning = ["tune-seeds", "validation"];
         if let Some(key) =
             of_tuning.iter().find(|key| self.tune.is_empty() && given.contains(&key.to_string()))
         {
-            return Err(Failure::usage(format_args!("--{key} plays no part without --tune")));
+            return Err(Failure::usage(format_args!("--{key} has no effect without --tune")));
         }
         if let Some(bad) = self.tune.iter().find(|factor| !(0.0..=f64::MAX).contains(*factor)) {
             return Err(Failure::usage(format_args!(
-                "--tune has the factor {bad}; it must be a finite number, not negative"
+                "--tune has the factor {}; it must be a finite number, not negative",
+                short(*bad)
             )));
         }
         if !(0.0..1.0).contains(&self.validation) {
             return Err(Failure::usage(format_args!(
-                "--validation is {}; it must be in 0..1, 1 excluded",
-                self.validation
+                "--validation is {}; it must be at least 0 and below 1",
+                short(self.validation)
             )));
         }
         let mut config = self.settings.clone();
@@ -100,7 +102,7 @@ impl Compare {
         if config.lr.is_none() && config.optimizer == Choice::default() {
             config.lr = Some(RATE);
         }
-        // The default is for classes.
+        // Label noise, on by default, needs classes.
         if !given.iter().any(|key| key == "label-noise") && !data::has_classes(&config)? {
             config.label_noise = 0.0;
         }

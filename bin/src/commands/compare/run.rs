@@ -1,9 +1,9 @@
-//! One run of a comparison: a network, trained, measured on the way.
+//! One run of a comparison: a network is trained, evaluated and measured.
 
-use comhe::LayerReport;
+use comhe::{LayerReport, short};
 use datasets::Dataset;
 use nn::{Evaluation, Outcome};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::config::Config;
 use crate::failure::Failure;
@@ -12,29 +12,30 @@ use crate::setup::{self, Setup};
 use crate::statistics::median;
 use crate::{data, stop};
 
-/// Points of a curve after its start, unless told.
+/// The default number of points of a curve after step 0.
 const POINTS: u64 = 10;
 
-/// Which of the comparison's runs one is.
+/// The parameters of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
     /// The regulariser.
     pub reg: String,
-    /// Weights, order of the data and projections follow from it.
+    /// The seed of initial weights, data order and projections.
     pub seed: u64,
-    /// What both weights of the regulariser are multiplied by.
+    /// The factor of both weights of the regulariser.
     pub factor: f64,
-    /// Judged on training examples that were held out, instead of on test examples.
+    /// Whether the run is one of `--tune`, evaluated on held-out training examples instead of the test examples.
     pub tuning: bool,
 }
 
-/// One trained network.
+/// The result of a run.
 #[derive(Serialize, Deserialize)]
 pub struct Run {
     #[serde(flatten)]
     pub job: Job,
     #[serde(flatten)]
     pub test: Test,
+    #[serde(deserialize_with = "nan_for_null")]
     pub train_loss: f64,
     pub step_ms: f64,
     pub energy_before: Energies,
@@ -43,7 +44,7 @@ pub struct Run {
     pub layers: Vec<LayerLine>,
 }
 
-/// A network between two steps.
+/// A point of the curves: evaluation and energies after `step` steps.
 #[derive(Serialize, Deserialize)]
 pub struct Point {
     pub step: u64,
@@ -53,16 +54,22 @@ pub struct Point {
     pub energy: Energies,
 }
 
-/// An evaluation: an accuracy of classes, errors of real targets.
+/// An evaluation: the accuracy for classes, the errors for real targets.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Test {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_acc: Option<f64>,
+    #[serde(deserialize_with = "nan_for_null")]
     pub test_loss: f64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_mae: Option<f64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub test_r2: Option<f64>,
+}
+
+/// JSON has null in the place of NaN and infinities.
+fn nan_for_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or(f64::NAN))
 }
 
 impl Test {
@@ -76,13 +83,13 @@ impl Test {
         }
     }
 
-    /// What runs are compared by.
+    /// The score by which runs are compared.
     pub fn score(&self) -> Score {
         self.test_acc.map_or(Score::Loss(self.test_loss), Score::Accuracy)
     }
 }
 
-/// Mean energies, averaged over the layers.
+/// Mean energies of the layers, averaged over the layers.
 #[derive(Clone, Copy, Serialize, Deserialize)]
 pub struct Energies {
     pub full: f64,
@@ -98,7 +105,7 @@ impl Energies {
 }
 
 impl Job {
-    /// The settings of this run, from those that all share.
+    /// The settings of the run, from those that all runs share.
     pub fn config(&self, shared: &Config) -> Result<Config, Failure> {
         let head_weight = self.factor * setup::options(shared)?.classifier_weight(&self.reg);
         Ok(Config {
@@ -111,6 +118,9 @@ impl Job {
     }
 
     /// Trains the network; None if the user stopped it.
+    ///
+    /// # Errors
+    /// If a loss in training, or that of the last evaluation, is not finite.
     pub fn run(&self, shared: &Config, dataset: &Dataset) -> Result<Option<Run>, Failure> {
         let config = self.config(shared)?;
         let mut setup = Setup::on(dataset.clone(), &config)?;
@@ -118,7 +128,7 @@ impl Job {
         let Setup { trainer, dtype, steps, .. } = &mut setup;
         let every = config.eval_every.unwrap_or(steps.div_ceil(POINTS)).max(1);
         let mut layers = Vec::new();
-        let mut look = |trainer: &mut nn::Trainer| {
+        let mut evaluate = |trainer: &mut nn::Trainer| {
             let step = trainer.step_count();
             layers = setup::energies(trainer)?;
             let test = trainer.evaluate(data::test(dataset, *dtype))?;
@@ -126,14 +136,14 @@ impl Job {
             let energy = Energies::mean(&layers);
             Ok::<Point, Failure>(Point { step, test: Test::of(&test), energy })
         };
-        let mut curve = vec![look(trainer)?];
+        let mut curve = vec![evaluate(trainer)?];
         let (mut times, mut train_loss) = (Vec::new(), f64::NAN);
         let fitted = trainer.fit(batches, &stop::STOP, |trainer, m| {
             times.push(m.time.as_secs_f64() * 1e3);
             train_loss = m.fit;
             let done = m.step + 1;
             if done % every == 0 || done == *steps {
-                curve.push(look(trainer)?);
+                curve.push(evaluate(trainer)?);
             }
             Ok::<(), Failure>(())
         });
@@ -141,6 +151,14 @@ impl Job {
         let [Some(first), Some(last)] = [curve.first(), curve.last()] else { return Ok(None) };
         if outcome == Outcome::Stopped || stop::wanted() {
             return Ok(None);
+        }
+        if !last.test.test_loss.is_finite() {
+            return Err(Failure::unfinished(format_args!(
+                "step {}: the test loss is {}; the run diverged: try a smaller --lr (it was {})",
+                last.step,
+                last.test.test_loss,
+                short(config.rate())
+            )));
         }
         Ok(Some(Run {
             job: self.clone(),

@@ -1,20 +1,22 @@
-//! What a comparison found: in words, rows and curves.
+//! The result of a comparison: description, tables and curves.
 
+use comhe::short;
 use datasets::Dataset;
 use serde::Serialize;
 
 use super::log::Log;
 use super::plan::{EPOCHS, Plan};
 use super::run::{Energies, Job, Point, Run};
-use crate::config::Choice;
+use crate::commands::report::settings::method_eps;
+use crate::config::{Choice, Config};
 use crate::failure::Failure;
 use crate::figures::Group;
 use crate::output::Table;
 use crate::run_folder::Score;
 use crate::setup;
-use crate::statistics::{Interval, Paired, Summary, median, summary};
+use crate::statistics::{Interval, Measure, Paired, Summary, count, median, summary};
 
-/// What is said about a regulariser.
+/// The row of a regulariser.
 #[derive(Serialize)]
 pub struct Row {
     reg: String,
@@ -26,7 +28,7 @@ pub struct Row {
     test_loss: Option<Summary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     test_r2: Option<Summary>,
-    /// Of accuracies, or losses of real targets.
+    /// The paired difference of scores to the baseline.
     difference: Option<Interval>,
     energy_before: Energies,
     energy_after: Energies,
@@ -34,7 +36,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row of a regulariser that has finished runs.
+    /// The row of a regulariser, which must have a finished run.
     pub fn new(reg: &str, plan: &Plan, runs: &[&Run]) -> Result<Row, Failure> {
         let own: Vec<&Run> = runs.iter().copied().filter(|run| run.job.reg == reg).collect();
         let value = |run: &Run| run.test.score().value();
@@ -42,7 +44,6 @@ impl Row {
         let r2: Vec<f64> = own.iter().filter_map(|run| run.test.test_r2).collect();
         let of = |what: fn(&Run) -> f64| -> Vec<f64> { own.iter().map(|run| what(run)).collect() };
         let mean = |what| summary(&of(what)).mean;
-        // Differences are of runs with the same seed.
         let baseline = &plan.regs[0];
         let partner =
             |run: &Run| runs.iter().find(|r| r.job.reg == *baseline && r.job.seed == run.job.seed).copied();
@@ -74,7 +75,7 @@ impl Row {
     }
 }
 
-/// The curves of a regulariser's runs.
+/// The curves of the runs of a regulariser.
 pub fn group<'a>(reg: &'a str, runs: &[&Run]) -> Group<'a> {
     let curves = |what: fn(&Point) -> f64| {
         let readings = |run: &&Run| run.curve.iter().map(|p| (p.step as f64, what(p))).collect();
@@ -88,34 +89,33 @@ pub fn group<'a>(reg: &'a str, runs: &[&Run]) -> Group<'a> {
     }
 }
 
-/// What was compared, in words.
+/// The description of a comparison, one sentence or two per line.
 pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
     let config = &plan.settings;
     let options = setup::options(config)?;
     let noise = match config.label_noise {
         0.0 => "no label noise".to_string(),
-        share => format!("{} % label noise in training (test labels are clean)", 100.0 * share),
+        share => format!("{} % label noise in training (test labels are clean)", rounded(100.0 * share)),
     };
     let length = match (config.steps, config.epochs) {
-        (Some(steps), _) => format!("{steps} steps"),
-        (_, epochs) => format!("{} epochs", epochs.unwrap_or(EPOCHS)),
+        (Some(steps), _) => count(steps as usize, "step"),
+        (_, epochs) => count(epochs.unwrap_or(EPOCHS) as usize, "epoch"),
     };
-    let (train, test) = (dataset.train.len(), dataset.test.len());
-    let method =
-        if config.method == Choice::default() { "".into() } else { format!(" with {}", config.method) };
-    let optimizer = format!("{}{method}", config.optimizer);
+    let (train, test) = (dataset.train.len(), count(dataset.test.len(), "test example"));
     let mut lines = vec![
         format!(
-            "{} of width {} on {}: {train} training and {test} test images, {noise}.",
+            "{} of width {} on {}: {train} training and {test}, {noise}.",
             config.model, config.width, dataset.name
         ),
         format!(
-            "{length} of batches of {}, {optimizer} at {} ({}), weight decay {}, {} seeds from {} on.",
+            "{length} of batches of {}, {}{} at {} ({}), weight decay {}, {} from {} on.",
             config.batch_size,
-            config.rate(),
+            config.optimizer,
+            method(config),
+            short(config.rate()),
             format!("{:?}", config.schedule).to_lowercase(),
-            config.weight_decay,
-            plan.seeds,
+            short(config.weight_decay),
+            count(plan.seeds as usize, "seed"),
             config.seed
         ),
     ];
@@ -127,50 +127,61 @@ pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
         .partition(|reg| comhe::peers::knows(reg));
     let tuned = if plan.tune.is_empty() { "" } else { ", times a factor" };
     if !energies.is_empty() {
+        let rp = match energies.contains(&"rp") {
+            true => format!("; rp has k = {}, C = {}", options.projections.k, config.reg_c),
+            false => String::new(),
+        };
         lines.push(format!(
-            "Energies (s = {}) are weighted {} in hidden layers and {} in the classifier{tuned}; rp has k = {}, C = {}.",
-            config.reg_s,
-            config.reg_weight,
-            options.classifier_weight(energies[0]),
-            options.projections.k,
-            config.reg_c
+            "Energies (s = {}) are weighted {} in hidden layers and {} in the classifier{tuned}{rp}.",
+            short(config.reg_s),
+            short(config.reg_weight),
+            short(options.classifier_weight(energies[0]))
         ));
     }
     if !peers.is_empty() {
         lines.push(format!(
             "Other penalties ({}) are weighted {} in hidden layers and {} in the classifier{tuned}.",
             peers.join(", "),
-            config.reg_weight,
-            options.classifier_weight(peers[0])
+            short(config.reg_weight),
+            short(options.classifier_weight(peers[0]))
         ));
     }
     if !plan.tune.is_empty() {
         lines.push(format!(
-            "The factor is that of the best mean {} over {} runs, each with another {} % of the training examples \
-             held out and other seeds than those of the result.",
+            "The factor is the one with the best mean {} on held-out examples over {}, each with another {} % of the \
+             training examples held out and another seed than the result.",
             if dataset.is_regression() { "loss" } else { "accuracy" },
-            plan.tune_seeds,
-            100.0 * plan.validation
+            count(plan.tune_seeds as usize, "run"),
+            rounded(100.0 * plan.validation)
         ));
     }
     lines.extend(dataset.notes.iter().map(|note| format!("Data: {note}.")));
     Ok(lines)
 }
 
-/// The accuracies, or losses of real targets, on held-out examples, a column a factor; the chosen one has a star.
+/// The method and its radius, where it is not the default: " with sam (eps 0.05)".
+fn method(config: &Config) -> String {
+    if config.method == Choice::default() {
+        return String::new();
+    }
+    let eps = method_eps(config).map(|eps| format!(" (eps {})", short(eps)));
+    format!(" with {}{}", config.method, eps.unwrap_or_default())
+}
+
+/// The mean scores on held-out examples, one column per factor; the chosen factor has a star.
 pub fn tuning(plan: &Plan, log: &Log) -> Table {
     let real = log.runs.iter().any(|run| run.test.test_acc.is_none());
     let head = [if real { "validation loss" } else { "validation %" }.to_string()]
         .into_iter()
-        .chain(plan.tune.iter().map(|f| format!("x {f}")));
+        .chain(plan.tune.iter().map(|f| format!("x {}", short(*f))));
     let mut table = Table::new(head);
     for reg in plan.regs.iter().filter(|reg| *reg != "none") {
         let chosen = log.chosen(reg, plan);
         let cell = |(factor, mean): (f64, Option<Score>)| {
             let star = if chosen == Some(factor) { "*" } else { "" };
             match mean {
-                Some(Score::Accuracy(mean)) => format!("{:.2}{star}", 100.0 * mean),
-                Some(Score::Loss(mean)) => format!("{mean:.6}{star}"),
+                Some(Score::Accuracy(mean)) => Measure::Accuracy.text(mean) + star,
+                Some(Score::Loss(mean)) => Measure::Loss.text(mean) + star,
                 None => "-".into(),
             }
         };
@@ -179,7 +190,7 @@ pub fn tuning(plan: &Plan, log: &Log) -> Table {
     table
 }
 
-/// The result.
+/// The table of the result.
 pub fn result(rows: &[Row], baseline: &str) -> Table {
     let real = rows.iter().any(|row| row.test_loss.is_some());
     let of = if real { "loss difference" } else { "difference" };
@@ -198,18 +209,17 @@ pub fn result(rows: &[Row], baseline: &str) -> Table {
     let mut table = Table::new(head);
     for row in rows {
         let Some(Summary { n, mean, sd }) = row.test_acc.or(row.test_loss) else { continue };
-        let (scale, digits) = if real { (1.0, 6) } else { (100.0, 2) };
-        let number = |v: f64| format!("{:.digits$}", scale * v);
+        let measure = if real { Measure::Loss } else { Measure::Accuracy };
         let change = |what: fn(&Energies) -> f64| {
             format!("{:.3} -> {:.3}", what(&row.energy_before), what(&row.energy_after))
         };
         table.row([
             row.reg.clone(),
             format!("{}, {}", rounded(row.reg_weight), rounded(row.reg_head_weight)),
-            number(mean),
-            if n > 1 { number(sd) } else { "-".into() },
+            measure.text(mean),
+            if n > 1 { measure.text(sd) } else { "-".into() },
             n.to_string(),
-            row.difference.map_or("-".into(), |difference| difference.text(scale, digits)),
+            row.difference.map_or("-".into(), |difference| difference.text(measure)),
             change(|e| e.full),
             change(|e| e.half_space),
             format!("{:.1}", row.step_ms),
@@ -218,7 +228,7 @@ pub fn result(rows: &[Row], baseline: &str) -> Table {
     table
 }
 
-/// Without the last digits of a product of two decimal numbers.
-fn rounded(weight: f64) -> f64 {
-    format!("{weight:.12e}").parse().unwrap_or(weight)
+/// A product of two decimal numbers, without the digits that come from rounding.
+fn rounded(product: f64) -> String {
+    short(format!("{product:.12e}").parse().unwrap_or(product))
 }

@@ -1,52 +1,64 @@
-//! The runs in folders: what each was, what its log says, how far it came.
+//! The runs in folders, with their settings and logs.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use autograd::parallel_map;
 use serde_json::Value;
 
-use crate::commands::compare::log::RUNS;
+use crate::commands::compare::log::{self, RUNS};
 use crate::commands::compare::plan::{PLAN, Plan};
-use crate::commands::compare::run::Run as Compared;
+use crate::commands::compare::run::Point;
 use crate::config::Config;
 use crate::config::file::parsed;
 use crate::failure::Failure;
 use crate::run_folder::{self, CONFIG, FINAL, MANIFEST, METRICS};
+use crate::statistics::{Measure, count};
 
-/// So deep below a given folder runs are looked for.
+/// How many levels of folders are searched for runs.
 const DEPTH: usize = 3;
 
-/// A step of training.
+/// A step of training in the log.
 #[derive(Clone, Copy, Debug)]
-pub struct Trained {
+pub struct StepPoint {
     pub step: u64,
     pub fit: f64,
     pub reg: f64,
-    /// None of real targets.
+    /// None for real targets.
     pub acc: Option<f64>,
 }
 
-/// An evaluation after some steps, on the test set or on held-out examples (see [`groups::judge`](super::groups::judge)).
+/// An evaluation after `step` steps, on the test set or on held-out examples (see
+/// [`groups::evaluated_on`](super::groups::evaluated_on)).
 #[derive(Clone, Copy, Debug)]
-pub struct Tested {
+pub struct EvalPoint {
     pub step: u64,
+    /// NaN if it was not finite.
     pub loss: f64,
-    /// None of real targets, which have errors instead.
+    /// None for real targets, which have errors instead.
     pub acc: Option<f64>,
     pub mae: Option<f64>,
     pub r2: Option<f64>,
 }
 
-/// The mean energies of all layers after some steps.
+impl EvalPoint {
+    /// The score by which runs are compared; None if the loss is not finite.
+    pub fn score(&self, measure: Measure) -> Option<f64> {
+        let score = if measure == Measure::Loss { Some(self.loss) } else { self.acc };
+        score.filter(|_| self.loss.is_finite())
+    }
+}
+
+/// The mean energies of the layers after `step` steps.
 #[derive(Clone, Copy, Debug)]
-pub struct Spread {
+pub struct EnergyPoint {
     pub step: u64,
     pub full: f64,
     pub half_space: f64,
 }
 
-/// A layer when it was measured.
+/// A measurement of a layer.
 #[derive(Clone, Debug)]
 pub struct Layer {
     pub name: String,
@@ -55,40 +67,49 @@ pub struct Layer {
     pub smallest_angle: Option<f64>,
 }
 
-/// A run, as far as its folder tells.
+/// A run, as far as its folder has it.
 pub struct Run {
     pub folder: PathBuf,
     pub name: String,
-    /// All settings by key.
+    /// Settings by key, as in its file.
     pub settings: toml::Table,
-    /// The same as this version understands them, or why it does not.
+    /// The settings, or why this version cannot read them.
     pub config: Result<Config, String>,
-    pub trained: Vec<Trained>,
-    pub tested: Vec<Tested>,
-    pub spread: Vec<Spread>,
+    pub steps_trained: Vec<StepPoint>,
+    pub evaluations: Vec<EvalPoint>,
+    pub energies: Vec<EnergyPoint>,
     pub layers: Vec<(u64, Vec<Layer>)>,
     pub manifest: Value,
-    /// The length of the run, where that is known.
+    /// The planned number of steps, if known.
     pub steps: Option<u64>,
     pub finished: bool,
     pub notes: Vec<String>,
-    /// Whether it is one of a comparison, which keeps no weights.
-    pub compared: bool,
+    /// Whether it is part of a comparison, which keeps no weights.
+    pub of_comparison: bool,
 }
 
 impl Run {
-    /// The seed of weights and order.
+    /// The seed.
     pub fn seed(&self) -> i64 {
         self.settings.get("seed").and_then(toml::Value::as_integer).unwrap_or(0)
     }
 
-    /// How many steps were done, as far as the log tells.
+    /// The number of steps in the log.
     pub fn done(&self) -> u64 {
-        let trained = self.trained.last().map_or(0, |t| t.step + 1);
-        trained.max(self.tested.last().map_or(0, |t| t.step)).max(self.spread.last().map_or(0, |s| s.step))
+        let trained = self.steps_trained.last().map_or(0, |t| t.step + 1);
+        trained
+            .max(self.evaluations.last().map_or(0, |t| t.step))
+            .max(self.energies.last().map_or(0, |s| s.step))
     }
 
-    /// How it ended, in words.
+    /// The measure of the run's targets; None before the first line of its log.
+    pub fn measure(&self) -> Option<Measure> {
+        let evaluated = self.evaluations.last().map(|point| point.acc.is_some());
+        let classes = evaluated.or_else(|| self.steps_trained.last().map(|point| point.acc.is_some()))?;
+        Some(if classes { Measure::Accuracy } else { Measure::Loss })
+    }
+
+    /// How the run ended.
     pub fn state(&self) -> String {
         let outcome = self.manifest["sessions"].as_array().and_then(|s| s.last()?["outcome"].as_str());
         match (self.finished, outcome) {
@@ -100,44 +121,57 @@ impl Run {
     }
 }
 
-/// The runs of all folders, which each must hold one at least.
+/// The runs of all folders, each of which must contain one.
 pub fn all(folders: &[PathBuf]) -> Result<Vec<Run>, Failure> {
     let mut runs: Vec<Run> = Vec::new();
     for folder in folders {
         if !folder.is_dir() {
             return Err(Failure::place(
                 folder,
-                "is no folder; a run folder is needed, or one that holds some",
+                "is not a folder; a run folder is needed, or one that contains some",
             ));
         }
         let (before, mut found) = (runs.len(), Vec::new());
         below(folder, DEPTH, &mut found)?;
-        for read in parallel_map(found.len(), |i| read(&found[i])) {
-            runs.extend(read?);
+        let mut empty = Vec::new();
+        for (path, read) in found.iter().zip(parallel_map(found.len(), |i| read(&found[i]))) {
+            let read = read?;
+            if read.is_empty() {
+                empty.push(Failure::place(path, "is a comparison without a finished run"));
+            }
+            runs.extend(read);
         }
         if runs.len() == before {
-            let (has, lacks) = if folder.join(METRICS).is_file() { (METRICS, CONFIG) } else { ("", "") };
-            return Err(Failure::place(
-                folder,
-                match has {
-                    "" => format!("holds no run: neither it nor a folder in it has {CONFIG} or {PLAN}"),
-                    _ => format!("is no run folder: it has {has} but no {lacks}"),
-                },
-            ));
+            return Err(empty.into_iter().next().unwrap_or_else(|| no_run(folder)));
         }
+        empty
+            .iter()
+            .filter_map(Failure::message)
+            .for_each(|left_out| eprintln!("{left_out}; it is left out"));
     }
     // The same folder given twice is one run.
     let mut seen = std::collections::HashSet::new();
     runs.retain(|run| {
-        run.compared || seen.insert(fs::canonicalize(&run.folder).unwrap_or(run.folder.clone()))
+        run.of_comparison || seen.insert(fs::canonicalize(&run.folder).unwrap_or(run.folder.clone()))
     });
-    if runs.iter().all(|run| run.done() == 0 && run.tested.is_empty() && run.layers.is_empty()) {
+    if runs.iter().all(|run| run.done() == 0 && run.evaluations.is_empty() && run.layers.is_empty()) {
         return Err(Failure::place(
             &folders[0],
             format_args!("has no line in its {METRICS}: there is nothing to report"),
         ));
     }
     Ok(runs)
+}
+
+/// The error for a folder in which nothing was found.
+fn no_run(folder: &Path) -> Failure {
+    Failure::place(
+        folder,
+        match folder.join(METRICS).is_file() {
+            true => format!("is not a run folder: it has {METRICS} but no {CONFIG}"),
+            false => format!("contains no run: neither it nor a folder in it has {CONFIG} or {PLAN}"),
+        },
+    )
 }
 
 /// The run folders and comparisons in a folder, in the order of their names.
@@ -181,8 +215,7 @@ fn trained(folder: &Path) -> Result<Run, Failure> {
     let lines: Vec<Option<Value>> = log.lines().map(|line| serde_json::from_str(line).ok()).collect();
     match lines.iter().filter(|line| line.is_none()).count() {
         0 => {}
-        1 => notes.push(format!("1 line of {METRICS} is damaged or cut off, and left out")),
-        n => notes.push(format!("{n} lines of {METRICS} are damaged or cut off, and left out")),
+        n => notes.push(damaged(n, METRICS)),
     }
     if manifest.is_null() {
         notes.push(format!("{MANIFEST} is missing or damaged"));
@@ -196,38 +229,50 @@ fn trained(folder: &Path) -> Result<Run, Failure> {
         folder: folder.to_path_buf(),
         name: folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned(),
         config,
-        trained: Vec::new(),
-        tested: Vec::new(),
-        spread: Vec::new(),
+        steps_trained: Vec::new(),
+        evaluations: Vec::new(),
+        energies: Vec::new(),
         layers: Vec::new(),
         manifest,
         steps,
         finished: folder.join(FINAL).is_file(),
         notes,
-        compared: false,
+        of_comparison: false,
         settings,
     };
     lines.iter().flatten().for_each(|line| run.line(line));
+    if run.finished && run.evaluations.last().is_some_and(|point| !point.loss.is_finite()) {
+        run.notes.push(
+            "the loss of its last evaluation is not finite: the run diverged, and has no result".into(),
+        );
+    }
     Ok(run)
 }
 
 impl Run {
-    /// Takes up a line of the log. Keys that are not known here belong to somebody else.
+    /// Adds a line of the log. Unknown keys are ignored.
     fn line(&mut self, line: &Value) {
         let Some(step) = line["step"].as_u64() else { return };
         let number = |key: &str| line[key].as_f64();
         if let Some(fit) = number("fit") {
-            self.trained.push(Trained { step, fit, reg: number("reg").unwrap_or(0.0), acc: number("acc") });
+            self.steps_trained.push(StepPoint {
+                step,
+                fit,
+                reg: number("reg").unwrap_or(0.0),
+                acc: number("acc"),
+            });
         }
-        let judged = |on: &str| {
+        let evaluation = |on: &str| {
             let of = |what: &str| number(&format!("{on}_{what}"));
-            Some(Tested { step, loss: of("loss")?, acc: of("acc"), mae: of("mae"), r2: of("r2") })
+            // Infinities and NaN are null in the log.
+            let loss = line.get(format!("{on}_loss"))?.as_f64().unwrap_or(f64::NAN);
+            Some(EvalPoint { step, loss, acc: of("acc"), mae: of("mae"), r2: of("r2") })
         };
-        self.tested.extend(judged("val").or_else(|| judged("test")));
+        self.evaluations.extend(evaluation("val").or_else(|| evaluation("test")));
         if let Some(layers) = line["layers"].as_array() {
             let mean =
                 |key: &str| layers.iter().filter_map(|l| l[key].as_f64()).sum::<f64>() / layers.len() as f64;
-            self.spread.push(Spread { step, full: mean("full"), half_space: mean("half_space") });
+            self.energies.push(EnergyPoint { step, full: mean("full"), half_space: mean("half_space") });
             self.layers.push((step, layers.iter().map(layer).collect()));
         }
     }
@@ -242,15 +287,24 @@ fn layer(value: &Value) -> Layer {
     }
 }
 
-/// The runs of `comhe compare` in a folder.
+/// The note on damaged lines of a file.
+fn damaged(n: usize, file: &str) -> String {
+    let are = if n == 1 { "is" } else { "are" };
+    format!("{} of {file} {are} damaged or cut off, and left out", count(n, "line"))
+}
+
+/// The finished runs of `comhe compare` in a folder.
 fn compared(folder: &Path) -> Result<Vec<Run>, Failure> {
     let plan = Plan::load(folder)?;
     let file = folder.join(RUNS);
-    let text =
-        fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
-    let known = text.lines().filter_map(|line| serde_json::from_str::<Compared>(line).ok());
+    let text = match fs::read_to_string(&file) {
+        Err(e) if e.kind() == ErrorKind::NotFound => String::new(),
+        read => read.map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?,
+    };
+    let (finished, cut) = log::finished(&text);
+    let mut notes = if cut > 0 { vec![damaged(cut, RUNS)] } else { Vec::new() };
     let mut runs = Vec::new();
-    for run in known.filter(|run| !run.job.tuning) {
+    for run in finished.into_iter().filter(|run| !run.job.tuning) {
         let config = run.job.config(&plan.settings)?;
         let settings = toml::Table::try_from(&config).map_err(|e| {
             Failure::place(&folder.join(PLAN), format_args!("has a setting out of range: {e}"))
@@ -258,32 +312,30 @@ fn compared(folder: &Path) -> Result<Vec<Run>, Failure> {
         let last = run.curve.last().map_or(0, |p| p.step);
         let value = serde_json::to_value(&run.layers).unwrap_or_default();
         let layers = value.as_array().map(|l| l.iter().map(layer).collect()).unwrap_or_default();
-        let of = |p: &crate::commands::compare::run::Point| Tested {
+        let of = |p: &Point| EvalPoint {
             step: p.step,
             loss: p.test.test_loss,
             acc: p.test.test_acc,
             mae: p.test.test_mae,
             r2: p.test.test_r2,
         };
-        let energy = |p: &crate::commands::compare::run::Point| Spread {
-            step: p.step,
-            full: p.energy.full,
-            half_space: p.energy.half_space,
-        };
+        let energy =
+            |p: &Point| EnergyPoint { step: p.step, full: p.energy.full, half_space: p.energy.half_space };
         runs.push(Run {
             folder: folder.to_path_buf(),
             name: format!("{}: {}, seed {}", folder.display(), run.job.reg, run.job.seed),
             settings,
             config: Ok(config),
-            trained: Vec::new(),
-            tested: run.curve.iter().map(of).collect(),
-            spread: run.curve.iter().map(energy).collect(),
+            steps_trained: Vec::new(),
+            evaluations: run.curve.iter().map(of).collect(),
+            energies: run.curve.iter().map(energy).collect(),
             layers: vec![(last, layers)],
             manifest: Value::Null,
             steps: Some(last),
             finished: true,
-            notes: Vec::new(),
-            compared: true,
+            // The first run has the notes on the file.
+            notes: std::mem::take(&mut notes),
+            of_comparison: true,
         });
     }
     Ok(runs)

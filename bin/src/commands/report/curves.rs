@@ -1,19 +1,19 @@
-//! Curves over the steps: a line for the mean of a group's seeds, a band for what lies around it.
+//! Curves over the steps: the mean over the seeds of a group, with a band.
 
 use std::collections::BTreeMap;
 
 use clap::ValueEnum;
 
 use super::collect::Run;
-use super::groups::{Group, judge};
+use super::groups::{Group, evaluated_on};
 use crate::picture::Picture;
 use crate::picture::bands::{Place, Series, chart};
 use crate::statistics::summary;
 
-/// Longer training curves are averaged to so many points.
+/// The largest number of points of a training curve; longer ones are averaged over blocks of steps.
 const POINTS: u64 = 150;
 
-/// What the band around a mean is.
+/// The band around a mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Band {
     /// From the smallest to the largest value of the seeds.
@@ -24,7 +24,7 @@ pub enum Band {
 }
 
 impl Band {
-    /// In words.
+    /// The band as text.
     pub fn words(self) -> &'static str {
         match self {
             Band::Range => "from the smallest to the largest value of the seeds",
@@ -33,26 +33,26 @@ impl Band {
     }
 }
 
-/// The readings of a run: a step and a value each.
+/// Steps and values of a run.
 type Readings = Vec<(u64, f64)>;
 
-/// How many steps a point of the training curves stands for.
+/// The number of steps that a point of the training curves is the mean of.
 pub fn block(groups: &[Group]) -> u64 {
     let longest = groups.iter().flat_map(|g| &g.runs).map(Run::done).max().unwrap_or(0);
     longest.div_ceil(POINTS).max(1)
 }
 
-/// All curves that there is something to draw of: file name and picture.
+/// The curves that have points: file name and picture.
 pub fn pictures(groups: &[Group], band: Band) -> Vec<(&'static str, Picture)> {
     let size = block(groups);
-    let test = |what: fn(&super::collect::Tested) -> f64| {
-        move |run: &Run| -> Readings { run.tested.iter().map(|t| (t.step, what(t))).collect() }
+    let test = |what: fn(&super::collect::EvalPoint) -> f64| {
+        move |run: &Run| -> Readings { run.evaluations.iter().map(|t| (t.step, what(t))).collect() }
     };
-    let spread = |what: fn(&super::collect::Spread) -> f64| {
-        move |run: &Run| -> Readings { run.spread.iter().map(|s| (s.step, what(s))).collect() }
+    let spread = |what: fn(&super::collect::EnergyPoint) -> f64| {
+        move |run: &Run| -> Readings { run.energies.iter().map(|s| (s.step, what(s))).collect() }
     };
-    let train = |what: fn(&super::collect::Trained) -> f64| {
-        move |run: &Run| -> Readings { averaged(run.trained.iter().map(|t| (t.step, what(t))), size) }
+    let train = |what: fn(&super::collect::StepPoint) -> f64| {
+        move |run: &Run| -> Readings { averaged(run.steps_trained.iter().map(|t| (t.step, what(t))), size) }
     };
     let angle = |run: &Run| -> Readings {
         let least = |layers: &[super::collect::Layer]| {
@@ -60,16 +60,16 @@ pub fn pictures(groups: &[Group], band: Band) -> Vec<(&'static str, Picture)> {
         };
         run.layers.iter().map(|(step, layers)| (*step, least(layers))).collect()
     };
-    let penalised = groups.iter().flat_map(|g| &g.runs).flat_map(|r| &r.trained).any(|t| t.reg != 0.0);
+    let penalised = groups.iter().flat_map(|g| &g.runs).flat_map(|r| &r.steps_trained).any(|t| t.reg != 0.0);
     type Of<'a> = Box<dyn Fn(&Run) -> Readings + 'a>;
-    let [loss, accuracy] = match judge(groups) {
+    let [loss, accuracy] = match evaluated_on(groups) {
         "test" => [("loss-test", "Test loss"), ("accuracy-test", "Test accuracy, %")],
         "validation" => {
             [("loss-validation", "Validation loss"), ("accuracy-validation", "Validation accuracy, %")]
         }
         _ => [
-            ("loss-judged", "Test or validation loss"),
-            ("accuracy-judged", "Test or validation accuracy, %"),
+            ("loss-evaluation", "Test or validation loss"),
+            ("accuracy-evaluation", "Test or validation accuracy, %"),
         ],
     };
     let all: Vec<(&'static str, &str, bool, Of)> = vec![
@@ -112,7 +112,7 @@ pub fn pictures(groups: &[Group], band: Band) -> Vec<(&'static str, Picture)> {
     all.into_iter().filter_map(drawn).collect()
 }
 
-/// The means of blocks of steps, at their middles.
+/// The means over blocks of steps, at the middle of each block.
 fn averaged(readings: impl Iterator<Item = (u64, f64)>, size: u64) -> Readings {
     let mut blocks: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for (step, value) in readings.filter(|(_, value)| value.is_finite()) {
@@ -121,7 +121,7 @@ fn averaged(readings: impl Iterator<Item = (u64, f64)>, size: u64) -> Readings {
     blocks.into_iter().map(|(i, values)| (i * size + size / 2, summary(&values).mean)).collect()
 }
 
-/// Mean and band at each step that any seed has.
+/// Mean and band at each step that a seed has.
 fn places(seeds: &[Readings], band: Band) -> Vec<Place> {
     let mut steps: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for &(step, value) in seeds.iter().flatten().filter(|(_, value)| value.is_finite()) {

@@ -1,9 +1,9 @@
-//! Tables as CSV, LaTeX, Markdown and HTML, with the special letters of each escaped.
+//! Tables as CSV, LaTeX, Markdown and HTML, with special characters escaped.
 
 use crate::output::Table;
 use crate::picture::escaped;
 
-/// RFC 4180, with a line a row.
+/// CSV as in RFC 4180.
 pub fn csv(table: &Table) -> String {
     let cell = |cell: &String| {
         let quoted = cell.contains([',', '"', '\n', '\r']);
@@ -13,7 +13,7 @@ pub fn csv(table: &Table) -> String {
     line(table.head()) + &table.rows().iter().map(|row| line(row)).collect::<String>()
 }
 
-/// A tabular with the rules of the booktabs package.
+/// A LaTeX tabular with the rules of the booktabs package.
 pub fn latex(table: &Table) -> String {
     let columns: String = numeric(table).into_iter().map(|n| if n { 'r' } else { 'l' }).collect();
     let line = |cells: &[String]| cells.iter().map(|c| tex(c)).collect::<Vec<_>>().join(" & ") + " \\\\\n";
@@ -24,7 +24,7 @@ pub fn latex(table: &Table) -> String {
     )
 }
 
-/// A text for LaTeX: special letters as commands, arrows and numbers with a sign in mathematics.
+/// A text for LaTeX: special characters as commands, arrows and minus signs in math mode.
 fn tex(text: &str) -> String {
     let mut out = String::new();
     for letter in text.replace("->", "\u{2192}").chars() {
@@ -36,7 +36,7 @@ fn tex(text: &str) -> String {
             '<' => out.push_str("\\textless{}"),
             '>' => out.push_str("\\textgreater{}"),
             '&' | '%' | '$' | '#' | '_' | '{' | '}' => out.extend(['\\', letter]),
-            // A row that begins with a bracket would be read as an argument of the one before.
+            // LaTeX reads a bracket after \\ as its optional argument.
             '[' => out.push_str("{[}"),
             '-' if out.is_empty() || out.ends_with([' ', ']']) || out.ends_with("{[}") => out.push_str("$-$"),
             c if c.is_control() => out.push(' '),
@@ -46,7 +46,7 @@ fn tex(text: &str) -> String {
     out
 }
 
-/// As [`Table::markdown`], with escaped cells.
+/// [`Table::markdown`] with escaped cells.
 pub fn markdown(table: &Table) -> String {
     let cell = |cell: &String| {
         let mut out = String::new();
@@ -66,7 +66,7 @@ pub fn markdown(table: &Table) -> String {
     escaped.markdown() + "\n"
 }
 
-/// A table element that scrolls by itself where the page is too narrow.
+/// An HTML table that scrolls horizontally where the page is too narrow.
 pub fn html(table: &Table) -> String {
     let numeric = numeric(table);
     let class = |i: usize| if numeric[i] { " class=\"number\"" } else { "" };
@@ -83,7 +83,7 @@ pub fn html(table: &Table) -> String {
     )
 }
 
-/// Which columns hold nothing but numbers and gaps.
+/// Whether each column has only numbers and gaps.
 fn numeric(table: &Table) -> Vec<bool> {
     let number =
         |cell: &String| cell == "-" || cell.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));

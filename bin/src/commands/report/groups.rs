@@ -1,86 +1,150 @@
-//! Runs that differ in nothing but their seed, as groups with short names.
+//! Groups of runs that differ only in their seed, with short names.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::collect::Run;
+use super::settings;
 use crate::config::kinds::{self, Class, Part};
 use crate::picture::{Colour, chart};
 use crate::plot;
+use crate::statistics::Measure;
 
-/// Whether runs of a group may differ in a setting: the steps do not depend on it, it is the seed, or a preset, whose
-/// values are settings of their own.
-fn free(key: &str) -> bool {
+/// Whether the runs of a group may differ in a setting: the seed, settings of machine and log, and the name of a preset,
+/// whose values are settings of their own.
+fn may_differ(key: &str) -> bool {
     let class = kinds::part(key).map(Part::class);
     matches!(class, Some(Class::Machine | Class::Log)) || ["seed", "preset"].contains(&key)
 }
 
-/// Runs of one configuration, by seed.
+/// The runs of one configuration, in the order of their seeds.
 pub struct Group {
     pub name: String,
     pub colour: Colour,
-    /// The settings that all its runs share.
+    /// The settings of all its runs, see [`settings::canonical`].
     pub settings: toml::Table,
     pub runs: Vec<Run>,
 }
 
 impl Group {
-    /// The runs that count in a table: those that are finished, or all if none is.
+    /// The runs whose results are in the tables: the finished ones, or all if none is finished.
     pub fn counted(&self) -> Vec<&Run> {
         let finished: Vec<&Run> = self.runs.iter().filter(|run| run.finished).collect();
         if finished.is_empty() { self.runs.iter().collect() } else { finished }
     }
 
     /// Whether it has no regulariser.
-    pub fn plain(&self) -> bool {
+    pub fn is_plain(&self) -> bool {
         text(&self.settings, "reg") == "none"
     }
 
-    /// The settings that are not about the regulariser.
-    pub fn beside(&self) -> Vec<(&String, &toml::Value)> {
+    /// The settings besides those of the regulariser.
+    pub fn other_settings(&self) -> Vec<(&String, &toml::Value)> {
         self.settings.iter().filter(|(key, _)| *key != "reg" && !key.starts_with("reg-")).collect()
+    }
+
+    /// The measure of its targets; None if no run has a line in its log.
+    fn measure(&self) -> Option<Measure> {
+        self.runs.iter().find_map(Run::measure)
     }
 }
 
-/// What runs were judged on: test examples, or training examples that were held out.
-pub fn judge(groups: &[Group]) -> &'static str {
+/// The measures of the groups, accuracy first, with the groups of each. A group without a log is with the first ones.
+pub fn by_measure(groups: &[Group]) -> Vec<(Measure, Vec<&Group>)> {
+    let known: Vec<Option<Measure>> = groups.iter().map(Group::measure).collect();
+    let present = [Measure::Accuracy, Measure::Loss].into_iter().filter(|m| known.contains(&Some(*m)));
+    let mut measures: Vec<Measure> = present.collect();
+    if measures.is_empty() {
+        measures.push(Measure::Accuracy);
+    }
+    let first = measures[0];
+    let of = |measure| {
+        let zipped = groups.iter().zip(&known);
+        zipped.filter(|(_, known)| known.unwrap_or(first) == measure).map(|(group, _)| group).collect()
+    };
+    measures.iter().map(|&measure| (measure, of(measure))).collect()
+}
+
+/// What runs were evaluated on: the test set, or held-out training examples ("validation").
+pub fn evaluated_on<'a>(groups: impl IntoIterator<Item = &'a Group>) -> &'static str {
     let held_out = |group: &Group| {
         group.settings.get("hold-out").and_then(toml::Value::as_float).is_some_and(|s| s > 0.0)
     };
-    match (groups.iter().all(held_out), groups.iter().any(held_out)) {
-        (true, _) => "validation",
-        (_, true) => "test or validation",
+    let kinds: BTreeSet<bool> = groups.into_iter().map(held_out).collect();
+    match (kinds.contains(&true), kinds.contains(&false)) {
+        (true, false) => "validation",
+        (true, true) => "test or validation",
         _ => "test",
     }
 }
 
-/// A setting as a text; "-" where it is not set.
+/// A setting as text; "-" if it is not set.
 pub fn text(settings: &toml::Table, key: &str) -> String {
     match settings.get(key) {
         None => "-".into(),
         Some(toml::Value::String(text)) => text.clone(),
+        Some(toml::Value::Float(number)) => comhe::short(*number),
         Some(value) => value.to_string(),
     }
 }
 
-/// The groups: those without a regulariser first, otherwise in the order in which they came.
+/// The groups in the order of their first runs, those without a regulariser first.
 pub fn of_runs(runs: Vec<Run>) -> Vec<Group> {
-    let mut groups: Vec<Group> = Vec::new();
+    let mut as_written: Vec<(toml::Table, Vec<Run>)> = Vec::new();
     for run in runs {
-        let settings: toml::Table = run.settings.clone().into_iter().filter(|(key, _)| !free(key)).collect();
-        match groups.iter_mut().find(|group| group.settings == settings) {
-            Some(group) => group.runs.push(run),
-            None => groups.push(Group { name: String::new(), colour: [0; 3], settings, runs: vec![run] }),
+        let settings = fixed(run.settings.clone());
+        match as_written.iter_mut().find(|(known, _)| *known == settings) {
+            Some((_, runs)) => runs.push(run),
+            None => as_written.push((settings, vec![run])),
         }
     }
-    groups.sort_by_key(|group| !group.plain());
+    let mut groups: Vec<Group> = Vec::new();
+    for (written, runs) in as_written {
+        let measure = runs.iter().find_map(Run::measure);
+        let canonical = |config| settings::canonical(config, measure).ok().map(fixed);
+        let settings = runs[0].config.as_ref().ok().and_then(canonical).unwrap_or(written);
+        match groups.iter_mut().find(|group| group.settings == settings) {
+            Some(group) => group.runs.extend(runs),
+            None => groups.push(Group { name: String::new(), colour: [0; 3], settings, runs }),
+        }
+    }
+    groups.sort_by_key(|group| !group.is_plain());
+    for group in &mut groups {
+        group.runs = one_per_seed(std::mem::take(&mut group.runs));
+    }
     let names = names(&groups);
     let count = groups.len();
     for (i, (group, name)) in groups.iter_mut().zip(names).enumerate() {
-        group.runs.sort_by_key(Run::seed);
         group.name = name;
         group.colour = chart::colour(&plot::colour(i, count));
     }
     groups
+}
+
+/// The settings that the runs of a group share.
+fn fixed(settings: toml::Table) -> toml::Table {
+    settings.into_iter().filter(|(key, _)| !may_differ(key)).collect()
+}
+
+/// One run per seed, in the order of the seeds: of several runs a finished one, or the longest. They are the same run in
+/// several folders, and more of them are no further evidence. A note names those that are left out.
+fn one_per_seed(runs: Vec<Run>) -> Vec<Run> {
+    let mut kept: BTreeMap<i64, Run> = BTreeMap::new();
+    for mut run in runs {
+        let seed = run.seed();
+        if let Some(mut other) = kept.remove(&seed) {
+            // Runs of a comparison have no weights.
+            let rank = |run: &Run| (run.finished, !run.of_comparison, run.done());
+            if rank(&other) >= rank(&run) {
+                std::mem::swap(&mut run, &mut other);
+            }
+            let name = if other.of_comparison { other.name } else { other.folder.display().to_string() };
+            run.notes
+                .push(format!("{name} has the same settings and the same seed; only this run is counted"));
+            run.notes.extend(other.notes.into_iter().filter(|note| note.contains("the same seed")));
+        }
+        kept.insert(seed, run);
+    }
+    kept.into_values().collect()
 }
 
 /// The keys in which groups differ.
@@ -91,13 +155,13 @@ pub fn differing(groups: &[Group]) -> Vec<String> {
     keys.iter().filter(differs).map(|key| key.to_string()).collect()
 }
 
-/// The regulariser, and as many other settings as tell the groups apart.
+/// The names of groups: the regulariser, and the other settings that are needed to distinguish them.
 fn names(groups: &[Group]) -> Vec<String> {
     let others = differing(groups).into_iter().filter(|key| key != "reg");
-    // What users vary comes before what follows from it.
-    let (follows, varied): (Vec<String>, Vec<String>) = others.partition(|key| key.starts_with("reg-"));
+    // The settings of the regulariser come last, since they often follow from its name.
+    let (of_reg, varied): (Vec<String>, Vec<String>) = others.partition(|key| key.starts_with("reg-"));
     let mut named: Vec<String> = groups.iter().map(|group| text(&group.settings, "reg")).collect();
-    for key in varied.iter().chain(&follows) {
+    for key in varied.iter().chain(&of_reg) {
         let next: Vec<String> = groups
             .iter()
             .zip(&named)

@@ -1,4 +1,4 @@
-//! Heat maps of the layers over the steps, a map a group: means of its seeds.
+//! Heat maps of the layers over the steps, one per group, of the means over its seeds.
 
 use super::collect::Layer;
 use super::groups::Group;

@@ -1,4 +1,4 @@
-//! `comhe report`: runs as one page, and its pictures and tables as files.
+//! `comhe report`: an HTML page on runs, with its pictures and tables as files.
 
 mod collect;
 mod curves;
@@ -8,6 +8,7 @@ mod layers;
 mod network;
 mod page;
 mod results;
+pub mod settings;
 
 use std::path::{Path, PathBuf};
 
@@ -17,6 +18,7 @@ use nn::write_atomic;
 use crate::failure::Failure;
 use crate::output::{self, Table};
 use crate::picture::Picture;
+use crate::statistics::count;
 use crate::{run_folder, setup, system};
 use collect::Run;
 use curves::Band;
@@ -24,59 +26,61 @@ use groups::Group;
 use network::Section;
 use page::Part;
 
-/// Runs as one self-contained HTML page, and its pictures and tables as files
+/// A self-contained HTML page on runs, with its pictures and tables as files
 #[derive(Args, Debug)]
 #[group(skip)]
 #[command(after_help = "Examples:
   comhe report runs/fashion14-lenet-none-1           one run
   comhe report runs --out report                     all runs in a folder, grouped
   comhe report rp1 rp2 rp3 none1 none2 none3 --band sd
-  comhe report runs/compare-1                        a comparison: no weights, thus no filters
+  comhe report runs/compare-1                        a comparison (it has no weights, thus no filters)
 
-Runs that differ in nothing but their seed are a group: a line for the mean of its seeds, a band
-around it. Differences are to the group without a regulariser and with the same settings
-otherwise, paired by seed, with 95 % intervals by Student's t. Runs that were stopped or killed
-are shown as far as they came; tables take the finished ones of a group, if it has any.
+Runs that differ only in their seed are a group, shown as the mean over its seeds with a band. An
+explicit default is no difference. Of several runs with the same settings and seed one is counted, and
+the others are named. Differences are to the group without a regulariser whose other settings are the
+same, paired by seed, with 95 % intervals by Student's t. Runs that were stopped or killed are shown up
+to their last step; the tables have the finished runs of a group, if there are any. Groups with real
+targets are compared by their loss, in a table of their own.
 
-The weights before training are drawn again from each run's settings and seed; those after it are
-its final.safetensors, or its last checkpoint. Confusion matrices need the data of the run.
+The weights before training are recomputed from the settings and the seed of each run; those after it
+are its final.safetensors, or its last checkpoint. Confusion matrices need the data of the run.
 
-The folder gets report.html (which loads nothing from anywhere), report.md, every picture as SVG
-and PNG, and the tables results, runs and settings as CSV, Markdown and LaTeX (booktabs). The
+The folder gets report.html, a page that loads nothing from outside, report.md, every picture as SVG and
+PNG, and the tables results, runs, differences and settings as CSV, Markdown and LaTeX (booktabs). The
 path of the page is printed last.")]
 pub struct Report {
-    /// Run folders, folders of a comparison, or folders that hold some
+    /// Run folders, folders of a comparison, or folders that contain some
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
-    /// The folder of the report; files of an earlier one are replaced [default: a new one in runs/]
+    /// Folder of the report; files of an earlier one are replaced [default: a new one in runs/]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// The band around a mean
+    /// Band around a mean
     #[arg(long, value_enum, default_value_t)]
     band: Band,
-    /// Where the data of the runs lie, if not where they were
+    /// Folder of the data sets, if it has changed since the runs
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Threads for the evaluation [default: one a core]
+    /// Threads for the evaluation [default: one per core]
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
 }
 
 const PAGE: &str = "report.html";
 
-/// A report before it is written.
-struct Made {
+/// The files of a report.
+struct Files {
     page: String,
     markdown: String,
     tables: Vec<(&'static str, Table)>,
     pictures: Vec<(String, Picture)>,
 }
 
-/// Writes the page alone of what a folder holds into that folder.
+/// Writes the page on the runs of a folder into that folder.
 pub fn write_page(folder: &Path) -> Result<(), Failure> {
     let report =
         Report { runs: vec![folder.into()], out: None, band: Band::default(), data_dir: None, threads: None };
-    Ok(write_atomic(&folder.join(PAGE), report.made(collect::all(&report.runs)?).page.as_bytes())?)
+    Ok(write_atomic(&folder.join(PAGE), report.files(collect::all(&report.runs)?).page.as_bytes())?)
 }
 
 impl Report {
@@ -89,13 +93,13 @@ impl Report {
         let runs = collect::all(&self.runs)?;
         let folder = self.out.clone().unwrap_or_else(|| run_folder::fresh("report"));
         run_folder::made(&folder)?;
-        self.made(runs).write(&folder)?;
+        self.files(runs).write(&folder)?;
         output::line(&folder.join(PAGE).display().to_string())
     }
 
-    /// Everything that is written.
-    fn made(&self, runs: Vec<Run>) -> Made {
-        let (count, groups) = (runs.len(), groups::of_runs(runs));
+    /// The files of the report on these runs.
+    fn files(&self, runs: Vec<Run>) -> Files {
+        let groups = groups::of_runs(runs);
         let (angles, filters) = network::weights(&groups);
         let confusions = network::confusions(&groups, self.data_dir.as_ref());
         let named = |list: Vec<(&'static str, Picture)>| -> Vec<(String, Picture)> {
@@ -103,17 +107,16 @@ impl Report {
         };
         let curves = named(curves::pictures(&groups, self.band));
         let layers = named(layers::pictures(&groups));
-        let tables = [
-            ("results", Some(results::results(&groups))),
-            ("runs", Some(results::runs(&groups))),
-            ("differences", results::differences(&groups)),
-            ("settings", Some(results::shared(&groups))),
-        ];
+        let mut tables = results::results(&groups);
+        let scores: Vec<&str> = tables.iter().map(|(name, _)| *name).collect();
+        tables.push(("runs", results::runs(&groups)));
+        tables.extend(results::differences(&groups).map(|table| ("differences", table)));
+        tables.push(("settings", results::shared(&groups)));
         let of = |names: &[&str]| -> Vec<String> {
             let named = tables.iter().filter(|(name, _)| names.contains(name));
-            named.filter_map(|(_, table)| table.as_ref()).map(formats::html).collect()
+            named.map(|(_, table)| formats::html(table)).collect()
         };
-        let words = self.words(&groups, count);
+        let words = self.words(&groups);
         let markdown = words.markdown(&tables, &curves, &layers, [&angles, &filters, &confusions]);
         let shown = |pictures: &[(String, Picture)]| pictures.iter().map(|(_, p)| p.inline()).collect();
         let part =
@@ -128,7 +131,7 @@ impl Report {
             part(heading, words, &s.pictures, &s.remarks, Vec::new())
         };
         let parts = [
-            part("Results", &words.results, &[], &words.runs, of(&["results"])),
+            part("Results", &words.results, &[], &words.runs, of(&scores)),
             part("Curves", &words.curves, &curves, &[], Vec::new()),
             part("Layers", &words.layers, &layers, &[], Vec::new()),
             section("Angles", &words.angles, &angles),
@@ -138,84 +141,90 @@ impl Report {
             part("Runs", &[], &[], &[], of(&["runs"])),
         ];
         let footer = format!("comhe {} ({}), {}", env!("CARGO_PKG_VERSION"), system::COMMIT, system::now());
-        Made {
+        Files {
             page: page::html(&words.title, &words.lead, &parts, &footer),
             markdown,
-            tables: tables.into_iter().filter_map(|(name, table)| Some((name, table?))).collect(),
+            tables,
             pictures: [curves, layers, angles.pictures, filters.pictures, confusions.pictures].concat(),
         }
     }
 
-    /// What is said beside pictures and tables.
-    fn words(&self, groups: &[Group], count: usize) -> Words {
+    /// The text of the report.
+    fn words(&self, groups: &[Group]) -> Words {
         let line = |text: &str| vec![text.to_string()];
-        let setting = |key: &str| {
-            let mut values: Vec<String> = groups.iter().map(|g| groups::text(&g.settings, key)).collect();
-            values.dedup();
-            values.join(", ")
-        };
+        let setting = |key: &str| unique(groups.iter().map(|g| groups::text(&g.settings, key))).join(", ");
         let block = curves::block(groups);
         let each = if block > 1 {
             format!(" A point of the training curves is the mean of {block} steps.")
         } else {
             String::new()
         };
-        let based = groups.iter().filter_map(|g| results::baseline(g, groups)).map(|g| g.name.clone());
-        let mut based: Vec<String> = based.collect();
-        based.dedup();
-        let baseline = match &based[..] {
-            [] => "No group without a regulariser has the settings of another, so that there is no baseline.".into(),
+        let baselines = groups.iter().filter_map(|g| results::baseline(g, groups)).map(|g| g.name.clone());
+        let baseline = match &unique(baselines)[..] {
+            [] => "There is no baseline: no group without a regulariser has the other settings of a group with one.".into(),
             [one] => format!("Differences are to {one}, paired by seed, with 95 % intervals of the mean by Student's t."),
-            _ => "Differences are to the group without a regulariser that shares all other settings, paired by seed, with 95 % intervals of the mean by Student's t.".into(),
+            _ => "Differences are to the group without a regulariser whose other settings are the same, paired by seed, with 95 % intervals of the mean by Student's t.".into(),
         };
-        let runs = groups.iter().flat_map(|g| &g.runs);
-        let told = runs.flat_map(|run| {
+        let runs = || groups.iter().flat_map(|g| &g.runs);
+        let notes = runs().flat_map(|run| {
             let ended = (!run.finished).then(|| format!("{}: {}", run.name, run.state()));
             ended.into_iter().chain(run.notes.iter().map(|note| format!("{}: {note}", run.name)))
         });
-        let plural = |n: usize, what: &str| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         Words {
             title: format!("{} on {}", setting("model"), setting("dataset")),
             lead: vec![
-                format!("{} in {}", plural(count, "run"), plural(groups.len(), "group"))
+                format!("{} in {}", count(runs().count(), "run"), count(groups.len(), "group"))
                     + ": "
                     + &groups
                         .iter()
-                        .map(|g| format!("{} ({})", g.name, plural(g.runs.len(), "seed")))
+                        .map(|g| format!("{} ({})", g.name, count(g.runs.len(), "seed")))
                         .collect::<Vec<_>>()
                         .join(", "),
             ],
             results: vec![format!(
-                "Means over the finished runs of a group (n of them), each at its last evaluation on {}; energies and angles (mean of the layers, smallest in any) go from the first to the last measurement. {baseline}",
-                match groups::judge(groups) {
+                "Means over the n finished runs of a group, each at its last evaluation on {}. Energies (mean of the layers) and angles (smallest of all layers) are those of the first and the last measurement. {baseline}",
+                match groups::evaluated_on(groups) {
                     "test" => "the test set",
                     "validation" => "held-out training examples",
                     _ => "the test set, or held-out training examples",
                 }
             )],
-            runs: told.collect(),
+            runs: notes.collect(),
             curves: vec![format!(
-                "Lines are means over the seeds of a group, bands go {}.{each}",
+                "Lines are means over the seeds of a group; bands go {}.{each}",
                 self.band.words()
             )],
             layers: line(
-                "Means over the seeds of a group; every map has the same scale. Energies are means over the pairs of a layer; the lower, the more spread its neurons.",
+                "Means over the seeds of a group; all maps have the same scale. Energies are means over the pairs of a layer: the lower, the more uniformly its neurons are distributed.",
             ),
             angles: line(
-                "Shares of all pairs of neurons, over all seeds of a group. The weights before training were drawn again from each run's settings and seed, as at its start; those after it are its saved ones. Up to a pair in a thousand at either end lies outside.",
+                "Shares of all pairs of neurons, over all seeds of a group. The weights before training are recomputed from the settings and the seed of each run; those after it are the saved ones. Up to 0.1 % of the pairs at either end are not shown.",
             ),
             filters: line(
-                "After training, of the first seed of each group; each filter is scaled by its own largest weight, and grey is 0.",
+                "The first seed of each group after training; each filter is scaled by its largest absolute weight, and grey is 0.",
             ),
             confusions: line(
-                "The first seed of each group on the images that it was judged on: a row a label, a column a predicted class.",
+                "The first seed of each group on the images that it was evaluated on: one row per label, one column per predicted class.",
             ),
-            settings: line("What differs between the groups, and what they share."),
+            settings: line(
+                "The settings in which the groups differ, and those that they share. Settings without effect are left out.",
+            ),
         }
     }
 }
 
-impl Made {
+/// The values without repetitions, in the order of their first occurrences.
+fn unique(values: impl Iterator<Item = String>) -> Vec<String> {
+    let mut seen = Vec::new();
+    values.for_each(|value| {
+        if !seen.contains(&value) {
+            seen.push(value);
+        }
+    });
+    seen
+}
+
+impl Files {
     /// Writes all files.
     fn write(&self, folder: &Path) -> Result<(), Failure> {
         let file = |name: &str, text: &str| write_atomic(&folder.join(name), text.as_bytes());
@@ -230,7 +239,7 @@ impl Made {
     }
 }
 
-/// What is said, a field a part.
+/// The text of the sections.
 struct Words {
     title: String,
     lead: Vec<String>,
@@ -248,12 +257,12 @@ impl Words {
     /// The report in Markdown, with its pictures by name.
     fn markdown(
         &self,
-        tables: &[(&str, Option<Table>)],
+        tables: &[(&str, Table)],
         curves: &[(String, Picture)],
         layers: &[(String, Picture)],
         [angles, filters, confusions]: [&Section; 3],
     ) -> String {
-        // Backslashes and brackets as text, tags as text.
+        // Markup is shown as text.
         let plain = |line: &String| {
             line.chars().fold(String::new(), |mut out, c| {
                 match c {
@@ -271,14 +280,19 @@ impl Words {
             list.iter().map(|(n, _)| format!("![{n}]({n}.svg)\n\n")).collect::<String>()
         };
         let table = |name: &str| {
-            let found = tables.iter().find(|(n, _)| *n == name).and_then(|(_, t)| t.as_ref());
-            found.map(|t| formats::markdown(t) + "\n").unwrap_or_default()
+            let found = tables.iter().filter(|(n, _)| *n == name);
+            found.map(|(_, t)| formats::markdown(t) + "\n").collect::<String>()
         };
         let section =
             |words: &[String], s: &Section| lines(words) + &images(&s.pictures) + &lines(&s.remarks);
         [
             format!("# {}\n\n{}", plain(&self.title), lines(&self.lead)),
-            format!("## Results\n\n{}{}{}", lines(&self.results), table("results"), lines(&self.runs)),
+            format!(
+                "## Results\n\n{}{}{}",
+                lines(&self.results),
+                table("results") + &table("results-real"),
+                lines(&self.runs)
+            ),
             format!("## Curves\n\n{}{}", lines(&self.curves), images(curves)),
             format!("## Layers\n\n{}{}", lines(&self.layers), images(layers)),
             format!("## Angles\n\n{}", section(&self.angles, angles)),

@@ -1,5 +1,5 @@
-//! What the weights say: angles before and after training, filters, confusions. The weights before training are drawn
-//! again from the run's settings and seed, by the code that `comhe train` draws them with (or read from its --init file).
+//! The sections on the weights: angles before and after training, filters, confusion matrices. The weights before
+//! training are recomputed from the settings and the seed of the run, as `comhe train` does (or read from its --init file).
 
 use std::path::PathBuf;
 
@@ -19,38 +19,38 @@ use crate::picture::matrix;
 use crate::run_folder::Trained;
 use crate::{data, run_folder, setup};
 
-/// Bins of the counted angles, half a degree each.
+/// The number of bins in which angles are counted, half a degree each.
 const FINE: usize = 360;
-/// So many bins a histogram has at most.
+/// The largest number of bins of a histogram.
 const BINS: usize = 45;
-/// So many filters are shown of a layer.
+/// The largest number of filters that are shown of a layer.
 const FILTERS: usize = 64;
 
-/// A section of the report: pictures with their file names, or why there are none; remarks.
+/// A section of the report: pictures with their file names, and remarks, for example why there are none.
 #[derive(Default)]
 pub struct Section {
     pub pictures: Vec<(String, Picture)>,
     pub remarks: Vec<String>,
 }
 
-/// How the neurons of a layer stand to one another: how many pairs in each half degree.
+/// The angles between the neurons of a layer: the number of pairs in each half degree.
 struct Angles {
     layer: String,
     shape: [usize; 2],
     counts: Vec<f64>,
 }
 
-/// What is shown of a run's network: angles before and after training, the filters of its first layer.
+/// The angles of a network before and after training, and the filters of its first layer.
 struct Shown {
     before: Vec<Angles>,
     after: Vec<Angles>,
     first: String,
     filters: Result<Vec<Filter>, String>,
-    /// Whether the weights are those of the end of the run.
+    /// Whether the weights are those at the end of the run.
     last: bool,
 }
 
-/// A run's network, before and after training.
+/// The network of a run before and after training.
 struct Networks {
     before: Vec<Weight>,
     after: Model,
@@ -59,30 +59,30 @@ struct Networks {
 
 impl Networks {
     fn of(run: &Run) -> Result<Networks, String> {
-        if run.compared {
+        if run.of_comparison {
             return Err("comparisons keep no weights".into());
         }
-        let told = |e: Failure| e.message().unwrap_or_default().to_string();
+        let text = |e: Failure| e.message().unwrap_or_default().to_string();
         let config = run.config.as_ref().map_err(Clone::clone)?;
-        let trained = Trained::find(&run.folder).map_err(told)?;
+        let trained = Trained::find(&run.folder).map_err(text)?;
         let mut model = match shape(run) {
             Some((shape, classes)) => setup::model_of(shape, classes, config),
             None => data::load(config).and_then(|dataset| setup::model(&dataset, config)),
         }
-        .map_err(told)?;
+        .map_err(text)?;
         if let Some(file) = &config.init {
             run_folder::load(file)
                 .and_then(|archive| setup::load_weights(&mut model, archive, file))
-                .map_err(told)?;
+                .map_err(text)?;
         }
         let before = model.weights();
         let file = &trained.file;
-        trained.archive().and_then(|archive| setup::load_weights(&mut model, archive, file)).map_err(told)?;
+        trained.archive().and_then(|archive| setup::load_weights(&mut model, archive, file)).map_err(text)?;
         Ok(Networks { before, after: model, last: trained.is_final() })
     }
 }
 
-/// The images' shape and the number of outputs, from the manifest; older ones have the classes alone.
+/// The shape of the images and the number of outputs, from the manifest; older manifests have only the classes.
 fn shape(run: &Run) -> Option<([usize; 3], usize)> {
     let data = &run.manifest["data"];
     let size = |i: usize| data["shape"][i].as_u64().map(|n| n as usize);
@@ -90,7 +90,7 @@ fn shape(run: &Run) -> Option<([usize; 3], usize)> {
     Some(([size(0)?, size(1)?, size(2)?], outputs.or(data["classes"].as_array().map(Vec::len))?))
 }
 
-/// Angles and filters of all groups.
+/// The sections on angles and filters.
 pub fn weights(groups: &[Group]) -> (Section, Section) {
     let (mut angles, mut filters) = (Section::default(), Section::default());
     let (mut before, mut after): (Vec<Angles>, Vec<Vec<Angles>>) = (Vec::new(), Vec::new());
@@ -113,7 +113,8 @@ pub fn weights(groups: &[Group]) -> (Section, Section) {
             let networks = match networks {
                 Ok(networks) => networks,
                 Err(why) => {
-                    let remark = format!("{}: {why}", if run.compared { &group.name } else { &run.name });
+                    let remark =
+                        format!("{}: {why}", if run.of_comparison { &group.name } else { &run.name });
                     if !angles.remarks.contains(&remark) {
                         angles.remarks.push(remark.clone());
                         filters.remarks.push(remark);
@@ -144,7 +145,7 @@ pub fn weights(groups: &[Group]) -> (Section, Section) {
     (angles, filters)
 }
 
-/// The angles of a network's layers.
+/// The angles of the layers of a network.
 fn angles_of(weights: &[Weight]) -> Vec<Angles> {
     let of = |weight: &Weight| {
         let (shape, counts) = counts(&weight.value)?;
@@ -154,7 +155,7 @@ fn angles_of(weights: &[Weight]) -> Vec<Angles> {
     weights.iter().filter_map(of).collect()
 }
 
-/// Adds the angles of a network's layers to those of others.
+/// Adds the angles of a network to those of others.
 fn add(all: &mut Vec<Angles>, network: Vec<Angles>) {
     for layer in network {
         match all.iter_mut().find(|a| a.layer == layer.layer && a.shape == layer.shape) {
@@ -164,8 +165,8 @@ fn add(all: &mut Vec<Angles>, network: Vec<Angles>) {
     }
 }
 
-/// How many pairs of neurons have an angle in each half degree; None of fewer than two neurons. Neurons of length 0 have no
-/// direction, and are left out.
+/// The number of pairs of neurons with an angle in each half degree, and the shape of the weight; None for fewer than two
+/// neurons. Neurons of length 0 have no direction and are left out.
 fn counts(weight: &Tensor) -> Option<([usize; 2], Vec<f64>)> {
     const BAND: usize = 256;
     let rows = checked_rows(&weight.detach()).ok()?.to_dtype(DType::F64);
@@ -194,13 +195,13 @@ fn counts(weight: &Tensor) -> Option<([usize; 2], Vec<f64>)> {
     (n >= 2).then_some((shape, counts))
 }
 
-/// A histogram a layer: before training as an area, after it a line a group.
+/// A histogram for each layer: an area before training, one line per group after it.
 fn histograms(groups: &[Group], before: &[Angles], after: &[Vec<Angles>]) -> Option<Picture> {
     let panel = |b: &Angles| {
         let same = |a: &&Angles| a.layer == b.layer && a.shape == b.shape;
         let own: Vec<(usize, &Angles)> =
             after.iter().enumerate().filter_map(|(i, layers)| Some((i, layers.iter().find(same)?))).collect();
-        // The bins that have anything, but for a few stray pairs in a thousand at the ends.
+        // The range without the last 0.1 % of the pairs at either end.
         let [from, to] = own
             .iter()
             .map(|(_, a)| within(&a.counts))
@@ -231,7 +232,7 @@ fn histograms(groups: &[Group], before: &[Angles], after: &[Vec<Angles>]) -> Opt
     histogram::picture("Angles between the neurons of each layer", "degrees", &legend, &panels)
 }
 
-/// The first and one past the last bin between the 0.1 % quantiles.
+/// The first bin and the one after the last between the 0.1 % quantiles.
 fn within(counts: &[f64]) -> [usize; 2] {
     let total = counts.iter().sum::<f64>();
     let (mut sum, mut ends) = (0.0, [counts.len() - 1, 0]);
@@ -245,22 +246,22 @@ fn within(counts: &[f64]) -> [usize; 2] {
     ends
 }
 
-/// The filters of the first layer as images: kernels of a convolution, or rows that see whole images.
+/// The filters of the first layer as images: kernels of a convolution, or rows with one weight per pixel.
 fn first_layer(weights: &[Weight], image: Option<([usize; 3], usize)>) -> Result<Vec<Filter>, String> {
     let first = weights.first().ok_or("it has no weights")?;
     let dims: Vec<usize> = first.value.shape().to_vec();
     let shape = match (&dims[..], image) {
         (&[_, c, h, w], _) if h * w > 1 => [c, h, w],
         (&[_, d], Some((shape, _))) if shape.iter().product::<usize>() == d => shape,
-        _ => return Err(format!("{} {dims:?} does not look at images", first.name)),
+        _ => return Err(format!("{} {dims:?} has no filters that are images", first.name)),
     };
     let values = first.value.to_vec::<f64>();
     let size = shape.iter().product::<usize>();
     Ok(values.chunks_exact(size).take(FILTERS).map(|v| Filter { shape, values: v.to_vec() }).collect())
 }
 
-/// A confusion matrix a group, of the first of its runs that has weights, on what it is judged on: the test images, or,
-/// where some are held out, these.
+/// A confusion matrix for each group, of the first of its runs that has weights, on the examples that it is evaluated on:
+/// the held-out ones if there are any, otherwise the test images.
 pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
     let mut section = Section::default();
     let mut loaded: Vec<(Config, Result<Dataset, String>)> = Vec::new();
@@ -268,13 +269,12 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
         let with_weights = group
             .runs
             .iter()
-            .find(|run| !run.compared && run.config.is_ok() && Trained::find(&run.folder).is_ok());
+            .find(|run| !run.of_comparison && run.config.is_ok() && Trained::find(&run.folder).is_ok());
         let Some((run, Ok(config))) = with_weights.map(|run| (run, &run.config)) else {
             section.remarks.push(format!("{}: there are no weights to evaluate", group.name));
             continue;
         };
-        // Noise and subsets concern the training images, which play no part unless some are held out; the place of the
-        // data may be another here.
+        // Label noise and subsets concern the training images, which are not needed unless some are held out.
         let mut config = config.clone();
         if config.hold_out == 0.0 {
             (config.label_noise, config.train_size) = (0.0, None);
@@ -296,7 +296,7 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
         let found = loaded.iter().find(|(c, _)| same(c)).map(|(_, dataset)| dataset);
         let Some(Ok(dataset)) = found else {
             let why = found.and_then(|f| f.as_ref().err()).cloned().unwrap_or_default();
-            section.remarks.push(format!("{}: the data of the run are not found: {why}", group.name));
+            section.remarks.push(format!("{}: the data of the run cannot be loaded: {why}", group.name));
             continue;
         };
         if dataset.is_regression() {
@@ -305,12 +305,12 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
         }
         match evaluated(run, &config, dataset) {
             Ok(result) => {
-                let logged = run.tested.last().and_then(|t| t.acc);
+                let logged = run.evaluations.last().and_then(|t| t.acc);
                 if let Some(logged) =
                     logged.filter(|acc| run.finished && (acc - result.accuracy).abs() > 1e-3)
                 {
                     section.remarks.push(format!(
-                        "{}: the accuracy here is {:.2} %, the log says {:.2} %: the data found are not those of the run",
+                        "{}: the accuracy here is {:.2} %, the log says {:.2} %: the data differ from those of the run",
                         run.name,
                         100.0 * result.accuracy,
                         100.0 * logged
@@ -333,7 +333,7 @@ pub fn confusions(groups: &[Group], data_dir: Option<&PathBuf>) -> Section {
 fn evaluated(run: &Run, config: &Config, dataset: &Dataset) -> Result<Evaluation, String> {
     let networks = Networks::of(run)?;
     if shape(run).is_some_and(|found| found != (dataset.shape(), dataset.outputs())) {
-        return Err("the data found have another shape, or other classes, than those of the run".into());
+        return Err("the data have another shape, or other classes, than those of the run".into());
     }
     setup::apply(config);
     let images = data::judged(dataset, setup::dtype(config));

@@ -1,19 +1,19 @@
-//! One page without anything from elsewhere: its style, its pictures and its tables are in it.
+//! The HTML page, with its style, pictures and tables inside.
 
 use crate::picture::escaped;
 
-/// A part of the page: a heading, words below it, and what it shows.
+/// A section of the page.
 pub struct Part {
     pub heading: &'static str,
     pub words: Vec<String>,
     pub remarks: Vec<String>,
-    /// Pictures as SVG, side by side where there is room; wide ones alone.
+    /// Pictures as SVG, in rows as wide as the page.
     pub pictures: Vec<String>,
     /// Tables as HTML.
     pub tables: Vec<String>,
 }
 
-/// Calm colours for day and night; the curves' colours are Okabe and Ito's, lighter on dark ground.
+/// A light and a dark colour scheme. The colours of curves are those of Okabe and Ito, lighter in the dark scheme.
 const STYLE: &str = "
 :root { color-scheme: light dark; --paper: #fff; --ground: #f6f7f9; --ink: #282c34; --pale: #7d8593; --grid: #e3e6ea;
   --s0: #0072b2; --s1: #d55e00; --s2: #009e73; --s3: #cc79a7; --s4: #e69f00; --s5: #56b4e9; --s6: #000000; }

@@ -1,24 +1,20 @@
-//! What the groups came to, in tables.
+//! The tables of a report.
 
-use super::collect::{Run, Spread, Tested};
-use super::groups::{Group, differing, judge, text};
+use super::collect::{EnergyPoint, EvalPoint, Run};
+use super::groups::{Group, by_measure, differing, evaluated_on, text};
 use crate::output::Table;
-use crate::statistics::{Interval, Paired, summary};
+use crate::statistics::{Interval, Measure, Paired, fixed, summary};
 
-/// Whether no run has an accuracy: the targets are real values, and runs are compared by their loss.
-fn real(groups: &[Group]) -> bool {
-    let mut tested = groups.iter().flat_map(|g| &g.runs).flat_map(|run| &run.tested).peekable();
-    tested.peek().is_some() && tested.all(|t| t.acc.is_none())
+/// A table of results for each measure: accuracies and losses cannot be in one column. The first one is "results", that
+/// of real targets beside classes "results-real".
+pub fn results(groups: &[Group]) -> Vec<(&'static str, Table)> {
+    let tables = by_measure(groups).into_iter().map(|(measure, own)| of_measure(&own, groups, measure));
+    ["results", "results-real"].into_iter().zip(tables).collect()
 }
 
-/// What runs are compared by, as tables have it: an accuracy in percent, or the loss of real targets.
-fn score(t: &Tested, real: bool) -> Option<f64> {
-    if real { Some(t.loss) } else { t.acc.map(|acc| 100.0 * acc) }
-}
-
-/// Mean and standard deviation of each group's last evaluations, and differences to the baseline over the same seeds.
-pub fn results(groups: &[Group]) -> Table {
-    let (on, real) = (judge(groups), real(groups));
+/// Mean and standard deviation of the last scores of groups, and their differences to the baseline over the same seeds.
+fn of_measure(groups: &[&Group], all: &[Group], measure: Measure) -> Table {
+    let (on, real) = (evaluated_on(groups.iter().copied()), measure == Measure::Loss);
     let [accuracy, loss, r2] = ["accuracy %", "loss", "R2"].map(|what| format!("{on} {what}"));
     let mut table = Table::new([
         "group",
@@ -33,43 +29,43 @@ pub fn results(groups: &[Group]) -> Table {
     ]);
     for group in groups {
         let runs = group.counted();
-        let last = |what: &dyn Fn(&Tested) -> Option<f64>| -> Vec<f64> {
-            runs.iter().filter_map(|run| run.tested.last().and_then(what)).collect()
+        let last = |what: &dyn Fn(&EvalPoint) -> Option<f64>| -> Vec<f64> {
+            runs.iter().filter_map(|run| run.evaluations.last().and_then(what)).collect()
         };
-        let acc = last(&|t| score(t, real));
-        let digits = if real { 4 } else { 2 };
-        let ends = |of: &dyn Fn(&Run) -> Vec<f64>, digits: usize| {
+        let scores = last(&|t| t.score(measure));
+        let ends = |of: &dyn Fn(&Run) -> Vec<f64>, decimals: usize| {
             let all: Vec<Vec<f64>> = runs.iter().map(|run| of(run)).collect();
             let mean = |values: Vec<f64>| summary(&values).mean;
             let first: Vec<f64> = all.iter().filter_map(|v| v.first().copied()).collect();
             let last: Vec<f64> = all.iter().filter_map(|v| v.last().copied()).collect();
             match (first.is_empty(), all.iter().all(|v| v.len() == 1)) {
                 (true, _) => "-".to_string(),
-                (false, true) => format!("{:.digits$}", mean(last)),
-                (false, false) => format!("{:.digits$} -> {:.digits$}", mean(first), mean(last)),
+                (false, true) => fixed(mean(last), decimals),
+                (false, false) => {
+                    format!("{} -> {}", fixed(mean(first), decimals), fixed(mean(last), decimals))
+                }
             }
         };
-        let spread =
-            |what: fn(&Spread) -> f64| move |run: &Run| run.spread.iter().map(what).collect::<Vec<f64>>();
+        let spread = |what: fn(&EnergyPoint) -> f64| {
+            move |run: &Run| run.energies.iter().map(what).collect::<Vec<f64>>()
+        };
         let angle = |run: &Run| -> Vec<f64> {
             let least = run.layers.iter().map(|(_, layers)| {
                 layers.iter().filter_map(|l| l.smallest_angle).fold(f64::INFINITY, f64::min).to_degrees()
             });
             least.filter(|v| v.is_finite()).collect()
         };
-        let mean = |values: &[f64], digits: usize| match values {
-            [] => "-".to_string(),
-            _ => format!("{:.digits$}", summary(values).mean),
-        };
+        let other = last(&|t| if real { t.r2 } else { Some(t.loss).filter(|loss| loss.is_finite()) });
+        let of = summary(&scores);
         let unfinished = if runs.iter().any(|run| run.finished) { "" } else { " (unfinished)" };
         table.row([
             format!("{}{unfinished}", group.name),
-            acc.len().to_string(),
-            mean(&acc, digits),
-            if acc.len() > 1 { format!("{:.digits$}", summary(&acc).sd) } else { "-".into() },
-            difference(group, groups, real)
-                .map_or("-".into(), |(i, n)| format!("{}, {n} pairs", i.text(1.0, digits))),
-            mean(&last(&|t| if real { t.r2 } else { Some(t.loss) }), 4),
+            of.n.to_string(),
+            if of.n > 0 { measure.text(of.mean) } else { "-".into() },
+            if of.n > 1 { measure.text(of.sd) } else { "-".into() },
+            difference(group, all, measure)
+                .map_or("-".into(), |(i, n)| format!("{}, {n} pairs", i.text(measure))),
+            if other.is_empty() { "-".into() } else { fixed(summary(&other).mean, 4) },
             ends(&spread(|s| s.full), 4),
             ends(&spread(|s| s.half_space), 4),
             ends(&angle, 1),
@@ -78,29 +74,30 @@ pub fn results(groups: &[Group]) -> Table {
     table
 }
 
-/// The difference of accuracies, in points, or of losses to the baseline over the seeds that both have, and how many
-/// those are.
-fn difference(group: &Group, groups: &[Group], real: bool) -> Option<(Interval, usize)> {
+/// The difference of scores to the baseline over the seeds that both have, and the number of those.
+fn difference(group: &Group, groups: &[Group], measure: Measure) -> Option<(Interval, usize)> {
     let baseline = baseline(group, groups)?;
-    let acc = |run: &Run| run.tested.last().and_then(|t| score(t, real));
+    let score = |run: &Run| run.evaluations.last().and_then(|t| t.score(measure));
     let others = baseline.counted();
     let pair = |run: &&Run| {
         let other = others.iter().find(|other| other.seed() == run.seed())?;
-        Some((acc(run)?, acc(other)?))
+        Some((score(run)?, score(other)?))
     };
     let (with, without): (Vec<f64>, Vec<f64>) = group.counted().iter().filter_map(pair).unzip();
-    // Unfinished runs are compared with nothing.
-    let whole = |g: &Group| g.runs.iter().any(|run| run.finished);
-    let pairs = Paired::new(&with, &without).filter(|_| whole(group) && whole(baseline))?;
+    // Groups without a finished run are not compared.
+    let finished = |g: &Group| g.runs.iter().any(|run| run.finished);
+    let pairs = Paired::new(&with, &without).filter(|_| finished(group) && finished(baseline))?;
     Some((pairs.student(), with.len()))
 }
 
-/// The group without a regulariser that has the same settings otherwise.
+/// The group without a regulariser whose other settings are the same.
 pub fn baseline<'a>(group: &Group, groups: &'a [Group]) -> Option<&'a Group> {
-    groups.iter().find(|other| other.plain() && !group.plain() && other.beside() == group.beside())
+    groups.iter().find(|other| {
+        other.is_plain() && !group.is_plain() && other.other_settings() == group.other_settings()
+    })
 }
 
-/// The settings in which the groups differ, a row a group; None if there are none.
+/// The settings in which the groups differ, one row per group; None if there are none.
 pub fn differences(groups: &[Group]) -> Option<Table> {
     let keys = differing(groups);
     let mut table = Table::new(["group".to_string()].into_iter().chain(keys.iter().cloned()));
@@ -111,7 +108,7 @@ pub fn differences(groups: &[Group]) -> Option<Table> {
     (!keys.is_empty()).then_some(table)
 }
 
-/// The settings that all groups share, a row a setting.
+/// The settings that all groups share, one row per setting.
 pub fn shared(groups: &[Group]) -> Table {
     let differing = differing(groups);
     let mut table = Table::new(["setting", "value"]);
@@ -122,27 +119,33 @@ pub fn shared(groups: &[Group]) -> Table {
     table
 }
 
-/// Every run with what became of it.
+/// The runs, one row each.
 pub fn runs(groups: &[Group]) -> Table {
-    let (on, real) = (judge(groups), real(groups));
-    let [accuracy, loss, r2] = ["accuracy %", "loss", "R2"].map(|what| format!("{on} {what}"));
-    let first = if real { &r2 } else { &accuracy };
-    let mut table = Table::new([
-        "run", "group", "seed", "steps", "state", first, &loss, "seconds", "images/s", "peak MiB", "threads",
-        "version", "commit",
-    ]);
+    let on = evaluated_on(groups);
+    let measures: Vec<Measure> = by_measure(groups).into_iter().map(|(measure, _)| measure).collect();
+    let of =
+        |measure: &Measure| format!("{on} {}", if *measure == Measure::Loss { "R2" } else { "accuracy %" });
+    let head = ["run", "group", "seed", "steps", "state"].map(String::from).into_iter();
+    let head = head.chain(measures.iter().map(of)).chain([format!("{on} loss")]);
+    let machine = ["seconds", "images/s", "peak MiB", "threads", "version", "commit"].map(String::from);
+    let mut table = Table::new(head.chain(machine));
     for (group, run) in groups.iter().flat_map(|group| group.runs.iter().map(move |run| (group, run))) {
         let sessions = run.manifest["sessions"].as_array().cloned().unwrap_or_default();
-        let last = sessions.last().cloned().unwrap_or_default();
-        // A session that only looked at a finished run has no number of its own.
+        let session = sessions.last().cloned().unwrap_or_default();
+        // A session that resumed a finished run has no numbers.
         let number = |key: &str, digits: usize| {
             let found = sessions.iter().rev().find_map(|s| s[key].as_f64().filter(|v| *v > 0.0));
             found.map_or("-".into(), |v| format!("{v:.digits$}"))
         };
+        let last = run.evaluations.last();
+        let score = |measure: &Measure| match measure {
+            Measure::Accuracy => last.and_then(|t| t.acc).map(|acc| measure.text(acc)),
+            Measure::Loss => last.and_then(|t| t.r2).map(|r2| fixed(r2, 4)),
+        };
         let peak = sessions.iter().filter_map(|s| s["peak_memory_mib"].as_f64()).fold(0.0, f64::max);
         let seconds: f64 = sessions.iter().filter_map(|s| s["seconds"].as_f64()).sum();
-        let word = |key: &str| last[key].as_str().unwrap_or("-").chars().take(12).collect::<String>();
-        table.row([
+        let word = |key: &str| session[key].as_str().unwrap_or("-").chars().take(12).collect::<String>();
+        let row = [
             run.name.clone(),
             group.name.clone(),
             run.seed().to_string(),
@@ -150,21 +153,20 @@ pub fn runs(groups: &[Group]) -> Table {
                 Some(steps) => format!("{} of {steps}", run.done()),
                 None => run.done().to_string(),
             },
-            // All of a failure is said beside the results.
+            // The notes below the results have the whole message.
             run.state().split(';').next().unwrap_or_default().to_string(),
-            match run.tested.last() {
-                Some(Tested { r2: Some(r2), .. }) if real => format!("{r2:.4}"),
-                Some(Tested { acc: Some(acc), .. }) => format!("{:.2}", 100.0 * acc),
-                _ => "-".into(),
-            },
-            run.tested.last().map_or("-".into(), |t| format!("{:.4}", t.loss)),
+        ];
+        let scores = measures.iter().map(|measure| score(measure).unwrap_or("-".into()));
+        let loss = last.map_or("-".into(), |t| fixed(t.loss, 4));
+        let machine = [
             if seconds > 0.0 { format!("{seconds:.1}") } else { "-".into() },
             number("images_per_second", 0),
             if peak > 0.0 { format!("{peak:.0}") } else { "-".into() },
             number("threads", 0),
             word("version"),
             word("commit"),
-        ]);
+        ];
+        table.row(row.into_iter().chain(scores).chain([loss]).chain(machine));
     }
     table
 }

@@ -1,4 +1,4 @@
-//! A sweep as jobs of another program: Slurm, GNU parallel, MPI.
+//! The runs of a sweep as jobs for another program: Slurm, GNU parallel, MPI.
 
 use std::path::{Path, absolute};
 
@@ -8,8 +8,9 @@ use nn::write_atomic;
 use super::plan::{Job, Place};
 use crate::failure::Failure;
 use crate::output;
+use crate::statistics::count;
 
-/// Which program runs the jobs.
+/// The program that executes the jobs.
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 pub enum Engine {
     /// A script for an array job
@@ -20,20 +21,20 @@ pub enum Engine {
     Mpi,
 }
 
-/// Writes the commands of the jobs and the engine's script; prints how to start them.
+/// Writes the commands of the jobs and the script of the engine, and prints the command that starts them.
 pub fn emit(
     engine: Engine,
     place: &Place,
     jobs: &[&Job],
-    more: &[String],
+    arguments: &[String],
     slots: usize,
     threads: usize,
 ) -> Result<(), Failure> {
     let commands: Vec<String> =
-        jobs.iter().map(|job| command(place, job, more, threads)).collect::<Result<_, _>>()?;
+        jobs.iter().map(|job| command(place, job, arguments, threads)).collect::<Result<_, _>>()?;
     let list = place.root().join("jobs.txt");
     write(&list, &(commands.join("\n") + "\n"))?;
-    let (list, n) = (whole(&list)?, jobs.len());
+    let (list, n) = (shell_path(&list)?, jobs.len());
     let start = match engine {
         Engine::GnuParallel => format!("parallel --jobs {slots} < {list}"),
         Engine::Slurm => {
@@ -47,45 +48,46 @@ pub fn emit(
                 logs.display()
             );
             write(&script, &text)?;
-            format!("sbatch {}", whole(&script)?)
+            format!("sbatch {}", shell_path(&script)?)
         }
         Engine::Mpi => {
             let script = place.root().join("sweep-mpi.sh");
             let text = format!(
-                "#!/bin/sh\n# Rank r of n runs the commands r, r + n, r + 2n, ... (Open MPI, MPICH, srun). A command that fails stops\n\
-                 # no other one, here or in another rank.\n\
-                 rank=${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-${{SLURM_PROCID:?no rank of MPI in the environment}}}}}}\n\
-                 size=${{OMPI_COMM_WORLD_SIZE:-${{PMI_SIZE:-${{SLURM_NTASKS:?no number of ranks in the environment}}}}}}\n\
+                "#!/bin/sh\n# Rank r of n runs the commands r, r + n, r + 2n, ... (Open MPI, MPICH, srun). A command that fails\n\
+                 # does not stop the others.\n\
+                 rank=${{OMPI_COMM_WORLD_RANK:-${{PMI_RANK:-${{SLURM_PROCID:?no MPI rank in the environment}}}}}}\n\
+                 size=${{OMPI_COMM_WORLD_SIZE:-${{PMI_SIZE:-${{SLURM_NTASKS:?no number of MPI ranks in the environment}}}}}}\n\
                  awk -v r=\"$rank\" -v n=\"$size\" '(NR - 1) % n == r' {list} | while IFS= read -r job; do\n\
                  \x20   sh -c \"$job\" < /dev/null || echo \"rank $rank: failed: $job\" >&2\ndone\nexit 0\n"
             );
             write(&script, &text)?;
-            format!("mpirun -n {slots} sh {}", whole(&script)?)
+            format!("mpirun -n {slots} sh {}", shell_path(&script)?)
         }
     };
-    eprintln!("{n} commands; start them with the line below, then: comhe sweep FILE --collect");
+    eprintln!("{}; start with the line below, then: comhe sweep FILE --collect", count(n, "command"));
     output::line(&start)
 }
 
-/// One run as a line for a shell. A task that an engine starts anew (Slurm's requeue, parallel --retries) goes on with
-/// what it had begun.
-fn command(place: &Place, job: &Job, more: &[String], threads: usize) -> Result<String, Failure> {
+/// The shell command of a run. A task that an engine restarts (Slurm's requeue, parallel --retries) resumes.
+fn command(place: &Place, job: &Job, arguments: &[String], threads: usize) -> Result<String, Failure> {
     let program = std::env::current_exe().map_err(Failure::unfinished)?;
-    let (folder, log) = (whole(&place.run(job))?, whole(&place.log(job))?);
-    let (begun, config) = (whole(&place.run(job).join("config.toml"))?, whole(&place.config(job))?);
-    let more: String = more.iter().map(|argument| format!(" {}", quoted(argument))).collect();
+    let (folder, log) = (shell_path(&place.run(job))?, shell_path(&place.log(job))?);
+    let (started, config) =
+        (shell_path(&place.run(job).join("config.toml"))?, shell_path(&place.config(job))?);
+    let arguments: String = arguments.iter().map(|argument| format!(" {}", quoted(argument))).collect();
     Ok(format!(
-        "if [ -e {begun} ]; then set -- --resume {folder}; else set -- --config {config} --out {folder}; fi; \
-         {} train \"$@\"{more} --threads {threads} > {log} 2>&1",
-        whole(&program)?
+        "if [ -e {started} ]; then set -- --resume {folder}; else set -- --config {config} --out {folder}; fi; \
+         {} train \"$@\"{arguments} --threads {threads} > {log} 2>&1",
+        shell_path(&program)?
     ))
 }
 
-fn whole(path: &Path) -> Result<String, Failure> {
+/// An absolute path, quoted.
+fn shell_path(path: &Path) -> Result<String, Failure> {
     Ok(quoted(&absolute(path).map_err(Failure::unfinished)?.display().to_string()))
 }
 
-/// A word that a shell takes as it is.
+/// A word quoted for a shell.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=+".contains(c);
     if word.chars().all(plain) { word.into() } else { format!("'{}'", word.replace('\'', "'\\''")) }

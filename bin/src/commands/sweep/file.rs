@@ -1,4 +1,4 @@
-//! The file of a sweep: what is tried, and how it is judged.
+//! The file of a sweep.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,34 +10,34 @@ use crate::config::file::{self, Depth};
 use crate::config::{self, tables};
 use crate::failure::Failure;
 
-/// A sweep as its file says it.
+/// The contents of a sweep's file.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct SweepFile {
     /// Settings that all runs share.
     #[serde(default)]
     pub base: Table,
-    /// Settings that belong together, a table each.
+    /// Settings that are varied together, one table per point.
     #[serde(default)]
     pub point: Vec<Table>,
-    /// Lists of values, of which every combination is tried.
+    /// Lists of values; every combination is a point.
     #[serde(default)]
     pub grid: BTreeMap<String, Vec<Value>>,
-    /// Values that are drawn.
+    /// Values that are sampled.
     pub random: Option<Random>,
-    /// Short runs first, of which the better ones go on.
+    /// Successive halving.
     pub halving: Option<Halving>,
-    /// How many seeds, or which.
+    /// Seeds: their number, or a list.
     #[serde(default)]
     pub seeds: Seeds,
-    /// Settings of what the rest is compared with.
+    /// Settings of the baseline.
     pub baseline: Option<Table>,
-    /// Which accuracy of a run counts.
+    /// The evaluation by which runs are compared.
     #[serde(default)]
     pub select: Select,
 }
 
-/// Values that are drawn; sample i of a key is a function of (seed, key, i) alone.
+/// Random search. Sample i of a key is a function of (seed, key, i) alone.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Random {
@@ -47,7 +47,7 @@ pub struct Random {
     pub of: BTreeMap<String, Distribution>,
 }
 
-/// Where a value comes from.
+/// The distribution of a value.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Distribution {
@@ -58,11 +58,11 @@ pub enum Distribution {
     Choice(Vec<Value>),
 }
 
-/// Successive halving (Jamieson and Talwalkar 2016): of each round the best one in `eta` goes on.
+/// Successive halving (Jamieson and Talwalkar 2016): the best 1/eta of the points of a round are in the next one.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Halving {
-    /// The length of the first round, in what `base` counts: steps or epochs.
+    /// The length of the first round, in steps or epochs as in `base`.
     pub start: u64,
     #[serde(default = "three")]
     pub eta: u64,
@@ -72,9 +72,9 @@ fn three() -> u64 {
     3
 }
 
-/// Seeds as a number of them, from 0 on, or as a list.
+/// Seeds: a number of them, from 0 on, or a list.
 #[derive(Debug, Deserialize)]
-#[serde(untagged, expecting = "seeds must be how many there are, from 0 on, or a list of them")]
+#[serde(untagged, expecting = "seeds must be a number of seeds, from 0 on, or a list of them")]
 pub enum Seeds {
     Count(u64),
     List(Vec<u64>),
@@ -86,25 +86,25 @@ impl Default for Seeds {
     }
 }
 
-/// Which accuracy of a run counts.
+/// The evaluation by which runs are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Select {
-    /// That of the last evaluation.
+    /// The last one.
     #[default]
     Last,
-    /// The best of all evaluations.
+    /// The best one.
     Best,
 }
 
 /// The tables and keys of the file.
 const KEYS: [&str; 8] = ["base", "point", "grid", "random", "halving", "seeds", "baseline", "select"];
-/// Keys of a run that the sweep sets itself, with what says them instead.
+/// Settings that a sweep sets itself, with the reason.
 const OWN: [(&str, &str); 2] =
-    [("seed", "seeds lists them"), ("threads", "--threads is the budget of all runs together")];
-/// So many runs a sweep may have.
+    [("seed", "seeds lists them"), ("threads", "--threads is for all runs together")];
+/// The largest number of runs of a sweep.
 const MOST: u64 = 100_000;
-/// The share of the training examples that is held out, unless `base` says another.
+/// The share of the training examples that is held out by default.
 const HOLD_OUT: f64 = 0.1;
 
 impl SweepFile {
@@ -113,7 +113,7 @@ impl SweepFile {
         let table: Table = toml::from_str(text).map_err(|e| file::wrong(text, path, &e))?;
         file::known(table.keys(), &KEYS, text, path, Depth::Top)?;
         let flat = flat(table.clone()).map_err(|key| file::twice(text, path, &key))?;
-        // Only the text has lines to name.
+        // Errors of the text have line numbers; those of a changed table have not.
         let read = if flat == table { toml::from_str(text) } else { flat.try_into() };
         let mut read: SweepFile = read.map_err(|e| file::wrong(text, path, &e))?;
         let random = read.random.iter().flat_map(|r| r.of.keys());
@@ -130,7 +130,7 @@ impl SweepFile {
         let wrong = |what: String| Failure::place(path, what);
         for (key, instead) in OWN {
             if all().any(|k| k == key) {
-                return Err(wrong(format!("{key} is not for a sweep's tables; {instead}")));
+                return Err(wrong(format!("{key} cannot be set in a table of a sweep; {instead}")));
             }
         }
         if axes().chain(random.clone()).any(|key| key == "hold-out") {
@@ -152,17 +152,17 @@ impl SweepFile {
                 distribution.check().map_err(|rule| wrong(format!("[random.of] {key}: {rule}")))?;
             }
         }
-        let asked = match &read.seeds {
+        let seeds = match &read.seeds {
             Seeds::Count(n) => *n,
             Seeds::List(seeds) => seeds.len() as u64,
         };
         let samples = read.random.as_ref().map_or(1, |random| random.samples);
-        if asked.saturating_mul(samples).saturating_mul(read.combinations()) > MOST {
-            return Err(wrong(format!("asks for more than {MOST} runs")));
+        if seeds.saturating_mul(samples).saturating_mul(read.combinations()) > MOST {
+            return Err(wrong(format!("has more than {MOST} runs, the most that a sweep can have")));
         }
         let seeds = read.seed_list();
         if seeds.is_empty() || (1..seeds.len()).any(|i| seeds[..i].contains(&seeds[i])) {
-            return Err(wrong("seeds must name at least one seed, and none twice".into()));
+            return Err(wrong("seeds must have at least one seed, and none twice".into()));
         }
         if read.halving.as_ref().is_some_and(|h| h.start == 0 || h.eta < 2) {
             return Err(wrong("[halving] needs start, at least 1, and eta, at least 2".into()));
@@ -170,19 +170,20 @@ impl SweepFile {
         read.base.entry("hold-out").or_insert(Value::Float(HOLD_OUT));
         if read.halving.is_some() && read.hold_out() == 0.0 {
             return Err(wrong(
-                "[halving] chooses between runs: it needs held-out examples (hold-out in [base])".into(),
+                "[halving] needs held-out examples to choose runs by: hold-out in [base] must be above 0"
+                    .into(),
             ));
         }
         Ok(read)
     }
 
-    /// The share of the training examples that runs are judged on; 0: they are judged on test examples.
+    /// The share of the training examples that runs are evaluated on; 0: they are evaluated on the test examples.
     pub fn hold_out(&self) -> f64 {
         let value = &self.base["hold-out"];
         value.as_float().or_else(|| value.as_integer().map(|i| i as f64)).unwrap_or(HOLD_OUT)
     }
 
-    /// How many combinations of the grid's values there are, at each of the points.
+    /// The number of combinations of points and values of the grid.
     fn combinations(&self) -> u64 {
         let lengths = self.grid.values().map(Vec::len).chain([self.point.len().max(1)]);
         lengths.fold(1, |product, n| product.saturating_mul(n as u64))
@@ -197,7 +198,7 @@ impl SweepFile {
     }
 }
 
-/// The file with settings by their keys, where it has them in tables: `[base.reg] k = 40`.
+/// The file with flat keys in place of the tables of parts: `[base.reg] k = 40` becomes `[base] reg-k = 40`.
 fn flat(mut file: Table) -> Result<Table, String> {
     let tables = |table: &mut Value| match table.as_table_mut() {
         Some(table) => {
@@ -218,7 +219,7 @@ fn flat(mut file: Table) -> Result<Table, String> {
 }
 
 impl Distribution {
-    /// Whether a table is a distribution, not settings of a part.
+    /// Whether a table is a distribution, and not the settings of a part.
     fn is_one(table: &Table) -> bool {
         const KINDS: [&str; 5] = ["uniform", "log-uniform", "int", "log-int", "choice"];
         table.keys().all(|key| KINDS.contains(&key.as_str()))
@@ -239,7 +240,7 @@ impl Distribution {
         if good { Ok(()) } else { Err(rule) }
     }
 
-    /// The value at u in [0, 1). Real ones have four significant digits, so that names of runs stay short.
+    /// The value at u in [0, 1). Real values have four significant digits, so that the names of runs are short.
     pub fn at(&self, u: f64) -> Value {
         let between = |a: f64, b: f64| a + (b - a) * u;
         let log = |a: f64, b: f64| between(a.ln(), b.ln()).exp();

@@ -1,4 +1,4 @@
-//! The result of a sweep: its tables, and the test accuracies, or losses of real targets, of what was chosen.
+//! The result of a sweep: its tables, and the evaluation of the chosen points on the test images.
 
 use std::fs;
 
@@ -6,30 +6,30 @@ use nn::write_atomic;
 use serde_json::Value;
 
 use super::plan::Job;
-use super::pool::{self, Fate, Task};
-use super::table::{self, Tested};
-use super::{Last, Under};
+use super::pool::{self, Status, Task};
+use super::table::{self, TestScores};
+use super::{LastRound, Runner};
 use crate::failure::Failure;
 use crate::output;
 
-impl Under<'_> {
+impl Runner<'_> {
     /// Writes and prints the result.
-    pub fn told(&mut self, last: Last) -> Result<(), Failure> {
+    pub fn write_results(&mut self, last: LastRound) -> Result<(), Failure> {
         let held_out = self.file.hold_out() > 0.0;
         let on = if held_out { "validation" } else { "test" };
         let select = self.file.select;
-        let rows = table::rows(&self.file, &self.points, &last.found)?;
-        let real = last.found.iter().flat_map(|found| found.values()).any(|judged| judged.real);
-        let mut tables = vec![table::table(&rows, on, select, real)];
+        let measure = table::measure(&self.points, &last.scores)?;
+        let rows = table::rows(&self.file, &self.points, &last.scores)?;
+        let mut tables = vec![table::table(&rows, on, select, measure)];
         let mut test = Vec::new();
-        if held_out && last.all {
-            let chosen = table::chosen(&self.file, &self.points, &last.found)?;
-            match self.tested(&chosen, &last.jobs) {
-                Ok(tested) => {
-                    test = table::test_rows(&tested, &self.points, self.file.baseline.is_some());
-                    tables.push(table::table(&test, "test", select, real));
+        if held_out && last.complete {
+            let chosen = table::chosen(&self.file, &self.points, &last.scores)?;
+            match self.test(&chosen, &last.jobs) {
+                Ok(scores) => {
+                    test = table::test_rows(&scores, &self.points, self.file.baseline.is_some());
+                    tables.push(table::table(&test, "test", select, measure));
                 }
-                // What is known of the rest is told all the same.
+                // The other table is written all the same.
                 Err(failure) => self.unfinished.extend(failure.message().map(String::from)),
             }
         }
@@ -39,7 +39,7 @@ impl Under<'_> {
         let markdown: Vec<String> = tables.iter().map(output::Table::markdown).collect();
         let markdown = format!("# Sweep\n\n{}\n{unfinished}", markdown.join("\n\n"));
         let csv = table::CSV.to_string() + &table::csv(&rows, on) + &table::csv(&test, "test");
-        let json = table::json(on, &rows, &test, &self.unfinished, select, real);
+        let json = table::json(on, &rows, &test, &self.unfinished, select, measure);
         for (name, text) in
             [("sweep.md", markdown), ("sweep.csv", csv), ("sweep.json", output::to_json(&json) + "\n")]
         {
@@ -58,17 +58,21 @@ impl Under<'_> {
                 all.iter().for_each(|line| eprintln!("not finished: {line}"));
                 let (n, runs) = (all.len(), last.jobs.len());
                 Err(Failure::unfinished(
-                    match last.all && last.found.iter().map(|f| f.len()).sum::<usize>() == runs {
-                        true => "the test images are left to evaluate; the same command goes on".to_string(),
-                        false => format!("{n} of {runs} runs are not finished"),
+                    match last.complete && last.scores.iter().map(|s| s.len()).sum::<usize>() == runs {
+                        true => "the evaluation on the test images is not finished; the same command resumes"
+                            .into(),
+                        false => format!(
+                            "{n} of {} not finished",
+                            if runs == 1 { "1 run is".into() } else { format!("{runs} runs are") }
+                        ),
                     },
                 ))
             }
         }
     }
 
-    /// The test accuracies, or losses of real targets, of the chosen points by seed. A run's weights meet the test images once.
-    fn tested(&self, chosen: &[usize], jobs: &[Job]) -> Result<Vec<Tested>, Failure> {
+    /// The test scores of the chosen points by seed. Each run is evaluated once, and its result is kept in a file.
+    fn test(&self, chosen: &[usize], jobs: &[Job]) -> Result<Vec<TestScores>, Failure> {
         let of = |point: usize| jobs.iter().filter(move |job| job.point == point);
         let known = |job: &Job| -> Option<f64> {
             let text = fs::read_to_string(self.place.test(job)).ok()?;
@@ -79,18 +83,18 @@ impl Under<'_> {
         let task = |job: &&Job| {
             let mut arguments =
                 vec!["eval".to_string(), self.place.run(job).display().to_string(), "--json".into()];
-            arguments.extend(self.options.more());
+            arguments.extend(self.options.arguments());
             let log = self.place.test(job).with_extension("log");
             Task { name: job.name.clone(), arguments, output: Some(self.place.test(job)), log }
         };
         let tasks: Vec<Task> = left.iter().map(task).collect();
-        for (task, fate) in tasks.iter().zip(pool::run(&tasks, &self.shares, |_, _| {})) {
-            match fate {
-                Fate::Done => drop(fs::remove_file(&task.log)),
-                Fate::Failed(reason) => {
+        for (task, status) in tasks.iter().zip(pool::run(&tasks, &self.shares, |_, _| {})) {
+            match status {
+                Status::Done => drop(fs::remove_file(&task.log)),
+                Status::Failed(reason) => {
                     return Err(Failure::unfinished(format_args!("{}: no test result: {reason}", task.name)));
                 }
-                Fate::Stopped => return Err(Failure::unfinished("stopped; the same command goes on")),
+                Status::Stopped => return Err(Failure::unfinished("stopped; the same command resumes")),
             }
         }
         let values = |point: usize| {

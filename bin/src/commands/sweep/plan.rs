@@ -1,4 +1,4 @@
-//! From a sweep's file to its runs: points, seeds, frozen settings.
+//! The runs of a sweep: points, seeds, frozen settings.
 
 use std::path::{Path, PathBuf};
 
@@ -14,43 +14,58 @@ use crate::setup;
 /// One combination of settings.
 #[derive(Clone, Debug)]
 pub struct Point {
-    /// What is special about it, without what plays no part beside the rest.
+    /// The settings that the sweep varies, without those that have no effect beside the others.
     pub set: Table,
-    /// All its settings, but for a seed.
+    /// All settings except the seed.
     pub config: Config,
 }
 
-/// How long runs are: all of it, or a shorter round of halving.
+/// The length of the runs of a halving round; `None` for the whole length.
 pub type Length = Option<u64>;
 
 /// One run: a point with a seed.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// The name of its folder: what is special about it, and a hash of all its settings.
+    /// The name of its folder: the varied settings, the seed, and a hash of all settings.
     pub name: String,
-    /// Which point it is of.
+    /// The index of its point.
     pub point: usize,
     pub seed: u64,
     pub config: Config,
-    /// The frozen settings, as a file.
+    /// The frozen settings as TOML.
     pub text: String,
 }
 
 impl Point {
-    /// The point in words.
+    /// The varied settings as text: "lr=0.02 reg=rp".
     pub fn label(&self) -> String {
         let parts: Vec<String> =
             self.set.iter().map(|(key, value)| format!("{key}={}", plain(value))).collect();
         if parts.is_empty() { "base".into() } else { parts.join(" ") }
     }
+
+    /// A failure that names the point.
+    pub fn named(&self, failure: Failure) -> Failure {
+        match failure {
+            Failure::Usage(text) if !self.set.is_empty() => {
+                Failure::Usage(format!("{}: {text}", self.label()))
+            }
+            other => other,
+        }
+    }
 }
 
-/// A value without quotation marks.
-pub fn plain(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), String::from)
+/// A value without quotation marks. Long numbers are in exponent notation; others are as in TOML, since the names of
+/// existing run folders contain them.
+fn plain(value: &Value) -> String {
+    const LONG: usize = 12;
+    let text = value.as_str().map_or_else(|| value.to_string(), String::from);
+    let short =
+        value.as_float().map(comhe::short).filter(|short| text.len() > LONG && short.len() < text.len());
+    short.unwrap_or(text)
 }
 
-/// Every point of a sweep, in the order of the file, each once.
+/// The points of a sweep in the order of the file, without duplicates.
 pub fn points(file: &SweepFile) -> Result<Vec<Point>, Failure> {
     let mut tables: Vec<Table> = if file.point.is_empty() { vec![Table::new()] } else { file.point.clone() };
     for (key, values) in &file.grid {
@@ -65,16 +80,17 @@ pub fn points(file: &SweepFile) -> Result<Vec<Point>, Failure> {
         tables = product(&tables, (0..random.samples).map(sample));
     }
     let mut points: Vec<Point> = Vec::new();
-    let mut idle: Vec<(String, String)> = Vec::new();
+    let mut unused: Vec<(String, String)> = Vec::new();
     for table in tables {
         let (point, dropped) = Point::new(file, table)?;
-        idle.extend(dropped);
+        unused.extend(dropped);
         if !points.iter().any(|other| other.config == point.config) {
             points.push(point);
         }
     }
-    match idle.into_iter().find(|(key, _)| points.iter().all(|p| !p.set.contains_key(key))) {
-        Some((_, said)) => Err(Failure::usage(said)),
+    // A setting that has no effect in any point is a mistake.
+    match unused.into_iter().find(|(key, _)| points.iter().all(|p| !p.set.contains_key(key))) {
+        Some((_, reason)) => Err(Failure::usage(reason)),
         None => Ok(points),
     }
 }
@@ -85,7 +101,7 @@ fn product(tables: &[Table], more: impl Iterator<Item = Vec<(String, Value)>> + 
 }
 
 impl Point {
-    /// The point of some settings, and which of them play no part, with why.
+    /// The point with these settings, and those of them that have no effect, with the reason.
     pub fn new(file: &SweepFile, set: Table) -> Result<(Point, Vec<(String, String)>), Failure> {
         let config = settings(file, &set)?;
         let mut dropped = Vec::new();
@@ -103,10 +119,8 @@ impl Point {
         let config = settings(file, &set)?;
         Ok((Point { set, config }, dropped))
     }
-}
 
-impl Point {
-    /// This one with other settings above it.
+    /// The point with some settings replaced.
     pub fn with(&self, file: &SweepFile, settings: &Table) -> Result<Point, Failure> {
         let set = self.set.clone().into_iter().chain(settings.clone()).collect();
         Ok(Point::new(file, set)?.0)
@@ -126,7 +140,7 @@ fn settings(file: &SweepFile, set: &Table) -> Result<Config, Failure> {
     Ok(config.settled())
 }
 
-/// Settings of a run of another length.
+/// The settings with another length.
 fn with_length(config: &Config, length: Length) -> Config {
     match (length, config.steps) {
         (None, _) => config.clone(),
@@ -135,7 +149,7 @@ fn with_length(config: &Config, length: Length) -> Config {
     }
 }
 
-/// The runs of some points, seed by seed, so that all points have something early.
+/// The runs of some points in the order of the seeds, so that every point has a result early.
 pub fn jobs(
     file: &SweepFile,
     points: &[Point],
@@ -147,7 +161,7 @@ pub fn jobs(
         for &point in which {
             let config = Config { seed, ..with_length(&points[point].config, length) };
             let (text, flat) = (config.to_toml()?, toml::to_string(&config::table(&config)?));
-            // Names are those of sweeps whose files had no tables.
+            // The hash is that of flat keys, so that existing run folders keep their names.
             let hash = hash(&flat.expect("a table of plain values"));
             let round = length.map(|n| format!("for{n}_")).unwrap_or_default();
             let name = format!("{}_{round}seed{seed}_{hash:08x}", slug(&points[point].label()));
@@ -157,17 +171,17 @@ pub fn jobs(
     Ok(jobs)
 }
 
-/// How long the rounds of a sweep are; the last one is the whole length.
+/// The lengths of the rounds of a sweep; the last one is the whole length.
 pub fn rounds(file: &SweepFile, points: &[Point]) -> Result<Vec<Length>, Failure> {
     let Some(halving) = &file.halving else { return Ok(vec![None]) };
     if points.iter().any(|point| point.set.contains_key("steps") || point.set.contains_key("epochs")) {
-        return Err(Failure::usage("[halving] is for runs of one length: steps and epochs belong to [base]"));
+        return Err(Failure::usage("[halving] needs runs of one length: steps and epochs belong to [base]"));
     }
     let whole =
         points.iter().filter_map(|point| point.config.steps.or(point.config.epochs)).min().unwrap_or(0);
     if halving.start >= whole {
         return Err(Failure::usage(format_args!(
-            "[halving] start is {}, and whole runs are {whole} long: there is no shorter round",
+            "[halving] start is {}; it must be below the length of the runs, {whole}",
             halving.start
         )));
     }
@@ -175,7 +189,7 @@ pub fn rounds(file: &SweepFile, points: &[Point]) -> Result<Vec<Length>, Failure
     Ok(shorter.take_while(|&n| n < whole).map(Some).chain([None]).collect())
 }
 
-/// A text as part of a file's name: no characters that a shell would read, and not too many.
+/// A text as part of a file name, without characters that are special to a shell, and of at most 80 characters.
 fn slug(text: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || "=.-+".contains(c) { c } else { '_' };
     text.chars().map(safe).take(80).collect()
@@ -188,7 +202,7 @@ fn hash(text: &str) -> u32 {
     (h ^ (h >> 32)) as u32
 }
 
-/// The files of a sweep.
+/// The folder of a sweep.
 pub struct Place(pub PathBuf);
 
 impl Place {

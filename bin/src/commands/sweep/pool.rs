@@ -1,4 +1,4 @@
-//! Child processes side by side, within a budget of threads.
+//! Child processes that are executed at the same time, within a number of threads.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,62 +11,63 @@ use crate::stop;
 pub struct Task {
     pub name: String,
     pub arguments: Vec<String>,
-    /// Where its output goes; what it says on standard error goes to `log`.
+    /// The file for standard output.
     pub output: Option<PathBuf>,
+    /// The file for standard error.
     pub log: PathBuf,
 }
 
-/// What became of a task.
+/// How a task ended.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Fate {
+pub enum Status {
     Done,
     Failed(String),
-    /// The user wanted to end before it was done.
+    /// Interrupted by the user.
     Stopped,
 }
 
-/// Threads of each of `jobs` processes: as even as can be, and `threads` together.
+/// Divides `threads` as evenly as possible among `jobs` processes.
 pub fn shares(threads: usize, jobs: usize) -> Vec<usize> {
     (0..jobs).map(|i| threads / jobs + usize::from(i < threads % jobs)).collect()
 }
 
-/// Runs tasks, one a share at a time. `told` hears of each as it ends. One that cannot be started or waited for has failed
-/// as any other that fails: the rest goes on.
-pub fn run(tasks: &[Task], shares: &[usize], mut told: impl FnMut(usize, &Fate)) -> Vec<Fate> {
+/// Runs tasks, as many at a time as there are shares, and calls `on_end` when one ends. A task that fails, or cannot be
+/// started, does not stop the others.
+pub fn run(tasks: &[Task], shares: &[usize], mut on_end: impl FnMut(usize, &Status)) -> Vec<Status> {
     let mut slots: Vec<Option<(usize, Child)>> = shares.iter().map(|_| None).collect();
-    let mut fates: Vec<Fate> = vec![Fate::Stopped; tasks.len()];
-    let (mut next, mut asked) = (0, false);
+    let mut statuses: Vec<Status> = vec![Status::Stopped; tasks.len()];
+    let (mut next, mut terminated) = (0, false);
     loop {
         for (slot, &threads) in slots.iter_mut().zip(shares) {
             if let Some((i, child)) = slot {
-                let fate = match child.try_wait() {
+                let status = match child.try_wait() {
                     Ok(None) => continue,
-                    Ok(Some(status)) if status.success() => Fate::Done,
-                    Ok(Some(_)) if asked => Fate::Stopped,
-                    Ok(Some(status)) => Fate::Failed(reason(&tasks[*i].log, status)),
-                    Err(e) => Fate::Failed(format!("cannot be waited for: {e}")),
+                    Ok(Some(exit)) if exit.success() => Status::Done,
+                    Ok(Some(_)) if terminated => Status::Stopped,
+                    Ok(Some(exit)) => Status::Failed(reason(&tasks[*i].log, exit)),
+                    Err(e) => Status::Failed(format!("cannot be waited for: {e}")),
                 };
-                told(*i, &fate);
-                fates[*i] = fate;
+                on_end(*i, &status);
+                statuses[*i] = status;
                 *slot = None;
             }
             while slot.is_none() && next < tasks.len() && !stop::wanted() {
                 match start(&tasks[next], threads) {
                     Ok(child) => *slot = Some((next, child)),
                     Err(why) => {
-                        fates[next] = Fate::Failed(why);
-                        told(next, &fates[next]);
+                        statuses[next] = Status::Failed(why);
+                        on_end(next, &statuses[next]);
                     }
                 }
                 next += 1;
             }
         }
         if slots.iter().all(Option::is_none) && (next == tasks.len() || stop::wanted()) {
-            return fates;
+            return statuses;
         }
-        if stop::wanted() && !asked {
-            asked = true;
-            slots.iter_mut().flatten().for_each(|(_, child)| ask_to_end(child));
+        if stop::wanted() && !terminated {
+            terminated = true;
+            slots.iter_mut().flatten().for_each(|(_, child)| terminate(child));
         }
         std::thread::sleep(Duration::from_millis(20));
     }
@@ -83,26 +84,26 @@ fn start(task: &Task, threads: usize) -> Result<Child, String> {
         Some(path) => command.stdout(file(path)?),
         None => command.stdout(Stdio::null()),
     };
-    // A signal from the terminal would reach a child of the same group twice: from there and from here.
+    // In its own process group, a child gets the terminal's signals from here alone.
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(&mut command, 0);
     command.spawn().map_err(|e| format!("cannot be started: {e}"))
 }
 
-/// Lets a child write its checkpoint and end, where the system has signals; ends it otherwise.
-fn ask_to_end(child: &mut Child) {
+/// Sends SIGTERM, after which a run writes a checkpoint and ends; kills the child where there are no signals.
+fn terminate(child: &mut Child) {
     let sent = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
     if !sent.is_ok_and(|status| status.success()) {
         let _ = child.kill();
     }
 }
 
-/// Why a process failed: its last line.
-fn reason(log: &Path, status: std::process::ExitStatus) -> String {
+/// The reason of a failure: the error message in the log.
+fn reason(log: &Path, exit: std::process::ExitStatus) -> String {
     let text =
         std::fs::read(log).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
     let last = text.lines().rev().find_map(|line| line.strip_prefix("comhe: "));
-    last.map_or_else(|| format!("{status}; see {}", log.display()), String::from)
+    last.map_or_else(|| format!("{exit}; see {}", log.display()), String::from)
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! The rounds of a sweep: which runs there are, which are left to be made, and which settings go on.
+//! The rounds of a sweep: which runs are missing, and which points are in the next round.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -8,54 +8,56 @@ use nn::write_atomic;
 
 use super::emit::{self, Engine};
 use super::plan::{self, Job};
-use super::pool::{self, Fate, Task};
+use super::pool::{self, Status, Task};
 use super::state::{self, State};
-use super::table::{self, Found};
-use super::{Last, Under};
+use super::table::{self, PointScores};
+use super::{LastRound, Runner};
 use crate::failure::Failure;
 use crate::run_folder;
+use crate::statistics::count;
 
-impl Under<'_> {
-    /// All rounds, and the result.
-    pub fn go(&mut self) -> Result<(), Failure> {
+impl Runner<'_> {
+    /// Executes all rounds and writes the result.
+    pub fn run(&mut self) -> Result<(), Failure> {
         let rounds = self.rounds.clone();
         let mut which: Vec<usize> = (0..self.points.len()).collect();
         let mut last = None;
         for (i, &length) in rounds.iter().enumerate() {
             let jobs = plan::jobs(&self.file, &self.points, &which, length)?;
             if rounds.len() > 1 {
-                let told = length.map_or("the whole length".into(), |n| format!("length {n}"));
-                eprintln!("round {} of {}: {} settings, {told}", i + 1, rounds.len(), which.len());
+                let length = length.map_or("the whole length".into(), |n| format!("length {n}"));
+                let settings = count(which.len(), "setting");
+                eprintln!("round {} of {}: {settings}, {length}", i + 1, rounds.len());
             }
             if let Some(engine) = self.options.emit
-                && self.emitted(engine, &jobs)?
+                && self.emit(engine, &jobs)?
             {
                 return Ok(());
             }
             self.unfinished.clear();
-            let stopped = !self.made(&jobs)?;
-            let found = self.found(&jobs)?;
+            let stopped = !self.execute(&jobs)?;
+            let scores = self.scores(&jobs)?;
             if stopped {
                 return Err(Failure::unfinished(format_args!(
-                    "stopped; the same command goes on: {} of {} runs are finished",
-                    found.iter().map(BTreeMap::len).sum::<usize>(),
+                    "stopped: {} of {} runs are finished; the same command resumes",
+                    scores.iter().map(BTreeMap::len).sum::<usize>(),
                     jobs.len()
                 )));
             }
             let waits = self.options.collect && !self.unfinished.is_empty();
             let all = i + 1 == rounds.len();
             if !all && !waits {
-                which = self.survivors(&which, &found)?;
+                which = self.survivors(&which, &scores)?;
             }
-            last = Some(Last { found, jobs, all: all && !waits });
+            last = Some(LastRound { scores, jobs, complete: all && !waits });
             if waits {
                 break;
             }
         }
-        self.told(last.expect("a sweep has a round"))
+        self.write_results(last.expect("a sweep has a round"))
     }
 
-    /// How many of the runs of the whole length are finished, and how many there are.
+    /// The numbers of finished runs and of all runs of the whole length.
     pub fn finished(&self) -> Result<(usize, usize), Failure> {
         let which: Vec<usize> = (0..self.points.len()).collect();
         let jobs = plan::jobs(&self.file, &self.points, &which, None)?;
@@ -66,14 +68,14 @@ impl Under<'_> {
         Ok((done, jobs.len()))
     }
 
-    /// Writes what is left to do for another program; false if nothing is.
-    fn emitted(&self, engine: Engine, jobs: &[Job]) -> Result<bool, Failure> {
+    /// Writes the missing runs for another program; false if none is missing.
+    fn emit(&self, engine: Engine, jobs: &[Job]) -> Result<bool, Failure> {
         let mut left = Vec::new();
         for job in jobs {
             match state::state(&self.place, job)? {
                 State::Finished => {}
                 state => {
-                    self.ready(job, &state)?;
+                    self.prepare(job, &state)?;
                     left.push(job);
                 }
             }
@@ -82,16 +84,16 @@ impl Under<'_> {
             return Ok(false);
         }
         let threads = self.shares.iter().copied().min().unwrap_or(1);
-        emit::emit(engine, &self.place, &left, &self.options.more(), self.shares.len(), threads)?;
+        emit::emit(engine, &self.place, &left, &self.options.arguments(), self.shares.len(), threads)?;
         Ok(true)
     }
 
-    /// Writes a run's frozen settings, and removes what a run without a checkpoint has left.
-    fn ready(&self, job: &Job, state: &State) -> Result<(), Failure> {
+    /// Writes the frozen settings of a run, and removes the folder of a run that has no checkpoint.
+    fn prepare(&self, job: &Job, state: &State) -> Result<(), Failure> {
         write_atomic(&self.place.config(job), job.text.as_bytes())?;
         let folder = self.place.run(job);
         if *state == State::New && folder.exists() {
-            // Not one that a job of another program is just beginning.
+            // A job of another program may be starting there.
             let _lock = run_folder::lock(&folder)?;
             fs::remove_dir_all(&folder)
                 .map_err(|e| Failure::place(&folder, format_args!("cannot be removed: {e}")))?;
@@ -99,8 +101,9 @@ impl Under<'_> {
         Ok(())
     }
 
-    /// Makes the runs that are not finished, unless none are to be made; whether it came to the end.
-    fn made(&mut self, jobs: &[Job]) -> Result<bool, Failure> {
+    /// Executes the runs that are not finished; false if the user stopped them. With `--collect` and `--emit` it only
+    /// lists them.
+    fn execute(&mut self, jobs: &[Job]) -> Result<bool, Failure> {
         let mut left = Vec::new();
         for job in jobs {
             let state = state::state(&self.place, job)?;
@@ -110,16 +113,16 @@ impl Under<'_> {
         }
         if self.options.collect || self.options.emit.is_some() {
             self.unfinished =
-                left.iter().map(|(job, _)| format!("{}: {}", job.name, self.known(job))).collect();
+                left.iter().map(|(job, _)| format!("{}: {}", job.name, self.reason(job))).collect();
             return Ok(true);
         }
         let mut tasks = Vec::new();
         for (job, state) in &left {
-            self.ready(job, state)?;
+            self.prepare(job, state)?;
             let path = |path: PathBuf| path.display().to_string();
             let mut arguments: Vec<String> = vec!["train".into()];
             arguments.extend(match state {
-                State::Begun => vec!["--resume".into(), path(self.place.run(job))],
+                State::Resumable => vec!["--resume".into(), path(self.place.run(job))],
                 _ => vec![
                     "--config".into(),
                     path(self.place.config(job)),
@@ -127,59 +130,62 @@ impl Under<'_> {
                     path(self.place.run(job)),
                 ],
             });
-            arguments.extend(self.options.more());
+            arguments.extend(self.options.arguments());
             tasks.push(Task { name: job.name.clone(), arguments, output: None, log: self.place.log(job) });
         }
         if left.len() < jobs.len() {
             eprintln!("{} of {} runs are finished already", jobs.len() - left.len(), jobs.len());
         }
         let mut ended = 0;
-        let fates = pool::run(&tasks, &self.shares, |i, fate| {
+        let statuses = pool::run(&tasks, &self.shares, |i, status| {
             ended += 1;
-            let told = match fate {
-                Fate::Done => state::judged(&self.place.run(left[i].0), self.file.hold_out())
-                    .map_or("finished".into(), |judged| judged.words()),
-                Fate::Failed(reason) => format!("failed: {reason}"),
-                Fate::Stopped => "stopped".into(),
+            let result = match status {
+                Status::Done => state::scores(&self.place.run(left[i].0), self.file.hold_out())
+                    .map_or_else(|reason| format!("failed: {reason}"), |scores| scores.text()),
+                Status::Failed(reason) => format!("failed: {reason}"),
+                Status::Stopped => "stopped".into(),
             };
-            eprintln!("run {ended}/{}: {}: {told}", tasks.len(), tasks[i].name);
+            eprintln!("run {ended}/{}: {}: {result}", tasks.len(), tasks[i].name);
         });
-        for (task, fate) in tasks.iter().zip(&fates) {
-            if let Fate::Failed(reason) = fate {
+        for (task, status) in tasks.iter().zip(&statuses) {
+            if let Status::Failed(reason) = status {
                 self.unfinished.push(format!("{}: {reason}", task.name));
             }
         }
-        Ok(!fates.contains(&Fate::Stopped))
+        Ok(!statuses.contains(&Status::Stopped))
     }
 
-    /// What a run's log says about why it is not finished.
-    fn known(&self, job: &Job) -> String {
+    /// Why a run is not finished: the error message in its log.
+    fn reason(&self, job: &Job) -> String {
         let text = fs::read_to_string(self.place.log(job)).unwrap_or_default();
-        let said = text.lines().rev().find_map(|line| line.strip_prefix("comhe: "));
-        said.unwrap_or("not finished").to_string()
+        let message = text.lines().rev().find_map(|line| line.strip_prefix("comhe: "));
+        message.unwrap_or("not finished").to_string()
     }
 
-    /// The accuracies of the finished runs.
-    fn found(&self, jobs: &[Job]) -> Result<Found, Failure> {
-        let mut found: Found = vec![BTreeMap::new(); self.points.len()];
+    /// The scores of the finished runs. A run that has none counts as unfinished.
+    fn scores(&mut self, jobs: &[Job]) -> Result<PointScores, Failure> {
+        let mut all: PointScores = vec![BTreeMap::new(); self.points.len()];
         for job in jobs {
             if state::state(&self.place, job)? == State::Finished {
-                let judged = state::judged(&self.place.run(job), self.file.hold_out())?;
-                found[job.point].insert(job.seed, judged);
+                match state::scores(&self.place.run(job), self.file.hold_out()) {
+                    Ok(scores) => drop(all[job.point].insert(job.seed, scores)),
+                    Err(reason) => self.unfinished.push(format!("{}: {reason}", job.name)),
+                }
             }
         }
-        Ok(found)
+        Ok(all)
     }
 
-    /// The better ones of a round, and all baselines, in the order of the file.
-    fn survivors(&self, which: &[usize], found: &Found) -> Result<Vec<usize>, Failure> {
+    /// The points of the next round: the better ones, and all baselines, in the order of the file.
+    fn survivors(&self, which: &[usize], scores: &PointScores) -> Result<Vec<usize>, Failure> {
         let eta = self.file.halving.as_ref().map_or(1, |halving| halving.eta) as usize;
-        let score = |i: usize| table::score(&self.file, &found[i]);
+        table::measure(&self.points, scores)?;
+        let score = |i: usize| table::score(&self.file, &scores[i]);
         let mut ranked: Vec<(usize, f64)> = which.iter().filter_map(|&i| Some((i, score(i)?))).collect();
         ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
         ranked.truncate(which.len().div_ceil(eta));
         let partners = table::partners(&self.file, &self.points)?;
-        // A setting without a partner is a baseline, if there are any.
+        // With a baseline, a point without a partner is one.
         let kept = |i: &usize| {
             let baseline = self.file.baseline.is_some() && partners[*i].is_none() && score(*i).is_some();
             baseline || ranked.iter().any(|(r, _)| r == i)

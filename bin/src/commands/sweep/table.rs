@@ -1,4 +1,4 @@
-//! What a sweep found: rows, statistics, and what is chosen.
+//! The table of a sweep: rows, statistics, and the choice of the best points.
 
 use std::collections::BTreeMap;
 
@@ -8,19 +8,19 @@ use toml::Table as Settings;
 
 use super::file::{Select, SweepFile};
 use super::plan::Point;
-use super::state::Judged;
+use super::state::Scores;
 use crate::config;
 use crate::failure::Failure;
 use crate::output::Table;
-use crate::statistics::{Interval, Paired, Summary, holm, summary};
+use crate::statistics::{Interval, Measure, Paired, Summary, holm, summary};
 
-/// Accuracies of the runs that are finished: of a point, by seed.
-pub type Found = Vec<BTreeMap<u64, Judged>>;
+/// The scores of the finished runs of each point, by seed.
+pub type PointScores = Vec<BTreeMap<u64, Scores>>;
 
-/// A chosen point with its accuracy, or loss of real targets, by seed.
-pub type Tested = (usize, BTreeMap<u64, f64>);
+/// A chosen point with its test score by seed.
+pub type TestScores = (usize, BTreeMap<u64, f64>);
 
-/// A row: accuracies, or losses of real targets, over seeds, and how they compare with the baseline of the same seeds.
+/// A row: the scores of a point over its seeds, and their differences to the baseline.
 #[derive(Serialize)]
 pub struct Row {
     pub label: String,
@@ -33,8 +33,8 @@ pub struct Row {
     pub p_holm: Option<f64>,
 }
 
-/// What each point is compared with: the one with the baseline's settings that is otherwise the same, or else the only
-/// one with those settings. None for a baseline.
+/// The partner of each point, with which it is compared: the point that has the baseline's settings and is otherwise the
+/// same, or the only one that has them. A baseline has none.
 pub fn partners(file: &SweepFile, points: &[Point]) -> Result<Vec<Option<usize>>, Failure> {
     let Some(baseline) = &file.baseline else { return Ok(vec![None; points.len()]) };
     let mut all = Vec::new();
@@ -54,31 +54,56 @@ pub fn partners(file: &SweepFile, points: &[Point]) -> Result<Vec<Option<usize>>
     Ok((0..points.len()).map(|i| if all.contains(&i) { None } else { partner(&points[i]) }).collect())
 }
 
-/// Whether a point has these settings: they change nothing about it.
+/// Whether a point has these settings: setting them does not change it.
 fn has(file: &SweepFile, point: &Point, settings: &Settings) -> Result<bool, Failure> {
     Ok(point.with(file, settings)?.config == point.config)
 }
 
+/// The measure of all finished runs. Settings that do not suit each other are found before the first run; the folder of
+/// an older sweep may have such runs all the same.
+pub fn measure(points: &[Point], scores: &PointScores) -> Result<Measure, Failure> {
+    let first = |measure: Measure| {
+        let has = |scores: &BTreeMap<u64, Scores>| scores.values().any(|scores| scores.measure == measure);
+        scores.iter().position(has).map(|i| &points[i])
+    };
+    match (first(Measure::Accuracy), first(Measure::Loss)) {
+        (Some(classes), Some(real)) => Err(incomparable(classes, real)),
+        (None, Some(_)) => Ok(Measure::Loss),
+        _ => Ok(Measure::Accuracy),
+    }
+}
+
+/// The error for a sweep over classes and real targets. A sweep compares all its points and chooses the best, for which
+/// accuracies and losses have no common scale.
+pub fn incomparable(classes: &Point, real: &Point) -> Failure {
+    Failure::usage(format_args!(
+        "the points {} and {} cannot be compared: the targets of the first are classes, with an accuracy, those of the \
+         second real values, with a loss; write a sweep for each",
+        classes.label(),
+        real.label()
+    ))
+}
+
 /// The row of each point that has a finished run.
-pub fn rows(file: &SweepFile, points: &[Point], found: &Found) -> Result<Vec<Row>, Failure> {
+pub fn rows(file: &SweepFile, points: &[Point], scores: &PointScores) -> Result<Vec<Row>, Failure> {
     let partners = partners(file, points)?;
     let by = |i: usize| -> BTreeMap<u64, f64> {
-        found[i].iter().map(|(&seed, judged)| (seed, judged.by(file.select))).collect()
+        scores[i].iter().map(|(&seed, scores)| (seed, scores.selected(file.select))).collect()
     };
     let row = |i: usize| {
-        let of = |what: fn(&Judged) -> f64| summary(&found[i].values().map(what).collect::<Vec<_>>());
+        let of = |what: fn(&Scores) -> f64| summary(&scores[i].values().map(what).collect::<Vec<_>>());
         let (difference, p) = compared(&by(i), partners[i].map(by).as_ref());
-        let (best, last) = (Some(of(|j| j.best)), of(|j| j.last));
+        let (best, last) = (Some(of(|s| s.best)), of(|s| s.last));
         Row { label: points[i].label(), best, last, difference, p, p_holm: None }
     };
-    let rows = (0..points.len()).filter(|&i| !found[i].is_empty()).map(row).collect();
+    let rows = (0..points.len()).filter(|&i| !scores[i].is_empty()).map(row).collect();
     Ok(corrected(rows))
 }
 
 /// The rows of chosen points on the test images, the baseline first.
-pub fn test_rows(chosen: &[Tested], points: &[Point], has_baseline: bool) -> Vec<Row> {
+pub fn test_rows(chosen: &[TestScores], points: &[Point], has_baseline: bool) -> Vec<Row> {
     let first = chosen.first().filter(|_| has_baseline).map(|(_, values)| values);
-    let row = |(rank, (i, values)): (usize, &Tested)| {
+    let row = |(rank, (i, values)): (usize, &TestScores)| {
         let (difference, p) = compared(values, first.filter(|_| rank > 0));
         let last = summary(&values.values().copied().collect::<Vec<_>>());
         Row { label: points[*i].label(), best: None, last, difference, p, p_holm: None }
@@ -100,16 +125,16 @@ fn corrected(mut rows: Vec<Row>) -> Vec<Row> {
     rows
 }
 
-/// The mean by which points are chosen, larger being better, of those with a run for every seed.
-pub fn score(file: &SweepFile, found: &BTreeMap<u64, Judged>) -> Option<f64> {
+/// The mean score by which points are chosen, larger is better; None unless every seed has a finished run.
+pub fn score(file: &SweepFile, scores: &BTreeMap<u64, Scores>) -> Option<f64> {
     let seeds = file.seed_list().len();
-    let sum = |select: Select| found.values().map(|judged| judged.rank(select)).sum::<f64>();
-    (found.len() == seeds).then(|| sum(file.select) / seeds as f64)
+    let sum = |select: Select| scores.values().map(|scores| scores.rank(select)).sum::<f64>();
+    (scores.len() == seeds).then(|| sum(file.select) / seeds as f64)
 }
 
-/// The points that meet the test images: the best of each value of the baseline's settings, the baseline's own first;
-/// without a baseline the best of all. The first among equals.
-pub fn chosen(file: &SweepFile, points: &[Point], found: &Found) -> Result<Vec<usize>, Failure> {
+/// The points that are evaluated on the test images: the best one for each value of the baseline's settings, the baseline
+/// first; without a baseline the best of all. Of equal ones the first.
+pub fn chosen(file: &SweepFile, points: &[Point], scores: &PointScores) -> Result<Vec<usize>, Failure> {
     let none = Settings::new();
     let baseline = file.baseline.as_ref().unwrap_or(&none);
     let group = |point: &Point| -> Result<Vec<Option<toml::Value>>, Failure> {
@@ -118,7 +143,7 @@ pub fn chosen(file: &SweepFile, points: &[Point], found: &Found) -> Result<Vec<u
     };
     let mut best: Vec<(Vec<Option<toml::Value>>, usize, f64)> = Vec::new();
     for (i, point) in points.iter().enumerate() {
-        let Some(score) = score(file, &found[i]) else { continue };
+        let Some(score) = score(file, &scores[i]) else { continue };
         let own = group(point)?;
         match best.iter_mut().find(|(g, ..)| *g == own) {
             Some((_, at, known)) if score > *known => (*at, *known) = (i, score),
@@ -131,11 +156,10 @@ pub fn chosen(file: &SweepFile, points: &[Point], found: &Found) -> Result<Vec<u
     Ok(best.into_iter().map(|(_, i, _)| i).collect())
 }
 
-/// Rows as a table; `on` is the split that they are about.
-/// `real` targets have losses.
-pub fn table(rows: &[Row], on: &str, select: Select, real: bool) -> Table {
+/// Rows as a table; `on` is the split that the scores are of.
+pub fn table(rows: &[Row], on: &str, select: Select, measure: Measure) -> Table {
     let best = rows.iter().any(|row| row.best.is_some());
-    let unit = if real { "loss" } else { "%" };
+    let unit = if measure == Measure::Loss { "loss" } else { "%" };
     let last = format!("{on} {unit}, {}", if best { "last epoch" } else { "last weights" });
     let counts = if select == Select::Best && best { "best" } else { "last" };
     let difference = format!("difference of {counts} [95 %]");
@@ -145,21 +169,19 @@ pub fn table(rows: &[Row], on: &str, select: Select, real: bool) -> Table {
     }
     head.extend([difference.as_str(), "p", "p (Holm)"]);
     let mut table = Table::new(head);
-    let (scale, digits) = if real { (1.0, 6) } else { (100.0, 2) };
-    let percent = |v: f64| format!("{:.digits$}", scale * v);
-    let sd = |s: &Summary| if s.n > 1 { percent(s.sd) } else { "-".into() };
+    let sd = |s: &Summary| if s.n > 1 { measure.text(s.sd) } else { "-".into() };
     for row in rows {
         let mut cells =
-            vec![row.label.clone(), row.last.n.to_string(), percent(row.last.mean), sd(&row.last)];
-        cells.extend(row.best.iter().flat_map(|best| [percent(best.mean), sd(best)]));
-        cells.push(row.difference.map_or("-".into(), |difference| difference.text(scale, digits)));
+            vec![row.label.clone(), row.last.n.to_string(), measure.text(row.last.mean), sd(&row.last)];
+        cells.extend(row.best.iter().flat_map(|best| [measure.text(best.mean), sd(best)]));
+        cells.push(row.difference.map_or("-".into(), |difference| difference.text(measure)));
         cells.extend([row.p, row.p_holm].map(|p| p.map_or("-".into(), |p| format!("{p:.4}"))));
         table.row(cells);
     }
     table
 }
 
-/// Rows as comma-separated values, a line each.
+/// Rows as comma-separated values, without the header.
 pub fn csv(rows: &[Row], on: &str) -> String {
     let number = |v: Option<f64>| v.map_or(String::new(), |v| v.to_string());
     let line = |row: &Row| {
@@ -180,19 +202,19 @@ pub fn csv(rows: &[Row], on: &str) -> String {
     rows.iter().map(line).collect()
 }
 
-/// The head of [`csv`].
+/// The header of [`csv`].
 pub const CSV: &str = "split,setting,n,last,last_sd,best,best_sd,difference,low,high,p,p_holm\n";
 
-/// The result as JSON, the rows of both splits apart.
+/// The result as JSON.
 pub fn json(
     on: &str,
     rows: &[Row],
     test: &[Row],
     unfinished: &[String],
     select: Select,
-    real: bool,
+    measure: Measure,
 ) -> serde_json::Value {
     let select = if select == Select::Best { "best" } else { "last" };
-    let measure = if real { "loss" } else { "accuracy" };
+    let measure = if measure == Measure::Loss { "loss" } else { "accuracy" };
     json!({ "judged_on": on, "measure": measure, "select": select, "rows": rows, "test": test, "unfinished": unfinished })
 }
