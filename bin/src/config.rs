@@ -109,14 +109,15 @@ pub struct Config {
     /// Angles instead of chords
     #[arg(long, help_heading = "Regulariser")]
     pub reg_angular: bool,
-    /// Half-space for hidden layers or not [default: as the name says: not for mhe, else yes]
+    /// Half-space for hidden layers or not [default: as the name says: not for mhe, mhs, mgd, mhp, mhc, else yes]
     #[arg(long, value_name = "true|false", help_heading = "Regulariser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reg_half_space: Option<bool>,
     /// Inside every norm: sqrt(sum of squares + EPS)
     #[arg(long, value_name = "EPS", default_value = "1e-4", help_heading = "Regulariser")]
     pub reg_eps: f64,
-    /// Constants of logarithmic and angular energies: those of the paper or of the published code
+    /// Constants of logarithmic and angular energies: those of the paper or of the published code; mhs, mgd, mhp, mhc: the
+    /// code normalises rows twice
     #[arg(long, value_enum, default_value_t, help_heading = "Regulariser")]
     pub reg_scale: Constants,
     /// rp, ap, adv, bilateral: dimensions after projection; a layer with fewer gets the half-space energy instead
@@ -140,11 +141,11 @@ pub struct Config {
     /// ap: preserve cosine or angle
     #[arg(long, value_name = "NAME", default_value = "cosine", help_heading = "Regulariser")]
     pub reg_objective: String,
-    /// ap, adv: steps of the projection before each energy, which it keeps [default: ap 1, adv 10]
+    /// ap, adv: steps of the projection before each energy, which it keeps; mhp, mhc: of the pole [default: 10, ap 1]
     #[arg(long, value_name = "M", help_heading = "Regulariser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reg_inner_steps: Option<usize>,
-    /// ap, adv: their size, or network: the learning rate of the moment
+    /// ap, adv, mhp, mhc: their size, or network: the learning rate of the moment
     #[arg(long, value_name = "ETA", default_value = "network", help_heading = "Regulariser")]
     pub reg_inner_lr: String,
     /// ap, adv: weight decay of the projection
@@ -169,6 +170,15 @@ pub struct Config {
     #[arg(long, value_name = "STRIDE", help_heading = "Regulariser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reg_stride: Option<usize>,
+    /// mhc: gamma of its soft minimum; orthoreg: lambda of log(1 + exp(lambda (c - 1)))
+    #[arg(long, value_name = "GAMMA", default_value_t = 10.0, help_heading = "Regulariser")]
+    pub reg_sharpness: f64,
+    /// mhp, mhc: momentum coefficient of the pole
+    #[arg(long, value_name = "SHARE", default_value_t = 0.9, help_heading = "Regulariser")]
+    pub reg_pole_momentum: f64,
+    /// mhp, mhc: weight decay of the pole
+    #[arg(long, value_name = "DECAY", default_value = "5e-4", help_heading = "Regulariser")]
+    pub reg_pole_decay: f64,
 
     /// What training minimises, besides penalties and the regulariser [default: cross-entropy; of real targets: mse]
     #[arg(long, value_parser = choice::chosen::<LossSpec>(), help_heading = "Loss")]

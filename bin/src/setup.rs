@@ -5,6 +5,7 @@ mod training;
 use std::path::Path;
 
 use autograd::{ConvAlgorithm, DType, Key, set_conv_algorithm, set_threads};
+use comhe::peers::Poles;
 use comhe::{
     Energy, Groups, LayerReport, Learning, Mode, Objective, Options, Projections, REGULARISERS, Scale,
 };
@@ -15,7 +16,7 @@ use crate::config::{Config, Constants, Conv, InnerMode, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::{memory, output, run_folder};
-pub use training::{Length, input_penalty, loss, method, optimizer, spectral};
+pub use training::{Length, attack, input_penalty, loss, method, optimizer, spectral};
 
 /// Evaluations without improvement that the learning rate waits for by default.
 pub const PLATEAU_PATIENCE: u64 = 5;
@@ -215,6 +216,13 @@ pub fn options(config: &Config) -> Result<Options, Failure> {
         groups: Groups { count: config.reg_groups, kind: config.reg_group_kind.parse()?, seed },
         gamma: config.reg_gamma,
         stride: config.reg_stride,
+        sharpness: config.reg_sharpness,
+        poles: Poles {
+            steps: config.reg_inner_steps.unwrap_or(Poles::default().steps),
+            rate,
+            momentum: config.reg_pole_momentum,
+            decay: config.reg_pole_decay,
+        },
         ..Options::default()
     })
 }

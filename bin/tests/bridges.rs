@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{comhe_in, fixtures, formula, npy_bytes, refuses, succeeds, uniform, zip};
 
 fn doubles(shape: &[usize], values: &[f64]) -> Vec<u8> {
@@ -70,6 +72,109 @@ fn the_gradient_is_that_of_finite_differences() {
     let found = gradient("g.npz", "fc2.weight")[5];
     assert!((found - difference).abs() < 1e-8 * (1.0 + found.abs()), "{found} {difference}");
     assert_eq!(gradient("g.npz", "logits").len(), 18);
+}
+
+/// The arrays of a file by name.
+fn arrays(path: &std::path::Path) -> BTreeMap<String, Vec<f64>> {
+    let values = |values| match values {
+        datasets::npy::Values::F64(v) => v,
+        other => panic!("{other:?}"),
+    };
+    let file = datasets::npy::read_archive(path).unwrap();
+    file.into_iter().map(|(name, array)| (name, values(array.values))).collect()
+}
+
+#[test]
+fn gradients_under_a_loss_a_method_and_a_regulariser_are_pytorchs() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    batch(&root.join("b.npz"), [1, 4, 4]);
+    let shapes: [(&str, &[usize]); 6] = [
+        ("fc1.weight", &[128, 16]),
+        ("fc1.bias", &[128]),
+        ("fc2.weight", &[128, 128]),
+        ("fc2.bias", &[128]),
+        ("fc3.weight", &[3, 128]),
+        ("fc3.bias", &[3]),
+    ];
+    let entry = |(name, shape): &(&str, &[usize])| {
+        let values = formula(&format!("batch/{name}"), shape.iter().product());
+        (format!("{name}.npy"), doubles(shape, &values.iter().map(|v| 0.25 * v).collect::<Vec<f64>>()))
+    };
+    let entries: Vec<(String, Vec<u8>)> = shapes.iter().map(entry).collect();
+    let entries: Vec<(&str, Vec<u8>)> = entries.iter().map(|(n, b)| (n.as_str(), b.clone())).collect();
+    zip(&root.join("w.npz"), &entries);
+    let fixture = nn::Archive::load(&fixtures().join("uniformity.safetensors")).unwrap();
+    for (case, method) in [("plain", "--method plain"), ("sam", "--method sam --method-eps 0.1")] {
+        let ran = succeeds(
+            root,
+            &format!(
+                "grad --model mlp --dtype f64 --init w.npz --batch b.npz --loss mse --reg orthoreg --reg-weight 0.01 {method} \
+                 --out g.npz --json"
+            ),
+        );
+        let line: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let found = arrays(&root.join("g.npz"));
+        let want = |name: &str| fixture.get(&format!("batch/{case}/{name}")).unwrap().to_vec::<f64>();
+        let near = |a: f64, b: f64, tolerance: f64, what: &str| {
+            assert!((a - b).abs() <= tolerance, "{case}, {what}: {a}, not {b}");
+        };
+        for (name, wanted) in [("fit", "fit"), ("reg", "reg"), ("fit/mse", "fit")] {
+            near(found[name][0], want(wanted)[0], 1e-12, name);
+        }
+        assert_eq!(line["terms"]["mse"], line["fit"]);
+        for (name, shape) in shapes {
+            let g = &found[name];
+            let dot = |b: &[f64]| g.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+            if shape.iter().product::<usize>() > 5000 {
+                let at = format!("batch/{case}/{name}");
+                let probes = [0, 1].map(|j| formula(&format!("{at}/probe{j}"), g.len()));
+                let digest = want(&format!("{name}.digest"));
+                for (i, a) in [g.iter().sum(), dot(g), dot(&probes[0]), dot(&probes[1])].iter().enumerate() {
+                    near(*a, digest[i], 1e-9 * digest[1].sqrt().max(digest[1]), &at);
+                }
+            } else {
+                let largest = g.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+                g.iter().zip(want(name)).for_each(|(a, b)| near(*a, b, 1e-9 * largest, name));
+            }
+        }
+    }
+}
+
+#[test]
+fn a_gradient_file_holds_the_poles_that_its_penalty_is_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    batch(&root.join("b.npz"), [1, 4, 4]);
+    let base = "grad --model mlp --dtype f64 --batch b.npz --weights w.npz --reg mhc --reg-eps 0 --reg-weight 0.5 --json";
+    for rest in [
+        "",
+        "--reg-inner-steps 0",
+        "--reg-half-space true --reg-sharpness 3 --reg-inner-lr 0.5",
+        "--method sam",
+    ] {
+        let ran = succeeds(root, &format!("{base} {rest} --out g.npz"));
+        let line: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let (w, g) = (arrays(&root.join("w.npz")), arrays(&root.join("g.npz")));
+        let mut sum = 0.0;
+        for layer in ["fc1", "fc2", "fc3"] {
+            let find =
+                |part: &str| g.iter().find(|(n, _)| n.starts_with("state/") && n.ends_with(part)).unwrap().1;
+            let v = find(&format!("{layer}.weight.pole"));
+            let length = |v: &[f64]| v.iter().map(|a| a * a).sum::<f64>().sqrt();
+            let gamma = if rest.contains("sharpness") { 3.0 } else { 10.0 };
+            let both = rest.contains("half-space") && layer != "fc3";
+            let rows: Vec<f64> = w[&format!("{layer}.weight")]
+                .chunks(v.len())
+                .map(|row| row.iter().zip(v).map(|(a, b)| a * b).sum::<f64>() / length(row) / length(v))
+                .flat_map(|c| if both { vec![c, -c] } else { vec![c] })
+                .collect();
+            let mean = rows.iter().map(|c| (-gamma * (2.0 - 2.0 * c)).exp()).sum::<f64>() / rows.len() as f64;
+            sum -= 0.5 * mean.ln() / gamma;
+        }
+        let reg = line["reg"].as_f64().unwrap();
+        assert!((reg - sum).abs() < 1e-10, "{rest}: {reg}, not {sum}");
+    }
 }
 
 #[test]

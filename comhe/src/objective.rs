@@ -21,7 +21,7 @@ use crate::error::{Error, Problem};
 use crate::group::Groups;
 use crate::learned::Learning;
 use crate::pattern;
-use crate::peers::{self, Peer, PeerOptions};
+use crate::peers::{self, PeerOptions, Poles};
 use crate::projection::Projections;
 use crate::regulariser::{measured, sum_over};
 use crate::table::{self, Build, Hidden};
@@ -51,6 +51,10 @@ pub struct Options {
     pub gamma: f64,
     /// `ocnn`: the stride of its convolutions; `None`: each layer's own.
     pub stride: Option<usize>,
+    /// `mhc`: gamma of its soft minimum; `orthoreg`: lambda.
+    pub sharpness: f64,
+    /// How the poles of `mhp` and `mhc` are learned.
+    pub poles: Poles,
     /// Regularise only layers whose name matches one of these (`*` matches any letters); empty: all.
     pub include: Vec<String>,
     /// Leave out layers whose name matches one of these.
@@ -71,6 +75,8 @@ impl Default for Options {
             groups: Groups::default(),
             gamma: 1.0,
             stride: None,
+            sharpness: 10.0,
+            poles: Poles::default(),
             include: Vec::new(),
             exclude: Vec::new(),
         }
@@ -90,9 +96,12 @@ impl Options {
         weight.role != Role::Classifier && d > self.projections.k
     }
 
-    fn peer(&self) -> PeerOptions {
-        let (seed, eps) = (self.projections.seed, self.energy.eps);
-        PeerOptions { seed, eps, gamma: self.gamma, stride: self.stride }
+    /// The options of peers, for hidden layers or for the classifier, which is in full space.
+    fn peer(&self, hidden: bool) -> PeerOptions {
+        let (seed, Energy { eps, scale, .. }) = (self.projections.seed, self.energy);
+        let half_space = hidden && self.half_space.unwrap_or(false);
+        let Options { gamma, stride, sharpness, poles, .. } = *self;
+        PeerOptions { seed, eps, gamma, stride, half_space, scale, sharpness, poles }
     }
 }
 
@@ -195,12 +204,17 @@ impl Objective {
         let select = |roles: &[Role]| Select { roles: roles.to_vec(), ..Select::default() };
         match row.make.build {
             Build::Nothing => {}
-            Build::Peer(formula) => {
-                options.peer().check()?;
+            build @ (Build::Peer(_) | Build::Head(_) | Build::Pole(_)) => {
+                options.peer(false).check()?;
                 // The same function for every layer, each rule with its own weight.
                 for (roles, weight) in [(&[Role::Classifier][..], head_weight), (&before, options.weight)] {
-                    let regulariser = Box::new(Peer(formula(&options.peer())));
-                    rules.push(Rule { name: row.name, select: select(roles), weight, regulariser });
+                    let hidden = roles == before;
+                    if hidden && matches!(build, Build::Head(_)) {
+                        continue;
+                    }
+                    if let Some(regulariser) = peers::made(build, &options.peer(hidden)) {
+                        rules.push(Rule { name: row.name, select: select(roles), weight, regulariser });
+                    }
                 }
             }
             Build::Energy(hidden) => {

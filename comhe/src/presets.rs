@@ -5,6 +5,9 @@
 //! random projections (1/k and 1), and in AP's objective (angles and cosines). What the paper does not specify, its
 //! preset takes from the code.
 //!
+//! Peers have the settings of the published code alone (the AISTATS paper leaves them open): half-space for hidden layers,
+//! rows normalised twice, weights per regulariser. What a peer's defaults already are has no preset.
+//!
 //! One detail of the code is not followed. The code excludes the first layer from projections because of its three
 //! input channels; here any layer with d < k is excluded. On the networks of the code this is the same layer.
 
@@ -43,7 +46,7 @@ const AP: &str = "Lin et al., CVPR 2020 (arXiv 1906.04892), on angle-preserving 
 const ADV: &str = "Lin et al., CVPR 2020 (arXiv 1906.04892), on adversarial projection";
 
 /// Every published setting.
-pub static PRESETS: [Preset; 11] = [
+pub static PRESETS: [Preset; 22] = [
     Preset { name: "paper-mhe", regulariser: "mhe", about: "full space, eps 0", source: MHE, options: paper },
     Preset {
         name: "paper-hs-mhe",
@@ -90,9 +93,51 @@ pub static PRESETS: [Preset; 11] = [
     Preset {
         name: "hs-mhe-angular",
         regulariser: "hs-mhe",
+        about: "the same as hs-mhe-a2",
+        source: "github.com/wy1iu/MHE, code/train.py --model_name=half_mhe --power_s=a2",
+        options: || angular(2.0),
+    },
+    Preset {
+        name: "mhe-a0",
+        regulariser: "mhe",
+        about: "full space, -log(angle / pi + 1e-4), eps 1e-4",
+        source: "github.com/wy1iu/MHE, code/train.py --model_name=mhe --power_s=a0",
+        options: || angular(0.0),
+    },
+    Preset {
+        name: "mhe-a1",
+        regulariser: "mhe",
+        about: "full space, 0.1 (angle / pi + 1e-4)^-1, eps 1e-4",
+        source: "github.com/wy1iu/MHE, code/train.py --model_name=mhe --power_s=a1",
+        options: || angular(1.0),
+    },
+    Preset {
+        name: "mhe-a2",
+        regulariser: "mhe",
+        about: "full space, 0.1 (angle / pi + 1e-4)^-2, eps 1e-4",
+        source: "github.com/wy1iu/MHE, code/train.py --model_name=mhe --power_s=a2",
+        options: || angular(2.0),
+    },
+    Preset {
+        name: "hs-mhe-a0",
+        regulariser: "hs-mhe",
+        about: "half-space, -log(angle / pi + 1e-4), eps 1e-4",
+        source: "github.com/wy1iu/MHE, code/train.py --model_name=half_mhe --power_s=a0",
+        options: || angular(0.0),
+    },
+    Preset {
+        name: "hs-mhe-a1",
+        regulariser: "hs-mhe",
+        about: "half-space, 0.1 (angle / pi + 1e-4)^-1, eps 1e-4",
+        source: "github.com/wy1iu/MHE, code/train.py --model_name=half_mhe --power_s=a1",
+        options: || angular(1.0),
+    },
+    Preset {
+        name: "hs-mhe-a2",
+        regulariser: "hs-mhe",
         about: "half-space, 0.1 (angle / pi + 1e-4)^-2, eps 1e-4",
         source: "github.com/wy1iu/MHE, code/train.py --model_name=half_mhe --power_s=a2",
-        options: || Options { energy: Energy { angular: true, ..code().energy }, ..code() },
+        options: || angular(2.0),
     },
     Preset {
         name: "rp-code",
@@ -115,6 +160,41 @@ pub static PRESETS: [Preset; 11] = [
         source: "github.com/rmlin/CoMHE, adversarial_projection/train.py",
         options: || Options { learning: learning(10, 5e-7), ..code() },
     },
+    Preset {
+        name: "mhs-code",
+        regulariser: "mhs",
+        about: "half-space, weights 0.1 and 1, rows normalised twice with eps 1e-4",
+        source: "github.com/wy1iu/Sphere-Uniformity",
+        options: || uniformity(0.1, 1.0),
+    },
+    Preset {
+        name: "mgd-code",
+        regulariser: "mgd",
+        about: "half-space, gamma 1, weights 0.01 and 0.1, rows normalised twice with eps 1e-4",
+        source: "github.com/wy1iu/Sphere-Uniformity",
+        options: || uniformity(0.01, 0.1),
+    },
+    Preset {
+        name: "mhp-code",
+        regulariser: "mhp",
+        about: "half-space, weights 1 and 10, rows normalised twice with eps 1e-4; ten steps of the pole, momentum 0.9, decay 5e-4",
+        source: "github.com/wy1iu/Sphere-Uniformity",
+        options: || uniformity(1.0, 10.0),
+    },
+    Preset {
+        name: "mhc-code",
+        regulariser: "mhc",
+        about: "half-space, sharpness 10, weights 0.01 and 0.1, rows normalised twice with eps 1e-4; ten steps of the pole, momentum 0.9, decay 5e-4",
+        source: "github.com/wy1iu/Sphere-Uniformity",
+        options: || uniformity(0.01, 0.1),
+    },
+    Preset {
+        name: "mhp-relaxed-code",
+        regulariser: "mhp-relaxed",
+        about: "weights 0.01 and 0.1",
+        source: "github.com/wy1iu/Sphere-Uniformity",
+        options: || Options { half_space: None, ..uniformity(0.01, 0.1) },
+    },
 ];
 
 const PUBLISHED: Projections = Projections {
@@ -131,6 +211,16 @@ fn paper() -> Options {
 
 fn code() -> Options {
     Options { energy: Energy { eps: 1e-4, scale: Scale::Code, ..Energy::default() }, ..Options::default() }
+}
+
+/// An energy of angles as the published code computes it.
+fn angular(s: f64) -> Options {
+    Options { energy: Energy { angular: true, s, ..code().energy }, ..code() }
+}
+
+/// Hyperspherical uniformity, with the weights of hidden layers and of the classifier.
+fn uniformity(weight: f64, head_weight: f64) -> Options {
+    Options { half_space: Some(true), weight, head_weight: Some(head_weight), ..code() }
 }
 
 fn learning(plain: usize, decay: f64) -> Learning {

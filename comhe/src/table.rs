@@ -1,12 +1,13 @@
 //! The regularisers by name: one row each, defined beside what it makes.
 
 use autograd::Tensor;
-use nn::{Regulariser, Step, Weight};
+use nn::{Regulariser, Role, Step, Weight};
 use registry::{Row, Setting};
 
 use crate::energy::{Energy, dimensions};
 use crate::error::{Error, Problem};
 use crate::objective::{Options, Select};
+use crate::peers::pole::PoleLoss;
 use crate::peers::{self, PeerOptions};
 use crate::{adv, ap, bilateral, group, random};
 
@@ -27,6 +28,10 @@ pub(crate) enum Build {
     Energy(fn(&Options) -> Result<Hidden, Error>),
     /// The same formula for every layer.
     Peer(fn(&PeerOptions) -> Formula),
+    /// A formula for the classifier alone.
+    Head(fn(&PeerOptions) -> Formula),
+    /// A loss of every layer and its learned pole.
+    Pole(PoleLoss),
 }
 
 /// The regulariser of hidden layers.
@@ -58,6 +63,11 @@ pub static REGULARISERS: &[Row<RegulariserSpec>] = &[
     peers::mma::ROW,
     peers::mhs::ROW,
     peers::mgd::ROW,
+    peers::mhp::ROW,
+    peers::mhc::ROW,
+    peers::mhp_relaxed::ROW,
+    peers::sphereface_plus::ROW,
+    peers::orthoreg::ROW,
     peers::ocnn::ROW,
     peers::decay::ROW,
 ];
@@ -80,6 +90,8 @@ pub(crate) const VARIANCE: Setting = Setting::new("variance");
 pub(crate) const INNER_STEPS: Setting = Setting::new("inner-steps");
 pub(crate) const INNER_LR: Setting = Setting::new("inner-lr");
 pub(crate) const INNER_DECAY: Setting = Setting::new("inner-decay");
+pub(crate) const POLE_MOMENTUM: Setting = Setting::new("pole-momentum");
+pub(crate) const POLE_DECAY: Setting = Setting::new("pole-decay");
 pub(crate) const MODE: Setting = Setting::new("mode");
 pub(crate) const UNROLL: Setting = Setting::new("unroll").when("mode", "unrolled");
 
@@ -137,6 +149,19 @@ pub(crate) fn below(k: usize) -> Option<Select> {
 pub(crate) fn sizes(weight: &Weight) -> [f64; 2] {
     let d = dimensions(weight.value.shape()).unwrap_or(1);
     [weight.value.shape().first().map_or(0.0, |&n| n as f64), d as f64]
+}
+
+/// As [`sizes`], with twice the neurons where hidden layers are in half-space.
+pub(crate) fn placed_sizes(weight: &Weight, options: &Options) -> [f64; 2] {
+    let [n, d] = sizes(weight);
+    let half_space = options.half_space.unwrap_or(false) && weight.role != Role::Classifier;
+    [if half_space { 2.0 * n } else { n }, d]
+}
+
+/// Rows and directions in f64, and the gradient of these.
+pub(crate) fn of_pole(weight: &Weight, options: &Options) -> f64 {
+    let [n, d] = placed_sizes(weight, options);
+    7.0 * n * d
 }
 
 /// Rows, directions and the gradient of these, and the cosines of pairs.

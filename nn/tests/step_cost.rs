@@ -9,10 +9,13 @@ use nn::{
     Amp, Asam, Awp, Batch, Covariance, CrossEntropy, Isda, Loss, Method, Optimizer, Plain, Sam, Trainer,
 };
 
+/// A name, with the loss and the method of a step.
+type Arm = (&'static str, Box<dyn Loss>, Box<dyn Method>);
+
 #[test]
 #[ignore = "it measures time"]
 fn a_step_of_cnn9_at_batch_128() {
-    let arms: Vec<(&str, Box<dyn Loss>, Box<dyn Method>)> = vec![
+    let arms: Vec<Arm> = vec![
         ("plain", Box::new(CrossEntropy::default()), Box::new(Plain)),
         ("isda, diagonal", Box::new(Isda::new(0.5, Covariance::Diagonal)), Box::new(Plain)),
         ("isda, full", Box::new(Isda::new(0.5, Covariance::Full)), Box::new(Plain)),
@@ -23,7 +26,7 @@ fn a_step_of_cnn9_at_batch_128() {
     ];
     let inputs = Tensor::normal([128, 3, 32, 32], DType::F32, Key::new(1));
     let batch = Batch::new(inputs, (0..128).map(|i| i % 10).collect::<Vec<u32>>());
-    let trainer = |(name, loss, method): (&'static str, _, _)| {
+    let trainer = |(name, loss, method): Arm| {
         let model = nn::models::build("cnn9", [3, 32, 32], 10, 1, Key::new(0), DType::F32).unwrap();
         let mut trainer = Trainer::new(model, Optimizer::sgd(0.9), 1e-3, Key::new(0));
         (trainer.loss, trainer.method) = (loss, method);

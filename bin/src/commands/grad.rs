@@ -1,10 +1,11 @@
 //! `comhe grad`: loss and gradients of one batch, as files that other programs read.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use autograd::{DType, Tensor};
 use clap::{ArgMatches, Args};
-use nn::{Archive, Batch, Gradient, Model, Module, Numbers, Role, Targets};
+use nn::{Archive, Batch, Gradient, Model, Module, Numbers, Role, Targets, Trainer, Weight};
 use serde_json::json;
 
 use crate::config::Config;
@@ -18,13 +19,16 @@ use crate::{data, output, setup, tensor_file};
 #[command(after_help = "Examples:
   comhe grad --model cnn9 --init w.safetensors --batch batch.npz --out grads.npz
   comhe grad --model resnet18 --init w.safetensors --batch batch.npz --out grads.safetensors --dtype f64 --reg rp
+  comhe grad --model mlp --init w.npz --batch batch.npz --out grads.npz --loss mse --method sam --reg orthoreg
 
 The batch holds x (N x C x H x W, used as it is) and y: N integers are classes from 0; N or N x D floats are real
 targets, or with --loss cross-entropy class distributions. The output holds an array for each parameter, under its
-name, and loss, fit, reg, logits and, of classes, accuracy. Batch norm uses the statistics of the batch. The loss is
-the mean of --loss (by default cross-entropy; of real targets mse) plus the regulariser; the gradients are those of
---method, before clipping and weight decay. Without --init the weights are drawn from --seed; --weights writes those
-that were used. docs/bridges.md has five lines of Python.")]
+name, and loss = fit + reg, each term of fit as fit/NAME, logits and, of classes, accuracy; with --attack the inputs
+that were used, as inputs; of regularisers that learn, the projections and poles after their own steps as state/NAME.
+Batch norm uses the statistics of the batch. The loss is the mean of --loss (by default cross-entropy; of real targets
+mse) plus penalties and the regulariser; the gradients are those of --method, before clipping and weight decay. The
+estimate of --loss isda is that of this batch, its lambda does not grow. Without --init the weights are drawn from
+--seed; --weights writes those that were used. docs/bridges.md has five lines of Python.")]
 pub struct Grad {
     /// The batch: arrays or tensors x and y
     #[arg(long, value_name = "FILE.npz|.safetensors")]
@@ -52,6 +56,17 @@ pub const READS: Reads = Reads {
     and: &["threads", "seed"],
     without: &["low-rank"],
 };
+
+/// A tensor with its name.
+type Named = (String, Tensor);
+
+/// The state of the regulariser of which the penalty is a function: projections and poles after their own steps.
+fn learned(trainer: &Trainer) -> Result<Vec<Named>, Failure> {
+    let Some(mut regulariser) = trainer.regulariser.clone() else { return Ok(Vec::new()) };
+    let weights: Vec<Weight> = trainer.model.weights().iter().map(Weight::detached).collect();
+    regulariser.penalty(&weights, trainer.now())?;
+    Ok(regulariser.state().into_iter().map(|(name, t)| (format!("state/{name}"), t)).collect())
+}
 
 impl Grad {
     /// Runs the command.
@@ -93,8 +108,13 @@ impl Grad {
                 format_args!("holds one item, from which {layer} cannot take a variance; two are needed"),
             ));
         }
-        let gradient = setup::trainer(model, &config, None)?.gradient(&batch);
-        self.write(gradient.map_err(|e| Failure::from(e).mid_run())?, dtype)
+        let mut trainer = setup::trainer(model, &config, None)?;
+        let mut extra = learned(&trainer)?;
+        if let Some(attack) = setup::attack(&config)? {
+            extra.push(("inputs".into(), attack.inputs(&trainer.batch_loss(&batch))?));
+        }
+        let gradient = trainer.gradient(&batch).map_err(|e| Failure::from(e).mid_run())?;
+        self.write(gradient, extra, dtype)
     }
 
     fn init_file(&self) -> Option<PathBuf> {
@@ -161,9 +181,9 @@ impl Grad {
         build(classes)
     }
 
-    fn write(&self, gradient: Gradient, dtype: DType) -> Result<(), Failure> {
+    fn write(&self, gradient: Gradient, extra: Vec<Named>, dtype: DType) -> Result<(), Failure> {
         let Gradient { numbers, outputs, parameters, .. } = gradient;
-        let Numbers { loss, fit, reg, accuracy, .. } = numbers;
+        let Numbers { loss, fit, reg, accuracy, terms } = numbers;
         // Real targets have no accuracy.
         let accuracy = (!accuracy.is_nan()).then_some(accuracy);
         let numbers = [("loss", loss), ("fit", fit), ("reg", reg)];
@@ -172,12 +192,14 @@ impl Grad {
         let norm = |t: &Tensor| t.to_vec::<f64>().iter().map(|v| v * v).sum::<f64>();
         let length = parameters.values().map(norm).sum::<f64>().sqrt();
         let count = parameters.len();
-        let mut tensors: Vec<(String, Tensor)> = numbers.map(scalar).collect();
+        let mut tensors: Vec<Named> = numbers.map(scalar).collect();
+        tensors.extend(terms.iter().map(|(name, term)| scalar((&format!("fit/{name}"), *term))));
+        tensors.extend(extra);
         tensors.push(("logits".into(), outputs.to_dtype(dtype)));
         tensors.extend(parameters);
         tensor_file::write(&self.out, &tensors)?;
         if self.json {
-            let mut line = json!({"loss": loss, "fit": fit, "reg": reg,
+            let mut line = json!({"loss": loss, "fit": fit, "reg": reg, "terms": terms.iter().cloned().collect::<BTreeMap<_, _>>(),
                 "gradient_norm": length, "parameters": count, "out": self.out.to_string_lossy()});
             if let Some(accuracy) = accuracy {
                 line["accuracy"] = json!(accuracy);

@@ -57,12 +57,14 @@ impl Config {
         const FINITE: &str = "a finite number, not negative";
         const SHARE: &str = "in 0..1, 1 excluded";
         let (most, below_one) = (f64::MAX, 1f64.next_down());
-        let rates: [(&str, Option<f64>, f64, &str); 27] = [
+        let rates: [(&str, Option<f64>, f64, &str); 29] = [
             ("lr", Some(self.rate()), most, FINITE),
             ("weight-decay", Some(self.weight_decay), most, FINITE),
             ("reg-s", Some(self.reg_s), most, "a finite number, not negative; usually 0, 1 or 2"),
             ("reg-eps", Some(self.reg_eps), most, FINITE),
             ("reg-inner-decay", Some(self.reg_inner_decay), most, FINITE),
+            ("reg-pole-decay", Some(self.reg_pole_decay), most, FINITE),
+            ("reg-pole-momentum", Some(self.reg_pole_momentum), below_one, SHARE),
             ("reg-weight", Some(self.reg_weight), most, FINITE),
             ("reg-head-weight", self.reg_head_weight, most, FINITE),
             ("loss-floor", Some(self.loss_floor), most, FINITE),

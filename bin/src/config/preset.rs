@@ -7,8 +7,8 @@ pub fn listing() -> String {
     let one = |p: &Preset| format!("\n\n{}: {}; {}. {}.", p.name, p.regulariser, p.about, p.source);
     let all: String = PRESETS.iter().map(one).collect();
     format!(
-        "A published setting, regulariser included; flags win. In all of them s = 2, hidden layers have weight 1 and \
-         half-space energy (but for mhe), the classifier weight 10 and full space{all}"
+        "A published setting, regulariser included; flags win. Unless a line says otherwise s = 2, hidden layers have \
+         weight 1 and half-space energy (but for mhe), the classifier weight 10 and full space{all}"
     )
 }
 
@@ -18,9 +18,9 @@ pub fn preset(name: &str) -> Result<toml::Table, String> {
     let preset = Preset::named(name).ok_or_else(|| registry::unknown("preset", name, &names))?;
     let options = (preset.options)();
     let head_weight = options.classifier_weight(preset.regulariser);
-    let Options { energy, projections, preserve, learning, weight, redraw, .. } = options;
+    let Options { energy, half_space, projections, preserve, learning, weight, redraw, .. } = options;
     let whole = |n: usize| toml::Value::Integer(n as i64);
-    let learned = registry::find(REGULARISERS, "regulariser", preset.regulariser)?.reads("inner-steps");
+    let learned = registry::find(REGULARISERS, "regulariser", preset.regulariser)?.reads("mode");
     let k = if learned { learning.k } else { projections.k };
     let scale = if energy.scale == Scale::Code { "code" } else { "paper" };
     let mode = if learning.mode == Mode::Unrolled { "unrolled" } else { "alternating" };
@@ -43,6 +43,9 @@ pub fn preset(name: &str) -> Result<toml::Table, String> {
         ("reg-unroll", whole(learning.unrolled)),
     ];
     let mut table: toml::Table = settings.map(|(key, value)| (key.to_string(), value)).into_iter().collect();
+    if let Some(half_space) = half_space {
+        table.insert("reg-half-space".into(), half_space.into());
+    }
     if let Some(plain) = learning.plain {
         table.insert("reg-inner-steps".into(), whole(plain));
     }

@@ -3,7 +3,8 @@
 use autograd::{DType, Key, Tensor};
 use datasets::Deform;
 use nn::{
-    AdversarialTraining, AttackOptions, Average, Clip, Loss, LossOptions, Method, MethodOptions, Optimizer,
+    AdversarialTraining, Attack, AttackOptions, Average, Clip, Loss, LossOptions, Method, MethodOptions,
+    Optimizer,
 };
 use nn::{OptimizerOptions, Passes, Penalty, PenaltyOptions, Ramp, Spectral, SpectralOptions, Transforms};
 
@@ -92,11 +93,19 @@ pub fn method(config: &Config) -> Result<Box<dyn Method>, Failure> {
         },
     };
     let method = (config.method.make.build)(&options);
-    let attack =
+    Ok(match attack(config)? {
+        Some(attack) => Box::new(AdversarialTraining { attack, method }),
+        None => method,
+    })
+}
+
+/// The attack of the settings.
+pub fn attack(config: &Config) -> Result<Option<Attack>, Failure> {
+    let options =
         AttackOptions { eps: config.attack_eps, steps: config.attack_steps, step: config.attack_step };
-    let Some(attack) = (config.attack.make)(&attack) else { return Ok(method) };
-    attack.check()?;
-    Ok(Box::new(AdversarialTraining { attack, method }))
+    let attack = (config.attack.make)(&options);
+    attack.iter().try_for_each(Attack::check)?;
+    Ok(attack)
 }
 
 /// The optimiser of the settings.

@@ -13,21 +13,21 @@ use std::sync::Arc;
 use autograd::{DType, Tensor};
 use registry::{Row, Setting};
 
-use super::{PeerOptions, directions};
+use super::{directions, placed};
 use crate::error::{Error, short};
-use crate::table::{Build, HEAD_WEIGHT, RegulariserSpec, WEIGHT, sizes};
+use crate::table::{Build, HALF_SPACE, HEAD_WEIGHT, RegulariserSpec, WEIGHT, placed_sizes};
 
 pub(crate) const ROW: Row<RegulariserSpec> = Row {
     name: "mgd",
     help: "Gram determinant of a Gaussian kernel, maximised",
-    settings: &[WEIGHT, HEAD_WEIGHT, Setting::new("gamma")],
+    settings: &[WEIGHT, HEAD_WEIGHT, HALF_SPACE, Setting::new("gamma")],
     make: RegulariserSpec {
-        build: Build::Peer(|&PeerOptions { gamma, eps, .. }| {
-            Arc::new(move |layer, _| mgd(&layer.value, gamma, eps))
+        build: Build::Peer(|&options| {
+            Arc::new(move |layer, _| mgd(&placed(&layer.value, &options)?, options.gamma, options.eps))
         }),
-        memory: |weight, _| {
+        memory: |weight, options| {
             // All of it in f64.
-            let [n, d] = sizes(weight);
+            let [n, d] = placed_sizes(weight, options);
             10.0 * n * d + 6.0 * n * n
         },
     },

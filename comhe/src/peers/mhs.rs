@@ -4,21 +4,30 @@
 //!
 //! Source: Liu, Lin, Liu, Xiong, Schölkopf, Weller: Learning with Hyperspherical Uniformity, AISTATS 2021
 //! (arXiv 2103.01649): the distance that it maximises, here in its squared form, is that of a Tammes packing.
+//! The published code sums over all pairs that tie for the minimum; here the first has all of the gradient.
 
 use std::sync::Arc;
 
 use autograd::Tensor;
 use registry::Row;
 
-use super::{PeerOptions, cosines_of_pairs, directions, nothing};
+use super::{cosines_of_pairs, directions, nothing, placed};
 use crate::error::Error;
-use crate::table::{HEAD_WEIGHT, RegulariserSpec, WEIGHT, peer_of_directions};
+use crate::table::{Build, HALF_SPACE, HEAD_WEIGHT, RegulariserSpec, WEIGHT, placed_sizes};
 
 pub(crate) const ROW: Row<RegulariserSpec> = Row {
     name: "mhs",
     help: "hyperspherical separation: the smallest distance, maximised",
-    settings: &[WEIGHT, HEAD_WEIGHT],
-    make: peer_of_directions(|&PeerOptions { eps, .. }| Arc::new(move |layer, _| mhs(&layer.value, eps))),
+    settings: &[WEIGHT, HEAD_WEIGHT, HALF_SPACE],
+    make: RegulariserSpec {
+        build: Build::Peer(|&options| {
+            Arc::new(move |layer, _| mhs(&placed(&layer.value, &options)?, options.eps))
+        }),
+        memory: |weight, options| {
+            let [n, d] = placed_sizes(weight, options);
+            3.0 * n * d + n * n
+        },
+    },
 };
 
 /// Minus the smallest 2 - 2c, a scalar. Of equally near pairs the first receives the gradient, so that one pair moves

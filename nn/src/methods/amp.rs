@@ -71,6 +71,7 @@ pub(super) const ROW: Row<MethodSpec> = Row {
             })
         },
         copies: 2.0,
+        eps: Some(0.5),
     },
 };
 

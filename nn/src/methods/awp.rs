@@ -48,6 +48,7 @@ pub(super) const ROW: Row<MethodSpec> = Row {
             Box::new(Awp { gamma, steps: o.steps.unwrap_or(default.steps), passes: o.passes })
         },
         copies: 2.0,
+        eps: Some(0.01),
     },
 };
 

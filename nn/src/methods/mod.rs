@@ -99,6 +99,8 @@ pub struct MethodSpec {
     pub build: fn(&MethodOptions) -> Box<dyn Method>,
     /// The memory that it needs during a step, in copies of the parameters.
     pub copies: f64,
+    /// The default radius; `None` if it has none.
+    pub eps: Option<f64>,
 }
 
 // Settings of more than one method; the last three are the fields of [`MethodOptions::passes`].
@@ -116,7 +118,7 @@ const PLAIN: Row<MethodSpec> = Row {
     name: "plain",
     help: "the gradient of the loss itself",
     settings: &[],
-    make: MethodSpec { build: |_| Box::new(Plain), copies: 0.0 },
+    make: MethodSpec { build: |_| Box::new(Plain), copies: 0.0, eps: None },
 };
 
 /// The gradient of the loss itself.

@@ -38,6 +38,7 @@ pub(super) const ROW: Row<MethodSpec> = Row {
             Box::new(Rmp { eps: o.eps.unwrap_or(Rmp::default().eps), scope: o.scope, passes: o.passes })
         },
         copies: 2.0,
+        eps: Some(0.5),
     },
 };
 

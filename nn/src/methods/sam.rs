@@ -35,6 +35,7 @@ pub(super) const ROW: Row<MethodSpec> = Row {
     make: MethodSpec {
         build: |o| Box::new(Sam { rho: o.eps.unwrap_or(Sam::default().rho), passes: o.passes }),
         copies: 2.0,
+        eps: Some(0.05),
     },
 };
 

@@ -2,7 +2,6 @@
 
 use std::slice::from_ref;
 
-use nn::Sam;
 use toml::{Table, Value};
 
 use crate::config::{self, Choice, Config, parts};
@@ -26,10 +25,7 @@ pub fn canonical(config: &Config, measure: Option<Measure>) -> Result<Table, Fai
 
 /// The radius of the method, by default its own; None if it has none.
 pub fn method_eps(config: &Config) -> Option<f64> {
-    let default = match config.method.name {
-        "sam" => Some(Sam::default().rho),
-        _ => None,
-    };
+    let default = config.method.make.eps;
     config.method_eps.or(default).filter(|_| config.method.reads("eps"))
 }
 
