@@ -64,7 +64,7 @@ type Named = (String, Tensor);
 fn learned(trainer: &Trainer) -> Result<Vec<Named>, Failure> {
     let Some(mut regulariser) = trainer.regulariser.clone() else { return Ok(Vec::new()) };
     let weights: Vec<Weight> = trainer.model.weights().iter().map(Weight::detached).collect();
-    regulariser.penalty(&weights, trainer.now())?;
+    let _ = regulariser.penalty(&weights, trainer.now())?;
     Ok(regulariser.state().into_iter().map(|(name, t)| (format!("state/{name}"), t)).collect())
 }
 
