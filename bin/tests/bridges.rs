@@ -104,7 +104,7 @@ fn gradients_under_a_loss_a_method_and_a_regulariser_are_pytorchs() {
     let entries: Vec<(String, Vec<u8>)> = shapes.iter().map(entry).collect();
     let entries: Vec<(&str, Vec<u8>)> = entries.iter().map(|(n, b)| (n.as_str(), b.clone())).collect();
     zip(&root.join("w.npz"), &entries);
-    let fixture = nn::Archive::load(&fixtures().join("uniformity.safetensors")).unwrap();
+    let fixture = nn::Archive::load(fixtures().join("uniformity.safetensors")).unwrap();
     for (case, method) in [("plain", "--method plain"), ("sam", "--method sam --method-eps 0.1")] {
         let ran = succeeds(
             root,

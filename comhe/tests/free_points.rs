@@ -81,22 +81,24 @@ fn full_space_losses_align_antipodes_and_half_space_ones_spread_lines() {
     };
     let [vectors, lines] = [0, 1];
     // Four points in R^3: the tetrahedron, 109.5 degrees, and the lines of an octahedron's faces, 70.5.
-    for name in ["mhe, s = 0", "mhe, s = 2", "mhe-a2", "mma", "mhs"] {
+    for name in ["mhe, s = 0", "mhe, s = 2", "mma", "mhs"] {
         assert!(of(name, [4, 3])[vectors] > 108.0, "{name}");
     }
     for name in ["hs-mhe, s = 2", "mgd, half-space"] {
         assert!(of(name, [4, 3])[lines] > 70.0, "{name}");
     }
     // Six points in R^3: an octahedron, whose lines coincide in pairs; in half-space an icosahedron's lines, 63.4.
-    for name in ["mhe-a2", "mma", "mhs"] {
+    for name in ["mma", "mhs"] {
         assert!(of(name, [6, 3])[vectors] > 85.0 && of(name, [6, 3])[lines] < 12.0, "{name}");
     }
     for name in ["mhs, half-space", "mgd, half-space"] {
         assert!(of(name, [6, 3])[lines] > 62.0, "{name}");
     }
-    // Mean energies converge slowly in more dimensions, the largest margin fast.
+    // The determinant ends short of the simplex, 96.4 degrees.
+    assert!((90.0..96.0).contains(&of("mgd", [10, 16])[vectors]));
+    // Mean energies converge slowly in more dimensions, unless their weight is large; the largest margin fast.
     for shape in [[10, 16], [20, 8]] {
-        for fast in ["mma", "mhs"] {
+        for fast in ["mhe-a2", "mma", "mhs"] {
             assert!(of(fast, shape)[vectors] > of("mhe, s = 2", shape)[vectors] + 10.0, "{fast}");
         }
         assert!(of("mhs, half-space", shape)[lines] > of("hs-mhe, s = 2", shape)[lines] + 10.0);

@@ -274,6 +274,7 @@ pub fn build(
     model.initialise(Init::HE_NORMAL, key);
     pointnet::start(&mut model);
     resnet_plain::start(&mut model);
+    vgg::start(&mut model);
     Ok(model)
 }
 

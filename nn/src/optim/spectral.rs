@@ -68,8 +68,8 @@ impl Transform for SpectralConstraint {
 /// U min(S, most) V' of a weight [out, ..], as a matrix with a row for each output: the nearest weight whose singular
 /// values are at most `most`. `None` if they are so already, up to rounding of its dtype, or if it is not finite.
 ///
-/// The result is W - U_a (1 - most / S_a) U_a' W, with the singular vectors of values above the bound alone; computed in
-/// f64.
+/// Computed in f64. For f32 it is W - U_a (1 - most / S_a) U_a' W with the singular vectors of values above the bound
+/// alone, from the eigenvectors of the Gram matrix W W', unless the values are so large that f32 would show its errors.
 ///
 /// ```
 /// use autograd::Tensor;
@@ -82,33 +82,33 @@ impl Transform for SpectralConstraint {
 /// # Panics
 /// If it has fewer than two axes.
 pub fn with_singular_values_at_most(weight: &Tensor, most: f64) -> Option<Tensor> {
-    /// Up to this ratio of the largest value to the bound, eigenvalues of the Gram matrix are exact enough.
-    const GRAM: f64 = 1e3;
     let rounding = if weight.dtype() == DType::F32 { f64::from(f32::EPSILON) } else { f64::EPSILON };
     let bound = most * (1.0 + 32.0 * rounding);
     let matrix = weight.detach().flatten(1).to_dtype(DType::F64);
-    let size = matrix.norm(..).item();
     // The Frobenius norm is not below the largest singular value.
+    let size = matrix.norm(..).item();
     if size <= bound || !size.is_finite() {
         return None;
     }
     let tall = matrix.shape()[0] > matrix.shape()[1];
     let wide = if tall { matrix.transpose(0, 1) } else { matrix };
-    let (u, s) = if size <= GRAM * most {
-        let (squares, u) = wide.matmul_nt(&wide).eigh();
-        (u, squares.clamp(0.0, f64::INFINITY).sqrt())
-    } else {
-        let (u, s, _) = wide.svd();
-        (u, s)
-    };
-    let s = s.to_vec::<f64>();
-    let above: Vec<usize> = (0..s.len()).filter(|&i| s[i] > bound).collect();
-    if above.is_empty() {
-        return None;
-    }
-    let u = u.index_select(1, &Index::new(&above, [above.len()]));
-    let excess = Tensor::from_fn([above.len(), 1], DType::F64, |i| 1.0 - most / s[above[i]]);
-    let nearest = &wide - u.matmul(&(u.matmul_tn(&wide) * excess));
+    // Relative to most^2, eigenvalues of W W' have errors of this size.
+    let errors = f64::EPSILON * (size / most).powi(2);
+    let nearest = if errors < rounding { by_gram(&wide, most, bound) } else { by_svd(&wide, most, bound) }?;
     let nearest = if tall { nearest.transpose(0, 1) } else { nearest };
     Some(nearest.reshape(weight.shape()).to_dtype(weight.dtype()))
+}
+
+fn by_svd(w: &Tensor, most: f64, bound: f64) -> Option<Tensor> {
+    let (u, s, vt) = w.svd();
+    (s.at(&[0]) > bound).then(|| (u * s.clamp(0.0, most).unsqueeze(0)).matmul(&vt))
+}
+
+fn by_gram(w: &Tensor, most: f64, bound: f64) -> Option<Tensor> {
+    let (squares, u) = w.matmul_nt(w).eigh();
+    let s = squares.clamp(0.0, f64::INFINITY).sqrt().to_vec::<f64>();
+    let above: Vec<usize> = (0..s.len()).filter(|&i| s[i] > bound).collect();
+    let u = u.index_select(1, &Index::new(&above, [above.len()]));
+    let excess = Tensor::from_fn([above.len(), 1], DType::F64, |i| 1.0 - most / s[above[i]]);
+    (!above.is_empty()).then(|| w - u.matmul(&(u.matmul_tn(w) * excess)))
 }
