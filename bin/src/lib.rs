@@ -59,6 +59,7 @@ use commands::gradcheck::Gradcheck;
 use commands::inspect::Inspect;
 use commands::landscape::Landscape;
 use commands::lrfind::LrFind;
+use commands::meta::Meta;
 use commands::replay::Replay;
 use commands::report::Report;
 use commands::sweep::Sweep;
@@ -110,6 +111,7 @@ enum Command {
     Thomson(Thomson),
     Bench(Bench),
     Lrfind(Box<LrFind>),
+    Meta(Box<Meta>),
     Config(ConfigOf),
     Completions(Completions),
     Man(Man),
@@ -172,6 +174,7 @@ fn run() -> Result<(), Failure> {
         Command::Thomson(thomson) => thomson.run(),
         Command::Bench(bench) => bench.run(),
         Command::Lrfind(lrfind) => lrfind.run(given),
+        Command::Meta(meta) => meta.run(given),
         Command::Config(config) => config.run(given),
         Command::Completions(completions) => completions.run(full_command()),
         Command::Man(man) => man.run(full_command()),

@@ -10,7 +10,7 @@ mod place;
 mod trained;
 mod views;
 
-pub use checkpoints::{CHECKPOINT, last_good, latest, load};
+pub use checkpoints::{CHECKPOINT, last_good, latest, load, write as write_checkpoint};
 pub use lines::{Judged, LayerLine, Score};
 pub use place::{fresh, lock, made, prepare, unless_empty, writable};
 pub use trained::{Trained, not_as_written, settings};
@@ -44,7 +44,7 @@ pub const BEST: &str = "best.safetensors";
 /// What the run was made with, from and by.
 pub const MANIFEST: &str = "manifest.json";
 /// The checkpoint's metadata: how long the log was.
-const LOGGED: &str = "metrics_bytes";
+pub const LOGGED: &str = "metrics_bytes";
 
 /// A run folder that is being written.
 pub struct RunFolder {

@@ -38,6 +38,7 @@ mod partition;
 mod reader;
 mod sources;
 mod synthetic;
+mod tasks;
 mod zip;
 
 pub use augment::{Augment, PAD, Padding};
@@ -50,3 +51,4 @@ pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use npz::{Reading, targets};
 pub use sources::sources;
 pub use synthetic::{Blobs, Moons, Teacher};
+pub use tasks::{FewShot, Sinusoids, TASKS, Task, TaskOptions, Tasks};

@@ -103,7 +103,7 @@ fn constant(rows: &Rows) -> Option<String> {
 }
 
 /// Images and targets, each with its place for messages.
-fn split(
+pub(crate) fn split(
     (x, x_place): (Array, PathBuf),
     (y, y_place): (Array, PathBuf),
     reading: Reading,

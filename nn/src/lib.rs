@@ -42,6 +42,7 @@ mod summary;
 mod train;
 
 pub mod instruments;
+pub mod meta;
 pub mod models;
 
 pub use archive::{Archive, write_atomic};

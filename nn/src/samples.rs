@@ -8,6 +8,7 @@ use crate::layers::{
     LayerNorm, Linear, MaxPool2d, Sequential,
 };
 use crate::losses::{Classifier, Covariance, CrossEntropy, Isda, Loss, Mse, Outputs};
+use crate::meta::{Adaptation, Learner, MetaModel};
 use crate::models::{self, Model};
 use crate::module::{Context, Kind, Module};
 use crate::penalties::{
@@ -16,7 +17,8 @@ use crate::penalties::{
 };
 use crate::train::{Batch, BatchLoss, Step, Targets};
 
-/// Samples of every layer, loss and penalty and every family of models: functions of the input and of all parameters.
+/// Samples of every layer, loss and penalty, every family of models, and every learner of second order: functions of the
+/// input and of all parameters.
 ///
 /// Those of models ([`Group::Model`]) are for f64. Their thousands of ReLUs and maxima have kinks too close together
 /// for a difference quotient in f32.
@@ -25,6 +27,7 @@ pub fn samples() -> Vec<Sample> {
     list.extend(losses());
     list.extend(penalties());
     list.extend(networks());
+    list.extend(learners());
     list
 }
 
@@ -223,6 +226,7 @@ fn networks() -> Vec<Sample> {
         tiny("cnn6", 8, true),
         tiny("cnn9", 8, true),
         tiny("cnn9", 8, false),
+        tiny("conv4", 8, true),
         tiny("resnet20", 8, true),
         // At half the size the last batch norms would have three values per channel, too few for f32.
         few("resnet18", [1, 64, 64], "few filters and blocks"),
@@ -232,6 +236,40 @@ fn networks() -> Vec<Sample> {
         few("vgg11", [1, 8, 8], "few filters"),
         few("resnet18-nobn", [1, 8, 8], "few filters"),
     ]
+}
+
+/// The query loss after two steps of adaptation with some gradients dropped, as a function of what is meta-learned.
+fn learners() -> Vec<Sample> {
+    use DType::F64;
+    let layers = Sequential::new()
+        .with("flatten", Flatten)
+        .with("fc1", Linear::new(3, 4, F64))
+        .with("bn", BatchNorm::new(4, F64))
+        .with("tanh", Activation::Tanh)
+        .with("fc2", Linear::new(4, 2, F64));
+    let model = Model::new("small", [3, 1, 1], 2, layers).expect("the layers fit");
+    let sample = |case: &str, learner: Learner| {
+        let adaptation = Adaptation { learner, steps: 2, rate: 0.1 };
+        let start = MetaModel::new(model.clone(), &adaptation);
+        let inputs: Vec<Input> =
+            start.named_parameters().iter().map(|(_, p)| Input::uniform(0.2, 0.8, p.shape())).collect();
+        let f = move |x: &[Tensor]| {
+            let batch = |key: u64| {
+                let draw = |shape: &[usize]| Tensor::normal(shape, x[0].dtype(), Key::new(key));
+                Batch::new(draw(&[5, 3, 1, 1]), Targets::Values(draw(&[5, 2])))
+            };
+            let mut start = start.to_dtype(x[0].dtype());
+            put(&mut start, x);
+            let support = BatchLoss { loss: Box::new(Mse), ..BatchLoss::new(start.model.clone(), batch(7)) };
+            let kept = |k: usize, name: &str, g: &Tensor| {
+                Some(Tensor::ones(*g.shape(), g.dtype()).dropout(0.3, Key::new(k as u64).stream(name)))
+            };
+            let model = adaptation.adapt(&start, &support, &kept).expect("the batch fits");
+            BatchLoss { model, batch: batch(8), ..support }.pass().expect("the batch fits").loss
+        };
+        Sample::new("adaptation", case, inputs, f).group(Group::Model)
+    };
+    vec![sample("maml", Learner::Maml), sample("meta-sgd", Learner::MetaSgd), sample("anil", Learner::Anil)]
 }
 
 /// Batch norms that leave each channel well above or well below the kink of the ReLU behind it. Those at the
@@ -298,5 +336,10 @@ mod tests {
     #[test]
     fn models_pass_at_orders_1_and_2() {
         assert_all_pass(networks(), DType::F64);
+    }
+
+    #[test]
+    fn learners_pass_at_orders_1_and_2() {
+        assert_all_pass(learners(), DType::F64);
     }
 }

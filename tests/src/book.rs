@@ -23,4 +23,5 @@ chapters! {
     amp_and_sam "11-amp-and-sam.md",
     isda "12-isda.md",
     robustness "13-robustness.md",
+    few_shot "14-few-shot.md",
 }

@@ -14,6 +14,7 @@ pub mod gradcheck;
 pub mod inspect;
 pub mod landscape;
 pub mod lrfind;
+pub mod meta;
 pub mod replay;
 pub mod report;
 pub mod sanity;

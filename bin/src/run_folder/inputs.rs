@@ -46,6 +46,11 @@ impl Inputs {
         Ok(Inputs { data: if data.len() > EACH { by_folder(data) } else { data }, init })
     }
 
+    /// Reads and hashes these files.
+    pub fn of_files(data: &[PathBuf]) -> Result<Inputs, Failure> {
+        Ok(Inputs { data: data.iter().map(|path| file(path)).collect::<Result<_, _>>()?, init: None })
+    }
+
     /// Whether the files are those that they were `then`; the first that is not is named.
     pub fn check(&self, then: &Inputs) -> Result<(), Failure> {
         if self.data.len() != then.data.len() {

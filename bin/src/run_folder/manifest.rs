@@ -41,13 +41,18 @@ pub fn is_run(folder: &Path) -> Result<(), Failure> {
 /// Of the run in a folder; None if it was killed before it began.
 pub fn load(folder: &Path) -> Result<Option<Value>, Failure> {
     is_run(folder)?;
+    if !folder.join(MANIFEST).exists() && !folder.join(CHECKPOINT).exists() {
+        return Ok(None);
+    }
+    read(folder).map(Some)
+}
+
+/// The manifest of a folder with a checkpoint.
+pub fn read(folder: &Path) -> Result<Value, Failure> {
     let path = folder.join(MANIFEST);
     if !path.exists() {
-        if folder.join(CHECKPOINT).exists() {
-            let text = format_args!("is half there: it has {CHECKPOINT}, but no {MANIFEST}");
-            return Err(Failure::place(folder, text));
-        }
-        return Ok(None);
+        let text = format_args!("is half there: it has {CHECKPOINT}, but no {MANIFEST}");
+        return Err(Failure::place(folder, text));
     }
     let text = fs::read_to_string(&path).map_err(|e| unread(&path, &e))?;
     let manifest: Value = serde_json::from_str(&text)
@@ -56,7 +61,7 @@ pub fn load(folder: &Path) -> Result<Option<Value>, Failure> {
         return Err(Failure::place(&path, format_args!("is no manifest of a run: its format is {format}")));
     }
     match age(&manifest) {
-        None => Ok(Some(manifest)),
+        None => Ok(manifest),
         Some(age) => Err(Failure::place(
             folder,
             format_args!(

@@ -1,6 +1,7 @@
 //! Whole networks, by name.
 
 mod cnn;
+mod conv4;
 mod lenet;
 mod mlp;
 mod pointnet;
@@ -199,6 +200,8 @@ const SPEC: ModelSpec =
 pub static MODELS: &[Named<ModelSpec>] = &[
     lenet::ROW,
     mlp::ROW,
+    mlp::MLP40,
+    conv4::ROW,
     cnn::CNN6,
     cnn::CNN9,
     cnn::CNN15,
@@ -229,8 +232,8 @@ struct Blueprint {
 ///
 /// `input` is the shape [C, H, W] of an image. `width` scales the number of filters: 16 width, 32 width and
 /// 64 width for `cnn*` and `resnet*` (the usual ResNets have width 1); 32 width and 64 width for `lenet`, 128
-/// width neurons for `mlp`; `resnet18`, `resnet34`, `resnet50`, `pointnet`, `vgg11` and `resnet18-nobn` have their published
-/// sizes times width.
+/// width neurons for `mlp` and 40 width for `mlp40`; 32 width filters for `conv4`; `resnet18`, `resnet34`, `resnet50`,
+/// `pointnet`, `vgg11` and `resnet18-nobn` have their published sizes times width.
 ///
 /// # Errors
 /// If the name is unknown, a number is 0, or the image too small.

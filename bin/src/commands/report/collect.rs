@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::commands::compare::log::{self, RUNS};
 use crate::commands::compare::plan::{PLAN, Plan};
 use crate::commands::compare::run::Point;
+use crate::commands::meta;
 use crate::config::Config;
 use crate::config::file::parsed;
 use crate::failure::Failure;
@@ -165,6 +166,10 @@ pub fn all(folders: &[PathBuf]) -> Result<Vec<Run>, Failure> {
 
 /// The error for a folder in which nothing was found.
 fn no_run(folder: &Path) -> Failure {
+    if folder.join(meta::SETTINGS).is_file() {
+        let text = "is of comhe meta, which comhe report does not show; its numbers are in metrics.jsonl and result.json";
+        return Failure::place(folder, text);
+    }
     Failure::place(
         folder,
         match folder.join(METRICS).is_file() {
