@@ -107,6 +107,6 @@ fn examples(arrays: &[(String, Array)], part: &str, role: &str, path: &Path) -> 
     if x.shape.len() == 2 {
         x.shape.extend([1, 1]);
     }
-    let all = npz::split((x, x_place), (y, y_place), false)?;
+    let all = npz::split((x, x_place), (y, y_place), npz::Reading::default())?;
     Ok((0..tasks).map(|t| all.select(&(t * each..(t + 1) * each).collect::<Vec<_>>())).collect())
 }
