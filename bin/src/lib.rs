@@ -52,7 +52,9 @@ use commands::config_show::ConfigOf;
 use commands::convert::Convert;
 use commands::data::Data;
 use commands::energy::EnergyOf;
+use commands::energy_cost::EnergyCost;
 use commands::eval::Eval;
+use commands::export::Export;
 use commands::generated::{Completions, Man};
 use commands::grad::Grad;
 use commands::gradcheck::Gradcheck;
@@ -98,12 +100,14 @@ enum Command {
     Sweep(Sweep),
     Eval(Box<Eval>),
     Attack(Box<AttackOf>),
+    Export(Export),
     Replay(Replay),
     Report(Report),
     Data(Data),
     Grad(Box<Grad>),
     Convert(Convert),
     Energy(Box<EnergyOf>),
+    EnergyCost(EnergyCost),
     Inspect(Box<Inspect>),
     Landscape(Box<Landscape>),
     Gradcheck(Gradcheck),
@@ -161,12 +165,14 @@ fn run() -> Result<(), Failure> {
         Command::Sweep(sweep) => sweep.run(),
         Command::Eval(eval) => eval.run(given),
         Command::Attack(attack) => attack.run(given),
+        Command::Export(export) => export.run(),
         Command::Replay(replay) => replay.run(),
         Command::Report(report) => report.run(),
         Command::Data(data) => data.run(),
         Command::Grad(grad) => grad.run(given),
         Command::Convert(convert) => convert.run(),
         Command::Energy(energy) => energy.run(),
+        Command::EnergyCost(cost) => cost.run(),
         Command::Inspect(inspect) => inspect.run(given),
         Command::Landscape(landscape) => landscape.run(given),
         Command::Gradcheck(gradcheck) => gradcheck.run(),

@@ -41,6 +41,7 @@ mod state;
 mod summary;
 mod train;
 
+pub mod binary;
 pub mod instruments;
 pub mod meta;
 pub mod models;
@@ -51,15 +52,15 @@ pub use error::Error;
 pub use init::{Fan, Init};
 pub use layers::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
-    LayerNorm, Linear, MaxPool2d, Sequential,
+    LayerNorm, Linear, MaxPool2d, PRelu, Sequential,
 };
 pub use losses::{
     ClassCovariance, Classifier, CloneLoss, Covariance, CrossEntropy, Isda, LOSSES, Loss, LossOptions,
     LossSpec, Mse, Outputs, Ramp,
 };
 pub use methods::{
-    AdversarialTraining, Amp, Asam, Awp, BnStats, METHODS, Masks, Method, MethodOptions, MethodSpec, Passes,
-    Plain, Rmp, Sam, Scope,
+    AdversarialTraining, Amp, Asam, Awp, BnStats, Distillation, METHODS, Masks, Method, MethodOptions,
+    MethodSpec, Passes, Plain, Rmp, Sam, Scope,
 };
 pub use metrics::{ConfusionMatrix, RegressionErrors, accuracy, top_k_accuracy};
 pub use models::{Model, Role, Weight};

@@ -7,6 +7,7 @@
 
 pub mod aligned;
 mod arrays;
+pub mod binary;
 mod cascade;
 pub mod conv;
 pub mod cosines;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use nn::binary::Packed;
 use nn::{Archive, Model};
 
 use super::checkpoints::{CHECKPOINT, PREVIOUS, load};
@@ -89,12 +90,35 @@ impl Trained {
         Ok(archive)
     }
 
-    /// The network of the settings, for images of a shape, with these weights.
+    /// The network of the settings, for images of a shape, with these weights; of an export the packed network itself.
     pub fn network(&self, shape: [usize; 3], classes: usize, config: &Config) -> Result<Model, Failure> {
+        if let Some(packed) = self.packed()? {
+            let (input, known) = (packed.input, packed.classes);
+            if (input, known) == (shape, classes) {
+                return Ok(packed);
+            }
+            return Err(Failure::place(
+                &self.file,
+                format_args!(
+                    "is a network for images {input:?} in {known} classes; the data have {shape:?} and {classes}"
+                ),
+            ));
+        }
         let archive = self.archive()?;
         let mut model = setup::model_of(shape, classes, config)?;
         setup::load_weights(&mut model, archive, &self.file)?;
         Ok(model)
+    }
+}
+
+impl Trained {
+    /// The network of a file that `comhe export` wrote.
+    fn packed(&self) -> Result<Option<Model>, Failure> {
+        let bytes = std::fs::read(&self.file).map_err(|e| super::unread(&self.file, &e))?;
+        match Packed::is_packed(&bytes) {
+            true => Ok(Some(Packed::load(&self.file)?.into_model()?)),
+            false => Ok(None),
+        }
     }
 }
 

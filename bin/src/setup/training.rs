@@ -2,6 +2,7 @@
 
 use autograd::{DType, Key, Tensor};
 use datasets::Deform;
+use nn::binary::{Anneal, Progressive};
 use nn::{
     AdversarialTraining, Attack, AttackOptions, Average, Clip, Loss, LossOptions, Method, MethodOptions,
     Optimizer,
@@ -77,7 +78,7 @@ pub fn spectral(config: &Config, length: Option<Length>) -> Result<Option<Spectr
     Ok((config.spectral.make)(&options)?)
 }
 
-/// The method of the settings, on attacked inputs if there is an attack.
+/// The method of the settings, on attacked inputs if there is an attack; binary weights have the published temperatures.
 pub fn method(config: &Config) -> Result<Box<dyn Method>, Failure> {
     let options = MethodOptions {
         eps: config.method_eps,
@@ -93,10 +94,11 @@ pub fn method(config: &Config) -> Result<Box<dyn Method>, Failure> {
         },
     };
     let method = (config.method.make.build)(&options);
-    Ok(match attack(config)? {
+    let method: Box<dyn Method> = match attack(config)? {
         Some(attack) => Box::new(AdversarialTraining { attack, method }),
         None => method,
-    })
+    };
+    Ok(Box::new(Progressive { anneal: Anneal::default(), inner: method }))
 }
 
 /// The attack of the settings.

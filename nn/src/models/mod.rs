@@ -1,5 +1,6 @@
 //! Whole networks, by name.
 
+mod boolnet;
 mod cnn;
 mod conv4;
 mod lenet;
@@ -217,6 +218,19 @@ pub static MODELS: &[Named<ModelSpec>] = &[
     pointnet::VANILLA,
     vgg::ROW,
     resnet_plain::ROW,
+    boolnet::BASENET18_K1,
+    boolnet::BASENET18_K4,
+    boolnet::BASENET18_K8,
+    boolnet::BOOLNET18_K1,
+    boolnet::BOOLNET18_K4,
+    boolnet::BOOLNET18_K8,
+    boolnet::BOOLNET18_STAR,
+    boolnet::BASENET_SMALL_K1,
+    boolnet::BASENET_SMALL_K4,
+    boolnet::BASENET_SMALL_K8,
+    boolnet::BOOLNET_SMALL_K1,
+    boolnet::BOOLNET_SMALL_K4,
+    boolnet::BOOLNET_SMALL_K8,
 ];
 
 /// The arguments of all network builders.
@@ -233,7 +247,7 @@ struct Blueprint {
 /// `input` is the shape [C, H, W] of an image. `width` scales the number of filters: 16 width, 32 width and
 /// 64 width for `cnn*` and `resnet*` (the usual ResNets have width 1); 32 width and 64 width for `lenet`, 128
 /// width neurons for `mlp` and 40 width for `mlp40`; 32 width filters for `conv4`; `resnet18`, `resnet34`, `resnet50`,
-/// `pointnet`, `vgg11` and `resnet18-nobn` have their published sizes times width.
+/// `pointnet`, `vgg11`, `resnet18-nobn`, `basenet*` and `boolnet*` have their published sizes times width.
 ///
 /// # Errors
 /// If the name is unknown, a number is 0, or the image too small.
@@ -278,6 +292,7 @@ pub fn build(
     pointnet::start(&mut model);
     resnet_plain::start(&mut model);
     vgg::start(&mut model);
+    crate::binary::start(&mut model);
     Ok(model)
 }
 

@@ -9,6 +9,7 @@ fn every_name_builds_and_its_plan_is_what_forward_gives() {
     for name in MODELS.iter().map(|row| row.name).filter(|&name| name != "resnet110") {
         let input = match name {
             "resnet18" | "resnet34" | "resnet50" => [3, 32, 35],
+            name if name.contains("net18-") => [3, 32, 64],
             "pointnet" | "pointnet-vanilla" => [3, 20, 1],
             _ => [3, 14, 16],
         };

@@ -56,7 +56,7 @@ pub const READS: Reads = Reads {
 };
 
 /// `3x32x32` as numbers.
-fn shape(text: &str) -> Result<[usize; 3], String> {
+pub fn shape(text: &str) -> Result<[usize; 3], String> {
     let numbers: Option<Vec<usize>> = text.split('x').map(|n| n.parse().ok().filter(|&n| n > 0)).collect();
     numbers
         .and_then(|n| n.try_into().ok())

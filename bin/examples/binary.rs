@@ -1,0 +1,128 @@
+//! One-bit networks: what slices are worth on small images, and what packing saves.
+//!
+//!     cargo run --release -p bin --example binary -- train [EPOCHS [SEEDS]]
+//!     cargo run --release -p bin --example binary -- speed
+//!
+//! `train` trains BaseNet and BoolNet with 1 and 4 slices on 14 x 14 images of Fashion-MNIST, and holds the packed network
+//! to the real one on every test image. `speed` times both on one thread.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Instant;
+
+use autograd::{DType, Key, Tensor};
+use datasets::{Loader, LoaderConfig};
+use nn::binary::{Anneal, Packed, Progressive};
+use nn::{Batch, Clip, Context, Error, Model, Module, Optimizer, Plain, RAdam, Schedule, Trainer, evaluate};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut arguments = std::env::args().skip(1);
+    match arguments.next().as_deref() {
+        Some("speed") => speed(),
+        _ => {
+            let mut number = |default| arguments.next().and_then(|n| n.parse().ok()).unwrap_or(default);
+            let (epochs, seeds) = (number(10), number(3));
+            train(epochs, seeds)
+        }
+    }
+}
+
+fn batches(split: &Arc<datasets::Split>, epoch: u64, seed: Option<u64>) -> impl Iterator<Item = Batch> {
+    let config = LoaderConfig {
+        batch_size: 50,
+        shuffle: seed.is_some(),
+        seed: seed.unwrap_or(0),
+        ..LoaderConfig::default()
+    };
+    let loader = Loader::new(split.clone(), config);
+    let batch = |b: datasets::Batch<f32>| {
+        Batch::new(Tensor::new(&b.images, b.shape), b.labels().expect("classes").to_vec())
+    };
+    loader.epoch::<f32>(epoch).map(batch).collect::<Vec<_>>().into_iter()
+}
+
+fn train(epochs: u64, seeds: u64) -> Result<(), Box<dyn std::error::Error>> {
+    let data = datasets::load("fashion14", &datasets::Options::default())?;
+    let per_epoch = batches(&data.train, 0, None).count() as u64;
+    let steps = epochs * per_epoch;
+    println!("{epochs} epochs of {per_epoch} steps");
+    for name in ["basenet-small-k1", "basenet-small-k4", "boolnet-small-k1", "boolnet-small-k4"] {
+        let mut accuracies = Vec::new();
+        for seed in 0..seeds {
+            let start = Instant::now();
+            let model =
+                nn::models::build(name, data.shape(), data.classes.len(), 1, Key::new(seed), DType::F32)?;
+            // The temperature falls to 1e-4 in 40 updates over the run.
+            let anneal = Anneal { factor: 0.8, every: (steps / 40).max(1) };
+            let optimizer = Optimizer::new(RAdam::default()).clip(Clip::Norm(2.5));
+            let mut trainer = Trainer::new(model, optimizer, 0.002, Key::new(seed).stream("train"))
+                .schedule(Schedule::Cosine { steps, min: 1e-8 })
+                .method(Progressive { anneal, inner: Box::new(Plain) });
+            let epochs = (0..epochs).flat_map(|epoch| batches(&data.train, epoch, Some(seed)));
+            trainer.fit(epochs, &AtomicBool::new(false), |_, _| Ok::<(), Error>(()))?;
+            let result = evaluate(&trainer.model, batches(&data.test, 0, None));
+            let seconds = start.elapsed().as_secs_f64();
+            let same = agreement(&trainer.model, batches(&data.test, 0, None))?;
+            println!(
+                "{name}, seed {seed}: test accuracy {:.2} %, packed logits equal on {same} of {} images, {seconds:.0} s",
+                100.0 * result.accuracy,
+                result.images
+            );
+            assert_eq!(same, result.images);
+            accuracies.push(100.0 * result.accuracy);
+        }
+        let n = accuracies.len() as f64;
+        let mean = accuracies.iter().sum::<f64>() / n;
+        let deviation = (accuracies.iter().map(|a| (a - mean).powi(2)).sum::<f64>() / (n - 1.0)).sqrt();
+        println!("{name}: mean {mean:.2} %, standard deviation {deviation:.2}");
+    }
+    Ok(())
+}
+
+/// On how many images all logits of the packed network have the bits of the real one's.
+fn agreement(model: &Model, batches: impl Iterator<Item = Batch>) -> Result<usize, Error> {
+    let (mut real, mut packed) = (model.detached(), Packed::new(model)?);
+    let mut same = 0;
+    for batch in batches {
+        let [a, b] = [
+            real.forward(&batch.inputs, &mut Context::eval()).to_vec::<f32>(),
+            packed.forward(&batch.inputs, &mut Context::eval()).to_vec::<f32>(),
+        ];
+        same += a.chunks(model.classes).zip(b.chunks(model.classes)).filter(|(a, b)| a == b).count();
+    }
+    Ok(same)
+}
+
+fn speed() -> Result<(), Box<dyn std::error::Error>> {
+    autograd::set_threads(1);
+    for (name, size, channels, classes, batch) in [
+        ("basenet-small-k1", 14, 1, 10, 64),
+        ("boolnet-small-k4", 14, 1, 10, 64),
+        ("boolnet-small-k4", 28, 1, 10, 32),
+        ("basenet18-k1", 224, 3, 1000, 2),
+        ("basenet18-k4", 224, 3, 1000, 2),
+        ("boolnet18-k4", 224, 3, 1000, 2),
+    ] {
+        let model = nn::models::build(name, [channels, size, size], classes, 1, Key::new(1), DType::F32)?;
+        let images = Tensor::normal([batch, channels, size, size], DType::F32, Key::new(2));
+        let packed = Packed::new(&model)?;
+        let time = |module: &mut dyn Module| {
+            let mut best = f64::INFINITY;
+            for _ in 0..7 {
+                let start = Instant::now();
+                let _ = module.forward(&images, &mut Context::eval());
+                best = best.min(start.elapsed().as_secs_f64());
+            }
+            1e3 * best / batch as f64
+        };
+        let (real, fast) = (time(&mut model.detached()), time(&mut packed.clone()));
+        let (floats, bytes) = (4 * model.parameter_count(), packed.to_bytes()?.len());
+        println!(
+            "{name}, {size} x {size}: {real:.3} ms an image, packed {fast:.3} ms: {:.1} times as fast; {floats} bytes, \
+             packed {bytes}: 1/{:.1}",
+            real / fast,
+            floats as f64 / bytes as f64
+        );
+    }
+    Ok(())
+}
