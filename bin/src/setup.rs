@@ -88,13 +88,13 @@ impl Setup {
 /// A trainer with all parts of the settings, at a constant learning rate. Without a length nothing grows or falls over
 /// the run.
 pub fn trainer(model: Model, config: &Config, length: Option<Length>) -> Result<Trainer, Failure> {
-    let mut trainer = Trainer::new(model, optimizer(config), config.rate(), Key::new(config.seed));
+    let spectral = spectral(config, length)?;
+    let optimizer = optimizer(config, &spectral);
+    let mut trainer = Trainer::new(model, optimizer, config.rate(), Key::new(config.seed));
     trainer.loss = loss(config, length)?;
     trainer.penalties.extend(input_penalty(config)?);
-    match spectral(config, length)? {
-        Some(Spectral::Penalty(penalty)) => trainer.penalties.push(Box::new(penalty)),
-        Some(Spectral::Constraint(constraint)) => trainer.optimizer = trainer.optimizer.then(constraint),
-        None => {}
+    if let Some(Spectral::Penalty(penalty)) = spectral {
+        trainer.penalties.push(Box::new(penalty));
     }
     trainer.method = method(config)?;
     Ok(trainer.regulariser(objective(config)?))

@@ -24,4 +24,5 @@ chapters! {
     isda "12-isda.md",
     robustness "13-robustness.md",
     few_shot "14-few-shot.md",
+    one_bit "15-one-bit.md",
 }

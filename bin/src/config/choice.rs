@@ -139,6 +139,12 @@ pub fn chosen<T: Table>() -> Names<Choice<T>> {
     Names { read: |name| name.parse(), rows: rows(T::rows()) }
 }
 
+/// The names of a table, for a list of them.
+pub fn listed<T: Table>() -> Names<String> {
+    let read = |name: &str| registry::find(T::rows(), T::WHAT, name).map(|row| row.name.to_string());
+    Names { read, rows: rows(T::rows()) }
+}
+
 /// Names that are looked up later, where the data and the other settings are known.
 pub fn names(rows: Vec<Row<()>>) -> Names<String> {
     Names { read: |name| Ok(name.to_string()), rows }

@@ -51,7 +51,7 @@ type Deformed<T> = fn(&Deform, &[T], [usize; 3], usize, Key) -> Result<Vec<T>, d
 fn deformations(single: Deformed<f32>, double: Deformed<f64>) -> Transforms {
     Transforms::new(move |images, count, key| {
         let [n, c, h, w] = images.shape()[..] else { panic!("images are N x C x H x W") };
-        let (deform, shape) = (Deform::of_size(h.max(w)), [c, h, w]);
+        let (deform, shape) = (Deform::of_size(h.min(w)), [c, h, w]);
         let valid = "the deformations of a size are valid";
         match images.dtype() {
             DType::F32 => {
@@ -110,12 +110,15 @@ pub fn attack(config: &Config) -> Result<Option<Attack>, Failure> {
     Ok(attack)
 }
 
-/// The optimiser of the settings.
-pub fn optimizer(config: &Config) -> Optimizer {
+/// The optimiser of the settings; the constraint comes before the average.
+pub fn optimizer(config: &Config, spectral: &Option<Spectral>) -> Optimizer {
     let (momentum, nesterov) = (config.momentum, config.nesterov);
     let mut optimizer = (config.optimizer.make.build)(&OptimizerOptions { momentum, nesterov });
     if let Some(norm) = config.clip {
         optimizer = optimizer.clip(Clip::Norm(norm));
+    }
+    if let Some(Spectral::Constraint(constraint)) = spectral {
+        optimizer = optimizer.then(*constraint);
     }
     if let Some(decay) = config.ema {
         optimizer = optimizer.then(Average { decay });

@@ -8,9 +8,9 @@ use comhe::short;
 use datasets::Dataset;
 use nn::write_atomic;
 
+use super::arm::Arm;
 use super::plan::{PLAN, Plan};
 use super::run::{Job, Run};
-use crate::config::Config;
 use crate::failure::Failure;
 use crate::output::to_json;
 use crate::run_folder::Score;
@@ -59,15 +59,16 @@ impl Log {
     }
 
     /// Executes a run that is not finished yet.
-    pub fn run(&mut self, job: Job, settings: &Config, dataset: &Dataset) -> Result<Status, Failure> {
+    pub fn run(&mut self, job: Job, plan: &Plan, dataset: &Dataset) -> Result<Status, Failure> {
         self.started += 1;
         if self.runs.iter().any(|run| run.job == job) {
             return Ok(Status::Finished);
         }
-        let Job { reg, seed, factor, .. } = &job;
+        let Job { arm, seed, factor, .. } = &job;
+        let arm = arm.name(plan);
         let factor = if job.tuning { format!(" at {}", short(*factor)) } else { String::new() };
-        let name = format!("run {}/{}: seed {seed}, {reg}{factor}", self.started, self.total);
-        match job.run(settings, dataset) {
+        let name = format!("run {}/{}: seed {seed}, {arm}{factor}", self.started, self.total);
+        match job.run(&plan.settings, dataset) {
             Ok(Some(run)) => {
                 let on = if job.tuning { "validation" } else { "test" };
                 match run.test.score() {
@@ -83,7 +84,7 @@ impl Log {
                 let text = failure.message().unwrap_or("standard output was closed");
                 eprintln!("{name}: failed: {text}");
                 if !job.tuning {
-                    self.failed.push(format!("{reg}, seed {seed}: {text}"));
+                    self.failed.push(format!("{arm}, seed {seed}: {text}"));
                 }
                 Ok(Status::Failed)
             }
@@ -96,9 +97,9 @@ impl Log {
     }
 
     /// The mean score on held-out examples for each factor; None for a factor with unfinished runs.
-    pub fn validation(&self, reg: &str, plan: &Plan) -> Vec<(f64, Option<Score>)> {
+    pub fn validation(&self, arm: &Arm, plan: &Plan) -> Vec<(f64, Option<Score>)> {
         let mean = |factor: f64| {
-            let of = |run: &&Run| run.job.tuning && run.job.reg == reg && run.job.factor == factor;
+            let of = |run: &&Run| run.job.tuning && run.job.arm == *arm && run.job.factor == factor;
             let found: Vec<Score> = self.runs.iter().filter(of).map(|run| run.test.score()).collect();
             let mean = found.iter().map(|score| score.value()).sum::<f64>() / plan.tune_seeds as f64;
             let first = found.first().filter(|_| found.len() as u64 == plan.tune_seeds)?;
@@ -107,12 +108,12 @@ impl Log {
         plan.tune.iter().map(|&factor| (factor, mean(factor))).collect()
     }
 
-    /// The factor of a regulariser's weights: 1, or the best one on held-out examples, of equal ones the first.
-    pub fn chosen(&self, reg: &str, plan: &Plan) -> Option<f64> {
-        if plan.tune.is_empty() || reg == "none" {
+    /// The factor of the regulariser's weights of an arm: 1, or the best one on held-out examples, of equal ones the first.
+    pub fn chosen(&self, arm: &Arm, plan: &Plan) -> Option<f64> {
+        if plan.tune.is_empty() || arm.reg == "none" {
             return Some(1.0);
         }
-        let known = self.validation(reg, plan).into_iter().filter_map(|(factor, mean)| Some((factor, mean?)));
+        let known = self.validation(arm, plan).into_iter().filter_map(|(factor, mean)| Some((factor, mean?)));
         known.reduce(|best, next| if next.1.beats(best.1) { next } else { best }).map(|best| best.0)
     }
 

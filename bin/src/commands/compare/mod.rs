@@ -1,5 +1,6 @@
 //! `comhe compare`: one network on one data set with several regularisers and seeds.
 
+mod arm;
 pub mod log;
 pub mod plan;
 pub mod run;
@@ -10,11 +11,11 @@ use std::path::{Path, PathBuf};
 use clap::{ArgMatches, Args};
 use comhe::REGULARISERS;
 use datasets::Dataset;
-use nn::write_atomic;
+use nn::{LossSpec, MethodSpec, write_atomic};
 use serde_json::json;
 
 use super::report;
-use crate::config::choice::{names, rows};
+use crate::config::choice::{listed, names, rows};
 use crate::config::kinds::{self, Class, Part, Reads};
 use crate::config::{Config, given};
 use crate::failure::Failure;
@@ -23,12 +24,13 @@ use crate::run_folder;
 use crate::setup::{self, Setup};
 use crate::statistics::count;
 use crate::{data, output, stop, system};
+use arm::Arm;
 use log::{Log, Status};
 use plan::{PLAN, Plan};
 use run::Job;
 use table::Row;
 
-/// The main experiment: the same network on the same data with several regularisers and seeds
+/// The main experiment: the same network on the same data with several regularisers, methods or losses, and seeds
 #[derive(Args, Debug)]
 #[group(skip)]
 #[command(
@@ -45,6 +47,7 @@ use table::Row;
   comhe compare --regs none,rp --seeds 10 --reg-weight 0.1
   comhe compare --regs none,mhe,mma,so,decay --reg-weight 0.1
   comhe compare --regs none,mhe,so --tune 0.01,0.1,1,10   choose the weights first
+  comhe compare --methods plain,sam,amp             and --losses cross-entropy,isda
   comhe compare --dataset cifar10 --data-dir data --model cnn6 --train-size 2000 --out cmp
   comhe compare --resume cmp                        resume after an interruption
 
@@ -72,6 +75,12 @@ pub struct Compare {
         value_parser = names(rows(REGULARISERS))
     )]
     regs: Vec<String>,
+    /// Methods, each with every regulariser and loss; --regs then is none by default
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = listed::<MethodSpec>())]
+    methods: Vec<String>,
+    /// Losses, each with every regulariser and method; --regs then is none by default
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = listed::<LossSpec>())]
+    losses: Vec<String>,
     /// Number of seeds
     #[arg(long, value_name = "N", default_value_t = 5)]
     seeds: u64,
@@ -108,7 +117,9 @@ pub const READS: Reads = Reads {
         Part::Network,
         Part::Regulariser,
         Part::Loss,
+        Part::Penalties,
         Part::Method,
+        Part::Attack,
         Part::Optimiser,
         Part::Run,
         Part::Length,
@@ -139,8 +150,9 @@ impl Compare {
         let setup = Setup::on(dataset.clone(), &plan.settings)?;
         dataset.notes = setup.dataset.notes;
         let model = setup.trainer.model;
-        for reg in &plan.regs {
-            let config = Config { reg: reg.clone(), ..plan.settings.clone() };
+        for arm in plan.arms() {
+            let config = arm.config(&plan.settings);
+            data::with_loss(&config, &dataset)?;
             setup::check_groups(&config, &model)?;
         }
         if !plan.tune.is_empty() {
@@ -169,9 +181,9 @@ impl Compare {
         if let (true, Some(failure)) = (runs.is_empty(), &unfinished) {
             return Err(Failure::unfinished(failure));
         }
-        let finished = |reg: &&String| runs.iter().any(|run| run.job.reg == **reg);
-        let regs: Vec<&String> = plan.regs.iter().filter(finished).collect();
-        let rows: Vec<Row> = regs.iter().map(|reg| Row::new(reg, plan, &runs)).collect::<Result<_, _>>()?;
+        let finished = |arm: &Arm| runs.iter().any(|run| run.job.arm == *arm);
+        let arms: Vec<Arm> = plan.arms().into_iter().filter(finished).collect();
+        let rows: Vec<Row> = arms.iter().map(|arm| Row::new(arm, plan, &runs)).collect::<Result<_, _>>()?;
         let about = table::about(plan, &dataset)?;
         let result = json!({
             "version": env!("CARGO_PKG_VERSION"),
@@ -181,13 +193,13 @@ impl Compare {
             "dataset": dataset.name,
             "notes": dataset.notes,
             "plan": plan,
-            "baseline": plan.regs[0],
+            "baseline": plan.arms()[0].name(plan),
             "unfinished": unfinished,
             "rows": rows,
             "runs": runs,
             "tuning": log.runs.iter().filter(|run| run.job.tuning).collect::<Vec<_>>(),
         });
-        let mut tables = vec![table::result(&rows, &plan.regs[0])];
+        let mut tables = vec![table::result(&rows, plan)];
         if !plan.tune.is_empty() {
             tables.push(table::tuning(plan, &log));
         }
@@ -198,7 +210,9 @@ impl Compare {
         for (name, text) in FILES.iter().zip([output::to_json(&result) + "\n", markdown]) {
             write_atomic(&path.join(name), text.as_bytes()).map_err(|e| Failure::from(e).mid_run())?;
         }
-        let groups: Vec<Group> = regs.iter().map(|reg| table::group(reg, &runs)).collect();
+        let names: Vec<String> = arms.iter().map(|arm| arm.name(plan)).collect();
+        let groups: Vec<Group> =
+            arms.iter().zip(&names).map(|(arm, name)| table::group(arm, name, &runs)).collect();
         run_folder::pictures(path, figures::of_comparison(&groups, dataset.is_regression()))
             .map_err(Failure::mid_run)?;
         report::write_page(path).map_err(Failure::mid_run)?;
@@ -241,10 +255,10 @@ fn runs(plan: &Plan, dataset: &Dataset, log: &mut Log) -> Result<bool, Failure> 
             let seed = settings.seed.wrapping_add(plan.seeds).wrapping_add(i);
             let mut held_out = dataset.hold_out(plan.validation, seed)?;
             held_out.test = held_out.validation.take().expect("just held out");
-            for reg in plan.regs.iter().filter(|reg| *reg != "none") {
+            for arm in plan.tuned() {
                 for &factor in &plan.tune {
-                    let job = Job { reg: reg.clone(), seed, factor, tuning: true };
-                    if let Status::Stopped = log.run(job, settings, &held_out)? {
+                    let job = Job { arm: arm.clone(), seed, factor, tuning: true };
+                    if let Status::Stopped = log.run(job, plan, &held_out)? {
                         return Ok(false);
                     }
                 }
@@ -252,14 +266,15 @@ fn runs(plan: &Plan, dataset: &Dataset, log: &mut Log) -> Result<bool, Failure> 
         }
     }
     for i in 0..plan.seeds {
-        for reg in &plan.regs {
+        for arm in plan.arms() {
             let seed = settings.seed.wrapping_add(i);
-            let Some(factor) = log.chosen(reg, plan) else {
-                log.failed.push(format!("{reg}, seed {seed}: its runs failed with every factor of --tune"));
+            let Some(factor) = log.chosen(&arm, plan) else {
+                let name = arm.name(plan);
+                log.failed.push(format!("{name}, seed {seed}: its runs failed with every factor of --tune"));
                 continue;
             };
-            let job = Job { reg: reg.clone(), seed, factor, tuning: false };
-            if let Status::Stopped = log.run(job, settings, dataset)? {
+            let job = Job { arm, seed, factor, tuning: false };
+            if let Status::Stopped = log.run(job, plan, dataset)? {
                 return Ok(false);
             }
         }

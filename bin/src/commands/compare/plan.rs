@@ -7,6 +7,7 @@ use clap::ArgMatches;
 use comhe::short;
 use serde::{Deserialize, Serialize};
 
+use super::arm::{Arm, arms};
 use super::{Compare, READS};
 use crate::config::{self, Choice, Config, given};
 use crate::failure::Failure;
@@ -25,6 +26,10 @@ const RATE: f64 = 0.02;
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Plan {
     pub regs: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub losses: Vec<String>,
     pub seeds: u64,
     pub tune: Vec<f64>,
     pub tune_seeds: u64,
@@ -44,10 +49,20 @@ impl Plan {
         serde_json::from_str(&text).map_err(|e| Failure::place(&path, e))
     }
 
+    /// What is compared, the baseline first.
+    pub fn arms(&self) -> Vec<Arm> {
+        arms(&self.regs, &self.methods, &self.losses)
+    }
+
+    /// The arms whose regulariser has weights to choose.
+    pub fn tuned(&self) -> Vec<Arm> {
+        self.arms().into_iter().filter(|arm| arm.reg != "none").collect()
+    }
+
     /// The number of runs.
     pub fn total(&self) -> usize {
-        let tuned = self.regs.iter().filter(|reg| *reg != "none").count();
-        self.seeds as usize * self.regs.len() + self.tune_seeds as usize * self.tune.len() * tuned
+        let tuned = self.tune_seeds as usize * self.tune.len() * self.tuned().len();
+        self.seeds as usize * self.arms().len() + tuned
     }
 }
 
@@ -73,8 +88,10 @@ impl Compare {
                 "--{flag} is 0; it must be at least 1, and at least 2 for a standard deviation"
             )));
         }
-        let most = |n: u64| n.saturating_mul(self.regs.len().max(self.tune.len()) as u64) > MOST;
-        if most(self.seeds) || most(self.tune_seeds.saturating_mul(self.regs.len() as u64)) {
+        let regs = self.regs(&given);
+        let arms = arms(&regs, &self.methods, &self.losses);
+        let most = |n: u64| n.saturating_mul(arms.len().max(self.tune.len()) as u64) > MOST;
+        if most(self.seeds) || most(self.tune_seeds.saturating_mul(arms.len() as u64)) {
             return Err(Failure::usage(format_args!("--seeds and --tune ask for more than {MOST} runs")));
         }
         let of_tuning = ["tune-seeds", "validation"];
@@ -107,21 +124,51 @@ impl Compare {
             config.label_noise = 0.0;
         }
         config.check()?;
-        config::parts::check(&config, &given, &self.regs)?;
-        let settings = config.settled();
-        for (i, reg) in self.regs.iter().enumerate() {
-            if self.regs[..i].contains(reg) {
-                return Err(Failure::usage(format_args!("--regs names {reg} twice")));
+        for (flag, names) in [("regs", &regs), ("methods", &self.methods), ("losses", &self.losses)] {
+            if let Some((_, name)) = names.iter().enumerate().find(|(i, name)| names[..*i].contains(name)) {
+                return Err(Failure::usage(format_args!("--{flag} names {name} twice")));
             }
-            setup::objective(&Config { reg: reg.clone(), ..settings.clone() })?;
+        }
+        self.check_given(&config, &given, &arms)?;
+        let settings = config.settled();
+        for arm in &arms {
+            let config = arm.config(&settings);
+            setup::objective(&config)?;
+            setup::method(&config)?;
         }
         Ok(Plan {
-            regs: self.regs.clone(),
+            regs,
+            methods: self.methods.clone(),
+            losses: self.losses.clone(),
             seeds: self.seeds,
             tune: self.tune.clone(),
             tune_seeds: self.tune_seeds,
             validation: self.validation,
             settings,
         })
+    }
+
+    /// The regularisers: with a list of methods or losses only the baseline by default.
+    fn regs(&self, given: &[String]) -> Vec<String> {
+        let listed = !self.methods.is_empty() || !self.losses.is_empty();
+        match listed && !given.iter().any(|key| key == "regs") {
+            true => vec!["none".into()],
+            false => self.regs.clone(),
+        }
+    }
+
+    /// Checks that every flag has an effect in some arm.
+    fn check_given(&self, config: &Config, given: &[String], arms: &[Arm]) -> Result<(), Failure> {
+        let regs: Vec<String> = arms.iter().map(|arm| arm.reg.clone()).collect();
+        let mut first = None;
+        for key in given {
+            let key = std::slice::from_ref(key);
+            let results = arms.iter().map(|arm| config::parts::check(&arm.config(config), key, &regs));
+            let failures: Vec<Failure> = results.filter_map(Result::err).collect();
+            if failures.len() == arms.len() {
+                first = first.or(failures.into_iter().next());
+            }
+        }
+        first.map_or(Ok(()), Err)
     }
 }

@@ -5,6 +5,7 @@ use datasets::Dataset;
 use nn::{Evaluation, Outcome};
 use serde::{Deserialize, Deserializer, Serialize};
 
+use super::arm::Arm;
 use crate::config::Config;
 use crate::failure::Failure;
 use crate::run_folder::{LayerLine, Score};
@@ -18,8 +19,9 @@ const POINTS: u64 = 10;
 /// The parameters of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Job {
-    /// The regulariser.
-    pub reg: String,
+    /// What is compared.
+    #[serde(flatten)]
+    pub arm: Arm,
     /// The seed of initial weights, data order and projections.
     pub seed: u64,
     /// The factor of both weights of the regulariser.
@@ -107,9 +109,9 @@ impl Energies {
 impl Job {
     /// The settings of the run, from those that all runs share.
     pub fn config(&self, shared: &Config) -> Result<Config, Failure> {
-        let head_weight = self.factor * setup::options(shared)?.classifier_weight(&self.reg);
+        let shared = &self.arm.config(shared);
+        let head_weight = self.factor * setup::options(shared)?.classifier_weight(&shared.reg);
         Ok(Config {
-            reg: self.reg.clone(),
             seed: self.seed,
             reg_weight: self.factor * shared.reg_weight,
             reg_head_weight: Some(head_weight),

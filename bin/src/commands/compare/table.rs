@@ -4,6 +4,7 @@ use comhe::short;
 use datasets::Dataset;
 use serde::Serialize;
 
+use super::arm::Arm;
 use super::log::Log;
 use super::plan::{EPOCHS, Plan};
 use super::run::{Energies, Job, Point, Run};
@@ -16,10 +17,13 @@ use crate::run_folder::Score;
 use crate::setup;
 use crate::statistics::{Interval, Measure, Paired, Summary, count, median, summary};
 
-/// The row of a regulariser.
+/// The row of an arm.
 #[derive(Serialize)]
 pub struct Row {
-    reg: String,
+    /// The parts in which it differs from others.
+    name: String,
+    #[serde(flatten)]
+    arm: Arm,
     reg_weight: f64,
     reg_head_weight: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -36,32 +40,33 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row of a regulariser, which must have a finished run.
-    pub fn new(reg: &str, plan: &Plan, runs: &[&Run]) -> Result<Row, Failure> {
-        let own: Vec<&Run> = runs.iter().copied().filter(|run| run.job.reg == reg).collect();
+    /// The row of an arm, which must have a finished run.
+    pub fn new(arm: &Arm, plan: &Plan, runs: &[&Run]) -> Result<Row, Failure> {
+        let own: Vec<&Run> = runs.iter().copied().filter(|run| run.job.arm == *arm).collect();
         let value = |run: &Run| run.test.score().value();
         let real = own.iter().any(|run| run.test.test_acc.is_none());
         let r2: Vec<f64> = own.iter().filter_map(|run| run.test.test_r2).collect();
         let of = |what: fn(&Run) -> f64| -> Vec<f64> { own.iter().map(|run| what(run)).collect() };
         let mean = |what| summary(&of(what)).mean;
-        let baseline = &plan.regs[0];
+        let baseline = &plan.arms()[0];
         let partner =
-            |run: &Run| runs.iter().find(|r| r.job.reg == *baseline && r.job.seed == run.job.seed).copied();
+            |run: &Run| runs.iter().find(|r| r.job.arm == *baseline && r.job.seed == run.job.seed).copied();
         let (with, without): (Vec<f64>, Vec<f64>) =
             own.iter().filter_map(|run| Some((value(run), value(partner(run)?)))).unzip();
         let pairs = Paired::new(&with, &without);
         let factor = own.first().map_or(1.0, |run| run.job.factor);
-        let job = Job { reg: reg.to_string(), seed: 0, factor, tuning: false };
+        let job = Job { arm: arm.clone(), seed: 0, factor, tuning: false };
         let config = job.config(&plan.settings)?;
-        let weighted = |weight: f64| if reg == "none" { 0.0 } else { weight };
+        let weighted = |weight: f64| if arm.reg == "none" { 0.0 } else { weight };
         Ok(Row {
-            reg: reg.to_string(),
+            name: arm.name(plan),
+            arm: arm.clone(),
             reg_weight: weighted(config.reg_weight),
             reg_head_weight: weighted(config.reg_head_weight.unwrap_or(0.0)),
             test_acc: (!real).then(|| summary(&of(value))),
             test_loss: real.then(|| summary(&of(value))),
             test_r2: real.then(|| summary(&r2)),
-            difference: pairs.filter(|_| reg != baseline).map(|pairs| pairs.student()),
+            difference: pairs.filter(|_| arm != baseline).map(|pairs| pairs.student()),
             energy_before: Energies {
                 full: mean(|run| run.energy_before.full),
                 half_space: mean(|run| run.energy_before.half_space),
@@ -75,14 +80,14 @@ impl Row {
     }
 }
 
-/// The curves of the runs of a regulariser.
-pub fn group<'a>(reg: &'a str, runs: &[&Run]) -> Group<'a> {
+/// The curves of the runs of an arm, under its name.
+pub fn group<'a>(arm: &Arm, name: &'a str, runs: &[&Run]) -> Group<'a> {
     let curves = |what: fn(&Point) -> f64| {
         let readings = |run: &&Run| run.curve.iter().map(|p| (p.step as f64, what(p))).collect();
-        runs.iter().filter(|run| run.job.reg == reg).map(readings).collect()
+        runs.iter().filter(|run| run.job.arm == *arm).map(readings).collect()
     };
     Group {
-        name: reg,
+        name,
         full: curves(|p| p.energy.full),
         half_space: curves(|p| p.energy.half_space),
         test: curves(|p| p.test.score().value()),
@@ -175,8 +180,8 @@ pub fn tuning(plan: &Plan, log: &Log) -> Table {
         .into_iter()
         .chain(plan.tune.iter().map(|f| format!("x {}", short(*f))));
     let mut table = Table::new(head);
-    for reg in plan.regs.iter().filter(|reg| *reg != "none") {
-        let chosen = log.chosen(reg, plan);
+    for arm in plan.tuned() {
+        let chosen = log.chosen(&arm, plan);
         let cell = |(factor, mean): (f64, Option<Score>)| {
             let star = if chosen == Some(factor) { "*" } else { "" };
             match mean {
@@ -185,18 +190,20 @@ pub fn tuning(plan: &Plan, log: &Log) -> Table {
                 None => "-".into(),
             }
         };
-        table.row([reg.clone()].into_iter().chain(log.validation(reg, plan).into_iter().map(cell)));
+        table.row([arm.name(plan)].into_iter().chain(log.validation(&arm, plan).into_iter().map(cell)));
     }
     table
 }
 
 /// The table of the result.
-pub fn result(rows: &[Row], baseline: &str) -> Table {
+pub fn result(rows: &[Row], plan: &Plan) -> Table {
+    let baseline = plan.arms()[0].name(plan);
+    let what = if plan.methods.is_empty() && plan.losses.is_empty() { "regulariser" } else { "arm" };
     let real = rows.iter().any(|row| row.test_loss.is_some());
     let of = if real { "loss difference" } else { "difference" };
     let difference = format!("{of} to {baseline} [95 %]");
     let head = [
-        "regulariser",
+        what,
         "weights",
         if real { "loss (lower is better)" } else { "accuracy %" },
         "sd",
@@ -214,7 +221,7 @@ pub fn result(rows: &[Row], baseline: &str) -> Table {
             format!("{:.3} -> {:.3}", what(&row.energy_before), what(&row.energy_after))
         };
         table.row([
-            row.reg.clone(),
+            row.name.clone(),
             format!("{}, {}", rounded(row.reg_weight), rounded(row.reg_head_weight)),
             measure.text(mean),
             if n > 1 { measure.text(sd) } else { "-".into() },

@@ -328,7 +328,7 @@ fn compared(folder: &Path) -> Result<Vec<Run>, Failure> {
             |p: &Point| EnergyPoint { step: p.step, full: p.energy.full, half_space: p.energy.half_space };
         runs.push(Run {
             folder: folder.to_path_buf(),
-            name: format!("{}: {}, seed {}", folder.display(), run.job.reg, run.job.seed),
+            name: format!("{}: {}, seed {}", folder.display(), run.job.arm.name(&plan), run.job.seed),
             settings,
             config: Ok(config),
             steps_trained: Vec::new(),
