@@ -139,7 +139,7 @@ fn shifts_blocks_and_networks_agree_with_pytorch() {
         ("last", BlockSpec { doubled: true, split: true, last: true, ..plain }),
     ] {
         for slices in [1, 4] {
-            for (mode, t) in [("t0.5", 0.5), ("eval", 1.0)] {
+            for (mode, t) in [("train", if spec.downsample { 1.6 } else { 0.5 }), ("eval", 1.0)] {
                 let case = format!("block/{name}-s{slices}-{mode}");
                 let mut block = Block::new(BlockSpec { slices, ..spec }, DType::F64).unwrap();
                 fill(&mut block, &case, t);
@@ -150,7 +150,7 @@ fn shifts_blocks_and_networks_agree_with_pytorch() {
         }
     }
     for name in ["basenet-small-k1", "boolnet-small-k4"] {
-        for (mode, t) in [("t0.5", 0.5), ("eval", 1.0)] {
+        for (mode, t) in [("train", 1.6), ("eval", 1.0)] {
             let case = format!("net/{name}-{mode}");
             let mut model = nn::models::build(name, [1, 14, 14], 10, 1, Key::new(0), DType::F64).unwrap();
             fill(&mut model, &case, t);

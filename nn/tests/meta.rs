@@ -118,7 +118,8 @@ fn meta_gradients_agree_with_pytorch() {
     let images = |name: &str| {
         Batch::new(formula(&format!("{name}/x"), [6, 1, 8, 8]), below(&format!("{name}/y"), 3, 6))
     };
-    let nets: [(Model, Box<dyn Loss>, &dyn Fn(&str) -> Batch); 2] =
+    type Net<'a> = (Model, Box<dyn Loss>, &'a dyn Fn(&str) -> Batch);
+    let nets: [Net; 2] =
         [(start(mlp(0)), Box::new(Mse), &reals), (start(conv()), Box::new(CrossEntropy::default()), &images)];
     for (model, loss, data) in nets {
         let net = model.name.clone();
@@ -194,7 +195,7 @@ proptest! {
         let (learner, task) = (LEARNERS[which].1, task(key));
         let trainer = trainer(learner, key);
         let zeros = |g: &Tensor| Some(Tensor::zeros(*g.shape(), DType::F64));
-        let found = trainer.gradient_with(&[task.clone()], &|_, _, _, g| zeros(g)).unwrap();
+        let found = trainer.gradient_with(std::slice::from_ref(&task), &|_, _, _, g| zeros(g)).unwrap();
         let query = BatchLoss { loss: Box::new(Mse), ..BatchLoss::new(mlp(key), task.query.clone()) };
         let plain = query.gradient().unwrap();
         prop_assert_eq!(found.metrics.query_loss, plain.loss);
@@ -219,7 +220,7 @@ proptest! {
             Some(Tensor::from_fn(*g.shape(), DType::F64, |i| if drop && i == 4 { 0.0 } else { 2.0 }))
         };
         let of = |learner| {
-            let found = trainer(learner, key).gradient_with(&[task.clone()], &|_, _, name, g| dropped(name, g));
+            let found = trainer(learner, key).gradient_with(std::slice::from_ref(&task), &|_, _, name, g| dropped(name, g));
             found.unwrap().parameters["fc1.weight"].to_vec::<f64>()[4]
         };
         let start = MetaModel::new(mlp(key), &with(Learner::Maml, 2, 0.1));
@@ -331,7 +332,7 @@ fn first_and_second_order_are_the_same_for_linear_losses_alone() {
         let model = drawn("linear", [3, 1, 1], 2, layers, 1);
         let mut trainer = MetaTrainer::new(model, Key::new(0)).adaptation(with(learner, steps, 0.1));
         trainer.loss = loss;
-        bits(trainer.gradient(&[task.clone()]).unwrap().parameters)
+        bits(trainer.gradient(std::slice::from_ref(&task)).unwrap().parameters)
     };
     for steps in [1, 3] {
         assert_eq!(

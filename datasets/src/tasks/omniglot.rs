@@ -1,6 +1,6 @@
 //! Omniglot (Lake, Salakhutdinov, Tenenbaum, Science 350, 2015): 1,623 characters of 50 alphabets by 20 drawers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::{TaskOptions, Tasks, of_classes};
@@ -88,7 +88,7 @@ impl Images {
 }
 
 /// The characters of the alphabets of a split, of `all`.
-fn characters(text: &str, split: &str, all: usize, path: &PathBuf) -> Result<Vec<usize>, Error> {
+fn characters(text: &str, split: &str, all: usize, path: &Path) -> Result<Vec<usize>, Error> {
     let mut chosen = Vec::new();
     for (number, line) in text.lines().enumerate().skip(1) {
         let fields: Vec<&str> = line.splitn(4, ',').collect();

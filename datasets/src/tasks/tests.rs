@@ -25,6 +25,9 @@ fn bytes(split: &Split, i: usize) -> Vec<u8> {
     image.to_vec()
 }
 
+/// The files of an archive: names and bytes.
+type Files = Vec<(String, Vec<u8>)>;
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 16, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -193,7 +196,7 @@ fn tasks_of_a_file_are_as_they_are() {
 
 #[test]
 fn broken_files_say_where() {
-    let fails = |change: &dyn Fn(&mut Vec<(String, Vec<u8>)>), expected: &str| {
+    let fails = |change: &dyn Fn(&mut Files), expected: &str| {
         let mut list = arrays();
         change(&mut list);
         let message = file(&list, &TaskOptions::default()).unwrap_err().to_string();

@@ -62,7 +62,7 @@ impl Default for Coefficients {
             weight_bit: dram_bit,
             map_bit: dram_bit,
             binary_op: 0.1 / 32.0,
-            real_op: 3.7 + 0.9,
+            real_op: 4.6,
             compare: 0.1,
         }
     }

@@ -154,7 +154,7 @@ impl Adaptation {
                 }
                 let mut g = gradients.next().expect("a gradient for each parameter that adapts");
                 if let Some(n) = factors(k, name, &g) {
-                    g = g * n;
+                    g *= n;
                 }
                 match rate {
                     Some(rate) => p - rate * g,

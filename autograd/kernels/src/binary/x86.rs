@@ -1,5 +1,8 @@
 //! Products of signs with AVX2 (bits counted by a table of 16 in each byte) and AVX-512 (VPOPCNTDQ).
 
+// Registers are named by their indices.
+#![allow(clippy::needless_range_loop)]
+
 use std::arch::x86_64::*;
 
 use super::{Columns, each_word};

@@ -139,7 +139,7 @@ impl Session {
             self.folder.step(&m)?;
             let examples = batch.iter().map(|task| task.support.len() + task.query.len()).sum();
             progress.step(&step_metrics(&m, self.trainer.lr, start), examples);
-            if (step + 1) % checkpoint_every == 0 && step + 1 < meta_steps {
+            if (step + 1).is_multiple_of(checkpoint_every) && step + 1 < meta_steps {
                 self.folder.checkpoint(self.trainer.checkpoint())?;
             }
         }

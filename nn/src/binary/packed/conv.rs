@@ -27,6 +27,17 @@ pub(super) struct Thresholds {
     pub flips: Vec<u64>,
 }
 
+/// [`bits::append`], without its loop where the bits lie in one word.
+#[inline]
+fn put(row: &mut [u64], start: usize, from: &[u64], n: usize) {
+    let (word, shift) = (start / 64, start % 64);
+    if let ([bits], true) = (from, shift + n <= 64) {
+        row[word] |= bits << shift;
+    } else {
+        bits::append(row, start, from, n);
+    }
+}
+
 impl Conv {
     /// The number of filters.
     pub fn filters(&self) -> usize {
@@ -80,7 +91,7 @@ impl Conv {
                 for kj in 0..self.kernel {
                     let from = line + at(j, kj, 1);
                     for slice in slices.clone() {
-                        bits::append(row, start, x.slice(from, slice), channels);
+                        put(row, start, x.slice(from, slice), channels);
                         start += channels;
                     }
                 }

@@ -139,19 +139,22 @@ impl Packed {
         let filters = scale.numel();
         let halvings = self.blocks.iter().map(|(_, block)| block.spec.stride).product::<usize>();
         let [h, w] = [stem[2] / halvings, stem[3] / halvings];
-        let shape = [lasts.len(), filters, h, w];
-        let place = |i: usize| (i / (filters * h * w), i / (h * w) % filters, i % (h * w));
-        let sums = Tensor::from_fn(shape, self.dtype, |i| {
-            let (n, filter, pixel) = place(i);
-            f64::from(lasts[n].sums[pixel * filters + filter])
-        });
-        let slices = self.design.slices;
-        let signs = Tensor::from_fn([lasts.len(), slices, filters, h, w], self.dtype, |i| {
-            let (ns, filter, pixel) = place(i);
-            let bit = bits::get(lasts[ns / slices].a.slice(pixel, ns % slices), filter);
-            if bit { 1.0 } else { -1.0 }
-        });
-        bn2.forward(&(sums * scale.reshape([filters, 1, 1])), cx) + bn3.forward(&signs.mean(1), cx)
+        let (pixels, slices) = (h * w, self.design.slices);
+        let (mut sums, mut means) = (vec![0.0; lasts.len() * filters * pixels], Vec::new());
+        means.resize(sums.len(), 0.0);
+        for (n, last) in lasts.iter().enumerate() {
+            for pixel in 0..pixels {
+                for filter in 0..filters {
+                    let place = (n * filters + filter) * pixels + pixel;
+                    sums[place] = f64::from(last.sums[pixel * filters + filter]);
+                    let ones = (0..slices).filter(|&s| bits::get(last.a.slice(pixel, s), filter)).count();
+                    means[place] = (2 * ones) as f64 / slices as f64 - 1.0;
+                }
+            }
+        }
+        let real = |values: &[f64]| Tensor::new(values, [lasts.len(), filters, h, w]).to_dtype(self.dtype);
+        let (sums, means) = (real(&sums), real(&means));
+        bn2.forward(&(sums * scale.reshape([filters, 1, 1])), cx) + bn3.forward(&means, cx)
     }
 }
 
