@@ -414,7 +414,7 @@ fn names_that_are_no_text() {
     assert_eq!(json.code, 0, "{json:?}");
     // What becomes a command is text.
     fs::write(odd.join("sweep.toml"), "[base]\ndataset = \"digits\"\n").unwrap();
-    assert!(refuses(&odd, "sweep sweep.toml").contains("is no path in UTF-8, as the commands of runs need"));
+    assert!(refuses(&odd, "sweep sweep.toml").contains("is not UTF-8, which the commands of the runs need"));
     assert!(!odd.join("runs").exists());
     // A setting is text.
     let [train, out, never, init] = ["train", "--out", "never", "--init"].map(OsStr::new);

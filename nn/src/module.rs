@@ -69,7 +69,7 @@ impl Context {
 
     /// The same context with different random draws for each number.
     pub fn redrawn(self, number: u64) -> Context {
-        Context { key: self.key.stream("pass").step(number), ..self }
+        Context { key: self.key.stream(&format!("pass {number}")), ..self }
     }
 
     /// Whether it keeps the outputs of ReLUs.

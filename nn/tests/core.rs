@@ -115,6 +115,11 @@ fn an_evaluation_changes_nothing_and_repeats_itself() {
     let redrawn = loss.redrawn(1).gradient().unwrap();
     assert_ne!(redrawn.loss, a.loss);
     assert_eq!(loss.redrawn(1).gradient().unwrap().numbers, redrawn.numbers);
+    // The next step has other masks in its further passes, too.
+    let mut later = trainer(0.5);
+    later.step(&batch(0)).unwrap();
+    let next = BatchLoss { context: later.batch_loss(&batch(0)).context, ..loss.clone() };
+    assert_ne!(next.redrawn(1).gradient().unwrap().loss, redrawn.loss);
     assert_ne!(loss.redrawn(2).gradient().unwrap().loss, redrawn.loss);
 }
 

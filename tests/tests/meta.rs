@@ -46,7 +46,7 @@ fn sinusoids(seed: u64, noise: GradientNoise, steps: u64) -> (MetaTrainer, Tasks
 #[test]
 fn both_arms_learn_their_training_tasks() {
     for kind in [NoiseKind::None, NoiseKind::Bernoulli] {
-        let (trainer, tasks) = sinusoids(0, GradientNoise { kind, ..GradientNoise::default() }, 1500);
+        let (trainer, tasks) = sinusoids(0, GradientNoise { kind, ..GradientNoise::default() }, 4000);
         let loss = |steps| {
             let tasks = (0..10).map(|i| task(tasks.train(i)));
             trainer.evaluate(tasks, steps).unwrap().loss().mean

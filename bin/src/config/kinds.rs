@@ -158,6 +158,11 @@ pub static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     ]
 });
 
+/// Whether a setting is read only beside some names.
+pub fn is_conditional(key: &str) -> bool {
+    KINDS.iter().any(|kind| !kind.readers(key).is_empty())
+}
+
 /// The data sets as rows.
 pub fn datasets() -> Vec<Row<()>> {
     let rows = |known: &'static Known| {

@@ -2,19 +2,52 @@
 
 use comhe::{Mode, Options, PRESETS, Preset, REGULARISERS, Scale};
 
+use super::tables;
+
+/// Published settings of something else than the regulariser.
+struct Other {
+    name: &'static str,
+    about: &'static str,
+    source: &'static str,
+    /// The settings, as a file has them.
+    settings: &'static str,
+}
+
+const OTHERS: [Other; 2] = [
+    Other {
+        name: "amp-code",
+        about: "AMP in a ball per tensor; every pass moves running statistics, has dropout masks of its own and is clipped \
+                to 50",
+        source: "published AMP code",
+        settings: "method.name = 'amp'\nmethod.scope = 'tensor'\nmethod.bn-stats = 'every'\nmethod.masks = 'renewed'\n\
+                   method.pass-clip = 50.0",
+    },
+    Other {
+        name: "asam-code",
+        about: "ASAM with rho 0.5 and eta 0.01, biases as in SAM",
+        source: "published ASAM code",
+        settings: "method.name = 'asam'\nmethod.eps = 0.5\nmethod.eta = 0.01\nmethod.plain-biases = true",
+    },
+];
+
 /// The presets for `--help`, a paragraph each: what it sets, and where it was published.
 pub fn listing() -> String {
     let one = |p: &Preset| format!("\n\n{}: {}; {}. {}.", p.name, p.regulariser, p.about, p.source);
-    let all: String = PRESETS.iter().map(one).collect();
+    let other = |o: &Other| format!("\n\n{}: {}. {}.", o.name, o.about, o.source);
+    let all: String = PRESETS.iter().map(one).chain(OTHERS.iter().map(other)).collect();
     format!(
-        "A published setting, regulariser included; flags win. Unless a line says otherwise s = 2, hidden layers have \
+        "A published setting; flags win. Those of a regulariser set all of it: unless a line says otherwise s = 2, hidden layers have \
          weight 1 and half-space energy (but for mhe), the classifier weight 10 and full space{all}"
     )
 }
 
 /// What a preset sets, by key.
 pub fn preset(name: &str) -> Result<toml::Table, String> {
-    let names = PRESETS.map(|preset| preset.name);
+    if let Some(other) = OTHERS.iter().find(|other| other.name == name) {
+        let table = toml::from_str(other.settings).expect("settings of a preset");
+        return Ok(tables::flat(table, |_| false).expect("each setting once").0);
+    }
+    let names: Vec<&str> = PRESETS.iter().map(|p| p.name).chain(OTHERS.iter().map(|o| o.name)).collect();
     let preset = Preset::named(name).ok_or_else(|| registry::unknown("preset", name, &names))?;
     let options = (preset.options)();
     let head_weight = options.classifier_weight(preset.regulariser);

@@ -73,7 +73,7 @@ fn broken_files_say_where_and_what_was_meant() {
         "a.toml: line 1: optimizer = \"sdg\": there is no optimizer \"sdg\"; did you mean sgd? (there are sgd, adam, adamw, radam, muon, lbfgs)"
     );
     assert!(line("lr = ").starts_with("a.toml: line 1: "));
-    assert!(line("batch-size = -1").contains("line 1: invalid value"));
+    assert!(line("batch-size = -1").contains("line 1: batch-size = -1: invalid value"));
 }
 
 #[test]

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use nn::meta::MetaMetrics;
 use nn::{Archive, write_atomic};
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use super::settings::Settings;
 use crate::failure::Failure;
@@ -25,6 +26,16 @@ pub struct Folder {
     logged: u64,
     /// Held as long as the folder is written to.
     _lock: Option<File>,
+}
+
+/// A line of the log.
+#[derive(Serialize)]
+struct Line {
+    step: u64,
+    query_loss: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query_acc: Option<f64>,
+    support_loss: f64,
 }
 
 impl Folder {
@@ -67,14 +78,9 @@ impl Folder {
 
     /// Logs a step.
     pub fn step(&mut self, m: &MetaMetrics) -> Result<(), Failure> {
-        let mut line = Map::new();
-        line.insert("step".into(), json!(m.step));
-        line.insert("query_loss".into(), json!(m.query_loss));
-        if !m.query_accuracy.is_nan() {
-            line.insert("query_acc".into(), json!(m.query_accuracy));
-        }
-        line.insert("support_loss".into(), json!(m.support_loss));
-        let text = to_json(&line) + "\n";
+        let MetaMetrics { step, query_loss, query_accuracy, support_loss } = *m;
+        let query_acc = (!query_accuracy.is_nan()).then_some(query_accuracy);
+        let text = to_json(&Line { step, query_loss, query_acc, support_loss }) + "\n";
         self.logged += text.len() as u64;
         self.metrics.write_all(text.as_bytes()).map_err(|e| unwritten(&self.path.join(METRICS), &e))
     }

@@ -147,11 +147,17 @@ fn one_per_seed(runs: Vec<Run>) -> Vec<Run> {
     kept.into_values().collect()
 }
 
-/// The keys in which groups differ.
+/// The keys in which groups differ. A setting that some groups do not read, since it belongs to a regulariser or method
+/// for example, differs if those that read it have different values.
 pub fn differing(groups: &[Group]) -> Vec<String> {
     let keys: BTreeSet<&String> = groups.iter().flat_map(|group| group.settings.keys()).collect();
-    let differs =
-        |key: &&&String| groups.iter().any(|g| g.settings.get(**key) != groups[0].settings.get(**key));
+    let differs = |key: &&&String| {
+        let mut values: Vec<Option<&toml::Value>> = groups.iter().map(|g| g.settings.get(**key)).collect();
+        if kinds::is_conditional(key) {
+            values.retain(Option::is_some);
+        }
+        values.iter().any(|value| *value != values[0])
+    };
     keys.iter().filter(differs).map(|key| key.to_string()).collect()
 }
 
