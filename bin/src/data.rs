@@ -65,9 +65,9 @@ pub fn suited(config: &Config, real: bool, name: &str) -> Result<Config, Failure
             "{what} is {value}; it has no effect on real targets, which {name} has: leave it out"
         )));
     }
-    if real && loss.name == "cross-entropy" {
+    if real && loss.name != "mse" {
         return Err(Failure::usage(format_args!(
-            "--loss cross-entropy needs classes; the targets of {name} are real values: use --loss mse"
+            "--loss {loss} needs classes; the targets of {name} are real values: use --loss mse"
         )));
     }
     Ok(Config { loss: Some(loss), ..config.clone() })

@@ -65,7 +65,7 @@ impl Meta {
                 Session::resumed(path, &self.settings)?
             }
             None => {
-                let settings = self.settings.resolved()?;
+                let settings = self.settings.clone().of_task(&given(matches)).resolved()?;
                 let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&settings.name()));
                 Session::fresh(settings, &path)?
             }

@@ -53,8 +53,8 @@ pub struct Settings {
     /// Classes in a task
     #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Tasks")]
     pub way: usize,
-    /// Support examples of each class; of sinusoid, support points
-    #[arg(long, value_name = "N", default_value_t = 5, help_heading = "Tasks")]
+    /// Support examples of each class; of sinusoid, support points [default: 5; sinusoid 10]
+    #[arg(long, value_name = "N", default_value_t = 5, hide_default_value = true, help_heading = "Tasks")]
     pub shot: usize,
     /// Query examples of each class; of sinusoid, query points
     #[arg(long, value_name = "N", default_value_t = 16, help_heading = "Tasks")]
@@ -93,8 +93,14 @@ pub struct Settings {
     /// What is learned, and how far gradients are differentiated
     #[arg(long, default_value_t, value_parser = choice::chosen::<Learner>(), help_heading = "Inner loop")]
     pub learner: Choice<Learner>,
-    /// Steps of adaptation, in training and testing
-    #[arg(long, value_name = "K", default_value_t = 5, help_heading = "Inner loop")]
+    /// Steps of adaptation, in training and testing [default: 5; sinusoid 1]
+    #[arg(
+        long,
+        value_name = "K",
+        default_value_t = 5,
+        hide_default_value = true,
+        help_heading = "Inner loop"
+    )]
     pub inner_steps: usize,
     /// Learning rate of adaptation; of meta-sgd, the initial one
     #[arg(long, value_name = "RATE", default_value_t = 0.01, help_heading = "Inner loop")]
@@ -109,11 +115,23 @@ pub struct Settings {
     #[arg(long, value_enum, default_value_t, help_heading = "Inner loop")]
     pub noise_schedule: Ramp,
 
-    /// Tasks in a step
-    #[arg(long, value_name = "N", default_value_t = 4, help_heading = "Outer loop")]
+    /// Tasks in a step [default: 4; sinusoid 25]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 4,
+        hide_default_value = true,
+        help_heading = "Outer loop"
+    )]
     pub meta_batch: u64,
-    /// Number of steps
-    #[arg(long, value_name = "N", default_value_t = 1000, help_heading = "Outer loop")]
+    /// Number of steps [default: 1000; sinusoid 3000]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1000,
+        hide_default_value = true,
+        help_heading = "Outer loop"
+    )]
     pub meta_steps: u64,
     /// Learning rate of the steps [default: the optimiser's]
     #[arg(long, value_name = "RATE", help_heading = "Outer loop")]
@@ -143,6 +161,23 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// The settings with the defaults of the task in place of what is not given: of sinusoid those of MAML (Finn et al.
+    /// 2017), with fewer steps.
+    pub fn of_task(mut self, given: &[String]) -> Settings {
+        let of_sinusoid: [(&str, fn(&mut Settings)); 4] = [
+            ("shot", |s| s.shot = 10),
+            ("inner-steps", |s| s.inner_steps = 1),
+            ("meta-batch", |s| s.meta_batch = 25),
+            ("meta-steps", |s| s.meta_steps = 3000),
+        ];
+        for (key, set) in of_sinusoid {
+            if self.task == "sinusoid" && !given.iter().any(|given| given == key) {
+                set(&mut self);
+            }
+        }
+        self
+    }
+
     /// The settings with absolute paths, checked as far as that needs no data.
     pub fn resolved(&self) -> Result<Settings, Failure> {
         let mut settings = self.clone();
