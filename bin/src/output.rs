@@ -15,11 +15,6 @@ pub fn line(text: &str) -> Result<(), Failure> {
     })
 }
 
-/// A number of things: "1 batch", "3 batches".
-pub fn counted(n: usize, one: &str, many: &str) -> String {
-    format!("{n} {}", if n == 1 { one } else { many })
-}
-
 /// Writes one JSON object on a line.
 pub fn json(value: &impl Serialize) -> Result<(), Failure> {
     line(&to_json(value))

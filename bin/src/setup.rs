@@ -15,7 +15,8 @@ use nn::{Archive, Model, Spectral, Trainer, load_state_dict};
 use crate::config::{Config, Constants, Conv, InnerMode, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
-use crate::{memory, output, run_folder};
+use crate::statistics::count;
+use crate::{memory, run_folder};
 pub use training::{Length, attack, input_penalty, loss, method, optimizer, spectral};
 
 /// Evaluations without improvement that the learning rate waits for by default.
@@ -96,7 +97,7 @@ pub fn trainer(model: Model, config: &Config, length: Option<Length>) -> Result<
     if let Some(Spectral::Penalty(penalty)) = spectral {
         trainer.penalties.push(Box::new(penalty));
     }
-    trainer.method = method(config)?;
+    trainer.method = method(config, length)?;
     Ok(trainer.regulariser(objective(config)?))
 }
 
@@ -157,7 +158,7 @@ pub fn load_weights(model: &mut Model, archive: Archive, file: &Path) -> Result<
     }
     load_state_dict(model, &tensors).map_err(|e| {
         let ([c, h, w], name) = (model.input, &model.name);
-        let outputs = output::counted(model.classes, "output", "outputs");
+        let outputs = count(model.classes, "output");
         Failure::place(
             file,
             format_args!("is not of this network, {name} for {c} x {h} x {w} with {outputs}: {e}"),

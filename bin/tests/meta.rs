@@ -43,7 +43,7 @@ fn a_run_leaves_a_folder_and_a_result() {
     assert_eq!(manifest["result"]["mean"], result["mean"]);
     // Without --json the last line is the folder.
     let text = succeeds(here, "meta --meta-steps 2 --test-tasks 3 --way 3").out;
-    assert!(text.starts_with("test loss ") && text.contains(" on 3 tasks after 5 inner steps ("), "{text}");
+    assert!(text.starts_with("test loss ") && text.contains(" on 3 tasks after 1 inner step ("), "{text}");
     assert!(text.ends_with("runs/meta-sinusoid-maml-1\n"), "{text}");
     // A finished run that is resumed gives its result again.
     let again = succeeds(here, "meta --resume run --json");

@@ -243,7 +243,11 @@ fn points_that_do_not_suit_the_data_are_refused_before_the_first_run() {
             "label-smoothing = [0.0, 0.1]",
             "label-smoothing=0.1: label smoothing is 0.1; it has no effect on real targets",
         ),
-        (real, "loss-floor = [0.0, 1e-4]", "loss-floor=0.0001: --loss-floor has no effect on real targets"),
+        (
+            real,
+            "loss-floor = [0.0, 1e-4]",
+            "loss-floor=0.0001: the floor of the loss is 0.0001; it has no effect",
+        ),
         (real, "loss.name = [\"mse\", \"cross-entropy\"]", "row 0"),
         (
             "dataset = \"teacher-regression\"\n",

@@ -10,6 +10,7 @@ use serde_json::json;
 use crate::download::{fetch, sha256};
 use crate::failure::{Failure, one_of};
 use crate::output::{self, Table};
+use crate::statistics::count;
 use crate::stop;
 
 /// Data sets: what is known, what is there, whether it is whole, and how to get it
@@ -206,7 +207,7 @@ fn contents(name: &str, json: bool) -> Result<(), Failure> {
     for (part, split) in splits {
         match &split.targets {
             Targets::Values(rows) => {
-                let targets = output::counted(rows.width, "real target", "real targets");
+                let targets = count(rows.width, "real target");
                 output::line(&format!("{part}: {} examples with {targets} each", split.len()))?;
                 let lines = rows.statistics().into_iter().enumerate();
                 lines.into_iter().try_for_each(|(k, s)| output::line(&format!("  output {k}: {s}")))?;
@@ -214,7 +215,7 @@ fn contents(name: &str, json: bool) -> Result<(), Failure> {
             _ => {
                 let counts =
                     split.counts(data.classes.len()).iter().map(usize::to_string).collect::<Vec<_>>();
-                let (n, classes) = (split.len(), output::counted(counts.len(), "class", "classes"));
+                let (n, classes) = (split.len(), count(counts.len(), "class"));
                 output::line(&format!("{part}: {n} examples in {classes}: {}", counts.join(", ")))?;
             }
         }

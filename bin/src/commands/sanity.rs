@@ -7,7 +7,7 @@ use crate::config::{Config, Schedule};
 use crate::failure::Failure;
 use crate::memory;
 use crate::setup::Setup;
-use crate::{output, stop, system};
+use crate::{output, statistics, stop, system};
 
 /// Looks at a network before a run; nothing is written.
 #[derive(Args, Debug)]
@@ -96,7 +96,7 @@ fn overfit(config: &Config, count: usize) -> Result<(), Failure> {
     let goals: Vec<[f64; 2]> =
         batches.iter().map(|batch| goal(config, batch, setup.trainer.model.classes)).collect();
     let [least, near] = [0, 1].map(|k| mean(&goals.iter().map(|goal| goal[k]).collect::<Vec<_>>()));
-    let what = format!("{} of {images} examples", output::counted(batches.len(), "batch", "batches"));
+    let what = format!("{} of {images} examples", statistics::count(batches.len(), "batch"));
     let mut first = f64::NAN;
     let mut latest = vec![f64::INFINITY; batches.len()];
     for step in 0..limit {

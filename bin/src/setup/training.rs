@@ -78,8 +78,8 @@ pub fn spectral(config: &Config, length: Option<Length>) -> Result<Option<Spectr
     Ok((config.spectral.make)(&options)?)
 }
 
-/// The method of the settings, on attacked inputs if there is an attack; binary weights have the published temperatures.
-pub fn method(config: &Config) -> Result<Box<dyn Method>, Failure> {
+/// The method of the settings, on attacked inputs if there is an attack. Binary weights get their temperature from it.
+pub fn method(config: &Config, length: Option<Length>) -> Result<Box<dyn Method>, Failure> {
     let options = MethodOptions {
         eps: config.method_eps,
         lr: config.method_lr,
@@ -98,7 +98,8 @@ pub fn method(config: &Config) -> Result<Box<dyn Method>, Failure> {
         Some(attack) => Box::new(AdversarialTraining { attack, method }),
         None => method,
     };
-    Ok(Box::new(Progressive { anneal: Anneal::default(), inner: method }))
+    let anneal = length.map_or(Anneal::default(), |length| Anneal::over(length.steps));
+    Ok(Box::new(Progressive { anneal, inner: method }))
 }
 
 /// The attack of the settings.

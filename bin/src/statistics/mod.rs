@@ -71,9 +71,14 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     if near { format!("{value:.decimals$}") } else { format!("{value:.2e}") }
 }
 
-/// A number with its noun in the singular or plural: "1 run", "2 runs".
+/// A number with its noun in the singular or plural: "1 run", "2 runs", "3 classes".
 pub fn count(n: usize, noun: &str) -> String {
-    format!("{n} {noun}{}", if n == 1 { "" } else { "s" })
+    let ending = match noun {
+        _ if n == 1 => "",
+        _ if noun.ends_with('s') || noun.ends_with("ch") => "es",
+        _ => "s",
+    };
+    format!("{n} {noun}{ending}")
 }
 
 /// Size, mean and standard deviation of values.

@@ -13,6 +13,7 @@ use crate::train::{BatchLoss, Gradient};
 /// use nn::binary::Anneal;
 /// let anneal = Anneal { factor: 0.5, every: 10 };
 /// assert_eq!([0, 9, 10, 35].map(|step| anneal.temperature(step)), [1.0, 1.0, 0.5, 0.125]);
+/// assert!(Anneal::over(4000).temperature(3999) < 1e-6);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Anneal {
@@ -30,6 +31,11 @@ impl Default for Anneal {
 }
 
 impl Anneal {
+    /// The published 400 reductions (80 epochs of 5004 steps, one every 1000 steps), spread over a run of so many steps.
+    pub fn over(steps: u64) -> Anneal {
+        Anneal { every: (steps / 400).max(1), ..Anneal::default() }
+    }
+
     /// The temperature of a step. It stays above 0, so that W / T is a number.
     pub fn temperature(&self, step: u64) -> f64 {
         let times = i32::try_from(step / self.every.max(1)).unwrap_or(i32::MAX);

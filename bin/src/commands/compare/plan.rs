@@ -134,7 +134,7 @@ impl Compare {
         for arm in &arms {
             let config = arm.config(&settings);
             setup::objective(&config)?;
-            setup::method(&config)?;
+            setup::method(&config, None)?;
         }
         Ok(Plan {
             regs,

@@ -16,6 +16,7 @@ use crate::hash::sha256_of_file;
 use crate::progress::Progress;
 use crate::run_folder::inputs::Inputs;
 use crate::run_folder::{self, FINAL, manifest, unread};
+use crate::statistics::count;
 use crate::{data, output, setup, stop, system};
 
 /// A run that is ready to go, and where it goes.
@@ -236,10 +237,9 @@ fn step_metrics(m: &MetaMetrics, lr: f64, start: Instant) -> StepMetrics {
 /// The result for a reader.
 fn text(result: &Value) -> String {
     let number = |key: &str| result[key].as_f64().unwrap_or(f64::NAN);
-    let (metric, tasks, steps) =
-        (result["metric"].as_str().unwrap_or_default(), &result["tasks"], &result["inner_steps"]);
+    let whole = |key: &str| result[key].as_u64().unwrap_or(0) as usize;
+    let metric = result["metric"].as_str().unwrap_or_default();
+    let (tasks, steps) = (count(whole("tasks"), "task"), count(whole("inner_steps"), "inner step"));
     let (mean, ci95, before) = (number("mean"), number("ci95"), number("before"));
-    format!(
-        "test {metric} {mean:.4} +- {ci95:.4} on {tasks} tasks after {steps} inner steps ({before:.4} before)"
-    )
+    format!("test {metric} {mean:.4} +- {ci95:.4} on {tasks} after {steps} ({before:.4} before)")
 }

@@ -164,7 +164,8 @@ impl Settings {
     /// The settings with the defaults of the task in place of what is not given: of sinusoid those of MAML (Finn et al.
     /// 2017), with fewer steps.
     pub fn of_task(mut self, given: &[String]) -> Settings {
-        let of_sinusoid: [(&str, fn(&mut Settings)); 4] = [
+        type Change = fn(&mut Settings);
+        let of_sinusoid: [(&str, Change); 4] = [
             ("shot", |s| s.shot = 10),
             ("inner-steps", |s| s.inner_steps = 1),
             ("meta-batch", |s| s.meta_batch = 25),
