@@ -190,12 +190,21 @@ pub struct Config {
     /// Minimise -sum t log(softmax + F); the published MHE and CoMHE code has 1e-4
     #[arg(long, value_name = "F", default_value_t = 0.0, help_heading = "Loss")]
     pub loss_floor: f64,
+    /// Train on the mean prediction of these trained networks, with commas between, in place of the labels
+    #[arg(long, value_name = "DIR|FILE,..", value_delimiter = ',', help_heading = "Loss")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub teacher: Vec<PathBuf>,
     /// isda: strength of the augmentation; it grows from 0 to this over the run
     #[arg(long, value_name = "L", default_value_t = 0.5, help_heading = "Loss")]
     pub isda_lambda: f64,
     /// isda: covariances of the features of a class, full or diagonal
     #[arg(long, value_name = "NAME", default_value = "full", help_heading = "Loss")]
     pub isda_covariance: String,
+    /// isda: weight of the consistency of predictions for unlabelled images, those that --train-size leaves out; as many a
+    /// step as labelled ones
+    #[arg(long, value_name = "WEIGHT", help_heading = "Loss")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isda_unlabelled: Option<f64>,
 
     /// Penalty on the network as a function of its inputs
     #[arg(long, default_value_t, value_parser = choice::chosen::<PenaltySpec>(), help_heading = "Penalties")]
@@ -263,6 +272,15 @@ pub struct Config {
     #[arg(long, value_name = "NORM", help_heading = "Method")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method_pass_clip: Option<f64>,
+    /// One-bit networks: what the temperature T of weights clip(W/T, -1, 1) is multiplied by every so many steps
+    /// [default: 0.965; in a run of n < 400 steps 0.965^(400/n)]
+    #[arg(long, value_name = "FACTOR", help_heading = "Method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_factor: Option<f64>,
+    /// One-bit networks: steps between two changes of the temperature [default: a 400th of the run]
+    #[arg(long, value_name = "N", help_heading = "Method")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub temperature_every: Option<u64>,
     /// Train on attacked inputs
     #[arg(long, default_value_t, value_parser = choice::chosen::<AttackSpec>(), help_heading = "Attack")]
     pub attack: Choice<AttackSpec>,
@@ -421,7 +439,8 @@ impl Config {
     /// The settings that are paths, as far as they are given.
     fn paths(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
         let all = [("data-dir", &self.data_dir), ("init", &self.init)];
-        all.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)))
+        let one = all.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
+        one.chain(self.teacher.iter().map(|path| ("teacher", path)))
     }
 
     /// The settings as a file.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use autograd::{DType, Tensor};
 use datasets::{Augment, Dataset, Epoch, Loader, LoaderConfig, Options, Reading, Rows, Split};
+use nn::Unlabelled;
 
 use crate::config::choice::Choice;
 use crate::config::{Config, Precision};
@@ -18,6 +19,7 @@ pub fn options(config: &Config) -> Options {
         data_dir: config.data_dir.clone(),
         seed: config.data_seed,
         train_size: config.train_size,
+        keep_rest: config.isda_unlabelled.is_some(),
         label_noise: config.label_noise,
         reading: reading(config),
         image_size: config.image_size,
@@ -65,6 +67,11 @@ pub fn suited(config: &Config, real: bool, name: &str) -> Result<Config, Failure
             "{what} is {value}; it has no effect on real targets, which {name} has: leave it out"
         )));
     }
+    if real && !config.teacher.is_empty() {
+        return Err(Failure::usage(format_args!(
+            "--teacher gives distributions of classes; the targets of {name} are real values"
+        )));
+    }
     if real && loss.name != "mse" {
         return Err(Failure::usage(format_args!(
             "--loss {loss} needs classes; the targets of {name} are real values: use --loss mse"
@@ -86,16 +93,45 @@ pub fn has_classes(config: &Config) -> Result<bool, Failure> {
 
 /// The loader of a run's training images.
 pub fn training(dataset: &Dataset, config: &Config) -> Result<Loader, Failure> {
+    loader(&dataset.train, config)
+}
+
+/// The images without labels of each step of a run.
+pub fn unlabelled(dataset: &Dataset, config: &Config) -> Result<Unlabelled, Failure> {
+    let rest = dataset.rest.as_ref().filter(|rest| !rest.is_empty());
+    let Some(rest) = rest else {
+        return Err(Failure::usage(format_args!(
+            "--isda-unlabelled: --train-size leaves no images of {} out",
+            dataset.name
+        )));
+    };
+    let loader = loader(rest, config)?;
+    let steps = loader.steps() as u64;
+    let images = move |epoch: u64, step: usize, dtype: Precision| match dtype {
+        Precision::F32 => {
+            let batch = loader.batch::<f32>(epoch, step);
+            Tensor::new(&batch.images, batch.shape)
+        }
+        Precision::F64 => {
+            let batch = loader.batch::<f64>(epoch, step);
+            Tensor::new(&batch.images, batch.shape)
+        }
+    };
+    let dtype = config.dtype;
+    Ok(Unlabelled::new(move |step| images(step.index / steps, (step.index % steps) as usize, dtype)))
+}
+
+fn loader(split: &Arc<Split>, config: &Config) -> Result<Loader, Failure> {
     let augment: Augment = config.augment.parse()?;
-    augment.check(dataset.shape())?;
+    augment.check(split.shape)?;
     let settings = LoaderConfig {
-        batch_size: config.batch_size.min(dataset.train.len()),
+        batch_size: config.batch_size.min(split.len()),
         shuffle: !config.no_shuffle,
         augment,
         seed: config.seed,
         ..LoaderConfig::default()
     };
-    Ok(Loader::new(dataset.train.clone(), settings))
+    Ok(Loader::new(split.clone(), settings))
 }
 
 /// The batches of the test images, in order.

@@ -10,13 +10,14 @@ use comhe::{
     Energy, Groups, LayerReport, Learning, Mode, Objective, Options, Projections, REGULARISERS, Scale,
 };
 use datasets::{Dataset, Loader};
-use nn::{Archive, Model, Spectral, Trainer, load_state_dict};
+use nn::{Archive, ConsistencyPenalty, Model, Ramp, Spectral, Trainer, load_state_dict};
 
 use crate::config::{Config, Constants, Conv, InnerMode, Precision, Schedule};
 use crate::data::{self, Stream};
 use crate::failure::Failure;
 use crate::statistics::count;
 use crate::{memory, run_folder};
+use training::taught;
 pub use training::{Length, attack, input_penalty, loss, method, optimizer, spectral};
 
 /// Evaluations without improvement that the learning rate waits for by default.
@@ -69,6 +70,11 @@ impl Setup {
         check_batch_norm(&model, &loader)?;
         let length = Some(Length { steps, epoch });
         let mut trainer = trainer(model, &config, length)?.schedule(schedule(&config, steps));
+        if let Some(weight) = config.isda_unlabelled.filter(|_| config.has_loss("isda")) {
+            let (lambda, ramp) = (config.isda_lambda, Some(Ramp::new(steps)));
+            let inputs = data::unlabelled(&dataset, &config)?;
+            trainer.penalties.push(Box::new(ConsistencyPenalty { weight, lambda, ramp, inputs }));
+        }
         trainer.plateau = config
             .plateau
             .map(|factor| nn::Plateau::new(factor, config.plateau_patience.unwrap_or(PLATEAU_PATIENCE)));
@@ -91,13 +97,14 @@ impl Setup {
 pub fn trainer(model: Model, config: &Config, length: Option<Length>) -> Result<Trainer, Failure> {
     let spectral = spectral(config, length)?;
     let optimizer = optimizer(config, &spectral);
+    let method = taught(method(config, length)?, config, &model)?;
     let mut trainer = Trainer::new(model, optimizer, config.rate(), Key::new(config.seed));
     trainer.loss = loss(config, length)?;
     trainer.penalties.extend(input_penalty(config)?);
     if let Some(Spectral::Penalty(penalty)) = spectral {
         trainer.penalties.push(Box::new(penalty));
     }
-    trainer.method = method(config, length)?;
+    trainer.method = method;
     Ok(trainer.regulariser(objective(config)?))
 }
 

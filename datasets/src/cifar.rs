@@ -122,6 +122,7 @@ pub(crate) fn load(name: &str, data_dir: Option<&Path>) -> Result<Dataset, Error
         name: name.into(),
         train: Arc::new(splits.remove(0)),
         validation: None,
+        rest: None,
         test,
         classes: classes::owned(variant.classes),
         notes,

@@ -14,6 +14,8 @@ pub struct Dataset {
     pub train: Arc<Split>,
     /// Examples held out of `train`, if asked for. Their labels carry no label noise.
     pub validation: Option<Arc<Split>>,
+    /// The examples of `train` that a subset leaves out, if asked for: images whose labels are not to be used.
+    pub rest: Option<Arc<Split>>,
     /// The examples to judge by.
     pub test: Arc<Split>,
     /// The name of each class; a label is an index into this. Empty for real targets.

@@ -37,6 +37,7 @@ pub(crate) fn load() -> Result<Dataset, Error> {
         name: "digits".into(),
         train: Arc::new(train),
         validation: None,
+        rest: None,
         test: Arc::new(test),
         classes: classes::owned(&classes::DIGITS),
         notes: vec![

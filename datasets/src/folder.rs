@@ -82,6 +82,7 @@ pub(crate) fn load(dir: &Path, options: &Options) -> Result<Dataset, Error> {
         name: format!("images:{}", dir.display()),
         train: Arc::new(train),
         validation: None,
+        rest: None,
         test: Arc::new(test),
         classes,
         notes,

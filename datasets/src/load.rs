@@ -24,6 +24,8 @@ pub struct Options {
     pub seed: u64,
     /// Keep so many training examples only, each class in proportion. Drawn after validation is set aside.
     pub train_size: Option<usize>,
+    /// Keep the training examples that `train_size` leaves out, as [`Dataset::rest`].
+    pub keep_rest: bool,
     /// Set aside this share of the training examples for validation, each class in proportion; in 0..1.
     pub validation: f64,
     /// Give this share of the training labels another, uniformly random class; in 0..=1.
@@ -44,6 +46,7 @@ impl Default for Options {
             data_dir: None,
             seed: 0,
             train_size: None,
+            keep_rest: false,
             validation: 0.0,
             label_noise: 0.0,
             reading: Reading::default(),
@@ -163,7 +166,8 @@ impl Options {
                     data.name
                 )));
             }
-            let (chosen, _) = split(&data.train.targets.strata(), size, key.stream("subset"));
+            let (chosen, rest) = split(&data.train.targets.strata(), size, key.stream("subset"));
+            data.rest = self.keep_rest.then(|| Arc::new(data.train.select(&rest)));
             data.train = Arc::new(data.train.select(&chosen));
             let drawn = data.drawn();
             data.notes.push(format!("train subset: {size} of {n} examples, {drawn}, seed {}", self.seed));

@@ -172,6 +172,7 @@ fn assemble(
         name: name.into(),
         train: Arc::new(train),
         validation: None,
+        rest: None,
         test: Arc::new(test),
         classes: classes::owned(classes),
         notes: vec![note],

@@ -79,6 +79,7 @@ fn dataset(path: &Path, train: Split, test: Split, classes: usize, notes: Vec<St
         name: format!("file:{}", path.display()),
         train: Arc::new(train),
         validation: None,
+        rest: None,
         test: Arc::new(test),
         classes: (0..classes).map(|c| c.to_string()).collect(),
         notes,

@@ -181,6 +181,7 @@ fn dataset(
         name: name.into(),
         train: Arc::new(part("train", sizes[0])),
         validation: None,
+        rest: None,
         test: Arc::new(part("test", sizes[1])),
         classes: (0..classes).map(|c| c.to_string()).collect(),
         notes: vec![note],

@@ -71,9 +71,9 @@ pub use optim::{
     with_singular_values_at_most,
 };
 pub use penalties::{
-    ClonePenalty, DeformationPenalty, GradientPenalty, LossGradientPenalty, PENALTIES, Penalty,
-    PenaltyOptions, PenaltySpec, PerturbationPenalty, SPECTRAL, Spectral, SpectralOptions, SpectralPenalty,
-    SpectralSpec, TangentPenalty, Transforms,
+    ClonePenalty, ConsistencyPenalty, DeformationPenalty, GradientPenalty, LossGradientPenalty, PENALTIES,
+    Penalty, PenaltyOptions, PenaltySpec, PerturbationPenalty, SPECTRAL, Spectral, SpectralOptions,
+    SpectralPenalty, SpectralSpec, TangentPenalty, Transforms, Unlabelled,
 };
 pub use samples::samples;
 pub use state::load_state_dict;

@@ -3,9 +3,10 @@
 use autograd::{ConvOptions, DType, Group, Input, Key, Sample, Tensor};
 
 use crate::attack::Norm;
+use crate::binary::AdaptiveShift;
 use crate::layers::{
     Activation, AvgPool2d, BatchNorm, Conv2d, Dropout, Flatten, GlobalAvgPool, GlobalMaxPool, GroupNorm,
-    LayerNorm, Linear, MaxPool2d, Sequential,
+    LayerNorm, Linear, MaxPool2d, PRelu, Sequential,
 };
 use crate::losses::{Classifier, Covariance, CrossEntropy, Isda, Loss, Mse, Outputs};
 use crate::meta::{Adaptation, Learner, MetaModel};
@@ -32,7 +33,8 @@ pub fn samples() -> Vec<Sample> {
 }
 
 /// Penalties as functions of the parameters of a smooth network. Second derivatives of a penalty are third ones of the
-/// network, too many for difference quotients in f32: like models they are for f64.
+/// network, too many for difference quotients in f32: like models they are for f64. Gradients that hold a part of the
+/// penalty constant (a perturbation, predictions) are no derivatives, and are compared with PyTorch instead.
 fn penalties() -> Vec<Sample> {
     let sample = |penalty: &dyn Penalty, activation: Activation| {
         let layers = Sequential::new()
@@ -168,6 +170,9 @@ fn layers() -> Vec<Sample> {
         layer("global_avg_pool", "", GlobalAvgPool, image(), true),
         layer("global_max_pool", "", GlobalMaxPool, apart(), true),
         layer("flatten layer", "", Flatten, image(), true),
+        layer("prelu layer", "", PRelu::new(4, F64), Input::away_from(0.0, 0.2, [2, 4, 3, 2]), true),
+        layer("adaptive shift", "train", AdaptiveShift::new(4, F64), image(), true),
+        layer("adaptive shift", "eval", AdaptiveShift::new(4, F64), image(), false),
         layer("sequential", "", two, n(&[5, 3]), true),
     ];
     use Activation::*;

@@ -50,11 +50,11 @@ pub struct Grad {
 }
 
 /// The settings that the gradient of a given batch depends on. Gradients of the factors of --low-rank have no counterpart
-/// in other programs.
+/// in other programs; temperatures of one-bit networks are among the weights.
 pub const READS: Reads = Reads {
     parts: &[Part::Network, Part::Regulariser, Part::Loss, Part::Penalties, Part::Method, Part::Attack],
     and: &["threads", "seed"],
-    without: &["low-rank"],
+    without: &["low-rank", "isda-unlabelled", "temperature-factor", "temperature-every"],
 };
 
 /// A tensor with its name.

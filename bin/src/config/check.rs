@@ -31,6 +31,7 @@ impl Config {
             ("attack-steps", self.attack_steps.unwrap_or(1) as u64, "use --attack none for no attack"),
             ("input-steps", self.input_steps.unwrap_or(1) as u64, "the perturbation is found in steps"),
             ("spectral-steps", self.spectral_steps as u64, "the power iteration needs a product"),
+            ("temperature-every", self.temperature_every.unwrap_or(1), "it counts steps"),
             ("steps", self.steps.unwrap_or(1), "a run has a step"),
             ("epochs", self.epochs.unwrap_or(1), "a run goes through the data"),
         ];
@@ -54,10 +55,11 @@ impl Config {
             return Err(Failure::usage("--watch-every has no effect without --watch"));
         }
         const ABOVE_0: &str = "a finite number above 0";
+        const ABOVE_0_TO_1: &str = "above 0, at most 1";
         const FINITE: &str = "a finite number, not negative";
         const SHARE: &str = "in 0..1, 1 excluded";
         let (most, below_one) = (f64::MAX, 1f64.next_down());
-        let rates: [(&str, Option<f64>, f64, &str); 29] = [
+        let rates: [(&str, Option<f64>, f64, &str); 31] = [
             ("lr", Some(self.rate()), most, FINITE),
             ("weight-decay", Some(self.weight_decay), most, FINITE),
             ("reg-s", Some(self.reg_s), most, "a finite number, not negative; usually 0, 1 or 2"),
@@ -69,6 +71,7 @@ impl Config {
             ("reg-head-weight", self.reg_head_weight, most, FINITE),
             ("loss-floor", Some(self.loss_floor), most, FINITE),
             ("isda-lambda", Some(self.isda_lambda), most, FINITE),
+            ("isda-unlabelled", self.isda_unlabelled, most, FINITE),
             ("input-weight", self.input_weight, most, FINITE),
             ("input-eps", self.input_eps, most, FINITE),
             ("spectral-weight", Some(self.spectral_weight), most, FINITE),
@@ -85,11 +88,12 @@ impl Config {
             ("hold-out", Some(self.hold_out), below_one, SHARE),
             ("clip", self.clip, most, ABOVE_0),
             ("method-pass-clip", self.method_pass_clip, most, ABOVE_0),
+            ("temperature-factor", self.temperature_factor, 1.0, ABOVE_0_TO_1),
             ("spectral-tau", Some(self.spectral_tau), most, ABOVE_0),
             ("spectral-kappa", Some(self.spectral_kappa), most, ABOVE_0),
         ];
         let wrong = |value: f64, most: f64, rule: &str| {
-            !(0.0..=most).contains(&value) || rule == ABOVE_0 && value == 0.0
+            !(0.0..=most).contains(&value) || [ABOVE_0, ABOVE_0_TO_1].contains(&rule) && value == 0.0
         };
         let given =
             rates.iter().filter_map(|(name, value, most, rule)| Some((name, (*value)?, *most, *rule)));
@@ -106,6 +110,16 @@ impl Config {
         if self.reg_s > most {
             let s = short(self.reg_s);
             return Err(Failure::usage(format_args!("--reg-s is {s}; in {dtype} it can be at most {most}")));
+        }
+        if self.isda_unlabelled.is_some() && self.train_size.is_none() {
+            return Err(Failure::usage(
+                "--isda-unlabelled has no effect without --train-size: unlabelled images are those that it leaves out",
+            ));
+        }
+        if !self.teacher.is_empty() && self.has_loss("isda") {
+            return Err(Failure::usage(
+                "--teacher gives distributions of classes, and --loss isda needs labels",
+            ));
         }
         if self.inner_rate().is_none() {
             let found = &self.reg_inner_lr;

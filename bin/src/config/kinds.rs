@@ -153,6 +153,7 @@ pub static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         of("spectral", "spectral", rows(nn::SPECTRAL)),
         of("optimizer", "optimizer", rows(nn::OPTIMIZERS)),
         Kind { key: "dataset", prefix: "dataset", rows: datasets(), table: false },
+        Kind { key: "model", prefix: "model", rows: rows(nn::models::MODELS), table: false },
         choice("dtype", "f32", &CONV),
         choice("schedule", "step", &MILESTONES),
     ]

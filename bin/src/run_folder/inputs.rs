@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize, Serializer};
 
+use super::Trained;
 use crate::config::Config;
 use crate::data;
 use crate::failure::Failure;
@@ -35,6 +36,9 @@ pub struct Inputs {
     pub data: Vec<Input>,
     /// The initial weights, if they come from a file.
     pub init: Option<Input>,
+    /// The weights of the teachers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub teachers: Vec<Input>,
 }
 
 impl Inputs {
@@ -43,12 +47,15 @@ impl Inputs {
         let data = datasets::sources(&config.dataset, &data::options(config))?;
         let data = data.iter().map(|path| file(path)).collect::<Result<Vec<_>, _>>()?;
         let init = config.init.as_deref().map(file).transpose()?;
-        Ok(Inputs { data: if data.len() > EACH { by_folder(data) } else { data }, init })
+        let teacher = |path: &PathBuf| file(&Trained::find(path)?.file);
+        let teachers = config.teacher.iter().map(teacher).collect::<Result<_, _>>()?;
+        Ok(Inputs { data: if data.len() > EACH { by_folder(data) } else { data }, init, teachers })
     }
 
     /// Reads and hashes these files.
     pub fn of_files(data: &[PathBuf]) -> Result<Inputs, Failure> {
-        Ok(Inputs { data: data.iter().map(|path| file(path)).collect::<Result<_, _>>()?, init: None })
+        let data = data.iter().map(|path| file(path)).collect::<Result<_, _>>()?;
+        Ok(Inputs { data, ..Inputs::default() })
     }
 
     /// Whether the files are those that they were `then`; the first that is not is named.
@@ -60,7 +67,8 @@ impl Inputs {
                 then.data.len()
             )));
         }
-        let pairs = self.data.iter().zip(&then.data).chain(self.init.iter().zip(&then.init));
+        let weights = self.init.iter().zip(&then.init).chain(self.teachers.iter().zip(&then.teachers));
+        let pairs = self.data.iter().zip(&then.data).chain(weights);
         for (now, then) in pairs {
             if now.sha256 != then.sha256 {
                 return Err(Failure::place(

@@ -54,5 +54,7 @@ pub fn right_here(config: &Config, manifest: &Value) -> Config {
         let then = manifest[DATA_DIR].as_str().filter(|_| !named);
         data_dir = then.map(|path| found(Path::new(path)));
     }
-    Config { dataset, data_dir, init: config.init.as_deref().map(found), ..config.clone() }
+    let init = config.init.as_deref().map(found);
+    let teacher = config.teacher.iter().map(|path| found(path)).collect();
+    Config { dataset, data_dir, init, teacher, ..config.clone() }
 }

@@ -70,8 +70,8 @@ impl Trained {
         let Some(then) = then.and_then(|manifest| manifest::inputs(&manifest, &self.folder).ok()) else {
             return Ok(());
         };
-        let then = Inputs { init: None, ..then };
-        let now = Inputs::of(&Config { init: None, ..config.clone() })?;
+        let then = Inputs { data: then.data, ..Inputs::default() };
+        let now = Inputs::of(&Config { init: None, teacher: Vec::new(), ..config.clone() })?;
         now.check(&then).map_err(|failure| {
             let message = failure.message().unwrap_or_default();
             Failure::usage(format_args!("{message}; name the data with --dataset to use them as they are"))

@@ -1,16 +1,19 @@
 //! From settings to what a trainer is made of: loss, penalties, method, optimiser.
 
+use std::path::PathBuf;
+
 use autograd::{DType, Key, Tensor};
 use datasets::Deform;
 use nn::binary::{Anneal, Progressive};
 use nn::{
-    AdversarialTraining, Attack, AttackOptions, Average, Clip, Loss, LossOptions, Method, MethodOptions,
-    Optimizer,
+    AdversarialTraining, Attack, AttackOptions, Average, Clip, Distillation, Loss, LossOptions, Method,
+    MethodOptions, Model, Optimizer,
 };
 use nn::{OptimizerOptions, Passes, Penalty, PenaltyOptions, Ramp, Spectral, SpectralOptions, Transforms};
 
 use crate::config::Config;
 use crate::failure::Failure;
+use crate::run_folder::Trained;
 
 /// The length of a run, in steps, and of an epoch.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +81,8 @@ pub fn spectral(config: &Config, length: Option<Length>) -> Result<Option<Spectr
     Ok((config.spectral.make)(&options)?)
 }
 
-/// The method of the settings, on attacked inputs if there is an attack. Binary weights get their temperature from it.
+/// The method of the settings, on attacked inputs if there is an attack. In a run it gives binary weights their
+/// temperature; without a length they keep what they have.
 pub fn method(config: &Config, length: Option<Length>) -> Result<Box<dyn Method>, Failure> {
     let options = MethodOptions {
         eps: config.method_eps,
@@ -98,8 +102,26 @@ pub fn method(config: &Config, length: Option<Length>) -> Result<Box<dyn Method>
         Some(attack) => Box::new(AdversarialTraining { attack, method }),
         None => method,
     };
-    let anneal = length.map_or(Anneal::default(), |length| Anneal::over(length.steps));
+    let Some(length) = length else { return Ok(method) };
+    let Anneal { factor, every } = Anneal::over(length.steps);
+    let anneal = Anneal {
+        factor: config.temperature_factor.unwrap_or(factor),
+        every: config.temperature_every.unwrap_or(every),
+    };
     Ok(Box::new(Progressive { anneal, inner: method }))
+}
+
+/// The method on the predictions of the teachers, if there are any.
+pub fn taught(method: Box<dyn Method>, config: &Config, model: &Model) -> Result<Box<dyn Method>, Failure> {
+    if config.teacher.is_empty() {
+        return Ok(method);
+    }
+    let teacher = |path: &PathBuf| {
+        let trained = Trained::find(path)?;
+        trained.network(model.input, model.classes, &trained.settings()?)
+    };
+    let teachers = config.teacher.iter().map(teacher).collect::<Result<_, _>>()?;
+    Ok(Box::new(Distillation { teachers, inner: method }))
 }
 
 /// The attack of the settings.

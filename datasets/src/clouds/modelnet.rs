@@ -61,6 +61,7 @@ pub(crate) fn load(data_dir: Option<&Path>, options: &Options) -> Result<Dataset
         name: "modelnet10".into(),
         train: Arc::new(train),
         validation: None,
+        rest: None,
         test: Arc::new(test),
         classes,
         notes,

@@ -79,7 +79,11 @@ impl Default for Isda {
 pub(super) const ROW: Row<LossSpec> = Row {
     name: "isda",
     help: "cross-entropy under implicit augmentation of the features of the classifier",
-    settings: &[Setting::new("isda-lambda"), Setting::new("isda-covariance")],
+    settings: &[
+        Setting::new("isda-lambda"),
+        Setting::new("isda-covariance"),
+        Setting::new("isda-unlabelled"),
+    ],
     make: |options| {
         let lambda = options.lambda.unwrap_or(Isda::default().lambda);
         Box::new(Isda { ramp: options.ramp, frozen: options.frozen, ..Isda::new(lambda, options.covariance) })
@@ -104,9 +108,9 @@ impl Isda {
     ///   z'_jk = z_k + lambda / 2 (w_k - w_j)' S_c (w_k - w_j)
     ///
     /// with p held constant; H is the entropy. For a p that is one-hot in the label it is the loss of labelled examples.
-    /// It is at least 0, and 0 for lambda = 0. The consistency loss of semi-supervised training in the journal version
-    /// (T-PAMI 2021, arXiv 2007.10538), derived from its definition as the left side. It is added to the loss of a
-    /// labelled batch with a weight of one's own; the estimate is that of the labelled examples.
+    /// It is at least 0, and 0 for lambda = 0. The journal version (T-PAMI 2021, arXiv 2007.10538) trains with an upper
+    /// bound of the same divergence on unlabelled images; this one is derived from the left side.
+    /// [`ConsistencyPenalty`](crate::ConsistencyPenalty) adds it to the loss of labelled batches.
     ///
     /// ```
     /// use autograd::{DType, Key, Tensor};

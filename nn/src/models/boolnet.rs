@@ -1,11 +1,14 @@
 //! The one-bit networks of [`binary`](crate::binary).
 
-use registry::Row;
+use registry::{Row, Setting};
 
 use super::{Blueprint, ModelSpec, SPEC};
 use crate::binary::{self, Design};
 use crate::error::Error;
 use crate::layers::Sequential;
+
+/// The settings of [`Anneal`](crate::binary::Anneal).
+const TEMPERATURE: [Setting; 2] = [Setting::new("temperature-factor"), Setting::new("temperature-every")];
 
 /// A row whose name says its design.
 macro_rules! row {
@@ -13,7 +16,7 @@ macro_rules! row {
         pub(super) const $constant: Row<ModelSpec> = Row {
             name: $name,
             help: $help,
-            settings: &[],
+            settings: &TEMPERATURE,
             make: ModelSpec { layers: |b| layers($name, b), check, ..SPEC },
         };
     };

@@ -5,6 +5,7 @@
 //! bounds both the complexity of f and its sensitivity to changes of the input: from below, as |f(x) - f(x')| is at most
 //! |f| |x - x'| (gradients, perturbations, deformations), and from above, by the spectral norms of the weights.
 
+mod consistency;
 mod deformation;
 mod functions;
 mod gradient;
@@ -13,6 +14,7 @@ mod perturbation;
 mod spectral;
 mod tangent;
 
+pub use consistency::{ConsistencyPenalty, Unlabelled};
 pub use deformation::{DeformationPenalty, Transforms};
 pub use gradient::GradientPenalty;
 pub use loss_gradient::LossGradientPenalty;
