@@ -84,7 +84,7 @@ pub fn points(file: &SweepFile) -> Result<Vec<Point>, Failure> {
     for table in tables {
         let (point, dropped) = Point::new(file, table)?;
         unused.extend(dropped);
-        if !points.iter().any(|other| other.config == point.config) {
+        if !points.iter().any(|other| other.is(&point)) {
             points.push(point);
         }
     }
@@ -118,6 +118,12 @@ impl Point {
         setup::objective(&config)?;
         let config = settings(file, &set)?;
         Ok((Point { set, config }, dropped))
+    }
+
+    /// Whether two points have the same settings. Where no loss is named, classes choose the default.
+    pub fn is(&self, other: &Point) -> bool {
+        let named = |config: &Config| Config { loss: Some(config.loss.unwrap_or_default()), ..config.clone() };
+        named(&self.config) == named(&other.config)
     }
 
     /// The point with some settings replaced.

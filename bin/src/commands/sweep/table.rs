@@ -48,7 +48,7 @@ pub fn partners(file: &SweepFile, points: &[Point]) -> Result<Vec<Option<usize>>
     }
     let partner = |point: &Point| {
         let with = point.with(file, baseline).ok();
-        let same = with.and_then(|with| all.iter().find(|&&i| points[i].config == with.config).copied());
+        let same = with.and_then(|with| all.iter().find(|&&i| points[i].is(&with)).copied());
         same.or(if all.len() == 1 { Some(all[0]) } else { None })
     };
     Ok((0..points.len()).map(|i| if all.contains(&i) { None } else { partner(&points[i]) }).collect())
@@ -56,7 +56,7 @@ pub fn partners(file: &SweepFile, points: &[Point]) -> Result<Vec<Option<usize>>
 
 /// Whether a point has these settings: setting them does not change it.
 fn has(file: &SweepFile, point: &Point, settings: &Settings) -> Result<bool, Failure> {
-    Ok(point.with(file, settings)?.config == point.config)
+    Ok(point.with(file, settings)?.is(point))
 }
 
 /// The measure of all finished runs. Settings that do not suit each other are found before the first run; the folder of
