@@ -131,6 +131,13 @@ fn a_baseline_is_known_by_what_it_means() {
     };
     assert_eq!(csv.lines().filter(|line| line.starts_with("validation")).count(), 2, "{csv}");
     assert!(difference("base").is_empty() && !difference("reg=mhe").is_empty(), "{csv}");
+    // Classes choose cross-entropy where no loss is named: of the first two points one remains.
+    let text = "seeds = 1\nbaseline = { loss.name = \"cross-entropy\" }\n[base]\ndataset = \"moons\"\ntrain-size = 60\n\
+                model = \"mlp\"\nsteps = 3\n[[point]]\n[[point]]\nloss.name = \"cross-entropy\"\n[[point]]\nloss.name = \"isda\"\n";
+    fs::write(here.path().join("l.toml"), text).unwrap();
+    succeeds(here.path(), "sweep l.toml --out l");
+    let csv = read(&here.path().join("l"), "sweep.csv");
+    assert_eq!(csv.lines().filter(|line| line.starts_with("validation")).count(), 2, "{csv}");
 }
 
 #[test]

@@ -16,6 +16,7 @@ use peak::Peak;
 
 mod diff;
 mod growth;
+mod methods;
 mod networks;
 mod ops;
 mod peak;
@@ -30,6 +31,7 @@ mod profile;
   comhe bench ops --threads 2
   comhe bench networks --json > before.jsonl
   comhe bench diff before.jsonl after.jsonl      what became faster, what slower
+  comhe bench methods                            what each method, loss and penalty costs a step
   comhe bench growth                             how cost grows: neurons, dimensions, batch, width, threads
   comhe bench peak
 
@@ -48,6 +50,7 @@ enum What {
     Step(StepBench),
     Ops(ops::OpsBench),
     Networks(networks::NetworksBench),
+    Methods(methods::MethodsBench),
     Growth(growth::GrowthBench),
     Peak(peak::PeakBench),
     Diff(diff::Diff),
@@ -105,6 +108,7 @@ impl Bench {
             What::Step(bench) => bench.run(),
             What::Ops(bench) => bench.run(),
             What::Networks(bench) => bench.run(),
+            What::Methods(bench) => bench.run(),
             What::Growth(bench) => bench.run(),
             What::Peak(bench) => bench.run(),
             What::Diff(diff) => diff.run(),

@@ -122,7 +122,8 @@ impl Point {
 
     /// Whether two points have the same settings. Where no loss is named, classes choose the default.
     pub fn is(&self, other: &Point) -> bool {
-        let named = |config: &Config| Config { loss: Some(config.loss.unwrap_or_default()), ..config.clone() };
+        let named =
+            |config: &Config| Config { loss: Some(config.loss.unwrap_or_default()), ..config.clone() };
         named(&self.config) == named(&other.config)
     }
 

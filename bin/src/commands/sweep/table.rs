@@ -175,10 +175,15 @@ pub fn table(rows: &[Row], on: &str, select: Select, measure: Measure) -> Table 
             vec![row.label.clone(), row.last.n.to_string(), measure.text(row.last.mean), sd(&row.last)];
         cells.extend(row.best.iter().flat_map(|best| [measure.text(best.mean), sd(best)]));
         cells.push(row.difference.map_or("-".into(), |difference| difference.text(measure)));
-        cells.extend([row.p, row.p_holm].map(|p| p.map_or("-".into(), |p| format!("{p:.4}"))));
+        cells.extend([row.p, row.p_holm].map(|p| p.map_or("-".into(), probability)));
         table.row(cells);
     }
     table
+}
+
+/// A probability with four decimals.
+fn probability(p: f64) -> String {
+    if p < 5e-5 { "< 0.0001".into() } else { format!("{p:.4}") }
 }
 
 /// Rows as comma-separated values, without the header.
