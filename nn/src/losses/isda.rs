@@ -136,11 +136,7 @@ impl Isda {
         self.fits(&classifier.weight)?;
         let (present, position) = present(&predicted);
         let w = classifier.weight.to_dtype(DType::F64);
-        let forms = |&class: &u32| {
-            let rows: Vec<Tensor> = (0..z.shape()[1]).map(|j| self.form(&w, class, j)).collect();
-            Tensor::stack(&rows.iter().collect::<Vec<_>>(), 0)
-        };
-        let forms: Vec<Tensor> = present.iter().map(forms).collect();
+        let forms: Vec<Tensor> = present.iter().map(|&class| self.forms(&w, class)).collect();
         let forms = Tensor::stack(&forms.iter().collect::<Vec<_>>(), 0).to_dtype(z.dtype());
         let added = forms.index_select(0, &position) * (self.lambda_at(step) / 2.0);
         let log_p = z.detach().log_softmax(1);
@@ -158,6 +154,15 @@ impl Isda {
             (sv * v).sum(1)
         };
         checkpoint(form, &[w])
+    }
+
+    /// (w_k - w_j)' S_class (w_k - w_j) for all j and k, [C, C], from the products w_j' S_class w_k.
+    fn forms(&self, w: &Tensor, class: u32) -> Tensor {
+        let covariance = self.estimate.covariance(class as usize);
+        let sw = if covariance.rank() == 2 { w.matmul(covariance) } else { w * covariance };
+        let products = sw.matmul_nt(w);
+        let own = products.diagonal(0);
+        own.unsqueeze(0) + own.unsqueeze(1) - products * 2.0
     }
 
     /// Whether the estimate is of the classes and features of a classifier.
