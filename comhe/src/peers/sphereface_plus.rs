@@ -21,7 +21,7 @@ use crate::table::{Build, HEAD_WEIGHT, RegulariserSpec, WEIGHT, pairs};
 
 pub(crate) const ROW: Row<RegulariserSpec> = Row {
     name: "sphereface-plus",
-    help: "SphereFace+: mean of 1 / angle^2 over the pairs of classes, of the classifier alone",
+    help: "SphereFace+: mean of 1 / angle^2 over all pairs of classes (published: those of the batch), of the classifier alone",
     settings: &[WEIGHT, HEAD_WEIGHT],
     make: RegulariserSpec {
         build: Build::Head(|&PeerOptions { eps, .. }| {

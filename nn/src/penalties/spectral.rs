@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use autograd::{Key, Tensor};
+use autograd::{DType, Key, Tensor};
 use registry::{Row, Setting};
 
 use super::{Penalty, check, nothing};
@@ -18,7 +18,7 @@ use crate::train::BatchLoss;
 /// A convolution counts as the matrix [out, in k k] of its filters. With `steps` the singular vectors come from a power
 /// iteration whose vector v is kept between training steps: `steps` times v = W'W v / |W'W v|, then u = W v / |W v| and
 /// s = u'W v with u and v constant, so that the gradient of s^2 is 2 s u v'. It starts at a normal draw. s approaches
-/// the spectral norm from below. Without `steps` s is exact, by [`Tensor::svd`], and differentiable to any order.
+/// the spectral norm from below. Without `steps` s^2 is exact, the largest eigenvalue of W W' by [`Tensor::eigh`].
 #[derive(Clone, Debug)]
 pub struct SpectralPenalty {
     /// The factor.
@@ -93,10 +93,7 @@ impl Penalty for SpectralPenalty {
             let w = weight.value.flatten(1);
             sum += match self.steps {
                 Some(steps) => self.iterate(&weight.name, &w, steps, key)?,
-                None => {
-                    let s = w.svd().1.select(0, 0);
-                    &s * &s
-                }
+                None => largest_square(&w),
             };
         }
         Ok(sum * self.weight)
@@ -110,6 +107,13 @@ impl Penalty for SpectralPenalty {
         self.vectors = state.iter().cloned().collect();
         Ok(())
     }
+}
+
+/// The squared spectral norm of a matrix: the largest eigenvalue of the smaller of W W' and W'W, in f64.
+fn largest_square(w: &Tensor) -> Tensor {
+    let wide = w.to_dtype(DType::F64);
+    let gram = if w.shape()[0] > w.shape()[1] { wide.matmul_tn(&wide) } else { wide.matmul_nt(&wide) };
+    gram.eigh().0.select(0, -1).to_dtype(w.dtype())
 }
 
 /// The settings of spectral controls; each reads those that its row of the table names.
