@@ -6,14 +6,15 @@ mod choices;
 pub mod file;
 pub mod kinds;
 pub mod layers;
+pub mod meta;
 pub mod parts;
 mod preset;
+pub mod settings;
 pub mod tables;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use clap::parser::ValueSource;
-use clap::{ArgMatches, Args, FromArgMatches};
+use clap::Args;
 use comhe::{REGULARISERS, Rate};
 use nn::models::MODELS;
 use nn::{AttackSpec, LossSpec, MethodSpec, OptimizerSpec, PenaltySpec, SpectralSpec};
@@ -24,8 +25,10 @@ use crate::watch::Instrument;
 pub use choice::Choice;
 use choice::rows;
 pub use choices::{Constants, Conv, InnerMode, Precision, Schedule};
+use kinds::Class;
 pub use kinds::keys;
 use preset::preset;
+pub use settings::{Settings, given, table};
 
 /// What a run is a function of. The texts of the fields are those of `--help`.
 #[derive(Args, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -405,9 +408,7 @@ const EPOCHS: u64 = 10;
 impl Default for Config {
     /// What an empty command line gives.
     fn default() -> Config {
-        let command = Config::augment_args(clap::Command::new("defaults").no_binary_name(true));
-        let matches = command.get_matches_from(std::iter::empty::<&str>());
-        Config::from_arg_matches(&matches).expect("the defaults parse")
+        settings::defaults()
     }
 }
 
@@ -436,45 +437,40 @@ impl Config {
         }
     }
 
-    /// The settings that are paths, as far as they are given.
-    fn paths(&self) -> impl Iterator<Item = (&'static str, &PathBuf)> {
-        let all = [("data-dir", &self.data_dir), ("init", &self.init)];
-        let one = all.into_iter().filter_map(|(key, path)| Some((key, path.as_ref()?)));
-        one.chain(self.teacher.iter().map(|path| ("teacher", path)))
-    }
-
     /// The settings as a file.
     pub fn to_toml(&self) -> Result<String, Failure> {
-        Ok(toml::to_string(&tables::nested(table(self)?)).expect("a table of plain values"))
+        settings::to_toml(self)
     }
 }
 
-/// What the settings are by default, as TOML values; one that is not there has none.
-fn table_of_defaults() -> toml::Table {
-    let command = Config::augment_args(clap::Command::new("defaults"));
-    let text = |arg: &clap::Arg| Some(toml::Value::from(arg.get_default_values().first()?.to_str()?));
-    let entry = |arg: &clap::Arg| Some((arg.get_id().as_str().replace('_', "-"), text(arg)?));
-    command.get_arguments().filter_map(entry).collect()
-}
+impl Settings for Config {
+    const COMMAND: &'static str = "train";
 
-/// The settings given as flags, by their keys.
-pub fn given(matches: &ArgMatches) -> Vec<String> {
-    let on_line = |id: &&clap::Id| matches.value_source(id.as_str()) == Some(ValueSource::CommandLine);
-    matches.ids().filter(on_line).map(|id| id.as_str().replace('_', "-")).collect()
-}
+    fn paths(&self) -> Vec<(&'static str, &Path)> {
+        let all = [("data-dir", &self.data_dir), ("init", &self.init)];
+        let one = all.into_iter().filter_map(|(key, path)| Some((key, path.as_deref()?)));
+        one.chain(self.teacher.iter().map(|path| ("teacher", path.as_path()))).collect()
+    }
 
-/// The settings as TOML values, whose whole numbers are signed.
-pub fn table(config: &Config) -> Result<toml::Table, Failure> {
-    for (key, path) in config.paths() {
-        if path.to_str().is_none() {
-            return Err(Failure::place(
-                path,
-                format_args!("--{key} takes a path in UTF-8, and this is none; rename it"),
-            ));
+    fn check(&self) -> Result<(), Failure> {
+        Config::check(self)
+    }
+
+    fn check_effects(&self, given: &[String]) -> Result<(), Failure> {
+        parts::check(self, given, std::slice::from_ref(&self.reg))
+    }
+
+    /// Nothing that the steps depend on, but how many there are.
+    fn changeable() -> Vec<&'static str> {
+        kinds::of_classes(&[Class::Length, Class::Machine, Class::Log])
+    }
+
+    fn below(settings: &toml::Table) -> Result<toml::Table, String> {
+        match settings.get("preset").and_then(|name| name.as_str()) {
+            Some(name) => preset(name),
+            None => Ok(toml::Table::new()),
         }
     }
-    toml::Table::try_from(config)
-        .map_err(|_| Failure::usage(format_args!("a number is too large; it can be at most {}", i64::MAX)))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod views;
 
 pub use checkpoints::{CHECKPOINT, last_good, latest, load, write as write_checkpoint};
 pub use lines::{Judged, LayerLine, Score};
-pub use place::{fresh, lock, made, prepare, unless_empty, writable};
+pub use place::{fresh, lock, made, prepare, remove_leftovers, unless_empty, writable};
 pub use trained::{Trained, not_as_written, settings};
 
 use std::fmt::Display;
@@ -35,6 +35,8 @@ use views::Views;
 
 /// The settings of the run.
 pub const CONFIG: &str = "config.toml";
+/// The settings of a run of `comhe meta`.
+pub const META: &str = "meta.toml";
 /// Its log.
 pub const METRICS: &str = "metrics.jsonl";
 /// The trained weights.
@@ -83,43 +85,14 @@ impl RunFolder {
         name: &str,
         lock: Option<File>,
     ) -> Result<RunFolder, Failure> {
-        let logged =
-            checkpoint.metadata.get(LOGGED).and_then(|n| n.parse::<usize>().ok()).ok_or_else(|| {
-                Failure::place(
-                    &path.join(name),
-                    format_args!("is not of a run: its metadata has no {LOGGED}"),
-                )
-            })?;
+        let (logged, lines) = cut_log(path, checkpoint, name)?;
         let file = path.join(METRICS);
         let cannot = |e: &dyn Display| Failure::place(&file, format_args!("cannot be continued: {e}"));
-        let mut log = fs::read(&file).map_err(|e| cannot(&e))?;
-        if log.len() < logged {
-            return Err(cannot(&format_args!(
-                "{} bytes are there, {logged} were at the checkpoint",
-                log.len()
-            )));
-        }
-        log.truncate(logged);
-        let (kept, lines, damaged) = lines::intact(&log);
-        if damaged.is_empty() {
-            // Takes no room, as there may be none.
-            let cut = OpenOptions::new().write(true).open(&file).and_then(|f| f.set_len(logged as u64));
-            cut.map_err(|e| cannot(&e))?;
-        } else {
-            write_atomic(&file, &kept)?;
-            let numbers = damaged.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
-            eprintln!("{}: cut out what is no JSON object: line {numbers}", file.display());
-        }
-        if !damaged.is_empty() || name != CHECKPOINT {
-            let mut checkpoint = checkpoint.clone();
-            checkpoint.metadata.insert(LOGGED.into(), kept.len().to_string());
-            checkpoints::replace(path, checkpoint)?;
-        }
         place::remove_leftovers(path);
         let metrics = OpenOptions::new().append(true).open(&file).map_err(|e| cannot(&e))?;
         write_atomic(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
         let views = Views::new(path, &lines, config.tensorboard)?;
-        let (logged, best) = (kept.len() as u64, Best::of(&lines, Judged::of(config)));
+        let best = Best::of(&lines, Judged::of(config));
         let (path, metrics) = (path.to_path_buf(), BufWriter::new(metrics));
         let (judged, identity) = (Judged::of(config), identity::of(config)?.to_string());
         Ok(RunFolder { path, metrics, logged, views, best, judged, identity, _lock: lock })
@@ -239,6 +212,42 @@ impl RunFolder {
         let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
         pictures(&self.path, figures::of_run(&lines.map_err(|e| wrong(&e))?))
     }
+}
+
+/// Cuts the log of a run back to what it was at a checkpoint, the file `name`, and cuts out lines that something has
+/// damaged since, with a word. The bytes that are left, and their lines.
+pub fn cut_log(path: &Path, checkpoint: &Archive, name: &str) -> Result<(u64, Vec<Line>), Failure> {
+    let logged = checkpoint.metadata.get(LOGGED).and_then(|n| n.parse::<usize>().ok()).ok_or_else(|| {
+        Failure::place(&path.join(name), format_args!("is not of a run: its metadata has no {LOGGED}"))
+    })?;
+    let file = path.join(METRICS);
+    let cannot = |e: &dyn Display| Failure::place(&file, format_args!("cannot be continued: {e}"));
+    let mut log = fs::read(&file).map_err(|e| cannot(&e))?;
+    if log.len() < logged {
+        return Err(cannot(&format_args!("{} bytes are there, {logged} were at the checkpoint", log.len())));
+    }
+    log.truncate(logged);
+    let (kept, lines, damaged) = lines::intact(&log);
+    if damaged.is_empty() {
+        // Takes no room, as there may be none.
+        let cut = OpenOptions::new().write(true).open(&file).and_then(|f| f.set_len(logged as u64));
+        cut.map_err(|e| cannot(&e))?;
+    } else {
+        write_atomic(&file, &kept)?;
+        let numbers = damaged.iter().map(usize::to_string).collect::<Vec<_>>().join(", ");
+        eprintln!("{}: cut out what is no JSON object: line {numbers}", file.display());
+    }
+    if !damaged.is_empty() || name != CHECKPOINT {
+        let mut checkpoint = checkpoint.clone();
+        checkpoint.metadata.insert(LOGGED.into(), kept.len().to_string());
+        checkpoints::replace(path, checkpoint)?;
+    }
+    Ok((kept.len() as u64, lines))
+}
+
+/// The command that made the run in a folder, and the name of the file of its settings.
+pub fn made_by(folder: &Path) -> (&'static str, &'static str) {
+    if folder.join(META).is_file() { ("meta", META) } else { ("train", CONFIG) }
 }
 
 /// Writes pictures to a folder.

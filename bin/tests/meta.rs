@@ -13,8 +13,8 @@ use serde_json::Value;
 const RUN: &str = "meta --learner meta-sgd --noise gaussian --noise-schedule linear --pool 7 --inner-steps 2 \
                    --meta-batch 3 --meta-steps 12 --checkpoint-every 2 --test-tasks 20 --threads 1";
 
-/// Files that depend on neither times nor interruptions.
-const FILES: [&str; 4] = ["meta.toml", "metrics.jsonl", "final.safetensors", "result.json"];
+/// Files that depend on neither times nor interruptions nor threads.
+const FILES: [&str; 3] = ["metrics.jsonl", "final.safetensors", "result.json"];
 
 fn read(folder: &Path, file: &str) -> Vec<u8> {
     fs::read(folder.join(file)).unwrap_or_else(|e| panic!("{file}: {e}"))
@@ -42,7 +42,7 @@ fn a_run_leaves_a_folder_and_a_result() {
     );
     assert_eq!(manifest["result"]["mean"], result["mean"]);
     // Without --json the last line is the folder.
-    let text = succeeds(here, "meta --meta-steps 2 --test-tasks 3 --way 3").out;
+    let text = succeeds(here, "meta --meta-steps 2 --test-tasks 3").out;
     assert!(text.starts_with("test loss ") && text.contains(" on 3 tasks after 1 inner step ("), "{text}");
     assert!(text.ends_with("runs/meta-sinusoid-maml-1\n"), "{text}");
     // A finished run that is resumed gives its result again.
@@ -122,8 +122,20 @@ fn mistakes_are_refused_and_leave_no_folder() {
         ("--task sinusoids", "did you mean sinusoid?"),
         ("--learner mamml", "did you mean maml?"),
         ("--noise dropout", "there is no noise \"dropout\""),
-        ("--noise-rate 1", "--noise-rate is 1"),
-        ("--noise-rate NaN", "--noise-rate is NaN"),
+        ("--noise bernoulli --noise-rate 1", "--noise-rate is 1"),
+        ("--noise gaussian --noise-rate NaN", "--noise-rate is NaN"),
+        ("--noise-rate 0.2", "has no effect with --noise none; use it with --noise bernoulli or gaussian"),
+        ("--way 3", "has no effect with --task sinusoid; use it with --task omniglot, fashion14 or digits"),
+        ("--task digits --image-size 14", "--image-size has no effect with --task digits"),
+        ("--task digits --way 1", "--way is 1; it must be at least 2"),
+        ("--task digits --shot 900", "900 support and 16 query examples of each class, but one class has"),
+        ("--model lenett", "did you mean lenet?"),
+        ("--meta-lr NaN", "--meta-lr is NaN"),
+        ("--threads 5000", "at most 1024"),
+        ("--set noise.rte=0.2", "did you mean noise.rate?"),
+        ("--set meta-lr=fast", "--set meta-lr=\"fast\": a number is needed"),
+        ("--config nowhere.toml", "cannot be read"),
+        ("--config a.toml --resume b", "cannot be used with"),
         ("--meta-batch 0", "--meta-batch is 0"),
         ("--test-tasks 0", "--test-tasks is 0"),
         ("--meta-lr -1", "--meta-lr is -1"),
@@ -132,7 +144,7 @@ fn mistakes_are_refused_and_leave_no_folder() {
         ("--task digits --way 6", "6 classes in a task, but there are 5"),
         ("--task omniglot", "--data-dir or COMHE_DATA"),
         ("--model resnet18", "images of 1 x 1"),
-        ("--resume nowhere", "it has no meta.toml"),
+        ("--resume nowhere", "does not exist; a folder of comhe meta is needed"),
     ] {
         let line = refuses(here, &format!("meta {flags}"));
         assert!(line.contains(part), "{flags}: {line}");
@@ -141,9 +153,15 @@ fn mistakes_are_refused_and_leave_no_folder() {
     succeeds(here, "meta --meta-steps 1 --test-tasks 2 --out run");
     assert!(refuses(here, "meta --out run").contains("holds a run already"));
     assert!(refuses(here, "meta --resume run --meta-lr 0.1").contains("--meta-lr cannot change"));
+    // What is said again changes nothing.
+    succeeds(here, "meta --resume run --meta-steps 1 --seed 0 --json");
     // Other commands say that it is not theirs.
-    assert!(refuses(here, "report run").contains("is of comhe meta"));
-    assert!(refuses(here, "train --resume run").contains("config.toml"));
+    for command in ["eval run", "train --resume run", "attack run"] {
+        assert!(
+            refuses(here, command).contains("is of comhe meta, whose runs are for comhe report"),
+            "{command}"
+        );
+    }
     // A diverged run is a failure of the run, and says where.
     let ran = comhe_in(here, &["meta", "--inner-lr", "1e30", "--out", "wild"]);
     assert!(ran.code == 1 && ran.err.contains("step 0: the query loss of task 0"), "{ran:?}");

@@ -1,12 +1,11 @@
-//! Meta-learning on tasks of `datasets`: sinusoids with and without DropGrad, and what a second-order step costs.
+//! Meta-learning on tasks of `datasets`: sinusoids with and without DropGrad.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use autograd::{DType, Key, Tensor};
 use datasets::{Loader, LoaderConfig, Split, TaskOptions, Tasks};
-use nn::meta::{Adaptation, GradientNoise, Learner, MetaTrainer, NoiseKind, Task};
-use nn::{Adam, Batch, BatchLoss, Mse, Optimizer, Targets};
+use nn::meta::{Adaptation, GradientNoise, MetaTrainer, NoiseKind, Task};
+use nn::{Adam, Batch, Mse, Optimizer, Targets};
 
 fn batch(split: Split) -> Batch {
     let batch_size = split.len();
@@ -59,48 +58,4 @@ fn both_arms_learn_their_training_tasks() {
         );
         assert!(after < before / 3.0, "{kind:?}: {before} before adaptation, {after} after");
     }
-}
-
-/// With K inner steps a second-order step has K recorded gradients and their reverse pass, a first-order one K gradients.
-#[test]
-#[ignore = "it measures time"]
-fn a_second_order_step_costs_a_small_multiple_of_its_plain_steps() {
-    const K: usize = 5;
-    let images = |n: usize, name: &str| {
-        let x = Tensor::normal([n, 1, 28, 28], DType::F32, Key::new(0).stream(name));
-        Batch::new(x, (0..n as u32).map(|i| i % 5).collect::<Vec<u32>>())
-    };
-    let one = Task { support: images(25, "support"), query: images(75, "query") };
-    let model = nn::models::build("conv4", [1, 28, 28], 5, 1, Key::new(0), DType::F32).unwrap();
-    let fastest = |f: &mut dyn FnMut()| {
-        let time = || {
-            let start = Instant::now();
-            f();
-            start.elapsed()
-        };
-        std::iter::repeat_with(time).take(3).min().unwrap_or(Duration::ZERO).as_secs_f64()
-    };
-    let plain = |batch: &Batch| {
-        let loss = BatchLoss::new(model.clone(), batch.clone());
-        fastest(&mut || drop(loss.gradient().unwrap()))
-    };
-    let steps = K as f64 * plain(&one.support) + plain(&one.query);
-    let meta = |learner| {
-        let trainer = MetaTrainer::new(model.clone(), Key::new(0)).adaptation(Adaptation {
-            learner,
-            steps: K,
-            rate: 0.01,
-        });
-        fastest(&mut || drop(trainer.gradient(std::slice::from_ref(&one)).unwrap()))
-    };
-    let (second, first) = (meta(Learner::Maml), meta(Learner::FirstOrder));
-    println!(
-        "K plain gradients and one of the query: {:.1} ms; second order {:.1} ms ({:.2} times), first order {:.1} ms ({:.2} \
-         times)",
-        1e3 * steps,
-        1e3 * second,
-        second / steps,
-        1e3 * first,
-        first / steps
-    );
 }

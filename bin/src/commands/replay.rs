@@ -8,11 +8,14 @@ use clap::Args;
 use nn::Archive;
 use serde_json::{Value, json};
 
-use super::train;
+use super::{meta, train};
+use crate::config::meta::{MetaConfig, MetaSchedule, Ramp};
 use crate::config::{Config, Schedule};
 use crate::failure::Failure;
 use crate::hash::sha256;
-use crate::run_folder::{self, FINAL, METRICS, inputs::Inputs, manifest, not_as_written, origin, unread};
+use crate::run_folder::{
+    self, FINAL, META, METRICS, inputs::Inputs, manifest, not_as_written, origin, unread,
+};
 use crate::{output, stop, system};
 
 /// Make a finished run again, in a new folder, and compare the final weights byte by byte
@@ -20,8 +23,9 @@ use crate::{output, stop, system};
 #[command(after_help = "Examples:
   comhe replay runs/fashion14-lenet-rp-1
   comhe replay runs/cifar10-cnn9-none-1 --threads 8 --data-dir /data
+  comhe replay runs/meta-sinusoid-maml-1
 
-Settings come from the run's config.toml, and the data must be those of its manifest.json, by their
+Settings come from the run's config.toml (of comhe meta, meta.toml), and the data must be those of its manifest.json, by their
 SHA-256. Relative paths are looked for where the run began, then here. Says \"equal\" (exit code 0), or
 which tensor and element is the first that differs (exit code 1); the last line printed is the new folder.")]
 pub struct Replay {
@@ -56,36 +60,20 @@ impl Replay {
     pub fn run(self) -> Result<(), Failure> {
         stop::on_signals()?;
         let path = &self.run;
+        let of_meta = path.join(META).is_file();
         let half = || Failure::place(path, "is half there: it has no manifest.json; the run never began");
-        let manifest = manifest::load(path)?.ok_or_else(half)?;
-        let config = run_folder::settings(path)?;
+        let manifest = if of_meta { manifest::begun(path)? } else { manifest::load(path)? };
+        let manifest = manifest.ok_or_else(half)?;
         let (was, _) = finished(path, &manifest)?;
-        one_length(path, &manifest, &config)?;
-        if let Some(model) = manifest["model"]["name"].as_str().filter(|model| *model != config.model) {
-            return Err(Failure::place(
-                path,
-                format_args!(
-                    "is of two runs: {} is of {}, {} of {model}",
-                    run_folder::CONFIG,
-                    config.model,
-                    run_folder::MANIFEST
-                ),
-            ));
-        }
-
-        let then = manifest::inputs(&manifest, path)?;
-        let data_dir = self.data_dir.as_deref().map(origin::named_now).or(config.data_dir.clone());
-        let threads = self.threads.or(config.threads);
-        let mut config = origin::right_here(&Config { data_dir, threads, ..config }, &manifest);
-        config.check()?;
-        // The replay's log is the run's, at least.
-        config.tensorboard = false;
-        Inputs::of(&config)?.check(&then)?;
         let out = self.out.clone().unwrap_or_else(|| {
             let whole = fs::canonicalize(path).unwrap_or_else(|_| path.clone());
             run_folder::fresh(&format!("{}-replay", whole.file_name().unwrap_or_default().to_string_lossy()))
         });
-        train::train(config, &out)?;
+        if of_meta {
+            self.meta(&manifest, &out)?
+        } else {
+            self.train(&manifest, &out)?
+        }
 
         let file = out.join(FINAL);
         let now = fs::read(&file).map_err(|e| unread(&file, &e))?;
@@ -117,6 +105,48 @@ impl Replay {
         }
         if equal { Ok(()) } else { Err(Failure::unfinished(reasons(path, &manifest, step))) }
     }
+
+    /// Makes the run of `comhe train` again.
+    fn train(&self, manifest: &Value, out: &Path) -> Result<(), Failure> {
+        let path = &self.run;
+        let config = run_folder::settings(path)?;
+        one_length(path, manifest, (config.schedule == Schedule::Cosine).then_some("the cosine schedule"))?;
+        if let Some(model) = manifest["model"]["name"].as_str().filter(|model| *model != config.model) {
+            return Err(Failure::place(
+                path,
+                format_args!(
+                    "is of two runs: {} is of {}, {} of {model}",
+                    run_folder::CONFIG,
+                    config.model,
+                    run_folder::MANIFEST
+                ),
+            ));
+        }
+        let then = manifest::inputs(manifest, path)?;
+        let data_dir = self.data_dir.as_deref().map(origin::named_now).or(config.data_dir.clone());
+        let threads = self.threads.or(config.threads);
+        let mut config = origin::right_here(&Config { data_dir, threads, ..config }, manifest);
+        config.check()?;
+        // The replay's log is the run's, at least.
+        config.tensorboard = false;
+        Inputs::of(&config)?.check(&then)?;
+        train::train(config, out)
+    }
+
+    /// Makes the run of `comhe meta` again.
+    fn meta(&self, manifest: &Value, out: &Path) -> Result<(), Failure> {
+        let config = meta::settings(&self.run)?;
+        let ramp = config.noise_schedule == Ramp::Linear && config.noise.name != "none";
+        let follows = [
+            (config.meta_schedule == MetaSchedule::Cosine, "the cosine schedule"),
+            (ramp, "the schedule of the noise"),
+        ];
+        let follows = follows.into_iter().find_map(|(does, what)| does.then_some(what));
+        one_length(&self.run, manifest, follows)?;
+        let machine =
+            MetaConfig { data_dir: self.data_dir.clone(), threads: self.threads, ..MetaConfig::default() };
+        meta::again(&self.run, manifest, machine, out)
+    }
 }
 
 /// The final weights of a run that is finished, as it wrote them, with their hash.
@@ -126,7 +156,8 @@ fn finished(path: &Path, manifest: &Value) -> Result<(Vec<u8>, String), Failure>
         return Err(Failure::place(
             path,
             format_args!(
-                "is not finished, so that there is nothing to compare with; finish it with: comhe train --resume {}",
+                "is not finished, so that there is nothing to compare with; finish it with: comhe {} --resume {}",
+                run_folder::made_by(path).0,
                 path.display()
             ),
         ));
@@ -139,21 +170,20 @@ fn finished(path: &Path, manifest: &Value) -> Result<(Vec<u8>, String), Failure>
     Ok((bytes, sum))
 }
 
-/// A schedule that depends on the run's length must have known it from the beginning.
-fn one_length(path: &Path, manifest: &Value, config: &Config) -> Result<(), Failure> {
+/// What depends on the run's length must have known it from the beginning.
+fn one_length(path: &Path, manifest: &Value, follows: Option<&str>) -> Result<(), Failure> {
     let sessions = manifest["sessions"].as_array().map(Vec::as_slice).unwrap_or_default();
     let lengths: Vec<u64> = sessions.iter().filter_map(|s| s["steps"].as_u64()).collect();
     let changed = lengths.windows(2).find(|pair| pair[0] != pair[1]);
-    match changed {
-        Some(pair) if config.schedule == Schedule::Cosine => Err(Failure::place(
+    match changed.zip(follows) {
+        Some((pair, what)) => Err(Failure::place(
             path,
             format_args!(
-                "cannot be made again by one command: its length changed from {} to {} steps, and the cosine schedule \
-                 with it",
+                "cannot be made again by one command: its length changed from {} to {} steps, and {what} with it",
                 pair[0], pair[1]
             ),
         )),
-        _ => Ok(()),
+        None => Ok(()),
     }
 }
 

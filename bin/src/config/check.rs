@@ -7,7 +7,7 @@ use comhe::{Distribution, Energy, Grouping, Preserve, REGULARISERS, Variance, sh
 use datasets::{Augment, catalogue};
 use nn::{BnStats, Covariance, Masks, Scope};
 
-use super::{Config, MOST_THREADS, Schedule};
+use super::{Config, MOST_THREADS, Schedule, Settings};
 use crate::failure::Failure;
 use crate::setup;
 
@@ -45,7 +45,7 @@ impl Config {
         if let Some((name, value, most)) = large.iter().find(|(_, value, most)| value > most) {
             return Err(Failure::usage(format_args!("--{name} is {value}; it can be at most {most}")));
         }
-        if let Some((key, _)) = self.paths().find(|(_, path)| path.as_os_str().is_empty()) {
+        if let Some((key, _)) = self.paths().into_iter().find(|(_, path)| path.as_os_str().is_empty()) {
             return Err(Failure::usage(format_args!("--{key} is empty; it takes a path, or is left out")));
         }
         if let Some((key, name, what)) = self.wrong_name() {

@@ -5,50 +5,59 @@ use std::path::Path;
 
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, keys, preset, tables};
+use super::{Config, Settings, settings, tables};
 use crate::failure::Failure;
 
 impl Config {
     /// The settings of a file, with the defaults for what it does not set.
     pub fn load(path: &Path) -> Result<Config, Failure> {
-        Config::read(path).map(|(config, _)| config)
-    }
-
-    /// The same, and the old keys that the file has.
-    pub fn read(path: &Path) -> Result<(Config, Vec<String>), Failure> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
-        Config::parse(&text, path)
-    }
-
-    pub(super) fn parse(text: &str, path: &Path) -> Result<(Config, Vec<String>), Failure> {
-        let (table, old) = parsed(text, path)?;
-        known(table.keys(), &keys(), text, path, Depth::Top)?;
-        let wrong = |key: &str, what: &str| {
-            Failure::place(path, format_args!("{}{what}", place(text, key, Depth::Top)))
-        };
-        if let Some((key, _)) = table.iter().find(|(_, value)| value.is_table()) {
-            return Err(wrong(key, &format!("{key} is no table")));
-        }
-        if let Some((key, value, what)) = wrong_value(&table) {
-            return Err(wrong(key, &format!("{} = {value}: {what}", shown(text, key))));
-        }
-        // What is wrong with none of them is the name of a preset.
-        let config = Config::from_table(table).map_err(|what| wrong("preset", &what))?;
-        Ok((config, old))
+        load(path)
     }
 
     /// The settings of a table, whose preset, if it names one, is below what it says itself.
     pub fn from_table(table: toml::Table) -> Result<Config, String> {
-        let mut settings = match table.get("preset").and_then(|name| name.as_str()) {
-            Some(name) => preset(name)?,
-            None => toml::Table::new(),
-        };
-        settings.extend(table);
-        let named = |(key, value, what)| format!("{key} = {value}: {what}");
-        let read = settings.clone().try_into();
-        read.map_err(|e: toml::de::Error| wrong_value(&settings).map_or_else(|| plain(e.message()), named))
+        from_table(table)
     }
+}
+
+/// The settings of a file, with the defaults for what it does not set.
+pub fn load<S: Settings>(path: &Path) -> Result<S, Failure> {
+    read(path).map(|(settings, _)| settings)
+}
+
+/// The same, and the old keys that the file has.
+pub fn read<S: Settings>(path: &Path) -> Result<(S, Vec<String>), Failure> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
+    parse(&text, path)
+}
+
+/// The settings of the text of a file, and its old keys.
+pub(super) fn parse<S: Settings>(text: &str, path: &Path) -> Result<(S, Vec<String>), Failure> {
+    let (table, old) = parsed(text, path)?;
+    let keys = settings::keys::<S>();
+    let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
+    known(table.keys(), &keys, S::COMMAND, text, path, Depth::Top)?;
+    let wrong =
+        |key: &str, what: &str| Failure::place(path, format_args!("{}{what}", place(text, key, Depth::Top)));
+    if let Some((key, _)) = table.iter().find(|(_, value)| value.is_table()) {
+        return Err(wrong(key, &format!("{key} is no table")));
+    }
+    if let Some((key, value, what)) = wrong_value::<S>(&table) {
+        return Err(wrong(key, &format!("{} = {value}: {what}", shown(text, key))));
+    }
+    // What is wrong with none of them is the name of a preset.
+    let settings = from_table(table).map_err(|what| wrong("preset", &what))?;
+    Ok((settings, old))
+}
+
+/// The settings of a table, above what a name among them stands for.
+pub fn from_table<S: Settings>(table: toml::Table) -> Result<S, String> {
+    let mut settings = S::below(&table)?;
+    settings.extend(table);
+    let named = |(key, value, what)| format!("{key} = {value}: {what}");
+    let read = settings.clone().try_into();
+    read.map_err(|e: toml::de::Error| wrong_value::<S>(&settings).map_or_else(|| plain(e.message()), named))
 }
 
 /// Says which keys of a user's file are old, in one line.
@@ -73,10 +82,10 @@ pub fn twice(text: &str, path: &Path, key: &str) -> Failure {
 }
 
 /// The first value of a table that its key cannot have, and why.
-pub fn wrong_value(table: &toml::Table) -> Option<(&String, &toml::Value, String)> {
+pub fn wrong_value<S: Settings>(table: &toml::Table) -> Option<(&String, &toml::Value, String)> {
     table.iter().find_map(|(key, value)| {
         let alone: toml::Table = [(key.clone(), value.clone())].into_iter().collect();
-        let error = alone.try_into::<Config>().err()?;
+        let error = alone.try_into::<S>().err()?;
         Some((key, value, plain(error.message())))
     })
 }
@@ -118,10 +127,11 @@ pub fn plain(message: &str) -> String {
     needed.map_or(text.clone(), |(_, needed)| needed.to_string())
 }
 
-/// Refuses keys that are not among the known ones.
+/// Refuses keys that are not among the known ones, of a command.
 pub fn known<'a>(
     mut given: impl Iterator<Item = &'a String>,
     known: &[&str],
+    command: &str,
     text: &str,
     path: &Path,
     depth: Depth,
@@ -140,10 +150,11 @@ pub fn known<'a>(
         false => registry::suggest(key, known).map(|name| format!("; did you mean {name}?")),
     };
     let table = dotted.split('.').next().unwrap_or_default();
+    let own = if in_table { tables::keys_of(table, known) } else { Vec::new() };
     let hint = hint.unwrap_or_else(|| match known.len() {
         ..=12 => format!("; the keys here are {}", known.join(", ")),
-        _ if in_table => format!("; the keys of [{table}] are {}", tables::keys_of(table, known).join(", ")),
-        _ => "; the keys are the flags of comhe train".into(),
+        _ if !own.is_empty() => format!("; the keys of [{table}] are {}", own.join(", ")),
+        _ => format!("; the keys are the flags of comhe {command}"),
     });
     Err(Failure::place(path, format_args!("{place}unknown key {:?}{hint}", shown(key))))
 }

@@ -8,8 +8,8 @@ use comhe::REGULARISERS;
 use datasets::catalogue::{CATALOGUE, Known};
 use registry::{Row, Setting};
 
-use super::Config;
 use super::choice::rows;
+use super::{Config, meta};
 
 /// What changes when a setting does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,11 @@ pub fn part(key: &str) -> Option<Part> {
     SETTINGS.iter().find(|(known, _)| known == key).map(|(_, part)| *part)
 }
 
+/// Whether there is a setting of this key, of whatever command.
+pub fn is_setting(key: &str) -> bool {
+    part(key).is_some() || meta::KEYS.iter().any(|known| known == key)
+}
+
 /// The settings of some classes.
 pub fn of_classes(classes: &[Class]) -> Vec<&'static str> {
     let of = |(key, part): &'static (String, Part)| classes.contains(&part.class()).then_some(key.as_str());
@@ -152,6 +157,8 @@ pub static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
         of("input-penalty", "input", rows(nn::PENALTIES)),
         of("spectral", "spectral", rows(nn::SPECTRAL)),
         of("optimizer", "optimizer", rows(nn::OPTIMIZERS)),
+        of("noise", "noise", rows(nn::meta::NOISES)),
+        Kind { key: "task", prefix: "task", rows: rows(datasets::TASKS), table: false },
         Kind { key: "dataset", prefix: "dataset", rows: datasets(), table: false },
         Kind { key: "model", prefix: "model", rows: rows(nn::models::MODELS), table: false },
         choice("dtype", "f32", &CONV),
@@ -177,7 +184,7 @@ impl Kind {
     /// The key of a row's setting among all settings: with the prefix where there is such a key.
     pub fn flat(&self, key: &str) -> String {
         let long = format!("{}-{key}", self.prefix);
-        if part(&long).is_none() && self.rows.iter().any(|row| row.reads(key)) { key.into() } else { long }
+        if !is_setting(&long) && self.rows.iter().any(|row| row.reads(key)) { key.into() } else { long }
     }
 
     /// The rows that read a setting, with the condition under which they do.

@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args};
 use toml::{Table, Value};
 
 use super::file::{self, Depth};
-use super::{Config, given, keys, parts, preset, table, tables};
+use super::{Config, Settings, given, preset, settings, table, tables};
 use crate::failure::Failure;
 
 /// What lies between the defaults and the flags: a file, and assignments.
@@ -16,7 +16,7 @@ pub struct Layers {
     /// Take settings from this file; flags win
     #[arg(long = "config", value_name = "FILE.toml")]
     file: Option<PathBuf>,
-    /// A setting by its key, as --KEY VALUE, and false for a switch, or by its key in a file (reg.k=30); can be repeated
+    /// A setting by its key, as --KEY VALUE, and false for a switch, or by its key in a file (optimizer.name=adam); can be repeated
     #[arg(long, value_name = "KEY=VALUE", help_heading = "Run")]
     set: Vec<String>,
 }
@@ -30,27 +30,31 @@ impl Config {
     }
 
     /// This configuration with these settings above it, each of which must have an effect.
-    pub fn with(self, own: toml::Table, given: &[String]) -> Result<Config, Failure> {
-        let mut settings = table(&self)?;
-        if given.iter().any(|key| key == "steps" || key == "epochs") {
-            settings.remove("steps");
-            settings.remove("epochs");
-        }
-        if let Some(name) = own.get("preset").and_then(|name| name.as_str()) {
-            settings.extend(preset(name).map_err(Failure::usage)?);
-        }
-        settings.extend(own);
-        let config: Config = settings.try_into().map_err(Failure::usage)?;
-        parts::check(&config, given, std::slice::from_ref(&config.reg))?;
-        Ok(config)
+    pub fn with(self, own: Table, given: &[String]) -> Result<Config, Failure> {
+        with(self, own, given)
     }
+}
+
+/// Settings with others above them, each of which must have an effect.
+pub fn with<S: Settings>(base: S, own: Table, given: &[String]) -> Result<S, Failure> {
+    let mut settings = table(&base)?;
+    if given.iter().any(|key| key == "steps" || key == "epochs") {
+        settings.remove("steps");
+        settings.remove("epochs");
+    }
+    settings.extend(S::below(&own).map_err(Failure::usage)?);
+    settings.extend(own);
+    let settings: S = settings.try_into().map_err(Failure::usage)?;
+    settings.check_effects(given)?;
+    Ok(settings)
 }
 
 impl Layers {
     /// The assignments as a table.
-    fn assigned(&self) -> Result<Table, Failure> {
+    fn assigned<S: Settings>(&self) -> Result<Table, Failure> {
         let mut table = Table::new();
-        let known = keys();
+        let known = settings::keys::<S>();
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         for text in &self.set {
             let Some((key, value)) = text.split_once('=') else {
                 return Err(Failure::usage(format_args!(
@@ -60,33 +64,34 @@ impl Layers {
             let key = tables::flat_key(key.trim());
             if !known.contains(&key.as_str()) {
                 let near = tables::nearest(&key, &known).map(|name| format!("; did you mean {name}?"));
-                let hint = near.unwrap_or_else(|| "; the settings are the flags of comhe train".into());
+                let hint =
+                    near.unwrap_or_else(|| format!("; the settings are the flags of comhe {}", S::COMMAND));
                 return Err(Failure::usage(format_args!("--set {text}: there is no setting {key:?}{hint}")));
             }
-            let read = reading(&key, value);
+            let read = reading::<S>(&key, value);
             if table.insert(key.clone(), read).is_some() {
                 return Err(Failure::usage(format_args!("--set gives {key} twice")));
             }
         }
         // A single wrong value should name its assignment.
-        match file::wrong_value(&table) {
+        match file::wrong_value::<S>(&table) {
             Some((key, value, what)) => Err(Failure::usage(format_args!("--set {key}={value}: {what}"))),
             None => Ok(table),
         }
     }
 
     /// The settings of the file, if there is one, with assignments and flags above it: checked.
-    pub fn resolve(&self, flags: &Config, matches: &ArgMatches) -> Result<Config, Failure> {
-        let read =
-            self.file.as_deref().map(|path| Config::read(path).map(|read| (path, read))).transpose()?;
-        let base = read.as_ref().map_or_else(Config::default, |(_, (config, _))| config.clone());
+    pub fn resolve<S: Settings>(&self, flags: &S, matches: &ArgMatches) -> Result<S, Failure> {
+        let read = self.file.as_deref().map(|path| file::read::<S>(path).map(|read| (path, read)));
+        let read = read.transpose()?;
+        let base = read.as_ref().map_or_else(S::default, |(_, (settings, _))| settings.clone());
         let (own, given) = self.own(flags, matches)?;
-        let config = base.with(own, &given)?;
-        config.check().map_err(|failure| self.placed(failure, &given))?;
+        let settings = with(base, own, &given)?;
+        settings.check().map_err(|failure| self.placed(failure, &given))?;
         if let Some((path, (_, old))) = read {
             file::note_old(path, &old);
         }
-        Ok(config)
+        Ok(settings)
     }
 
     /// The message about a setting, with file and line if the value is from the file.
@@ -106,8 +111,8 @@ impl Layers {
     }
 
     /// The assignments and flags, and the names of all that were given.
-    pub fn own(&self, flags: &Config, matches: &ArgMatches) -> Result<(Table, Vec<String>), Failure> {
-        let mut own = self.assigned()?;
+    pub fn own<S: Settings>(&self, flags: &S, matches: &ArgMatches) -> Result<(Table, Vec<String>), Failure> {
+        let mut own = self.assigned::<S>()?;
         let mut keys = given(matches);
         if let Some(key) = own.keys().find(|key| keys.contains(key)) {
             return Err(Failure::usage(format_args!(
@@ -127,7 +132,7 @@ impl Layers {
         matches: &ArgMatches,
     ) -> Result<Vec<(String, Value, String)>, Failure> {
         let config = self.resolve(flags, matches)?;
-        let (assigned, flags_given) = (self.assigned()?, given(matches));
+        let (assigned, flags_given) = (self.assigned::<Config>()?, given(matches));
         let text = self
             .file
             .as_ref()
@@ -167,7 +172,7 @@ impl Layers {
 
 /// What an assignment says of a key: a value as TOML has it, a list without its brackets, a text or a list of texts
 /// without quotation marks, whichever the key can have.
-fn reading(key: &str, value: &str) -> Value {
+fn reading<S: Settings>(key: &str, value: &str) -> Value {
     let toml = |value: &str| {
         let mut table: Table = toml::from_str(&format!("v = {value}")).ok()?;
         table.remove("v").filter(|_| table.is_empty())
@@ -177,7 +182,7 @@ fn reading(key: &str, value: &str) -> Value {
     let readings = [toml(value), toml(&format!("[{value}]")), Some(text(value)), Some(texts)];
     let wrong = |value: &Value| {
         let alone: Table = [(key.to_string(), value.clone())].into_iter().collect();
-        file::wrong_value(&alone).map(|(.., what)| what)
+        file::wrong_value::<S>(&alone).map(|(.., what)| what)
     };
     let readings = || readings.iter().flatten();
     readings()

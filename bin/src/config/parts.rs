@@ -7,19 +7,40 @@
 use datasets::catalogue::{self, CATALOGUE};
 use registry::Setting;
 
-use super::Config;
 use super::kinds::{KINDS, Kind};
+use super::{Config, Settings, settings};
 use crate::failure::{Failure, one_of};
 
 /// Checks that every flag among `given` has an effect beside the other settings; `regs` are the regularisers in question.
 pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), Failure> {
-    let settings = super::table(config)?;
-    let defaults = super::table_of_defaults();
+    check_names(config, given, regs)?;
+    let drawn = catalogue::find(&config.dataset).is_ok_and(|known| known.drawn());
+    if given.iter().any(|key| key == "data-seed")
+        && !(drawn || config.train_size.is_some() || config.label_noise > 0.0 || config.hold_out > 0.0)
+    {
+        let drawn: Vec<&str> =
+            CATALOGUE.iter().filter(|known| known.drawn()).map(|known| known.name).collect();
+        return Err(Failure::usage(format_args!(
+            "--data-seed has no effect with --dataset {}; use it with --train-size, --label-noise, --hold-out, or --dataset \
+             {}",
+            config.dataset,
+            one_of(&drawn)
+        )));
+    }
+    Ok(())
+}
+
+/// Checks that every flag among `given` that belongs to some names alone is beside one of them.
+pub fn check_names<S: Settings>(settings: &S, given: &[String], regs: &[String]) -> Result<(), Failure> {
+    let settings = settings::table(settings)?;
+    let defaults = settings::table_of_defaults::<S>();
+    let keys = settings::keys::<S>();
     let value = |key: &str| settings.get(key).or_else(|| defaults.get(key));
     // The loss has no default: real targets have another than classes.
     let other = |key: &str| if key == "loss" { nn::LOSSES[0].name } else { "" };
     let text = |key: &str| value(key).and_then(toml::Value::as_str).unwrap_or(other(key)).to_string();
-    for (key, kind) in given.iter().flat_map(|key| KINDS.iter().map(move |kind| (key, kind))) {
+    let own = || KINDS.iter().filter(|kind| keys.iter().any(|key| key == kind.key));
+    for (key, kind) in given.iter().flat_map(|key| own().map(move |kind| (key, kind))) {
         let mut readers = kind.readers(key);
         let found = if kind.key == "reg" { regs.to_vec() } else { vec![text(kind.key)] };
         let holds = |setting: &Setting| setting.when.is_none_or(|(key, v)| text(&kind.flat(key)) == v);
@@ -36,19 +57,6 @@ pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), F
                 one_of(&readers.iter().map(|reader| flags(kind, reader)).collect::<Vec<_>>())
             )));
         }
-    }
-    let drawn = catalogue::find(&config.dataset).is_ok_and(|known| known.drawn());
-    if given.iter().any(|key| key == "data-seed")
-        && !(drawn || config.train_size.is_some() || config.label_noise > 0.0 || config.hold_out > 0.0)
-    {
-        let drawn: Vec<&str> =
-            CATALOGUE.iter().filter(|known| known.drawn()).map(|known| known.name).collect();
-        return Err(Failure::usage(format_args!(
-            "--data-seed has no effect with --dataset {}; use it with --train-size, --label-noise, --hold-out, or --dataset \
-             {}",
-            config.dataset,
-            one_of(&drawn)
-        )));
     }
     Ok(())
 }
@@ -135,7 +143,7 @@ mod tests {
             for setting in kind.rows.iter().flat_map(|row| row.settings) {
                 let keys = [Some(setting.key), setting.when.map(|(key, _)| key)];
                 for key in keys.into_iter().flatten() {
-                    assert!(kinds::part(&kind.flat(key)).is_some(), "{}: {key}", kind.key);
+                    assert!(kinds::is_setting(&kind.flat(key)), "{}: {key}", kind.key);
                 }
             }
         }

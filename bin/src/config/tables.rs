@@ -92,7 +92,7 @@ pub fn flat(file: Table, is_value: fn(&Table) -> bool) -> Result<(Table, Vec<Str
                 }
             }
             (_, value) => {
-                if kinds::part(&key).is_some() && place(&key).is_some() {
+                if kinds::is_setting(&key) && place(&key).is_some() {
                     old.push(key.clone());
                 }
                 add(key, value)?;

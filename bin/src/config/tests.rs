@@ -1,6 +1,7 @@
 //! Precedence, round trips, mistakes.
 
 use super::*;
+use clap::{ArgMatches, FromArgMatches};
 use comhe::PRESETS;
 use std::path::Path;
 
@@ -10,7 +11,7 @@ fn matches(flags: &[&str]) -> ArgMatches {
 }
 
 fn parse(text: &str) -> Result<Config, Failure> {
-    Ok(Config::parse(text, Path::new("a.toml"))?.0)
+    Ok(file::parse(text, Path::new("a.toml"))?.0)
 }
 
 pub(super) fn resolve(file: &str, flags: &[&str]) -> Result<Config, Failure> {

@@ -108,8 +108,9 @@ pub fn latest(folder: &Path) -> Result<Option<(Archive, &'static str)>, Failure>
     if damaged.is_empty() {
         return Ok(None);
     }
+    let (command, settings) = super::made_by(folder);
     Err(Failure::usage(format_args!(
-        "{}; no other checkpoint is left; begin again with: comhe train --config {}/config.toml",
+        "{}; no other checkpoint is left; begin again with: comhe {command} --config {}/{settings}",
         damaged.join("; "),
         folder.display()
     )))

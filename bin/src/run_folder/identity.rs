@@ -3,32 +3,28 @@
 
 use serde_json::{Value, json};
 
-use crate::config::kinds::{self, Class};
-use crate::config::{self, Config};
+use crate::config::{self, Settings, file};
 use crate::failure::Failure;
 
 /// Where manifest and checkpoint have them.
 pub const SETTINGS: &str = "settings";
 
-/// What may change when a run resumes: nothing that the steps depend on, but how many there are.
-pub const CHANGEABLE: [Class; 3] = [Class::Length, Class::Machine, Class::Log];
-
-/// The settings that may not.
-pub fn of(config: &Config) -> Result<Value, Failure> {
+/// The settings that may not change when a run resumes.
+pub fn of(config: &impl Settings) -> Result<Value, Failure> {
     Ok(json!(fixed(config)?))
 }
 
-fn fixed(config: &Config) -> Result<toml::Table, Failure> {
+fn fixed<S: Settings>(config: &S) -> Result<toml::Table, Failure> {
     let mut settings = config::table(config)?;
-    let changeable = kinds::of_classes(&CHANGEABLE);
+    let changeable = S::changeable();
     settings.retain(|key, _| !changeable.contains(&key));
     Ok(settings)
 }
 
 /// The first setting that differs, in words; a setting that was not known `then` had its default.
-pub fn difference(then: &Value, now: &Config) -> Result<Option<String>, Failure> {
+pub fn difference<S: Settings>(then: &Value, now: &S) -> Result<Option<String>, Failure> {
     let read = serde_json::from_value(then.clone()).map_err(|e| e.to_string());
-    let then = match read.and_then(Config::from_table) {
+    let then = match read.and_then(file::from_table::<S>) {
         Ok(then) => then,
         Err(e) => return Ok(Some(format!("its {SETTINGS} cannot be read: {e}"))),
     };
@@ -44,6 +40,7 @@ pub fn difference(then: &Value, now: &Config) -> Result<Option<String>, Failure>
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
     fn a_setting_that_weights_depend_on_is_named_and_others_may_change() {

@@ -7,7 +7,7 @@ use nn::write_atomic;
 use serde_json::Value;
 
 use super::inputs::Inputs;
-use super::{CHECKPOINT, CONFIG, FINAL, MANIFEST, METRICS, unread};
+use super::{CHECKPOINT, CONFIG, FINAL, MANIFEST, META, METRICS, made_by, unread};
 use crate::failure::Failure;
 use crate::system;
 
@@ -19,6 +19,10 @@ pub const FORMAT: u64 = 2;
 pub fn is_run(folder: &Path) -> Result<(), Failure> {
     if folder.join(CONFIG).is_file() {
         return Ok(());
+    }
+    if folder.join(META).is_file() {
+        let text = "is of comhe meta, whose runs are for comhe report, comhe replay and comhe meta --resume";
+        return Err(Failure::place(folder, text));
     }
     if !folder.is_dir() {
         let problem = if folder.exists() { "is no folder" } else { "does not exist" };
@@ -41,6 +45,11 @@ pub fn is_run(folder: &Path) -> Result<(), Failure> {
 /// Of the run in a folder; None if it was killed before it began.
 pub fn load(folder: &Path) -> Result<Option<Value>, Failure> {
     is_run(folder)?;
+    begun(folder)
+}
+
+/// The same of a folder that is known to be of a run.
+pub fn begun(folder: &Path) -> Result<Option<Value>, Failure> {
     if !folder.join(MANIFEST).exists() && !folder.join(CHECKPOINT).exists() {
         return Ok(None);
     }
@@ -62,13 +71,18 @@ pub fn read(folder: &Path) -> Result<Value, Failure> {
     }
     match age(&manifest) {
         None => Ok(manifest),
-        Some(age) => Err(Failure::place(
-            folder,
-            format_args!(
-                "is of {age}; its weights can be used by comhe eval, and its settings by comhe train --config {}",
-                folder.join(CONFIG).display()
-            ),
-        )),
+        Some(age) => {
+            let (command, settings) = made_by(folder);
+            let weights = if command == "train" { "its weights can be used by comhe eval, and " } else { "" };
+            let settings = folder.join(settings);
+            Err(Failure::place(
+                folder,
+                format_args!(
+                    "is of {age}; {weights}its settings can be used by comhe {command} --config {}",
+                    settings.display()
+                ),
+            ))
+        }
     }
 }
 

@@ -4,12 +4,12 @@ use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{BEST, CHECKPOINT, CONFIG, FINAL, MANIFEST, METRICS};
+use super::{BEST, CHECKPOINT, CONFIG, FINAL, MANIFEST, META, METRICS};
 use crate::failure::Failure;
 
 /// Makes sure that a new run can be written to `path`, before any work: makes the folder, and tries a file in it.
 pub fn prepare(path: &Path) -> Result<(), Failure> {
-    for name in [CONFIG, METRICS, CHECKPOINT] {
+    for name in [CONFIG, META, METRICS, CHECKPOINT] {
         if path.join(name).exists() {
             return Err(Failure::place(
                 path,
@@ -70,7 +70,8 @@ pub fn lock(path: &Path) -> Result<Option<File>, Failure> {
 pub fn remove_leftovers(folder: &Path) {
     let ours = |name: &str| {
         name.strip_prefix('.').and_then(|name| name.rsplit_once('.')).is_some_and(|(name, end)| {
-            let named = [CONFIG, METRICS, CHECKPOINT, FINAL, BEST, MANIFEST].iter().any(|n| name.contains(n));
+            let named =
+                [CONFIG, META, METRICS, CHECKPOINT, FINAL, BEST, MANIFEST].iter().any(|n| name.contains(n));
             (named || name == "probe" || name.ends_with(".svg"))
                 && (end == "next" || end.bytes().all(|byte| byte.is_ascii_digit()))
         })

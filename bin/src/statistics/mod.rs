@@ -30,9 +30,23 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// The interval as a cell of a table: "+0.24 [-0.50, +0.98]".
+    /// The mean of values with its 95 % interval by Student's t, which has no ends for fewer than two values.
+    pub fn of(values: &[f64]) -> Interval {
+        let alone = || Interval { mean: summary(values).mean, low: None, high: None };
+        Paired::new(values, &vec![0.0; values.len()]).map_or_else(alone, |values| values.student())
+    }
+
+    /// A difference as a cell of a table: "+0.24 [-0.50, +0.98]".
     pub fn text(&self, measure: Measure) -> String {
-        let number = |v: f64| measure.signed(v);
+        self.with(|v| measure.signed(v))
+    }
+
+    /// A mean as a cell of a table: "77.92 [76.10, 79.74]".
+    pub fn unsigned(&self, measure: Measure) -> String {
+        self.with(|v| measure.text(v))
+    }
+
+    fn with(&self, number: impl Fn(f64) -> String) -> String {
         let ends = self.low.zip(self.high).map(|(low, high)| format!("{}, {}", number(low), number(high)));
         format!("{} [{}]", number(self.mean), ends.as_deref().unwrap_or("-"))
     }
@@ -110,6 +124,14 @@ mod tests {
         assert_eq!(summary(&[5.0]), Summary { n: 1, mean: 5.0, sd: 0.0 });
         assert_eq!((median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0])), (2.0, 2.5));
         assert!(median(&[]).is_nan());
+    }
+
+    #[test]
+    fn a_mean_has_the_interval_of_its_values() {
+        // Student's t of two degrees of freedom: 4.302653 sd / sqrt(3), sd = 0.1.
+        let text = |values: &[f64]| Interval::of(values).unsigned(Measure::Accuracy);
+        assert_eq!(text(&[0.6, 0.7, 0.8]), "70.00 [45.16, 94.84]");
+        assert_eq!((text(&[0.6]), text(&[0.6, 0.6])), ("60.00 [-]".into(), "60.00 [-]".into()));
     }
 
     #[test]

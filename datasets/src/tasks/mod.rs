@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernels::random::Key;
+use registry::{Row, Setting};
 
 use crate::dataset::Split;
 use crate::error::Error;
@@ -96,8 +97,27 @@ fn shuffled(key: Key, size: usize, index: u64) -> usize {
     key.stream("pool").step(pass).permutation(size)[at as usize]
 }
 
-/// Every name that [`Tasks::load`] knows, as a user would write it.
-pub const TASKS: [&str; 5] = ["sinusoid", "omniglot", "fashion14", "digits", "file:TASKS.npz"];
+/// The sizes of a task of images.
+const SIZES: [Setting; 3] = [Setting::new("way"), Setting::new("shot"), Setting::new("query")];
+
+/// Every name that [`Tasks::load`] knows, with the options that it reads beside those of all tasks, the default first.
+pub static TASKS: &[Row<()>] = &[
+    Row {
+        name: "sinusoid",
+        help: "regression of sine waves of random amplitude and phase",
+        settings: &[SIZES[1], SIZES[2]],
+        make: (),
+    },
+    Row {
+        name: "omniglot",
+        help: "handwritten characters; test tasks are of other alphabets",
+        settings: &[SIZES[0], SIZES[1], SIZES[2], Setting::new("image-size")],
+        make: (),
+    },
+    Row { name: "fashion14", help: "clothes; test tasks are of other classes", settings: &SIZES, make: () },
+    Row { name: "digits", help: "digits; test tasks are of other classes", settings: &SIZES, make: () },
+    Row { name: "file:TASKS.npz", help: "the tasks of a file, as they are", settings: &[], make: () },
+];
 
 impl Tasks {
     /// The tasks of a name:
@@ -123,7 +143,7 @@ impl Tasks {
                 "sinusoid" => Ok(sinusoid::tasks(options)),
                 "omniglot" => omniglot::tasks(options),
                 "fashion14" | "digits" => embedded(name, options),
-                _ => Err(Error::usage(registry::unknown("task", name, &TASKS))),
+                _ => Err(Error::usage(registry::find(TASKS, "task", name).expect_err("loaded above"))),
             },
         }
     }

@@ -1,7 +1,7 @@
 //! DropGrad: noise on the gradients of adaptation.
 
 use autograd::{DType, Key, Shape, Tensor};
-use registry::Row;
+use registry::{Row, Setting};
 
 use crate::error::Error;
 
@@ -17,19 +17,22 @@ pub enum NoiseKind {
     Gaussian,
 }
 
+/// What noise reads.
+const SETTINGS: [Setting; 2] = [Setting::new("rate"), Setting::new("schedule")];
+
 /// Every kind of noise, by name, the default first.
 pub static NOISES: &[Row<NoiseKind>] = &[
     Row { name: "none", help: "no noise", settings: &[], make: NoiseKind::None },
     Row {
         name: "bernoulli",
         help: "each entry of a gradient is dropped with probability p, or divided by 1 - p",
-        settings: &[],
+        settings: &SETTINGS,
         make: NoiseKind::Bernoulli,
     },
     Row {
         name: "gaussian",
         help: "each entry of a gradient is multiplied by a draw from N(1, p / (1 - p))",
-        settings: &[],
+        settings: &SETTINGS,
         make: NoiseKind::Gaussian,
     },
 ];

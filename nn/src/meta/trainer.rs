@@ -10,9 +10,9 @@ use crate::error::Error;
 use crate::losses::{CrossEntropy, Loss};
 use crate::models::Model;
 use crate::module::{Context, Module};
-use crate::optim::{Adam, Optimizer};
+use crate::optim::{Adam, Optimizer, Schedule};
 use crate::state::load_state_dict;
-use crate::train::{Batch, BatchLoss, Step};
+use crate::train::{Batch, BatchLoss, Step, of_leaves};
 
 /// As [`Factors`], with the position of the task in the meta-batch first.
 pub type TaskFactors<'a> = dyn Fn(usize, usize, &str, &Tensor) -> Option<Tensor> + 'a;
@@ -82,8 +82,10 @@ pub struct MetaTrainer {
     pub loss: Box<dyn Loss>,
     /// The meta-optimiser.
     pub optimizer: Optimizer,
-    /// Its learning rate.
+    /// Its learning rate, which the schedule changes.
     pub lr: f64,
+    /// The learning rate over the steps.
+    pub schedule: Schedule,
     /// Whether the sum over tasks is divided by their number. MAML's paper and the code of DropGrad have the sum, and so
     /// has the default. Adam's steps are the same for both (but for its eps); with SGD the sum is a larger learning rate.
     pub mean: bool,
@@ -103,6 +105,7 @@ impl MetaTrainer {
             loss: Box::new(CrossEntropy::default()),
             optimizer: Optimizer::new(Adam::default()),
             lr: 0.001,
+            schedule: Schedule::Constant,
             mean: false,
             key: key.stream("meta"),
             step: 0,
@@ -129,6 +132,11 @@ impl MetaTrainer {
         MetaTrainer { optimizer, lr, ..self }
     }
 
+    /// The same trainer with another learning-rate schedule.
+    pub fn schedule(self, schedule: Schedule) -> MetaTrainer {
+        MetaTrainer { schedule, ..self }
+    }
+
     /// The same trainer with the mean over tasks in place of their sum.
     pub fn mean(self) -> MetaTrainer {
         MetaTrainer { mean: true, ..self }
@@ -137,6 +145,11 @@ impl MetaTrainer {
     /// The number of completed steps, which is the number of the next one.
     pub fn step_count(&self) -> u64 {
         self.step
+    }
+
+    /// The learning rate of the next step.
+    pub fn rate(&self) -> f64 {
+        self.schedule.lr(self.lr, self.step)
     }
 
     /// Checks all settings.
@@ -155,7 +168,7 @@ impl MetaTrainer {
         BatchLoss {
             loss: self.loss.clone(),
             context: Context::train(key),
-            step: Step { index: self.step, lr: self.lr },
+            step: Step { index: self.step, lr: self.rate() },
             ..BatchLoss::new(model.clone(), batch.clone())
         }
     }
@@ -232,21 +245,7 @@ impl MetaTrainer {
             query_accuracy: numbers.accuracy,
             support_loss,
         };
-        let wanted = || start.named_parameters().into_iter().filter(|(_, p)| p.is_leaf());
-        let mut parameters = BTreeMap::new();
-        if let Some((name, _)) = wanted().next() {
-            if !loss.is_tracked() {
-                let reason = "the query loss depends on no parameter".to_string();
-                return Err(Error::NoGradient { name, reason });
-            }
-            let mut grads = loss.backward();
-            for (name, p) in wanted() {
-                match grads.take(p) {
-                    Some(g) => drop(parameters.insert(name, g)),
-                    None => return Err(Error::NoGradient { name, reason: grads.reason(p) }),
-                }
-            }
-        }
+        let parameters = of_leaves(loss, "the query loss", start.named_parameters())?;
         Ok(MetaGradient { parameters, metrics })
     }
 
@@ -260,10 +259,11 @@ impl MetaTrainer {
     /// As [`Adaptation::adapt`].
     pub fn step(&mut self, tasks: &[Task]) -> Result<MetaMetrics, Error> {
         let MetaGradient { parameters, metrics } = self.gradient(tasks)?;
-        self.optimizer.update(&mut self.model, parameters, self.lr)?;
+        let lr = self.rate();
+        self.optimizer.update(&mut self.model, parameters, lr)?;
         for (name, t) in self.model.named_parameters() {
             if !t.is_finite() {
-                return Err(Error::Overflow { step: self.step, name, lr: self.lr });
+                return Err(Error::Overflow { step: self.step, name, lr });
             }
         }
         self.step += 1;

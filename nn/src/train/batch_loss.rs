@@ -1,11 +1,10 @@
 //! The loss of a training step as a function of parameters and inputs.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 
 use autograd::{Key, Tensor, detect_anomaly};
 
-use super::gradient::{Gradient, Parts};
+use super::gradient::{Gradient, Parts, of_leaves};
 use super::{Batch, Regulariser, Step};
 use crate::error::Error;
 use crate::losses::{CrossEntropy, Loss, Outputs};
@@ -240,21 +239,7 @@ impl BatchLoss {
             return Err(self.not_finite("the loss".to_string()));
         }
         let (loss, outputs, state) = pass.into_loss();
-        let wanted = || self.model.named_parameters().into_iter().filter(|(_, p)| p.is_leaf());
-        let mut parameters = BTreeMap::new();
-        if let Some((name, _)) = wanted().next() {
-            if !loss.is_tracked() {
-                let reason = "the loss depends on no parameter".to_string();
-                return Err(Error::NoGradient { name, reason });
-            }
-            let mut grads = loss.backward();
-            for (name, p) in wanted() {
-                match grads.take(p) {
-                    Some(g) => drop(parameters.insert(name, g)),
-                    None => return Err(Error::NoGradient { name, reason: grads.reason(p) }),
-                }
-            }
-        }
+        let parameters = of_leaves(loss, "the loss", self.model.named_parameters())?;
         if let Some((name, _)) = parameters.iter().find(|(_, g)| !g.is_finite()) {
             return Err(self.not_finite(format!("the gradient of {name}")));
         }

@@ -7,6 +7,7 @@ use autograd::Tensor;
 
 use super::Targets;
 use super::batch_loss::{Pass, State};
+use crate::error::Error;
 use crate::metrics::accuracy;
 
 /// The losses and the accuracy of an evaluation.
@@ -77,4 +78,32 @@ impl Pass {
             terms: self.terms.iter().map(|(name, term)| (name.clone(), term.item())).collect(),
         }
     }
+}
+
+/// The gradient of a loss by each of these parameters that is a leaf of the graph. If the loss is the only one that
+/// holds its graph, the reverse pass frees it step by step.
+///
+/// # Errors
+/// If a leaf has no gradient.
+pub(crate) fn of_leaves(
+    loss: Tensor,
+    what: &str,
+    parameters: Vec<(String, &Tensor)>,
+) -> Result<BTreeMap<String, Tensor>, Error> {
+    let leaves: Vec<(String, &Tensor)> = parameters.into_iter().filter(|(_, p)| p.is_leaf()).collect();
+    if !loss.is_tracked()
+        && let Some((name, _)) = leaves.first()
+    {
+        let reason = format!("{what} depends on no parameter");
+        return Err(Error::NoGradient { name: name.clone(), reason });
+    }
+    if leaves.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let mut gradients = loss.backward();
+    let taken = |(name, p): (String, &Tensor)| match gradients.take(p) {
+        Some(g) => Ok((name, g)),
+        None => Err(Error::NoGradient { name, reason: gradients.reason(p) }),
+    };
+    leaves.into_iter().map(taken).collect()
 }

@@ -12,6 +12,7 @@ mod regulariser;
 pub use batch::{Batch, Targets};
 pub use batch_loss::{BatchLoss, Pass};
 pub use evaluate::{Evaluation, evaluate, evaluate_loss};
+pub(crate) use gradient::of_leaves;
 pub use gradient::{Gradient, Numbers};
 pub use monitor::{EarlyStopping, Plateau};
 pub use observe::Observed;

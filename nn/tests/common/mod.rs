@@ -1,6 +1,8 @@
 //! The reference numbers of tests/fixtures and the inputs they were made from; see the README there.
 #![allow(dead_code)]
 
+pub mod meta;
+
 use autograd::{DType, Key, Shape, Tensor};
 use nn::{Archive, Model, Module, load_state_dict, models};
 

@@ -1,7 +1,7 @@
 //! The folder of a meta-learning run: settings, log, checkpoints, final weights, result.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 use nn::meta::MetaMetrics;
@@ -9,13 +9,14 @@ use nn::{Archive, write_atomic};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::settings::Settings;
+use crate::config::file;
+use crate::config::meta::MetaConfig;
+use crate::config::settings::to_toml;
 use crate::failure::Failure;
 use crate::output::to_json;
-use crate::run_folder::{self, FINAL, LOGGED, METRICS, unread, unwritten};
+use crate::run_folder::identity::{self, SETTINGS};
+use crate::run_folder::{self, FINAL, LOGGED, META, METRICS, cut_log, remove_leftovers, unwritten};
 
-/// The settings of the run. It is not config.toml, which is of `comhe train`.
-pub const SETTINGS: &str = "meta.toml";
 /// What the test tasks gave.
 pub const RESULT: &str = "result.json";
 
@@ -24,6 +25,8 @@ pub struct Folder {
     pub path: PathBuf,
     metrics: BufWriter<File>,
     logged: u64,
+    /// What makes the run this one, for its checkpoints.
+    identity: String,
     /// Held as long as the folder is written to.
     _lock: Option<File>,
 }
@@ -39,41 +42,53 @@ struct Line {
 }
 
 impl Folder {
-    /// A new run.
-    pub fn create(path: &Path, settings: &Settings) -> Result<Folder, Failure> {
+    /// A run from its beginning.
+    pub fn create(path: &Path, config: &MetaConfig) -> Result<Folder, Failure> {
         let lock = run_folder::lock(path)?;
-        let text = toml::to_string(settings).map_err(Failure::usage)?;
-        write_atomic(&path.join(SETTINGS), text.as_bytes())?;
+        remove_leftovers(path);
+        write_atomic(&path.join(META), to_toml(config)?.as_bytes())?;
         let file = path.join(METRICS);
-        let metrics = BufWriter::new(File::create(&file).map_err(|e| unwritten(&file, &e))?);
-        Ok(Folder { path: path.to_path_buf(), metrics, logged: 0, _lock: lock })
+        let metrics = File::create(&file).map_err(|e| unwritten(&file, &e))?;
+        Folder::of(path, config, metrics, 0, lock)
+    }
+
+    /// The run of a checkpoint, the file `name`.
+    pub fn reopen(
+        path: &Path,
+        config: &MetaConfig,
+        checkpoint: &Archive,
+        name: &str,
+        lock: Option<File>,
+    ) -> Result<Folder, Failure> {
+        let (logged, _) = cut_log(path, checkpoint, name)?;
+        remove_leftovers(path);
+        let file = path.join(METRICS);
+        let metrics = OpenOptions::new().append(true).open(&file).map_err(|e| unwritten(&file, &e))?;
+        write_atomic(&path.join(META), to_toml(config)?.as_bytes())?;
+        Folder::of(path, config, metrics, logged, lock)
+    }
+
+    fn of(
+        path: &Path,
+        config: &MetaConfig,
+        metrics: File,
+        logged: u64,
+        lock: Option<File>,
+    ) -> Result<Folder, Failure> {
+        let (path, metrics) = (path.to_path_buf(), BufWriter::new(metrics));
+        Ok(Folder { path, metrics, logged, identity: identity::of(config)?.to_string(), _lock: lock })
     }
 
     /// The settings of the run in a folder.
-    pub fn settings(path: &Path) -> Result<Settings, Failure> {
-        let file = path.join(SETTINGS);
-        if !file.is_file() {
-            return Err(Failure::place(
-                path,
-                format_args!("is no folder of comhe meta: it has no {SETTINGS}"),
-            ));
+    pub fn settings(path: &Path) -> Result<MetaConfig, Failure> {
+        if path.join(META).is_file() {
+            return file::load(&path.join(META));
         }
-        let text = fs::read_to_string(&file).map_err(|e| unread(&file, &e))?;
-        toml::from_str(&text).map_err(|e| Failure::place(&file, e.message()))
-    }
-
-    /// The run of a checkpoint: the log is cut back to its length there.
-    pub fn reopen(path: &Path, checkpoint: &Archive) -> Result<Folder, Failure> {
-        let lock = run_folder::lock(path)?;
-        let file = path.join(METRICS);
-        let logged = checkpoint.metadata.get(LOGGED).and_then(|n| n.parse::<u64>().ok());
-        let held = fs::metadata(&file).map_err(|e| unread(&file, &e))?.len();
-        let Some(logged) = logged.filter(|logged| *logged <= held) else {
-            return Err(Failure::place(&file, "is shorter than it was at the checkpoint"));
+        let problem = match path.is_dir() {
+            true => format!("is no folder of comhe meta: it has no {META}"),
+            false => "does not exist; a folder of comhe meta is needed".into(),
         };
-        let log = OpenOptions::new().append(true).open(&file).map_err(|e| unwritten(&file, &e))?;
-        log.set_len(logged).map_err(|e| unwritten(&file, &e))?;
-        Ok(Folder { path: path.to_path_buf(), metrics: BufWriter::new(log), logged, _lock: lock })
+        Err(Failure::place(path, problem))
     }
 
     /// Logs a step.
@@ -90,6 +105,7 @@ impl Folder {
         let flushed = self.metrics.flush().and_then(|()| self.metrics.get_ref().sync_data());
         flushed.map_err(|e| unwritten(&self.path.join(METRICS), &e))?;
         archive.metadata.insert(LOGGED.into(), self.logged.to_string());
+        archive.metadata.insert(SETTINGS.into(), self.identity.clone());
         run_folder::write_checkpoint(&self.path, archive)
     }
 
@@ -97,5 +113,16 @@ impl Folder {
     pub fn finish(&self, weights: Archive, result: &Value) -> Result<(), Failure> {
         weights.save(self.path.join(FINAL))?;
         Ok(write_atomic(&self.path.join(RESULT), (to_json(result) + "\n").as_bytes())?)
+    }
+
+    /// Removes final weights and result, which the run goes beyond.
+    pub fn not_final(&self) -> Result<(), Failure> {
+        for file in [FINAL, RESULT].map(|name| self.path.join(name)) {
+            match fs::remove_file(&file) {
+                Err(e) if e.kind() != ErrorKind::NotFound => return Err(unwritten(&file, &e)),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 }

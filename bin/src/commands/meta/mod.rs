@@ -1,20 +1,26 @@
 //! `comhe meta`: meta-learning, one run folder.
 
 mod folder;
+mod resume;
 mod session;
-mod settings;
+mod setup;
 
-pub use folder::SETTINGS;
+pub use folder::RESULT;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgMatches, Args};
+use serde_json::{Value, json};
 
-use crate::config::given;
+use crate::config::Settings;
+use crate::config::layers::Layers;
+use crate::config::meta::MetaConfig;
 use crate::failure::Failure;
-use crate::{run_folder, stop};
+use crate::run_folder::inputs::Inputs;
+use crate::run_folder::{self, manifest};
+use crate::{output, stop};
+use folder::Folder;
 use session::Session;
-use settings::Settings;
 
 /// Meta-learning: find weights from which a few steps of gradient descent solve a new task
 #[derive(Args, Debug)]
@@ -24,7 +30,10 @@ use settings::Settings;
   comhe meta --pool 20 --noise bernoulli                twenty training tasks, with DropGrad
   comhe meta --task omniglot --data-dir data --shot 1 --learner first-order
   comhe meta --task digits --learner anil --json
+  comhe meta --config run.toml --set noise.rate=0.2     settings of a file, others above them
   comhe meta --resume runs/meta-sinusoid-maml-1         resume a stopped run
+  comhe meta --resume runs/meta-sinusoid-maml-1 --meta-steps 5000
+  comhe report runs                                     all runs in a folder, paired by seed
 
 A task has support examples, to adapt to, and query examples. A step adapts a copy of the network to each
 task of a meta-batch by --inner-steps of gradient descent on the support loss, and updates the network by
@@ -39,37 +48,56 @@ pub struct Meta {
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
     /// Resume the run in this folder
-    #[arg(long, value_name = "DIR", conflicts_with = "out")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["file", "out"])]
     resume: Option<PathBuf>,
     /// The result as one JSON object
     #[arg(long)]
     json: bool,
     #[command(flatten)]
-    settings: Settings,
+    layers: Layers,
+    #[command(flatten)]
+    settings: MetaConfig,
 }
-
-/// The flags that do not change the results, so that a resumed run can have others.
-const CHANGEABLE: [&str; 4] = ["resume", "json", "threads", "data-dir"];
 
 impl Meta {
     /// Runs the command.
     pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
         stop::on_signals()?;
-        let session = match &self.resume {
-            Some(path) => {
-                if let Some(key) = given(matches).iter().find(|key| !CHANGEABLE.contains(&key.as_str())) {
-                    return Err(Failure::usage(format_args!(
-                        "--{key} cannot change in a resumed run; only --threads and --data-dir can"
-                    )));
-                }
-                Session::resumed(path, &self.settings)?
-            }
+        let mut session = match &self.resume {
+            Some(path) => Session::resumed(path, self.layers.own(&self.settings, matches)?.0)?,
             None => {
-                let settings = self.settings.clone().of_task(&given(matches)).resolved()?;
-                let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&settings.name()));
-                Session::fresh(settings, &path)?
+                let config = self.layers.resolve(&self.settings, matches)?.settled().rooted();
+                let path = self.out.clone().unwrap_or_else(|| run_folder::fresh(&setup::name(&config)));
+                Session::fresh(config, &path)?
             }
         };
-        session.run(self.json)
+        let mut result = session.run()?;
+        let folder = session.folder.path.display().to_string();
+        if self.json {
+            result["folder"] = json!(folder);
+            return output::json(&result);
+        }
+        output::line(&session::text(&result))?;
+        output::line(&folder)
     }
+}
+
+/// The settings of the run in a folder.
+pub fn settings(folder: &Path) -> Result<MetaConfig, Failure> {
+    Folder::settings(folder)
+}
+
+/// Makes the run of a manifest again, in a new folder, as the command does, perhaps with other threads and data folder.
+pub fn again(folder: &Path, manifest: &Value, machine: MetaConfig, out: &Path) -> Result<(), Failure> {
+    let config = settings(folder)?;
+    resume::unchanged(manifest, &config, folder)?;
+    let machine = machine.rooted();
+    let config = MetaConfig {
+        data_dir: machine.data_dir.or(config.data_dir.clone()),
+        threads: machine.threads.or(config.threads),
+        ..config
+    };
+    config.check()?;
+    Inputs::of_files(&setup::tasks(&config)?.files)?.check(&manifest::inputs(manifest, folder)?)?;
+    Session::fresh(config.settled(), out)?.run().map(drop)
 }

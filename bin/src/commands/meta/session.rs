@@ -9,71 +9,44 @@ use nn::meta::{MeanInterval, MetaEvaluation, MetaMetrics, MetaTrainer, Task};
 use nn::{Archive, Module, StepMetrics};
 use serde_json::{Value, json};
 
-use super::folder::{Folder, SETTINGS};
-use super::settings::Settings;
+use super::folder::Folder;
+use super::setup::{dtype, tests, trainer};
+use crate::config::meta::{MetaConfig, Sizes};
 use crate::failure::Failure;
 use crate::hash::sha256_of_file;
 use crate::progress::Progress;
+use crate::run_folder::identity::{self, SETTINGS};
 use crate::run_folder::inputs::Inputs;
 use crate::run_folder::{self, FINAL, manifest, unread};
 use crate::statistics::count;
-use crate::{data, output, setup, stop, system};
+use crate::{data, setup, stop, system};
 
 /// A run that is ready to go, and where it goes.
 pub struct Session {
-    settings: Settings,
-    tasks: Tasks,
-    trainer: MetaTrainer,
-    folder: Folder,
-    inputs: Inputs,
+    pub config: MetaConfig,
+    pub tasks: Tasks,
+    pub trainer: MetaTrainer,
+    pub folder: Folder,
+    pub inputs: Inputs,
 }
 
 impl Session {
-    /// In a new folder.
-    pub fn fresh(settings: Settings, path: &Path) -> Result<Session, Failure> {
+    /// In a new folder. The settings have been checked and settled.
+    pub fn fresh(config: MetaConfig, path: &Path) -> Result<Session, Failure> {
         run_folder::unless_empty(path, || {
-            let tasks = settings.tasks()?;
-            let trainer = settings.trainer(&tasks)?;
+            let tasks = super::setup::tasks(&config)?;
+            let trainer = trainer(&config, &tasks)?;
             run_folder::prepare(path)?;
             let inputs = Inputs::of_files(&tasks.files)?;
-            let folder = Folder::create(path, &settings)?;
-            Ok(Session { settings, tasks, trainer, folder, inputs })
+            let folder = Folder::create(path, &config)?;
+            Ok(Session { config, tasks, trainer, folder, inputs })
         })
     }
 
-    /// From the last checkpoint of a folder; threads and the folder of data sets can be others.
-    pub fn resumed(path: &Path, flags: &Settings) -> Result<Session, Failure> {
-        let began = Folder::settings(path)?;
-        let here = flags.resolved()?;
-        let settings = Settings {
-            data_dir: here.data_dir.or_else(|| began.data_dir.clone()),
-            threads: here.threads.or(began.threads),
-            ..began.clone()
-        };
-        run_folder::writable(path)?;
-        let tasks = settings.tasks()?;
-        let mut trainer = settings.trainer(&tasks)?;
-        let inputs = Inputs::of_files(&tasks.files)?;
-        let folder = match run_folder::latest(path)? {
-            None => {
-                eprintln!("{}: has no checkpoint yet; beginning at step 0", path.display());
-                Folder::create(path, &began)?
-            }
-            Some((archive, name)) => {
-                inputs.check(&manifest::inputs(&manifest::read(path)?, path)?)?;
-                let another = |e: nn::Error| {
-                    Failure::place(&path.join(name), format_args!("is not of the run of {SETTINGS}: {e}"))
-                };
-                trainer.restore(&archive).map_err(another)?;
-                Folder::reopen(path, &archive)?
-            }
-        };
-        Ok(Session { settings, tasks, trainer, folder, inputs })
-    }
-
-    /// Trains, tests, and prints the result.
-    pub fn run(mut self, json: bool) -> Result<(), Failure> {
+    /// Trains and tests: the result.
+    pub fn run(&mut self) -> Result<Value, Failure> {
         let (start, started, from) = (Instant::now(), system::now(), self.trainer.step_count());
+        let steps = self.config.sizes().meta_steps;
         self.tasks.notes.iter().for_each(|note| eprintln!("{note}"));
         let record = |outcome: &str, to: u64| {
             json!({
@@ -81,12 +54,15 @@ impl Session {
                 "version": env!("CARGO_PKG_VERSION"),
                 "commit": system::COMMIT,
                 "cpu": system::cpu(),
+                "instructions": system::instructions(),
+                "gemm": autograd::gemm_backend_in_use().to_string(),
                 "cores": setup::cores(),
                 "threads": autograd::threads(),
                 "started": started,
                 "seconds": start.elapsed().as_secs_f64(),
                 "from_step": from,
                 "to_step": to,
+                "steps": steps,
                 "peak_memory_mib": system::peak_memory(),
                 "outcome": outcome,
             })
@@ -110,36 +86,29 @@ impl Session {
             about["result"] = result.clone();
         }
         manifest::write(&path, &about, &record(&outcome, done), false)?;
-        let Some(mut result) = tested? else {
-            return Err(Failure::unfinished(format_args!(
-                "stopped after step {done} of {}; resume with: comhe meta --resume {}",
-                self.settings.meta_steps,
+        tested?.ok_or_else(|| {
+            Failure::unfinished(format_args!(
+                "stopped after step {done} of {steps}; resume with: comhe meta --resume {}",
                 path.display()
-            )));
-        };
-        if json {
-            result["folder"] = json!(path.display().to_string());
-            return output::json(&result);
-        }
-        output::line(&text(&result))?;
-        output::line(&path.display().to_string())
+            ))
+        })
     }
 
     /// Makes the steps that are left; returns whether all were made.
     fn steps(&mut self) -> Result<bool, Failure> {
-        let Settings { meta_batch, meta_steps, checkpoint_every, .. } = self.settings;
-        let dtype = self.settings.dtype();
+        let Sizes { meta_batch, meta_steps, .. } = self.config.sizes();
+        let (dtype, checkpoint_every) = (dtype(&self.config), self.config.checkpoint_every);
         let mut progress = Progress::new(meta_steps, self.trainer.step_count());
         while self.trainer.step_count() < meta_steps && !stop::wanted() {
             let step = self.trainer.step_count();
             let batch: Vec<Task> = (0..meta_batch)
                 .map(|i| task(self.tasks.train(step.wrapping_mul(meta_batch).wrapping_add(i)), dtype))
                 .collect();
-            let start = Instant::now();
+            let (start, lr) = (Instant::now(), self.trainer.rate());
             let m = self.trainer.step(&batch)?;
             self.folder.step(&m)?;
             let examples = batch.iter().map(|task| task.support.len() + task.query.len()).sum();
-            progress.step(&step_metrics(&m, self.trainer.lr, start), examples);
+            progress.step(&step_metrics(&m, lr, start), examples);
             if (step + 1).is_multiple_of(checkpoint_every) && step + 1 < meta_steps {
                 self.folder.checkpoint(self.trainer.checkpoint())?;
             }
@@ -150,12 +119,13 @@ impl Session {
 
     /// The results on test tasks, before and after adaptation.
     fn test(&self) -> Result<Value, Failure> {
-        let (n, dtype) = (self.settings.tests(&self.tasks), self.settings.dtype());
+        let (n, dtype) = (tests(&self.config, &self.tasks), dtype(&self.config));
+        let steps = self.config.sizes().inner_steps;
         let evaluate = |steps: usize| {
             let tasks = (0..n).map(|i| task(self.tasks.test(i), dtype));
             Ok::<MetaEvaluation, Failure>(self.trainer.evaluate(tasks, steps)?)
         };
-        let (before, after) = (evaluate(0)?, evaluate(self.settings.inner_steps)?);
+        let (before, after) = (evaluate(0)?, evaluate(steps)?);
         let (metric, of): (_, fn(&MetaEvaluation) -> MeanInterval) = match self.tasks.regression {
             true => ("loss", MetaEvaluation::loss),
             false => ("accuracy", MetaEvaluation::accuracy),
@@ -169,9 +139,9 @@ impl Session {
         }
         Ok(json!({
             "task": self.tasks.name,
-            "learner": self.settings.learner.name,
-            "noise": self.settings.noise.name,
-            "inner_steps": self.settings.inner_steps,
+            "learner": self.config.learner.name,
+            "noise": self.config.noise.name,
+            "inner_steps": steps,
             "metric": metric,
             "mean": interval.mean,
             "ci95": interval.ci95,
@@ -183,15 +153,15 @@ impl Session {
 
     /// What the manifest says about the run as a whole.
     fn description(&self) -> Result<Value, Failure> {
-        let Session { settings, tasks, trainer, inputs, .. } = self;
+        let Session { config, tasks, trainer, inputs, .. } = self;
         Ok(json!({
             "format": manifest::FORMAT,
             "kind": "meta",
-            "settings": serde_json::to_value(settings).map_err(Failure::usage)?,
+            (SETTINGS): identity::of(config)?,
             "inputs": inputs,
             "data": { "name": tasks.name, "notes": tasks.notes, "shape": tasks.shape, "outputs": tasks.outputs },
             "model": { "name": trainer.model.model.name, "parameters": trainer.model.parameter_count() },
-            "steps": settings.meta_steps,
+            "steps": config.sizes().meta_steps,
         }))
     }
 }
@@ -235,7 +205,7 @@ fn step_metrics(m: &MetaMetrics, lr: f64, start: Instant) -> StepMetrics {
 }
 
 /// The result for a reader.
-fn text(result: &Value) -> String {
+pub fn text(result: &Value) -> String {
     let number = |key: &str| result[key].as_f64().unwrap_or(f64::NAN);
     let whole = |key: &str| result[key].as_u64().unwrap_or(0) as usize;
     let metric = result["metric"].as_str().unwrap_or_default();

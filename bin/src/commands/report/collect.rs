@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 use autograd::parallel_map;
 use serde_json::Value;
 
+use super::meta::MetaRun;
 use crate::commands::compare::log::{self, RUNS};
 use crate::commands::compare::plan::{PLAN, Plan};
 use crate::commands::compare::run::Point;
-use crate::commands::meta;
 use crate::config::Config;
 use crate::config::file::parsed;
 use crate::failure::Failure;
-use crate::run_folder::{self, CONFIG, FINAL, MANIFEST, METRICS};
+use crate::run_folder::{self, CONFIG, FINAL, MANIFEST, META, METRICS};
 use crate::statistics::{Measure, count};
 
 /// How many levels of folders are searched for runs.
@@ -112,19 +112,34 @@ impl Run {
 
     /// How the run ended.
     pub fn state(&self) -> String {
-        let outcome = self.manifest["sessions"].as_array().and_then(|s| s.last()?["outcome"].as_str());
-        match (self.finished, outcome) {
-            (true, _) => "finished".into(),
-            (false, Some("running")) => "killed, or still running".into(),
-            (false, Some(outcome)) => outcome.into(),
-            (false, None) => "unfinished".into(),
-        }
+        state(self.finished, &self.manifest)
+    }
+}
+
+/// What folders contain.
+#[derive(Default)]
+pub struct Found {
+    /// Runs of `comhe train` and `comhe compare`.
+    pub runs: Vec<Run>,
+    /// Runs of `comhe meta`.
+    pub meta: Vec<MetaRun>,
+}
+
+impl Found {
+    fn len(&self) -> usize {
+        self.runs.len() + self.meta.len()
+    }
+
+    /// Whether no run has got anywhere.
+    fn is_bare(&self) -> bool {
+        let bare = |run: &Run| run.done() == 0 && run.evaluations.is_empty() && run.layers.is_empty();
+        self.runs.iter().all(bare) && self.meta.iter().all(|run| run.done() == 0)
     }
 }
 
 /// The runs of all folders, each of which must contain one.
-pub fn all(folders: &[PathBuf]) -> Result<Vec<Run>, Failure> {
-    let mut runs: Vec<Run> = Vec::new();
+pub fn all(folders: &[PathBuf]) -> Result<Found, Failure> {
+    let mut all = Found::default();
     for folder in folders {
         if !folder.is_dir() {
             return Err(Failure::place(
@@ -132,17 +147,18 @@ pub fn all(folders: &[PathBuf]) -> Result<Vec<Run>, Failure> {
                 "is not a folder; a run folder is needed, or one that contains some",
             ));
         }
-        let (before, mut found) = (runs.len(), Vec::new());
+        let (before, mut found) = (all.len(), Vec::new());
         below(folder, DEPTH, &mut found)?;
         let mut empty = Vec::new();
         for (path, read) in found.iter().zip(parallel_map(found.len(), |i| read(&found[i]))) {
             let read = read?;
-            if read.is_empty() {
+            if read.len() == 0 {
                 empty.push(Failure::place(path, "is a comparison without a finished run"));
             }
-            runs.extend(read);
+            all.runs.extend(read.runs);
+            all.meta.extend(read.meta);
         }
-        if runs.len() == before {
+        if all.len() == before {
             return Err(empty.into_iter().next().unwrap_or_else(|| no_run(folder)));
         }
         empty
@@ -152,36 +168,32 @@ pub fn all(folders: &[PathBuf]) -> Result<Vec<Run>, Failure> {
     }
     // The same folder given twice is one run.
     let mut seen = std::collections::HashSet::new();
-    runs.retain(|run| {
-        run.of_comparison || seen.insert(fs::canonicalize(&run.folder).unwrap_or(run.folder.clone()))
-    });
-    if runs.iter().all(|run| run.done() == 0 && run.evaluations.is_empty() && run.layers.is_empty()) {
+    let mut new = |folder: &PathBuf| seen.insert(fs::canonicalize(folder).unwrap_or(folder.clone()));
+    all.runs.retain(|run| run.of_comparison || new(&run.folder));
+    all.meta.retain(|run| new(&run.folder));
+    if all.is_bare() {
         return Err(Failure::place(
             &folders[0],
             format_args!("has no line in its {METRICS}: there is nothing to report"),
         ));
     }
-    Ok(runs)
+    Ok(all)
 }
 
 /// The error for a folder in which nothing was found.
 fn no_run(folder: &Path) -> Failure {
-    if folder.join(meta::SETTINGS).is_file() {
-        let text = "is of comhe meta, which comhe report does not show; its numbers are in metrics.jsonl and result.json";
-        return Failure::place(folder, text);
-    }
     Failure::place(
         folder,
         match folder.join(METRICS).is_file() {
             true => format!("is not a run folder: it has {METRICS} but no {CONFIG}"),
-            false => format!("contains no run: neither it nor a folder in it has {CONFIG} or {PLAN}"),
+            false => format!("contains no run: neither it nor a folder in it has {CONFIG}, {META} or {PLAN}"),
         },
     )
 }
 
 /// The run folders and comparisons in a folder, in the order of their names.
 fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Failure> {
-    if folder.join(CONFIG).is_file() || folder.join(PLAN).is_file() {
+    if [CONFIG, META, PLAN].iter().any(|name| folder.join(name).is_file()) {
         found.push(folder.to_path_buf());
     } else if depth > 0 {
         let wrong = |e: std::io::Error| Failure::place(folder, format_args!("cannot be read: {e}"));
@@ -198,8 +210,12 @@ fn below(folder: &Path, depth: usize, found: &mut Vec<PathBuf>) -> Result<(), Fa
 }
 
 /// The runs of a folder that [`below`] found.
-fn read(folder: &Path) -> Result<Vec<Run>, Failure> {
-    if folder.join(CONFIG).is_file() { Ok(vec![trained(folder)?]) } else { compared(folder) }
+fn read(folder: &Path) -> Result<Found, Failure> {
+    Ok(match folder {
+        _ if folder.join(CONFIG).is_file() => Found { runs: vec![trained(folder)?], ..Found::default() },
+        _ if folder.join(META).is_file() => Found { meta: vec![MetaRun::read(folder)?], ..Found::default() },
+        _ => Found { runs: compared(folder)?, ..Found::default() },
+    })
 }
 
 /// The run of `comhe train` in a folder.
@@ -209,22 +225,8 @@ fn trained(folder: &Path) -> Result<Run, Failure> {
         fs::read_to_string(&file).map_err(|e| Failure::place(&file, format_args!("cannot be read: {e}")))?;
     let (settings, _) = parsed(&text, &file)?;
     let config = run_folder::settings(folder).map_err(|e| e.message().unwrap_or_default().to_string());
-    let manifest = fs::read_to_string(folder.join(MANIFEST)).ok();
-    let manifest: Value = manifest.and_then(|t| serde_json::from_str(&t).ok()).unwrap_or_default();
     let mut notes = Vec::new();
-    let log = fs::read(folder.join(METRICS)).unwrap_or_else(|e| {
-        notes.push(format!("{METRICS} cannot be read: {e}"));
-        Vec::new()
-    });
-    let log = String::from_utf8_lossy(&log);
-    let lines: Vec<Option<Value>> = log.lines().map(|line| serde_json::from_str(line).ok()).collect();
-    match lines.iter().filter(|line| line.is_none()).count() {
-        0 => {}
-        n => notes.push(damaged(n, METRICS)),
-    }
-    if manifest.is_null() {
-        notes.push(format!("{MANIFEST} is missing or damaged"));
-    }
+    let (lines, manifest) = (log_lines(folder, &mut notes), manifest_of(folder, &mut notes));
     if let Err(why) = &config {
         notes.push(why.clone());
     }
@@ -232,7 +234,7 @@ fn trained(folder: &Path) -> Result<Run, Failure> {
     let steps = manifest["steps"].as_u64().or_else(|| whole("steps"));
     let mut run = Run {
         folder: folder.to_path_buf(),
-        name: folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned(),
+        name: name_of(folder),
         config,
         steps_trained: Vec::new(),
         evaluations: Vec::new(),
@@ -245,13 +247,54 @@ fn trained(folder: &Path) -> Result<Run, Failure> {
         of_comparison: false,
         settings,
     };
-    lines.iter().flatten().for_each(|line| run.line(line));
+    lines.iter().for_each(|line| run.line(line));
     if run.finished && run.evaluations.last().is_some_and(|point| !point.loss.is_finite()) {
         run.notes.push(
             "the loss of its last evaluation is not finite: the run diverged, and has no result".into(),
         );
     }
     Ok(run)
+}
+
+/// The lines of a run's log that are whole; the others are noted.
+pub fn log_lines(folder: &Path, notes: &mut Vec<String>) -> Vec<Value> {
+    let log = fs::read(folder.join(METRICS)).unwrap_or_else(|e| {
+        notes.push(format!("{METRICS} cannot be read: {e}"));
+        Vec::new()
+    });
+    let log = String::from_utf8_lossy(&log);
+    let lines: Vec<Option<Value>> = log.lines().map(|line| serde_json::from_str(line).ok()).collect();
+    match lines.iter().filter(|line| line.is_none()).count() {
+        0 => {}
+        n => notes.push(damaged(n, METRICS)),
+    }
+    lines.into_iter().flatten().collect()
+}
+
+/// The manifest of a run; null if it is missing or damaged, which is noted.
+pub fn manifest_of(folder: &Path, notes: &mut Vec<String>) -> Value {
+    let text = fs::read_to_string(folder.join(MANIFEST)).ok();
+    let manifest: Value = text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
+    if manifest.is_null() {
+        notes.push(format!("{MANIFEST} is missing or damaged"));
+    }
+    manifest
+}
+
+/// The name of a run's folder.
+pub fn name_of(folder: &Path) -> String {
+    folder.file_name().unwrap_or(folder.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// How a run ended.
+pub fn state(finished: bool, manifest: &Value) -> String {
+    let outcome = manifest["sessions"].as_array().and_then(|s| s.last()?["outcome"].as_str());
+    match (finished, outcome) {
+        (true, _) => "finished".into(),
+        (false, Some("running")) => "killed, or still running".into(),
+        (false, Some(outcome)) => outcome.into(),
+        (false, None) => "unfinished".into(),
+    }
 }
 
 impl Run {

@@ -34,12 +34,16 @@ impl Band {
 }
 
 /// Steps and values of a run.
-type Readings = Vec<(u64, f64)>;
+pub type Readings = Vec<(u64, f64)>;
 
 /// The number of steps that a point of the training curves is the mean of.
 pub fn block(groups: &[Group]) -> u64 {
-    let longest = groups.iter().flat_map(|g| &g.runs).map(Run::done).max().unwrap_or(0);
-    longest.div_ceil(POINTS).max(1)
+    block_of(groups.iter().flat_map(|g| &g.runs).map(Run::done))
+}
+
+/// The same for curves of so many steps.
+pub fn block_of(steps: impl Iterator<Item = u64>) -> u64 {
+    steps.max().unwrap_or(0).div_ceil(POINTS).max(1)
 }
 
 /// The curves that have points: file name and picture.
@@ -113,7 +117,7 @@ pub fn pictures(groups: &[Group], band: Band) -> Vec<(&'static str, Picture)> {
 }
 
 /// The means over blocks of steps, at the middle of each block.
-fn averaged(readings: impl Iterator<Item = (u64, f64)>, size: u64) -> Readings {
+pub fn averaged(readings: impl Iterator<Item = (u64, f64)>, size: u64) -> Readings {
     let mut blocks: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for (step, value) in readings.filter(|(_, value)| value.is_finite()) {
         blocks.entry(step / size).or_default().push(value);
@@ -122,7 +126,7 @@ fn averaged(readings: impl Iterator<Item = (u64, f64)>, size: u64) -> Readings {
 }
 
 /// Mean and band at each step that a seed has.
-fn places(seeds: &[Readings], band: Band) -> Vec<Place> {
+pub fn places(seeds: &[Readings], band: Band) -> Vec<Place> {
     let mut steps: BTreeMap<u64, Vec<f64>> = BTreeMap::new();
     for &(step, value) in seeds.iter().flatten().filter(|(_, value)| value.is_finite()) {
         steps.entry(step).or_default().push(value);

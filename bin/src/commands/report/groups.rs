@@ -32,6 +32,11 @@ impl Group {
         if finished.is_empty() { self.runs.iter().collect() } else { finished }
     }
 
+    /// Its name and its settings.
+    pub fn named(&self) -> Named<'_> {
+        (&self.name, &self.settings)
+    }
+
     /// Whether it has no regulariser.
     pub fn is_plain(&self) -> bool {
         text(&self.settings, "reg") == "none"
@@ -111,7 +116,7 @@ pub fn of_runs(runs: Vec<Run>) -> Vec<Group> {
     for group in &mut groups {
         group.runs = one_per_seed(std::mem::take(&mut group.runs));
     }
-    let names = names(&groups);
+    let names = names(&groups.iter().map(|group| &group.settings).collect::<Vec<_>>(), &["reg"]);
     let count = groups.len();
     for (i, (group, name)) in groups.iter_mut().zip(names).enumerate() {
         group.name = name;
@@ -147,12 +152,15 @@ fn one_per_seed(runs: Vec<Run>) -> Vec<Run> {
     kept.into_values().collect()
 }
 
+/// A group's name and settings.
+pub type Named<'a> = (&'a str, &'a toml::Table);
+
 /// The keys in which groups differ. A setting that some groups do not read, since it belongs to a regulariser or method
 /// for example, differs if those that read it have different values.
-pub fn differing(groups: &[Group]) -> Vec<String> {
-    let keys: BTreeSet<&String> = groups.iter().flat_map(|group| group.settings.keys()).collect();
+pub fn differing(groups: &[Named]) -> Vec<String> {
+    let keys: BTreeSet<&String> = groups.iter().flat_map(|(_, settings)| settings.keys()).collect();
     let differs = |key: &&&String| {
-        let mut values: Vec<Option<&toml::Value>> = groups.iter().map(|g| g.settings.get(**key)).collect();
+        let mut values: Vec<Option<&toml::Value>> = groups.iter().map(|(_, s)| s.get(**key)).collect();
         if kinds::is_conditional(key) {
             values.retain(Option::is_some);
         }
@@ -161,17 +169,22 @@ pub fn differing(groups: &[Group]) -> Vec<String> {
     keys.iter().filter(differs).map(|key| key.to_string()).collect()
 }
 
-/// The names of groups: the regulariser, and the other settings that are needed to distinguish them.
-fn names(groups: &[Group]) -> Vec<String> {
-    let others = differing(groups).into_iter().filter(|key| key != "reg");
-    // The settings of the regulariser come last, since they often follow from its name.
-    let (of_reg, varied): (Vec<String>, Vec<String>) = others.partition(|key| key.starts_with("reg-"));
-    let mut named: Vec<String> = groups.iter().map(|group| text(&group.settings, "reg")).collect();
-    for key in varied.iter().chain(&of_reg) {
-        let next: Vec<String> = groups
+/// Names for groups: the value of the first of these keys, then the other settings that are needed to distinguish them,
+/// those of `first` before others.
+pub fn names(all: &[&toml::Table], first: &[&str]) -> Vec<String> {
+    let unnamed: Vec<Named> = all.iter().map(|settings| ("", *settings)).collect();
+    let mut others = differing(&unnamed);
+    others.retain(|key| key != first[0]);
+    // The settings of the first come last, since they often follow from its name.
+    let own = format!("{}-", first[0]);
+    let place = |key: &String| first.iter().position(|name| name == key).unwrap_or(first.len());
+    others.sort_by_key(|key| (key.starts_with(&own), place(key)));
+    let mut named: Vec<String> = all.iter().map(|settings| text(settings, first[0])).collect();
+    for key in &others {
+        let next: Vec<String> = all
             .iter()
             .zip(&named)
-            .map(|(group, name)| format!("{name}, {key} {}", text(&group.settings, key)))
+            .map(|(settings, name)| format!("{name}, {key} {}", text(settings, key)))
             .collect();
         let distinct = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len();
         if distinct(&next) > distinct(&named) {
@@ -190,12 +203,21 @@ mod tests {
         Group { name: String::new(), colour: [0; 3], settings, runs: Vec::new() }
     }
 
+    fn named(groups: &[Group]) -> Vec<String> {
+        names(&groups.iter().map(|group| &group.settings).collect::<Vec<_>>(), &["reg"])
+    }
+
     #[test]
     fn names_say_as_much_as_is_needed() {
         let groups = ["reg = 'none'\nreg-head-weight = 0.0", "reg = 'rp'\nreg-head-weight = 1.0"].map(group);
-        assert_eq!(names(&groups), ["none", "rp"]);
+        assert_eq!(named(&groups), ["none", "rp"]);
         let groups = ["reg = 'rp'\nwidth = 1\nlr = 0.1", "reg = 'rp'\nwidth = 2\nlr = 0.1"].map(group);
-        assert_eq!(names(&groups), ["rp, width 1", "rp, width 2"]);
-        assert_eq!(differing(&groups), ["width"]);
+        assert_eq!(named(&groups), ["rp, width 1", "rp, width 2"]);
+        let groups =
+            ["reg = 'rp'\nlearner = 'a'\ntask = 'x'", "reg = 'rp'\nlearner = 'b'\ntask = 'y'"].map(group);
+        let settings: Vec<&toml::Table> = groups.iter().map(|group| &group.settings).collect();
+        assert_eq!(names(&settings, &["reg", "task", "learner"]), ["rp, task x", "rp, task y"]);
+        let groups = ["reg = 'rp'\nwidth = 1\nlr = 0.1", "reg = 'rp'\nwidth = 2\nlr = 0.1"].map(group);
+        assert_eq!(differing(&groups.iter().map(Group::named).collect::<Vec<_>>()), ["width"]);
     }
 }

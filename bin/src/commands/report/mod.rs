@@ -5,6 +5,7 @@ mod curves;
 mod formats;
 mod groups;
 mod layers;
+mod meta;
 mod network;
 mod page;
 mod results;
@@ -20,9 +21,10 @@ use crate::output::{self, Table};
 use crate::picture::Picture;
 use crate::statistics::count;
 use crate::{run_folder, setup, system};
-use collect::Run;
+use collect::Found;
 use curves::Band;
-use groups::Group;
+use groups::{Group, Named};
+use meta::Section as MetaSection;
 use network::Section;
 use page::Part;
 
@@ -40,16 +42,17 @@ explicit default is no difference. Of several runs with the same settings and se
 the others are named. Differences are to the group without a regulariser whose other settings are the
 same, paired by seed, with 95 % intervals by Student's t. Runs that were stopped or killed are shown up
 to their last step; the tables have the finished runs of a group, if there are any. Groups with real
-targets are compared by their loss, in a table of their own.
+targets are compared by their loss, in a table of their own. Runs of comhe meta are a section of their
+own; their differences are to the group without noise.
 
 The weights before training are recomputed from the settings and the seed of each run; those after it
 are its final.safetensors, or its last checkpoint. Confusion matrices need the data of the run.
 
 The folder gets report.html, a page that loads nothing from outside, report.md, every picture as SVG and
-PNG, and the tables results, runs, differences and settings as CSV, Markdown and LaTeX (booktabs). The
+PNG, and the tables results, runs, differences and settings (of comhe meta: meta, meta-runs and so on) as CSV, Markdown and LaTeX (booktabs). The
 path of the page is printed last.")]
 pub struct Report {
-    /// Run folders, folders of a comparison, or folders that contain some
+    /// Run folders of train and meta, folders of a comparison, or folders that contain some
     #[arg(value_name = "RUN", required = true)]
     runs: Vec<PathBuf>,
     /// Folder of the report; files of an earlier one are replaced [default: a new one in runs/]
@@ -80,7 +83,7 @@ struct Files {
 pub fn write_page(folder: &Path) -> Result<(), Failure> {
     let report =
         Report { runs: vec![folder.into()], out: None, band: Band::default(), data_dir: None, threads: None };
-    Ok(write_atomic(&folder.join(PAGE), report.files(collect::all(&report.runs)?).page.as_bytes())?)
+    Ok(write_atomic(&folder.join(PAGE), report.files(collect::all(&report.runs)?)?.page.as_bytes())?)
 }
 
 impl Report {
@@ -90,16 +93,16 @@ impl Report {
             return Err(Failure::usage("--threads must be from 1 to 1024"));
         }
         autograd::set_threads(self.threads.unwrap_or_else(setup::cores));
-        let runs = collect::all(&self.runs)?;
+        let found = collect::all(&self.runs)?;
         let folder = self.out.clone().unwrap_or_else(|| run_folder::fresh("report"));
         run_folder::made(&folder)?;
-        self.files(runs).write(&folder)?;
+        self.files(found)?.write(&folder)?;
         output::line(&folder.join(PAGE).display().to_string())
     }
 
     /// The files of the report on these runs.
-    fn files(&self, runs: Vec<Run>) -> Files {
-        let groups = groups::of_runs(runs);
+    fn files(&self, Found { runs, meta }: Found) -> Result<Files, Failure> {
+        let (groups, of_meta) = (groups::of_runs(runs), MetaSection::of(meta, self.band)?);
         let (angles, filters) = network::weights(&groups);
         let confusions = network::confusions(&groups, self.data_dir.as_ref());
         let named = |list: Vec<(&'static str, Picture)>| -> Vec<(String, Picture)> {
@@ -110,14 +113,19 @@ impl Report {
         let mut tables = results::results(&groups);
         let scores: Vec<&str> = tables.iter().map(|(name, _)| *name).collect();
         tables.push(("runs", results::runs(&groups)));
-        tables.extend(results::differences(&groups).map(|table| ("differences", table)));
-        tables.push(("settings", results::shared(&groups)));
+        let named_groups: Vec<Named> = groups.iter().map(Group::named).collect();
+        tables.extend(results::differences(&named_groups).map(|table| ("differences", table)));
+        tables.push(("settings", results::shared(&named_groups)));
         let of = |names: &[&str]| -> Vec<String> {
             let named = tables.iter().filter(|(name, _)| names.contains(name));
             named.map(|(_, table)| formats::html(table)).collect()
         };
-        let words = self.words(&groups);
-        let markdown = words.markdown(&tables, &curves, &layers, [&angles, &filters, &confusions]);
+        let mut words = self.words(&groups);
+        if groups.is_empty() {
+            (words.title, words.lead) = (of_meta.title(), Vec::new());
+        }
+        words.lead.extend(of_meta.lead());
+        let body = words.markdown(&tables, &curves, &layers, [&angles, &filters, &confusions]);
         let shown = |pictures: &[(String, Picture)]| pictures.iter().map(|(_, p)| p.inline()).collect();
         let part =
             |heading, words: &[String], pictures: &[(String, Picture)], remarks: &[String], tables| Part {
@@ -130,7 +138,7 @@ impl Report {
         let section = |heading, words: &[String], s: &Section| {
             part(heading, words, &s.pictures, &s.remarks, Vec::new())
         };
-        let parts = [
+        let mut parts = vec![
             part("Results", &words.results, &[], &words.runs, of(&scores)),
             part("Curves", &words.curves, &curves, &[], Vec::new()),
             part("Layers", &words.layers, &layers, &[], Vec::new()),
@@ -140,13 +148,32 @@ impl Report {
             part("Configuration", &words.settings, &[], &[], of(&["differences", "settings"])),
             part("Runs", &[], &[], &[], of(&["runs"])),
         ];
+        let mut markdown = heading(&words.title, &words.lead);
+        if groups.is_empty() {
+            (parts, tables) = (Vec::new(), Vec::new());
+        } else {
+            markdown += &body;
+        }
+        if !of_meta.is_empty() {
+            parts.push(of_meta.part());
+            markdown += &of_meta.markdown();
+        }
+        tables.extend(of_meta.tables);
         let footer = format!("comhe {} ({}), {}", env!("CARGO_PKG_VERSION"), system::COMMIT, system::now());
-        Files {
+        Ok(Files {
             page: page::html(&words.title, &words.lead, &parts, &footer),
             markdown,
             tables,
-            pictures: [curves, layers, angles.pictures, filters.pictures, confusions.pictures].concat(),
-        }
+            pictures: [
+                curves,
+                layers,
+                angles.pictures,
+                filters.pictures,
+                confusions.pictures,
+                of_meta.pictures,
+            ]
+            .concat(),
+        })
     }
 
     /// The text of the report.
@@ -239,6 +266,35 @@ impl Files {
     }
 }
 
+/// A text in Markdown, whose markup is shown as text.
+fn plain(text: &str) -> String {
+    text.chars().fold(String::new(), |mut out, c| {
+        match c {
+            '\\' | '*' | '_' | '`' | '[' | ']' | '#' | '|' => out.extend(['\\', c]),
+            '<' => out.push_str("&lt;"),
+            '&' => out.push_str("&amp;"),
+            c if c.is_control() => out.push(' '),
+            c => out.push(c),
+        }
+        out
+    })
+}
+
+/// Paragraphs in Markdown.
+fn lines(words: &[String]) -> String {
+    words.iter().map(|line| plain(line) + "\n\n").collect()
+}
+
+/// Pictures in Markdown, by their names.
+fn images(pictures: &[(String, Picture)]) -> String {
+    pictures.iter().map(|(name, _)| format!("![{name}]({name}.svg)\n\n")).collect()
+}
+
+/// The beginning of the report in Markdown.
+fn heading(title: &str, lead: &[String]) -> String {
+    format!("# {}\n\n{}", plain(title), lines(lead))
+}
+
 /// The text of the sections.
 struct Words {
     title: String,
@@ -254,7 +310,7 @@ struct Words {
 }
 
 impl Words {
-    /// The report in Markdown, with its pictures by name.
+    /// The sections in Markdown, with their pictures by name.
     fn markdown(
         &self,
         tables: &[(&str, Table)],
@@ -262,23 +318,6 @@ impl Words {
         layers: &[(String, Picture)],
         [angles, filters, confusions]: [&Section; 3],
     ) -> String {
-        // Markup is shown as text.
-        let plain = |line: &String| {
-            line.chars().fold(String::new(), |mut out, c| {
-                match c {
-                    '\\' | '*' | '_' | '`' | '[' | ']' | '#' | '|' => out.extend(['\\', c]),
-                    '<' => out.push_str("&lt;"),
-                    '&' => out.push_str("&amp;"),
-                    c if c.is_control() => out.push(' '),
-                    c => out.push(c),
-                }
-                out
-            })
-        };
-        let lines = |words: &[String]| words.iter().map(|w| plain(w) + "\n\n").collect::<String>();
-        let images = |list: &[(String, Picture)]| {
-            list.iter().map(|(n, _)| format!("![{n}]({n}.svg)\n\n")).collect::<String>()
-        };
         let table = |name: &str| {
             let found = tables.iter().filter(|(n, _)| *n == name);
             found.map(|(_, t)| formats::markdown(t) + "\n").collect::<String>()
@@ -286,7 +325,6 @@ impl Words {
         let section =
             |words: &[String], s: &Section| lines(words) + &images(&s.pictures) + &lines(&s.remarks);
         [
-            format!("# {}\n\n{}", plain(&self.title), lines(&self.lead)),
             format!(
                 "## Results\n\n{}{}{}",
                 lines(&self.results),

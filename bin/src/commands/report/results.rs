@@ -1,7 +1,9 @@
 //! The tables of a report.
 
+use std::collections::BTreeSet;
+
 use super::collect::{EnergyPoint, EvalPoint, Run};
-use super::groups::{Group, by_measure, differing, evaluated_on, text};
+use super::groups::{Group, Named, by_measure, differing, evaluated_on, text};
 use crate::output::Table;
 use crate::statistics::{Interval, Measure, Paired, fixed, summary};
 
@@ -97,24 +99,25 @@ pub fn baseline<'a>(group: &Group, groups: &'a [Group]) -> Option<&'a Group> {
     })
 }
 
-/// The settings in which the groups differ, one row per group; None if there are none.
-pub fn differences(groups: &[Group]) -> Option<Table> {
+/// The settings in which groups differ, one row per group; None if there are none.
+pub fn differences(groups: &[Named]) -> Option<Table> {
     let keys = differing(groups);
     let mut table = Table::new(["group".to_string()].into_iter().chain(keys.iter().cloned()));
-    for group in groups {
-        let values = keys.iter().map(|key| text(&group.settings, key));
-        table.row([group.name.clone()].into_iter().chain(values));
+    for (name, settings) in groups {
+        let values = keys.iter().map(|key| text(settings, key));
+        table.row([name.to_string()].into_iter().chain(values));
     }
     (!keys.is_empty()).then_some(table)
 }
 
-/// The settings that all groups share, one row per setting.
-pub fn shared(groups: &[Group]) -> Table {
+/// The settings in which groups do not differ, one row per setting.
+pub fn shared(groups: &[Named]) -> Table {
     let differing = differing(groups);
+    let keys: BTreeSet<&String> = groups.iter().flat_map(|(_, settings)| settings.keys()).collect();
     let mut table = Table::new(["setting", "value"]);
-    let first = groups.iter().take(1).flat_map(|group| &group.settings);
-    for (key, _) in first.filter(|(key, _)| !differing.contains(key)) {
-        table.row([key.clone(), text(&groups[0].settings, key)]);
+    for key in keys.into_iter().filter(|key| !differing.contains(key)) {
+        let of = groups.iter().find(|(_, settings)| settings.contains_key(key));
+        table.row([key.clone(), of.map_or("-".into(), |(_, settings)| text(settings, key))]);
     }
     table
 }

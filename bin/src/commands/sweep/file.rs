@@ -111,7 +111,7 @@ impl SweepFile {
     /// Reads a file's text.
     pub fn parse(text: &str, path: &Path) -> Result<SweepFile, Failure> {
         let table: Table = toml::from_str(text).map_err(|e| file::wrong(text, path, &e))?;
-        file::known(table.keys(), &KEYS, text, path, Depth::Top)?;
+        file::known(table.keys(), &KEYS, "train", text, path, Depth::Top)?;
         let flat = flat(table.clone()).map_err(|key| file::twice(text, path, &key))?;
         // Errors of the text have line numbers; those of a changed table have not.
         let read = if flat == table { toml::from_str(text) } else { flat.try_into() };
@@ -126,7 +126,7 @@ impl SweepFile {
                 .chain(random.clone())
                 .chain(read.baseline.iter().flatten().map(|(k, _)| k))
         };
-        file::known(all(), &known, text, path, Depth::Within)?;
+        file::known(all(), &known, "train", text, path, Depth::Within)?;
         let wrong = |what: String| Failure::place(path, what);
         for (key, instead) in OWN {
             if all().any(|k| k == key) {

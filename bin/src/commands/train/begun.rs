@@ -6,9 +6,9 @@ use serde_json::Value;
 use toml::Table;
 
 use crate::config::kinds;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Settings};
 use crate::failure::Failure;
-use crate::run_folder::identity::{self, CHANGEABLE, SETTINGS};
+use crate::run_folder::identity::{self, SETTINGS};
 use crate::run_folder::inputs::Inputs;
 use crate::run_folder::{self, CONFIG, RunFolder, manifest, origin};
 use crate::setup::{self, Setup};
@@ -53,7 +53,7 @@ impl Begun {
         );
         own.retain(|key, _| then.get(key) != now.get(key));
         given.retain(|key| own.contains_key(key) || !now.contains_key(key));
-        let changeable = kinds::of_classes(&CHANGEABLE);
+        let changeable = Config::changeable();
         let may = |key: &str| kinds::part(key).is_none() || changeable.contains(&key);
         if let Some(key) = given.iter().find(|key| !may(key)) {
             return Err(Failure::usage(format_args!(
