@@ -104,7 +104,8 @@ impl MethodsBench {
         let config = Config {
             model: self.model.clone(),
             threads: self.timing.threads,
-            lr: Some(1e-3),
+            // No penalty diverges so in the course of the rounds.
+            lr: Some(1e-6),
             ..Config::from_table(table).map_err(Failure::usage)?
         };
         config.check()?;
