@@ -144,7 +144,8 @@ pub struct Config {
     /// ap: preserve cosine or angle
     #[arg(long, value_name = "NAME", default_value = "cosine", help_heading = "Regulariser")]
     pub reg_objective: String,
-    /// ap, adv: steps of the projection before each energy, which it keeps; mhp, mhc: of the pole [default: 10, ap 1]
+    /// ap, adv: steps of the projection before each energy, which it keeps; mhp, mhc: of the pole; with 0 it stays at its
+    /// start [default: 10, ap 1]
     #[arg(long, value_name = "M", help_heading = "Regulariser")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reg_inner_steps: Option<usize>,

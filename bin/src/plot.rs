@@ -2,14 +2,18 @@
 
 use std::fmt::Write;
 
-const WIDTH: f64 = 860.0;
+use crate::picture::text_width;
+
+/// The right end of the axes.
+const RIGHT: f64 = 670.0;
 /// The height of a panel, of which the title takes [`TOP`], and the numbers of the x axis [`FOOT`].
 const PANEL: f64 = 324.0;
 const TOP: f64 = 36.0;
 const FOOT: f64 = 24.0;
 const LEFT: f64 = 72.0;
-/// The column on the right, for the legend.
+/// The least width of the column on the right, for the legend, of which the marks take [`MARK`].
 const LEGEND: f64 = 190.0;
+const MARK: f64 = 38.0;
 /// Below the last panel, for the name of the x axis.
 const BOTTOM: f64 = 20.0;
 /// A line of the legend.
@@ -50,14 +54,17 @@ pub struct Panel<'a> {
 pub fn figure(x_label: &str, panels: &[Panel]) -> Option<String> {
     let panels: Vec<&Panel> = panels.iter().filter(|panel| axes(panel).is_some()).collect();
     let height = PANEL * panels.len() as f64 + BOTTOM;
+    let widest = panels.iter().flat_map(|panel| &panel.curves).map(|curve| text_width(12.0, &curve.name));
+    let titles = panels.iter().map(|panel| LEFT + text_width(15.0, panel.title)).fold(0.0, f64::max);
+    let width = (RIGHT + MARK + 8.0 + widest.fold(0.0, f64::max)).max(RIGHT + LEGEND).max(titles).ceil();
     let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n"
     );
     for (i, panel) in panels.iter().enumerate() {
         draw(&mut svg, panel, PANEL * i as f64)?;
     }
-    let middle = (LEFT + WIDTH - LEGEND) / 2.0;
+    let middle = (LEFT + RIGHT) / 2.0;
     text(&mut svg, middle, height - 8.0, "middle", x_label);
     legend(&mut svg, &panels.first()?.curves, height - BOTTOM - FOOT - TOP);
     svg.push_str("</svg>\n");
@@ -74,7 +81,7 @@ fn axes(panel: &Panel) -> Option<[[f64; 2]; 2]> {
 /// A panel whose upper edge is at `top`.
 fn draw(svg: &mut String, panel: &Panel, top: f64) -> Option<()> {
     let [[x0, x1], [y0, y1]] = axes(panel)?;
-    let (right, upper, lower) = (WIDTH - LEGEND, top + TOP, top + PANEL - FOOT);
+    let (right, upper, lower) = (RIGHT, top + TOP, top + PANEL - FOOT);
     let x = |v: f64| LEFT + (v - x0) / (x1 - x0) * (right - LEFT);
     let y = |v: f64| lower - (v - y0) / (y1 - y0) * (lower - upper);
 
@@ -126,7 +133,7 @@ fn draw(svg: &mut String, panel: &Panel, top: f64) -> Option<()> {
 fn legend(svg: &mut String, curves: &[Curve], height: f64) {
     let every = curves.len().div_ceil((height / LINE) as usize).max(1);
     for (row, i) in (0..curves.len()).step_by(every).enumerate() {
-        let (x, y) = (WIDTH - LEGEND + 14.0, TOP + LINE * (row as f64 + 0.5));
+        let (x, y) = (RIGHT + 14.0, TOP + LINE * (row as f64 + 0.5));
         let (end, colour) = (x + 18.0, colour(i, curves.len()));
         let _ = writeln!(
             svg,
@@ -177,11 +184,13 @@ fn thinned(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
     finite.chunks(size).map(mean).collect()
 }
 
-/// The least and the largest value, a little apart at least; None of nothing.
+/// The least and the largest value; of equal ones what is around them, wide enough for numbers of few digits. None of
+/// nothing.
 pub fn range(values: impl Iterator<Item = f64>) -> Option<[f64; 2]> {
     let [low, high] = values.fold([f64::INFINITY, f64::NEG_INFINITY], |[l, h], v| [l.min(v), h.max(v)]);
-    let least = 1e-9 * low.abs().max(1.0);
-    let apart = if high - low < least { [low - least, high + least] } else { [low, high] };
+    let scale = low.abs().max(1.0);
+    let around = 0.05 * scale;
+    let apart = if high - low < 1e-9 * scale { [low - around, high + around] } else { [low, high] };
     (low <= high).then_some(apart)
 }
 
@@ -248,6 +257,19 @@ mod tests {
         assert!((8..=15).contains(&names), "{names} names");
         let colours: std::collections::HashSet<String> = (0..110).map(|i| colour(i, 110)).collect();
         assert!(colours.len() > 100 && colours.contains("#323296") && colours.contains("#b41428"));
+    }
+
+    #[test]
+    fn long_names_have_room() {
+        let name = "cross-entropy, method sam, hs-mhe, a name of some length";
+        let curve = Curve { name: name.into(), points: vec![(0.0, 1.0)], spread: vec![] };
+        let svg = figure("x", &[Panel { title: "t", curves: vec![curve] }]).unwrap();
+        let after = |text: &str| -> f64 {
+            let rest = &svg[svg.find(text).unwrap() + text.len()..];
+            rest[..rest.find([' ', '"']).unwrap()].parse().unwrap()
+        };
+        // A character of sans-serif takes about 0.56 of its size.
+        assert!(after("viewBox=\"0 0 ") > 708.0 + 0.56 * 12.0 * name.len() as f64, "{svg}");
     }
 
     #[test]

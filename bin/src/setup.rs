@@ -18,7 +18,7 @@ use crate::failure::Failure;
 use crate::statistics::count;
 use crate::{memory, run_folder};
 use training::taught;
-pub use training::{Length, attack, input_penalty, loss, method, optimizer, spectral};
+pub use training::{Length, attack, frozen_loss, input_penalty, loss, method, optimizer, spectral, teachers};
 
 /// Evaluations without improvement that the learning rate waits for by default.
 pub const PLATEAU_PATIENCE: u64 = 5;
@@ -65,6 +65,7 @@ impl Setup {
             load_weights(&mut model, run_folder::load(path)?, path)?;
         }
         check_groups(&config, &model)?;
+        check_effects(&config, &model)?;
         let images = config.batch_size.min(loader.split().len());
         memory::check(&model, config.width, images, dtype)?;
         check_batch_norm(&model, &loader)?;
@@ -256,6 +257,30 @@ pub fn check_groups(config: &Config, model: &Model) -> Result<(), Failure> {
             groups.count, model.name
         ))),
         _ => Ok(()),
+    }
+}
+
+/// Settings that have no effect on this network, or that its inputs cannot have. A preset may set what a network lacks.
+fn check_effects(config: &Config, model: &Model) -> Result<(), Failure> {
+    let [c, h, w] = model.input;
+    if ["deformation", "tangent"].contains(&config.input_penalty.name) && h.min(w) < 2 {
+        return Err(Failure::usage(format_args!(
+            "--input-penalty {} deforms images; the inputs of {} are {c} x {h} x {w}",
+            config.input_penalty, config.dataset
+        )));
+    }
+    let has = |layer: &str| model.summary().rows.iter().any(|row| row.layer.starts_with(layer));
+    let without = |key: &str, value: &str, what: &str| {
+        let name = &model.name;
+        Err(Failure::usage(format_args!("--{key} {value} has no effect on {name}, which has no {what}")))
+    };
+    match () {
+        () if config.preset.is_some() => Ok(()),
+        () if config.bn_stats == "every" && !has("BatchNorm") => without("bn-stats", "every", "batch norm"),
+        () if config.method_masks == "renewed" && !has("Dropout") => {
+            without("method-masks", "renewed", "dropout")
+        }
+        () => Ok(()),
     }
 }
 

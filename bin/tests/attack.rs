@@ -42,6 +42,10 @@ fn robust_accuracy_of_a_run_over_radii() {
     let svg = std::fs::read_to_string(here.join("robust/attack.svg")).unwrap();
     assert!(svg.contains("robust accuracy") && svg.contains("radius"), "{svg}");
     assert!(here.join("robust/attack.png").exists());
+    // One radius has a mark, beside that of the clean accuracy.
+    succeeds(here, "attack run --steps 2 --eps 0.5 --images 30 --out one");
+    let svg = std::fs::read_to_string(here.join("one/attack.svg")).unwrap();
+    assert_eq!(svg.matches("<circle").count(), 2, "{svg}");
     let table: Value =
         serde_json::from_str(&std::fs::read_to_string(here.join("robust/attack.json")).unwrap()).unwrap();
     assert_eq!((table[0]["eps"].as_f64(), table.as_array().unwrap().len()), (Some(1.0), 2));
@@ -51,11 +55,16 @@ fn robust_accuracy_of_a_run_over_radii() {
         ("--steps 0", "--steps is 0; at least 1 is needed"),
         ("--step nan", "--step is NaN; it must be finite and not negative"),
         ("--images 0", "--images is 0"),
+        ("--eps 0.5,1,0.5", "--eps names 0.5 twice"),
+        ("--step 0", "--step is 0; it must be above 0, or nothing moves"),
         ("--norm l1", "l1"),
         ("--momentum 0.5", "--momentum has no effect on an attack"),
     ] {
         let error = refuses(here, &format!("attack run {flags}"));
         assert!(error.contains(part), "{error}");
     }
+    succeeds(here, "attack run --step 0 --eps 0 --images 10");
+    let error = refuses(here, "train --attack pgd-l2 --attack-step 0");
+    assert!(error.contains("--attack-step is 0; it must be above 0"), "{error}");
     assert!(refuses(here, "attack none").contains("none: does not exist"));
 }

@@ -33,6 +33,33 @@ fn a_run_is_packed_and_the_export_has_its_accuracy() {
     damaged.truncate(damaged.len() - 8);
     std::fs::write(here.path().join("cut.safetensors"), damaged).unwrap();
     assert!(refuses(here.path(), "eval cut.safetensors --dataset fashion14").contains("cut.safetensors"));
+    let mut flipped = std::fs::read(here.path().join("net.safetensors")).unwrap();
+    let last = flipped.len() - 9;
+    flipped[last] ^= 1;
+    std::fs::write(here.path().join("flipped.safetensors"), flipped).unwrap();
+    let error = refuses(here.path(), "eval flipped.safetensors --dataset fashion14");
+    assert!(error.contains("flipped.safetensors") && error.contains("checksum"), "{error}");
+    // What needs real weights, and flags that an export decides.
+    for (arguments, said) in [
+        ("attack net.safetensors --dataset fashion14", "is an export, a packed one-bit network"),
+        ("inspect net.safetensors", "is an export, a packed one-bit network"),
+        ("energy net.safetensors", "is an export, a packed one-bit network"),
+        ("export net.safetensors --out again.safetensors", "is an export, a packed one-bit network"),
+        ("train --init net.safetensors --dry", "is an export, a packed one-bit network"),
+        ("landscape net.safetensors --dataset fashion14", "use the run that it was exported from"),
+        (
+            "eval net.safetensors --dataset fashion14 --model lenet",
+            "--model has no effect beside net.safetensors",
+        ),
+        (
+            "eval net.safetensors --dataset fashion14 --dtype f64",
+            "--dtype has no effect beside net.safetensors",
+        ),
+    ] {
+        let error = refuses(here.path(), arguments);
+        assert!(error.contains(said), "{arguments}: {error}");
+    }
+    assert!(!here.path().join("landscape-1d.png").exists());
     succeeds(here.path(), "train --dataset digits --model mlp --train-size 100 --epochs 1 --out mlp");
     let error = refuses(here.path(), "export mlp --out x.safetensors");
     assert!(error.contains("only one-bit networks"), "{error}");

@@ -45,6 +45,11 @@ fn a_run_leaves_a_folder_and_a_result() {
     let text = succeeds(here, "meta --meta-steps 2 --test-tasks 3").out;
     assert!(text.starts_with("test loss ") && text.contains(" on 3 tasks after 1 inner step ("), "{text}");
     assert!(text.ends_with("runs/meta-sinusoid-maml-1\n"), "{text}");
+    // Commands for runs of comhe train say what it is.
+    for command in ["train --resume run", "eval run", "attack run", "export run --out x", "landscape run"] {
+        let error = refuses(here, command);
+        assert!(error.contains("run: is of comhe meta"), "{error}");
+    }
     // A finished run that is resumed gives its result again.
     let again = succeeds(here, "meta --resume run --json");
     assert_eq!(serde_json::from_str::<Value>(&again.out).unwrap()["mean"], result["mean"]);

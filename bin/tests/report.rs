@@ -106,6 +106,39 @@ fn the_page_has_everything_and_loads_nothing() {
 }
 
 #[test]
+fn groups_are_compared_with_what_lacks_one_thing() {
+    let here = tempfile::tempdir().unwrap();
+    for (name, flags) in [
+        ("plain", ""),
+        ("sam", "--method sam"),
+        ("rp-sam", "--method sam --reg rp --reg-k 8 --reg-c 2"),
+        ("isda", "--loss isda"),
+        ("attacked", "--attack pgd-l2"),
+        ("penalty", "--input-penalty gradient"),
+        ("spectral", "--spectral exact"),
+        ("taught", "--teacher all/plain1"),
+    ] {
+        for seed in 1..=2 {
+            succeeds(here.path(), &format!("{TINY} {flags} --seed {seed} --out all/{name}{seed}"));
+        }
+    }
+    succeeds(here.path(), "report all --out rep");
+    let table = read(here.path().join("rep/results.md"));
+    let row = |start: &str| {
+        let found = table.lines().find(|line| line.starts_with(&format!("| {start}")));
+        found.unwrap_or_else(|| panic!("{start}: {table}"))
+    };
+    let baseline = table.lines().nth(2).unwrap();
+    assert!(baseline.contains("method plain") && !baseline.contains("pairs"), "{table}");
+    let name = baseline.trim_start_matches("| ").split(" |").next().unwrap().trim();
+    assert_eq!(table.matches(&format!("2 pairs, to {name} ")).count(), 6, "{name}: {table}");
+    assert!(row("rp, ").contains("2 pairs, to none, "), "{table}");
+    assert!(row("rp, ").matches("method sam").count() == 2, "with sam, to sam: {table}");
+    let page = read(here.path().join("rep/report.html"));
+    assert!(page.contains("whose other settings are the same") && !page.contains("There is no baseline"));
+}
+
+#[test]
 fn half_there_folders_are_reported_as_far_as_they_came() {
     let here = tempfile::tempdir().unwrap();
     for seed in 1..=2 {

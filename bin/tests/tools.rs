@@ -74,6 +74,41 @@ fn a_comparison_is_paired_and_says_what_it_compared() {
     assert!(refuses(here.path(), "compare --energy-every 3").contains("--eval-every"));
 }
 
+#[test]
+fn a_comparison_says_all_that_it_trained_with() {
+    let here = tempfile::tempdir().unwrap();
+    let flags = "--attack pgd-l2 --attack-eps 0.5 --input-penalty gradient --spectral exact --label-smoothing 0.1 \
+                 --loss-floor 1e-4 --ema 0.9 --train-size 100 --reg-k 8";
+    let ran = succeeds(
+        here.path(),
+        &format!(
+            "compare --dataset digits --model mlp --epochs 2 --seeds 1 --regs none,rp {flags} --out cmp"
+        ),
+    );
+    let saved = std::fs::read_to_string(here.path().join("cmp/compare.md")).unwrap();
+    for text in [&ran.out, &saved] {
+        assert!(text.contains("2 epochs of batches"), "{text}");
+        for said in [
+            "attack pgd-l2",
+            "attack-eps 0.5",
+            "input-penalty gradient",
+            "spectral exact",
+            "label-smoothing 0.1",
+            "loss-floor 0.0001",
+            "ema 0.9",
+            "train-size 100",
+            "reg-k 8",
+        ] {
+            assert!(text.contains(said), "{said}: {text}");
+        }
+    }
+    let loss = succeeds(
+        here.path(),
+        "compare --dataset digits --model mlp --steps 2 --seeds 1 --regs none --loss mse --out mse --threads 1",
+    );
+    assert!(loss.out.contains("Other settings: loss mse.\n"), "{}", loss.out);
+}
+
 /// The runs of a comparison, without what the clock said.
 fn runs(folder: &Path, key: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(folder.join("compare.json")).unwrap();

@@ -94,7 +94,7 @@ impl Attack {
     /// and regulariser; the start is drawn from the key of its context.
     ///
     /// # Errors
-    /// As [`Attack::check`] and [`BatchLoss::fit`].
+    /// As [`Attack::check`] and [`BatchLoss::fit`]; if the network has no gradient by its inputs.
     ///
     /// # Panics
     /// If the inputs do not fit the model.
@@ -122,7 +122,13 @@ impl Attack {
         let mut d = start.unwrap_or_else(|| Tensor::zeros(x.shape(), x.dtype()));
         for _ in 0..self.steps {
             let at = (x + &d).requires_grad();
-            let g = f(&at)?.grad(&at);
+            let y = f(&at)?;
+            if !y.is_tracked() {
+                let text =
+                    "attack: the network has no gradient by its inputs (packed one-bit networks have none)";
+                return Err(Error::Config(text.to_string()));
+            }
+            let g = y.grad(&at);
             d = self.norm.project(&(d + self.norm.direction(&g) * self.step), self.eps);
         }
         Ok(x + d)

@@ -94,6 +94,7 @@ impl AttackOf {
         }
         let attacks = self.attacks()?;
         let trained = Trained::find(&self.path)?;
+        trained.refuse_packed()?;
         // The number of steps is that of an attack, not that of the run.
         let of_run = trained.settings()?;
         let steps = of_run.steps;
@@ -112,7 +113,7 @@ impl AttackOf {
         let key = Key::new(config.seed).stream("attack");
         let norm = self.norm.text();
         let mut table = Table::new(["norm", "eps", "steps", "clean_acc", "robust_acc"]);
-        let (mut rows, mut points, mut images) = (Vec::new(), Vec::new(), 0);
+        let (mut rows, mut points, mut images, mut clean) = (Vec::new(), Vec::new(), 0, 0.0);
         for attack in attacks {
             let found = robust_accuracy(&model, attack, batches(), key)?;
             let row = json!({
@@ -132,11 +133,15 @@ impl AttackOf {
             );
             points.push((attack.eps, 100.0 * found.robust));
             rows.push(row);
-            images = found.images;
+            (images, clean) = (found.images, found.clean);
         }
         if let Some(out) = &self.out {
             let name = self.path.display();
             let title = format!("{name} on {images} test images of {}, {norm} attack", dataset.name);
+            // Without a perturbation the accuracy is the clean one.
+            if self.eps.iter().all(|&eps| eps != 0.0) {
+                points.push((0.0, 100.0 * clean));
+            }
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             let curve = Curve { name: "robust accuracy, %".into(), points, spread: Vec::new() };
             run_folder::made(out)?;
@@ -157,6 +162,9 @@ impl AttackOf {
         if self.images == Some(0) {
             return Err(Failure::usage("--images is 0; at least 1 is needed"));
         }
+        if let Some((_, eps)) = self.eps.iter().enumerate().find(|(i, eps)| self.eps[..*i].contains(eps)) {
+            return Err(Failure::usage(format_args!("--eps names {eps} twice")));
+        }
         let attack = |&eps: &f64| {
             let attack = match self.norm {
                 NormName::L2 => Attack::l2(eps).steps(steps),
@@ -167,6 +175,9 @@ impl AttackOf {
             };
             let attack = Attack { step: self.step.unwrap_or(attack.step), ..attack };
             match attack.check() {
+                Ok(()) if attack.step == 0.0 && eps > 0.0 => {
+                    Err(Failure::usage("--step is 0; it must be above 0, or nothing moves"))
+                }
                 Ok(()) => Ok(attack),
                 Err(_) if steps == 0 => Err(Failure::usage("--steps is 0; at least 1 is needed")),
                 Err(_) if attack.eps >= 0.0 && attack.eps.is_finite() => {

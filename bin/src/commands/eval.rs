@@ -54,12 +54,13 @@ impl Eval {
         (config.label_noise, config.train_size, config.hold_out) = (0.0, None, 0.0);
         config.check()?;
         setup::apply(&config);
+        trained.check_network(&given)?;
         trained.check_data(&config, &given)?;
         let dataset = data::load(&config)?;
         let config = data::with_loss(&config, &dataset)?;
         let model = trained.network(dataset.shape(), dataset.outputs(), &config)?;
         let loss = setup::loss(&config, None)?;
-        let result = evaluate_loss(&model, &*loss, data::test(&dataset, setup::dtype(&config)))?;
+        let result = evaluate_loss(&model, &*loss, data::test(&dataset, model.dtype()))?;
         let objective = setup::objective(&config)?;
         let layers = objective.report(&model.weights(), Step::default())?;
         if self.json {
@@ -137,7 +138,11 @@ fn text(classes: &[String], result: Evaluation, layers: Vec<LayerReport>) -> Res
         output::line(&format!("\nPredicted classes, a row a label:\n{}", table.text()))?;
     }
 
-    output::line(&format!("\nEnergies (mean over pairs):\n{}", energies(&layers).text()))
+    // An export has none.
+    match layers.is_empty() {
+        true => Ok(()),
+        false => output::line(&format!("\nEnergies (mean over pairs):\n{}", energies(&layers).text())),
+    }
 }
 
 /// The table of energies of a network's layers.

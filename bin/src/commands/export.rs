@@ -35,6 +35,7 @@ impl Export {
     /// Runs the command.
     pub fn run(self) -> Result<(), Failure> {
         let trained = Trained::find(&self.run)?;
+        trained.refuse_packed()?;
         let config = trained.settings()?;
         setup::apply(&config);
         let dataset = data::load(&config)?;

@@ -1,46 +1,78 @@
 //! `comhe gradcheck`: gradients of everything against finite differences.
 
+mod derivatives;
+mod own;
+
 use std::collections::BTreeMap;
 
 use autograd::{DType, OrderReport, Report, Sample, parallel_map};
-use clap::Args;
+use clap::{ArgMatches, Args};
 use serde::Serialize;
 
-use crate::config::Precision;
+use crate::config::layers::Layers;
+use crate::config::{Config, Precision, given, kinds};
 use crate::failure::Failure;
 use crate::output::{self, Table};
+use crate::setup;
+pub use own::READS;
 
-/// Check the gradients of every op, loss, layer, regulariser and model against finite differences
+/// Check the gradients of every op, loss, layer, regulariser and model, or of your own run, against finite differences
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:
+#[group(skip)]
+#[command(
+    mut_arg("dtype", |arg| arg.help("Only this arithmetic [default: both; of a run f64]").hide_default_value(true)),
+    mut_arg("batch_size", |arg| arg.help("Examples in the batch of a run [default: 8]").hide_default_value(true)),
+    after_help = "Examples:
   comhe gradcheck                     everything, first and second order, f64 and f32 (networks: f64)
   comhe gradcheck --only conv         what has conv in its name
   comhe gradcheck --dtype f64 --json
   comhe gradcheck --only regulariser --cases    each variant with each of its options
+  comhe gradcheck --config run.toml   the loss of your own settings
+  comhe gradcheck --model cnn6 --reg rp --input-penalty gradient --seed 3
 
 Every gradient is compared with central differences, and with the gradient that is recorded to be differentiated
 again. The table has the largest relative error of all cases, with --cases that of each. Exit code 1 if one exceeds its tolerance.
 
-Projections learned by alternating steps are constants for the gradient: what is checked of them are rp's cases.")]
+Projections learned by alternating steps are constants for the gradient: what is checked of them are rp's cases.
+
+With --config or flags of comhe train it checks the loss of these settings on a batch, in f64: each of its terms by all
+weights, and their sum by each tensor. Order 1 is the derivative along a direction of each tensor, half random, half
+uphill; order 2 is the product of the Hessian with a random direction, entry by entry, against differences of the gradient.
+Directions and the batch follow from --seed. The weights are the initial ones (--init), moved by 0.1 %, since those may
+lie at kinks. Of several steps of a difference the best one counts: kinks of ReLUs and maxima spoil larger ones.")]
 pub struct Gradcheck {
     /// Only samples whose name or group contains this
     #[arg(long, value_name = "PATTERN")]
     only: Option<String>,
-    /// Only this arithmetic
-    #[arg(long, value_enum)]
-    dtype: Option<Precision>,
     /// A line a case, named by its options, instead of a line for all of a name
     #[arg(long)]
     cases: bool,
     /// One JSON object a line
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    layers: Layers,
+    #[command(flatten)]
+    settings: Config,
 }
 
 /// First and second derivatives.
 const ORDERS: usize = 2;
 /// Rows of the table that are made in parallel before the next ones are printed.
 const BATCH: usize = 64;
+
+/// What has gradients that are not derivatives, and where it is compared instead.
+const HELD: &str =
+    "its gradient holds a part of the value constant, and is no derivative; it is compared with PyTorch's";
+const NO_DERIVATIVES: [(&str, &str); 4] = [
+    ("adversarial", HELD),
+    ("consistency", HELD),
+    ("one-bit, binary, sign", "the gradients of signs are estimates (straight-through), and no derivatives"),
+    (
+        "sam, asam, amp, awp, rmp",
+        "the gradient of a method is that of no function; with --method NAME the loss that it evaluates is checked",
+    ),
+];
 
 /// The name and the samples of a row of the table.
 type Group<'a> = (&'a (String, String), &'a [&'a Sample]);
@@ -65,7 +97,21 @@ struct Row {
 
 impl Gradcheck {
     /// Runs the command.
-    pub fn run(self) -> Result<(), Failure> {
+    pub fn run(self, matches: &ArgMatches) -> Result<(), Failure> {
+        let given = given(matches);
+        let has = |key: &str| given.iter().any(|name| name == key);
+        let of_run =
+            |key: &String| kinds::part(key).is_some() && !["dtype", "threads"].contains(&key.as_str());
+        if has("file") || has("set") || given.iter().any(of_run) {
+            if let Some(key) = ["only", "cases"].into_iter().find(|key| has(key)) {
+                return Err(Failure::usage(format_args!(
+                    "--{key} is for the table of all samples, and has no effect beside settings of a run"
+                )));
+            }
+            return own::run(&self.layers, &self.settings, matches, self.json);
+        }
+        self.settings.check()?;
+        setup::apply(&self.settings);
         let all: Vec<Sample> =
             [autograd::samples(), nn::samples(), comhe::samples()].into_iter().flatten().collect();
         let mut names: BTreeMap<(String, String), Vec<&Sample>> = BTreeMap::new();
@@ -73,19 +119,31 @@ impl Gradcheck {
             names.entry((sample.group.to_string(), sample.name.clone())).or_default().push(sample);
         }
         if let Some(pattern) = &self.only {
+            if pattern.is_empty() {
+                return Err(Failure::usage("--only is empty; it takes a part of a name, or is left out"));
+            }
             let known: Vec<String> = names.keys().map(|(_, name)| name.clone()).collect();
-            names.retain(|(group, name), _| {
-                name.contains(pattern.as_str()) || group.contains(pattern.as_str())
-            });
+            let named = |(group, name): &(String, String)| name.contains(pattern) || group.contains(pattern);
+            match names.keys().any(named) {
+                true => names.retain(|key, _| named(key)),
+                // A word that only cases have, as the learners of comhe meta.
+                false => names.retain(|_, samples| {
+                    samples.retain(|sample| sample.case.contains(pattern));
+                    !samples.is_empty()
+                }),
+            }
             if names.is_empty() {
+                if let Some((_, why)) = NO_DERIVATIVES.iter().find(|(name, _)| name.contains(pattern)) {
+                    return Err(Failure::usage(format_args!("--only {pattern}: {why}")));
+                }
                 let known: Vec<&str> = known.iter().map(String::as_str).collect();
                 return Err(Failure::usage(registry::unknown("sample", pattern, &known)));
             }
         }
-        let dtypes: Vec<DType> = match self.dtype {
-            None => vec![DType::F64, DType::F32],
-            Some(Precision::F64) => vec![DType::F64],
-            Some(Precision::F32) => vec![DType::F32],
+        let dtypes = match self.settings.dtype {
+            _ if !has("dtype") => vec![DType::F64, DType::F32],
+            Precision::F64 => vec![DType::F64],
+            Precision::F32 => vec![DType::F32],
         };
         let (first, last) = if self.cases { ("case", None) } else { ("group", Some("cases")) };
         let head = ["name", first, "order", "dtype"].into_iter().chain(last);

@@ -102,6 +102,9 @@ impl Config {
         {
             return Err(Failure::usage(format_args!("--{name} is {}; it must be {rule}", short(value))));
         }
+        if self.attack_step == Some(0.0) && self.attack_eps != Some(0.0) {
+            return Err(Failure::usage("--attack-step is 0; it must be above 0, or nothing moves"));
+        }
         if self.plateau_patience.is_some() && self.plateau.is_none() {
             return Err(Failure::usage("--plateau-patience has no effect without --plateau"));
         }

@@ -6,6 +6,7 @@ use clap::{ArgMatches, Args};
 use toml::{Table, Value};
 
 use super::file::{self, Depth};
+use super::kinds::{KINDS, Kind};
 use super::{Config, Settings, given, preset, settings, table, tables};
 use crate::failure::Failure;
 
@@ -42,7 +43,20 @@ pub fn with<S: Settings>(base: S, own: Table, given: &[String]) -> Result<S, Fai
         settings.remove("steps");
         settings.remove("epochs");
     }
-    settings.extend(S::below(&own).map_err(Failure::usage)?);
+    let below = S::below(&own).map_err(Failure::usage)?;
+    let chosen = |kind: &&Kind| {
+        let other = below.get(kind.key);
+        other.is_some() && own.get(kind.key).is_some_and(|own| Some(own) != other)
+    };
+    if let Some(Kind { key, .. }) = KINDS.iter().find(chosen) {
+        return Err(Failure::usage(format_args!(
+            "--preset {} is of --{key} {}, and --{key} is {}; leave one out",
+            own["preset"].as_str().unwrap_or_default(),
+            below[*key].as_str().unwrap_or_default(),
+            own[*key].as_str().unwrap_or_default()
+        )));
+    }
+    settings.extend(below);
     settings.extend(own);
     let settings: S = settings.try_into().map_err(Failure::usage)?;
     settings.check_effects(given)?;

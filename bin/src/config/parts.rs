@@ -14,6 +14,16 @@ use crate::failure::{Failure, one_of};
 /// Checks that every flag among `given` has an effect beside the other settings; `regs` are the regularisers in question.
 pub fn check(config: &Config, given: &[String], regs: &[String]) -> Result<(), Failure> {
     check_names(config, given, regs)?;
+    let normalised = ["mhs", "mgd", "mhp", "mhc"];
+    let of_energy = config.reg_s == 0.0 || config.reg_angular;
+    let scaled = of_energy || regs.iter().any(|reg| normalised.contains(&reg.as_str()));
+    if given.iter().any(|key| key == "reg-scale") && !scaled {
+        return Err(Failure::usage(format_args!(
+            "--reg-scale has no effect with --reg {}; use it with --reg-s 0, --reg-angular, or --reg {}",
+            regs.join(","),
+            one_of(&normalised)
+        )));
+    }
     let drawn = catalogue::find(&config.dataset).is_ok_and(|known| known.drawn());
     if given.iter().any(|key| key == "data-seed")
         && !(drawn || config.train_size.is_some() || config.label_noise > 0.0 || config.hold_out > 0.0)

@@ -3,6 +3,7 @@
 use super::{Anchor, Colour, GRID, INK, PALE, Picture, Shape, scale, text_width};
 use crate::plot::{number, range, ticks};
 
+/// The width grows with a name that is longer.
 const WIDTH: f64 = 560.0;
 /// Height of the axes.
 const HEIGHT: f64 = 230.0;
@@ -45,12 +46,13 @@ pub fn chart(title: &str, x_label: &str, log: bool, series: &[Series]) -> Option
 
     let title = if log { format!("{title}, logarithmic") } else { title.to_string() };
     let mut shapes = vec![Shape::text([16.0, 24.0], Anchor::Start, 15.0, INK, &title)];
-    let top = 40.0 + LINE * legend(&mut shapes, &series) as f64 + 6.0;
+    let width = series.iter().map(|s| 16.0 + entry(s)).fold(WIDTH, f64::max).ceil();
+    let top = 40.0 + LINE * legend(&mut shapes, &series, width) as f64 + 6.0;
     let lower = top + HEIGHT;
-    let x = |v: f64| LEFT + (v - x0) / (x1 - x0) * (WIDTH - LEFT - RIGHT);
+    let x = |v: f64| LEFT + (v - x0) / (x1 - x0) * (width - LEFT - RIGHT);
     let y = |v: f64| lower - (scaled(v) - y0) / (y1 - y0) * HEIGHT;
     for v in if log { scale::decades(low, high) } else { ticks(y0, y1) } {
-        shapes.push(Shape::line(vec![[LEFT, y(v)], [WIDTH - RIGHT, y(v)]], 1.0, GRID));
+        shapes.push(Shape::line(vec![[LEFT, y(v)], [width - RIGHT, y(v)]], 1.0, GRID));
         shapes.push(Shape::text([LEFT - 8.0, y(v) + 4.0], Anchor::End, 12.0, INK, &number(v)));
     }
     for v in ticks(x0, x1) {
@@ -58,7 +60,7 @@ pub fn chart(title: &str, x_label: &str, log: bool, series: &[Series]) -> Option
         shapes.push(Shape::text([x(v), lower + 19.0], Anchor::Middle, 12.0, INK, &number(v)));
     }
     shapes.push(Shape::text(
-        [(LEFT + WIDTH - RIGHT) / 2.0, lower + 37.0],
+        [(LEFT + width - RIGHT) / 2.0, lower + 37.0],
         Anchor::Middle,
         12.0,
         PALE,
@@ -77,15 +79,15 @@ pub fn chart(title: &str, x_label: &str, log: bool, series: &[Series]) -> Option
         }
         shapes.push(Shape::line(points, 1.8, s.colour));
     }
-    Some(Picture { size: [WIDTH, lower + BOTTOM], shapes })
+    Some(Picture { size: [width, lower + BOTTOM], shapes })
 }
 
 /// The names of the series from the left, in as many lines as they need, which are counted.
-fn legend(shapes: &mut Vec<Shape>, series: &[Series]) -> usize {
+fn legend(shapes: &mut Vec<Shape>, series: &[Series], most: f64) -> usize {
     let (mut x, mut row) = (16.0, 0);
     for s in series {
-        let width = 26.0 + text_width(12.0, &s.name) + 18.0;
-        if x > 16.0 && x + width > WIDTH {
+        let width = entry(s);
+        if x > 16.0 && x + width > most {
             (x, row) = (16.0, row + 1);
         }
         let y = 44.0 + LINE * row as f64;
@@ -94,6 +96,11 @@ fn legend(shapes: &mut Vec<Shape>, series: &[Series]) -> usize {
         x += width;
     }
     row + 1
+}
+
+/// The width of a name with its mark in the legend.
+fn entry(s: &Series) -> f64 {
+    26.0 + text_width(12.0, &s.name) + 18.0
 }
 
 fn finite(s: &Series) -> Series {
@@ -129,6 +136,14 @@ mod tests {
         assert_eq!((area.len(), curve.len()), (4, 2));
         assert!(area[0][1] < curve[0][1] && curve[0][1] < area[3][1]);
         assert!(area.iter().all(|p| p[1] >= 0.0 && p[1] <= picture.size[1]));
+    }
+
+    #[test]
+    fn a_long_name_has_room() {
+        let long = Series { name: "n".repeat(100), ..series(&[[1.0; 3]]) };
+        let picture = chart("t", "step", false, &[series(&[[1.0; 3]]), long]).unwrap();
+        assert!(picture.size[0] > 42.0 + text_width(12.0, &"n".repeat(100)), "{:?}", picture.size);
+        assert_eq!(chart("t", "step", false, &[series(&[[1.0; 3]])]).unwrap().size[0], WIDTH);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 
+use nn::binary::Packed;
 use nn::{Archive, write_atomic};
 
 use crate::failure::Failure;
@@ -12,6 +13,10 @@ use crate::hash::sha256;
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The checkpoint before the last one.
 pub const PREVIOUS: &str = "checkpoint-previous.safetensors";
+
+/// What is said of an export where weights are needed.
+pub const PACKED: &str = "is an export, a packed one-bit network without real weights and gradients; use the run that it was \
+                          exported from";
 
 /// The metadata's key of the checksum: the SHA-256 of the file with zeros in the checksum's place.
 const SUM: &str = "sha256";
@@ -37,6 +42,9 @@ pub fn load(path: &Path) -> Result<Archive, Failure> {
         ));
     }
     let mut bytes = fs::read(path).map_err(|e| Failure::place(path, format_args!("cannot be read: {e}")))?;
+    if Packed::is_packed(&bytes) {
+        return Err(Failure::place(path, PACKED));
+    }
     if let Some(at) = place_of_sum(&bytes) {
         let carried = bytes[at..at + DIGITS].to_vec();
         bytes[at..at + DIGITS].fill(b'0');

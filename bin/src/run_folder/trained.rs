@@ -5,10 +5,11 @@ use std::path::{Path, PathBuf};
 use nn::binary::Packed;
 use nn::{Archive, Model};
 
-use super::checkpoints::{CHECKPOINT, PREVIOUS, load};
+use super::checkpoints::{self, CHECKPOINT, PREVIOUS, load};
 use super::inputs::Inputs;
 use super::{CONFIG, FINAL, manifest, origin};
 use crate::config::Config;
+use crate::config::kinds::{self, Part};
 use crate::failure::Failure;
 use crate::hash::sha256_of_file;
 use crate::setup;
@@ -112,6 +113,26 @@ impl Trained {
 }
 
 impl Trained {
+    /// Refuses an export where real weights are needed.
+    pub fn refuse_packed(&self) -> Result<(), Failure> {
+        match self.packed()? {
+            None => Ok(()),
+            Some(_) => Err(Failure::place(&self.file, checkpoints::PACKED)),
+        }
+    }
+
+    /// Refuses settings of the network (`given`) beside an export, which holds its own.
+    pub fn check_network(&self, given: &[String]) -> Result<(), Failure> {
+        let of_network = given.iter().find(|key| kinds::part(key) == Some(Part::Network));
+        match of_network.filter(|_| self.packed().is_ok_and(|packed| packed.is_some())) {
+            None => Ok(()),
+            Some(key) => Err(Failure::usage(format_args!(
+                "--{key} has no effect beside {}: an export holds its network",
+                self.file.display()
+            ))),
+        }
+    }
+
     /// The network of a file that `comhe export` wrote.
     fn packed(&self) -> Result<Option<Model>, Failure> {
         let bytes = std::fs::read(&self.file).map_err(|e| super::unread(&self.file, &e))?;

@@ -24,15 +24,23 @@ pub struct Length {
 
 /// The loss of the settings, which [`data::with_loss`](crate::data::with_loss) has completed.
 pub fn loss(config: &Config, length: Option<Length>) -> Result<Box<dyn Loss>, Failure> {
-    let options = LossOptions {
+    let ramp = length.map(|length| Ramp::new(length.steps));
+    Ok((config.loss.unwrap_or_default().make)(&LossOptions { ramp, ..loss_options(config)? }))
+}
+
+/// The same with estimates that do not change, and nothing that grows.
+pub fn frozen_loss(config: &Config) -> Result<Box<dyn Loss>, Failure> {
+    Ok((config.loss.unwrap_or_default().make)(&LossOptions { frozen: true, ..loss_options(config)? }))
+}
+
+fn loss_options(config: &Config) -> Result<LossOptions, Failure> {
+    Ok(LossOptions {
         smoothing: config.label_smoothing,
         floor: config.loss_floor,
         lambda: Some(config.isda_lambda),
         covariance: config.isda_covariance.parse()?,
-        ramp: length.map(|length| Ramp::new(length.steps)),
         ..LossOptions::default()
-    };
-    Ok((config.loss.unwrap_or_default().make)(&options))
+    })
 }
 
 /// The penalty on inputs of the settings.
@@ -113,15 +121,17 @@ pub fn method(config: &Config, length: Option<Length>) -> Result<Box<dyn Method>
 
 /// The method on the predictions of the teachers, if there are any.
 pub fn taught(method: Box<dyn Method>, config: &Config, model: &Model) -> Result<Box<dyn Method>, Failure> {
-    if config.teacher.is_empty() {
-        return Ok(method);
-    }
+    let teachers = teachers(config, model)?;
+    Ok(if teachers.is_empty() { method } else { Box::new(Distillation { teachers, inner: method }) })
+}
+
+/// The teachers of a network.
+pub fn teachers(config: &Config, model: &Model) -> Result<Vec<Model>, Failure> {
     let teacher = |path: &PathBuf| {
         let trained = Trained::find(path)?;
         trained.network(model.input, model.classes, &trained.settings()?)
     };
-    let teachers = config.teacher.iter().map(teacher).collect::<Result<_, _>>()?;
-    Ok(Box::new(Distillation { teachers, inner: method }))
+    config.teacher.iter().map(teacher).collect()
 }
 
 /// The attack of the settings.

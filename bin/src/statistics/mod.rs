@@ -65,15 +65,15 @@ impl Measure {
     /// A value as a cell of a table: "77.92" for the accuracy 0.7792, "0.655090" or "5.00e-12" for a loss.
     pub fn text(self, value: f64) -> String {
         match self {
-            Measure::Accuracy => format!("{:.2}", 100.0 * value),
+            Measure::Accuracy => decimal(100.0 * value, 2),
             Measure::Loss => fixed(value, 6),
         }
     }
 
     /// The same with a sign.
     pub fn signed(self, value: f64) -> String {
-        let sign = if value.is_sign_negative() || value.is_nan() { "" } else { "+" };
-        sign.to_string() + &self.text(value)
+        let text = self.text(value);
+        if text.starts_with('-') || value.is_nan() { text } else { format!("+{text}") }
     }
 }
 
@@ -82,13 +82,24 @@ pub fn fixed(value: f64, decimals: usize) -> String {
     let near = value == 0.0
         || !value.is_finite()
         || (0.5 * 0.1f64.powi(decimals as i32)..1e9).contains(&value.abs());
-    if near { format!("{value:.decimals$}") } else { format!("{value:.2e}") }
+    if near { decimal(value, decimals) } else { format!("{value:.2e}") }
+}
+
+/// A number with this many decimal places; what rounds to 0 has no sign.
+fn decimal(value: f64, decimals: usize) -> String {
+    let text = format!("{value:.decimals$}");
+    match text.strip_prefix('-') {
+        Some(digits) if !digits.contains(|c: char| c.is_ascii_alphanumeric() && c != '0') => digits.into(),
+        _ => text,
+    }
 }
 
 /// A number with its noun in the singular or plural: "1 run", "2 runs", "3 classes".
 pub fn count(n: usize, noun: &str) -> String {
     let ending = match noun {
         _ if n == 1 => "",
+        // With the sound of a k.
+        "epoch" => "s",
         _ if noun.ends_with('s') || noun.ends_with("ch") => "es",
         _ => "s",
     };
@@ -140,6 +151,12 @@ mod tests {
         assert_eq!(texts, ["0.000000", "0.655090", "5.00e-12", "-1.00e300", "2.90e36", "123456.000000"]);
         assert_eq!([0.7792, 0.0, 1e-17].map(|v| Measure::Accuracy.text(v)), ["77.92", "0.00", "0.00"]);
         let signed = [0.5, 0.0, -0.0, -5e-12, f64::NAN].map(|v| Measure::Loss.signed(v));
-        assert_eq!(signed, ["+0.500000", "+0.000000", "-0.000000", "-5.00e-12", "NaN"]);
+        assert_eq!(signed, ["+0.500000", "+0.000000", "+0.000000", "-5.00e-12", "NaN"]);
+        let signed = [-1e-5, -1e-3, f64::NEG_INFINITY].map(|v| Measure::Accuracy.signed(v));
+        assert_eq!(signed, ["+0.00", "-0.10", "-inf"]);
+        assert_eq!(
+            [count(2, "epoch"), count(2, "batch"), count(1, "class")],
+            ["2 epochs", "2 batches", "1 class"]
+        );
     }
 }

@@ -82,6 +82,13 @@ impl Compare {
             };
             return Err(Failure::usage(format_args!("--{key} is not for compare; {instead}")));
         }
+        for (key, list, names) in [("method", "methods", &self.methods), ("loss", "losses", &self.losses)] {
+            if !names.is_empty() && given.iter().any(|name| name == key) {
+                return Err(Failure::usage(format_args!(
+                    "--{key} has no effect beside --{list}, which names them all"
+                )));
+            }
+        }
         if self.seeds == 0 || self.tune_seeds == 0 {
             let flag = if self.seeds == 0 { "seeds" } else { "tune-seeds" };
             return Err(Failure::usage(format_args!(

@@ -9,7 +9,8 @@ use super::log::Log;
 use super::plan::{EPOCHS, Plan};
 use super::run::{Energies, Job, Point, Run};
 use crate::commands::report::settings::method_eps;
-use crate::config::{Choice, Config};
+use crate::config::kinds::{self, Class};
+use crate::config::{self, Choice, Config};
 use crate::failure::Failure;
 use crate::figures::Group;
 use crate::output::Table;
@@ -160,8 +161,57 @@ pub fn about(plan: &Plan, dataset: &Dataset) -> Result<Vec<String>, Failure> {
             rounded(100.0 * plan.validation)
         ));
     }
+    let others = others(config, &plan.regs)?;
+    if !others.is_empty() {
+        lines.push(format!("Other settings: {}.", others.join(", ")));
+    }
     lines.extend(dataset.notes.iter().map(|note| format!("Data: {note}.")));
     Ok(lines)
+}
+
+/// The settings that [`about`] names in sentences of their own.
+const NAMED: [&str; 15] = [
+    "dataset",
+    "model",
+    "width",
+    "label-noise",
+    "steps",
+    "epochs",
+    "batch-size",
+    "optimizer",
+    "lr",
+    "schedule",
+    "weight-decay",
+    "seed",
+    "reg",
+    "reg-weight",
+    "reg-head-weight",
+];
+
+/// All other settings that are not the default, and not only of the machine or the log: "attack pgd-l2".
+fn others(config: &Config, regs: &[String]) -> Result<Vec<String>, Failure> {
+    let (settings, default) = (config::table(config)?, config::table(&Config::default())?);
+    let energies = regs.iter().any(|reg| reg != "none" && !comhe::peers::knows(reg));
+    let named = |key: &str| {
+        let with_method = config.method != Choice::default() && ["method", "method-eps"].contains(&key);
+        NAMED.contains(&key) || with_method || energies && key == "reg-s"
+    };
+    let counts = |key: &str| {
+        kinds::part(key).is_some_and(|part| matches!(part.class(), Class::Weights | Class::Length))
+    };
+    let changed = settings.iter().filter(|(key, value)| default.get(*key) != Some(value));
+    let told = changed.filter(|(key, _)| counts(key) && !named(key));
+    Ok(told.map(|(key, value)| format!("{key} {}", shown(value))).collect())
+}
+
+/// A value as a user gives it.
+fn shown(value: &toml::Value) -> String {
+    match value {
+        toml::Value::String(text) => text.clone(),
+        toml::Value::Float(number) => short(*number),
+        toml::Value::Array(values) => values.iter().map(shown).collect::<Vec<_>>().join(","),
+        value => value.to_string(),
+    }
 }
 
 /// The method and its radius, where it is not the default: " with sam (eps 0.05)".

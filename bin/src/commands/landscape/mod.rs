@@ -93,6 +93,7 @@ impl Landscape {
         }
         let steps = self.steps()?;
         let trained = Trained::find(&self.path)?;
+        trained.refuse_packed()?;
         let out = self.out.clone().unwrap_or_else(|| trained.folder.clone());
         let out = if out.as_os_str().is_empty() { Path::new(".") } else { &out };
         run_folder::unless_empty(out, || {

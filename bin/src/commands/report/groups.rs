@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::collect::Run;
 use super::settings;
-use crate::config::kinds::{self, Class, Part};
+use crate::config::kinds::{self, Class, KINDS, Kind, Part};
 use crate::picture::{Colour, chart};
 use crate::plot;
 use crate::statistics::Measure;
@@ -15,6 +15,17 @@ fn may_differ(key: &str) -> bool {
     let class = kinds::part(key).map(Part::class);
     matches!(class, Some(Class::Machine | Class::Log)) || ["seed", "preset"].contains(&key)
 }
+
+/// The settings that a baseline lacks, the first one first, each with its plain value.
+const PLAIN: [(&str, &str); 7] = [
+    ("reg", "none"),
+    ("method", "plain"),
+    ("attack", "none"),
+    ("input-penalty", "none"),
+    ("spectral", "none"),
+    ("loss", "cross-entropy"),
+    ("teacher", ""),
+];
 
 /// The runs of one configuration, in the order of their seeds.
 pub struct Group {
@@ -37,14 +48,37 @@ impl Group {
         (&self.name, &self.settings)
     }
 
-    /// Whether it has no regulariser.
-    pub fn is_plain(&self) -> bool {
-        text(&self.settings, "reg") == "none"
+    /// Whether a setting of [`PLAIN`] has its plain value, which is also that of settings without it.
+    fn is_plain(&self, (key, plain): (&str, &str)) -> bool {
+        self.settings.get(key).is_none_or(|value| value.as_str() == Some(plain))
     }
 
-    /// The settings besides those of the regulariser.
-    pub fn other_settings(&self) -> Vec<(&String, &toml::Value)> {
-        self.settings.iter().filter(|(key, _)| *key != "reg" && !key.starts_with("reg-")).collect()
+    /// How many settings of [`PLAIN`] have another value.
+    fn departures(&self) -> usize {
+        PLAIN.iter().filter(|setting| !self.is_plain(**setting)).count()
+    }
+
+    /// The settings besides one of [`PLAIN`] and those that belong to it.
+    fn besides(&self, key: &str) -> Vec<(&String, &toml::Value)> {
+        let kind = KINDS.iter().find(|kind| kind.key == key);
+        let belongs = |name: &str| {
+            let within = |kind: &Kind| {
+                name.strip_prefix(kind.prefix).is_some_and(|rest| rest.starts_with('-'))
+                    || !kind.readers(name).is_empty()
+            };
+            name == key || kind.is_some_and(within)
+        };
+        self.settings.iter().filter(|(name, _)| !belongs(name)).collect()
+    }
+
+    /// The group that it is compared with: of the settings of [`PLAIN`], in their order, the first that is not plain here
+    /// and whose plain value another group has with all other settings the same.
+    pub fn baseline<'a>(&self, groups: &'a [Group]) -> Option<&'a Group> {
+        let without = |&setting: &(&str, &str)| {
+            let rest = self.besides(setting.0);
+            groups.iter().find(|other| other.is_plain(setting) && other.besides(setting.0) == rest)
+        };
+        PLAIN.iter().filter(|setting| !self.is_plain(**setting)).find_map(without)
     }
 
     /// The measure of its targets; None if no run has a line in its log.
@@ -92,7 +126,7 @@ pub fn text(settings: &toml::Table, key: &str) -> String {
     }
 }
 
-/// The groups in the order of their first runs, those without a regulariser first.
+/// The groups, the plainest first, and those that are equally plain in the order of their first runs.
 pub fn of_runs(runs: Vec<Run>) -> Vec<Group> {
     let mut as_written: Vec<(toml::Table, Vec<Run>)> = Vec::new();
     for run in runs {
@@ -112,7 +146,7 @@ pub fn of_runs(runs: Vec<Run>) -> Vec<Group> {
             None => groups.push(Group { name: String::new(), colour: [0; 3], settings, runs }),
         }
     }
-    groups.sort_by_key(|group| !group.is_plain());
+    groups.sort_by_key(Group::departures);
     for group in &mut groups {
         group.runs = one_per_seed(std::mem::take(&mut group.runs));
     }
@@ -169,29 +203,34 @@ pub fn differing(groups: &[Named]) -> Vec<String> {
     keys.iter().filter(differs).map(|key| key.to_string()).collect()
 }
 
-/// Names for groups: the value of the first of these keys, then the other settings that are needed to distinguish them,
-/// those of `first` before others.
+/// Names for groups: the value of the first of these keys where it differs, then the other settings that are needed to
+/// distinguish them, those of `first` before others.
 pub fn names(all: &[&toml::Table], first: &[&str]) -> Vec<String> {
     let unnamed: Vec<Named> = all.iter().map(|settings| ("", *settings)).collect();
     let mut others = differing(&unnamed);
+    let leading: Vec<String> = all.iter().map(|settings| text(settings, first[0])).collect();
+    let mut named = match others.iter().any(|key| key == first[0]) {
+        true => leading.clone(),
+        false => vec![String::new(); all.len()],
+    };
     others.retain(|key| key != first[0]);
     // The settings of the first come last, since they often follow from its name.
     let own = format!("{}-", first[0]);
     let place = |key: &String| first.iter().position(|name| name == key).unwrap_or(first.len());
     others.sort_by_key(|key| (key.starts_with(&own), place(key)));
-    let mut named: Vec<String> = all.iter().map(|settings| text(settings, first[0])).collect();
     for key in &others {
-        let next: Vec<String> = all
-            .iter()
-            .zip(&named)
-            .map(|(settings, name)| format!("{name}, {key} {}", text(settings, key)))
-            .collect();
+        let longer = |(settings, name): (&&toml::Table, &String)| {
+            let part = format!("{key} {}", text(settings, key));
+            if name.is_empty() { part } else { format!("{name}, {part}") }
+        };
+        let next: Vec<String> = all.iter().zip(&named).map(longer).collect();
         let distinct = |names: &[String]| names.iter().collect::<BTreeSet<_>>().len();
         if distinct(&next) > distinct(&named) {
             named = next;
         }
     }
-    named
+    // A single group has the name of the first.
+    named.into_iter().zip(leading).map(|(name, lead)| if name.is_empty() { lead } else { name }).collect()
 }
 
 #[cfg(test)]
@@ -212,12 +251,32 @@ mod tests {
         let groups = ["reg = 'none'\nreg-head-weight = 0.0", "reg = 'rp'\nreg-head-weight = 1.0"].map(group);
         assert_eq!(named(&groups), ["none", "rp"]);
         let groups = ["reg = 'rp'\nwidth = 1\nlr = 0.1", "reg = 'rp'\nwidth = 2\nlr = 0.1"].map(group);
-        assert_eq!(named(&groups), ["rp, width 1", "rp, width 2"]);
+        assert_eq!(named(&groups), ["width 1", "width 2"]);
+        assert_eq!(differing(&groups.iter().map(Group::named).collect::<Vec<_>>()), ["width"]);
+        assert_eq!(named(&groups[..1]), ["rp"]);
         let groups =
             ["reg = 'rp'\nlearner = 'a'\ntask = 'x'", "reg = 'rp'\nlearner = 'b'\ntask = 'y'"].map(group);
         let settings: Vec<&toml::Table> = groups.iter().map(|group| &group.settings).collect();
-        assert_eq!(names(&settings, &["reg", "task", "learner"]), ["rp, task x", "rp, task y"]);
-        let groups = ["reg = 'rp'\nwidth = 1\nlr = 0.1", "reg = 'rp'\nwidth = 2\nlr = 0.1"].map(group);
-        assert_eq!(differing(&groups.iter().map(Group::named).collect::<Vec<_>>()), ["width"]);
+        assert_eq!(names(&settings, &["reg", "task", "learner"]), ["task x", "task y"]);
+    }
+
+    #[test]
+    fn a_baseline_lacks_one_thing() {
+        let groups = [
+            "reg = 'none'\nmethod = 'plain'\nloss = 'cross-entropy'\nlabel-smoothing = 0.0",
+            "reg = 'rp'\nreg-k = 3\nmethod = 'plain'\nloss = 'cross-entropy'\nlabel-smoothing = 0.0",
+            "reg = 'none'\nmethod = 'sam'\nmethod-eps = 0.05\nbn-stats = 'clean'\nloss = 'cross-entropy'\nlabel-smoothing = 0.0",
+            "reg = 'rp'\nreg-k = 3\nmethod = 'sam'\nmethod-eps = 0.1\nloss = 'cross-entropy'\nlabel-smoothing = 0.0",
+            "reg = 'none'\nmethod = 'plain'\nloss = 'isda'\nisda-lambda = 0.5",
+            "reg = 'none'\nmethod = 'plain'\nloss = 'cross-entropy'\nlabel-smoothing = 0.0\nteacher = ['a']",
+            "reg = 'none'\nmethod = 'sam'\nloss = 'cross-entropy'\nlabel-smoothing = 0.0\nwidth = 2",
+        ]
+        .map(group);
+        let of = |i: usize| {
+            let found: &Group = groups[i].baseline(&groups)?;
+            groups.iter().position(|other| std::ptr::eq(other, found))
+        };
+        // Without a partner in regulariser the method is taken away; other settings have no plain value.
+        assert_eq!([0, 1, 2, 3, 4, 5, 6].map(of), [None, Some(0), Some(0), Some(1), Some(0), Some(0), None]);
     }
 }

@@ -39,11 +39,12 @@ use page::Part;
 
 Runs that differ only in their seed are a group, shown as the mean over its seeds with a band. An
 explicit default is no difference. Of several runs with the same settings and seed one is counted, and
-the others are named. Differences are to the group without a regulariser whose other settings are the
-same, paired by seed, with 95 % intervals by Student's t. Runs that were stopped or killed are shown up
-to their last step; the tables have the finished runs of a group, if there are any. Groups with real
-targets are compared by their loss, in a table of their own. Runs of comhe meta are a section of their
-own; their differences are to the group without noise.
+the others are named. Differences are to the group without the regulariser, or else the method, attack,
+input penalty, spectral control, loss or teacher, whose other settings are the same, paired by seed, with
+95 % intervals by Student's t. Runs that were stopped or killed are shown up to their last step; the
+tables have the finished runs of a group, if there are any. Groups with real targets are compared by
+their loss, in a table of their own. Runs of comhe meta are a section of their own; their differences are
+to the group without noise.
 
 The weights before training are recomputed from the settings and the seed of each run; those after it
 are its final.safetensors, or its last checkpoint. Confusion matrices need the data of the run.
@@ -186,11 +187,10 @@ impl Report {
         } else {
             String::new()
         };
-        let baselines = groups.iter().filter_map(|g| results::baseline(g, groups)).map(|g| g.name.clone());
-        let baseline = match &unique(baselines)[..] {
-            [] => "There is no baseline: no group without a regulariser has the other settings of a group with one.".into(),
+        let baseline = match &results::baselines(groups)[..] {
+            [] => "There is no baseline: no group is another one without its regulariser, method, attack, penalty, loss or teacher.".into(),
             [one] => format!("Differences are to {one}, paired by seed, with 95 % intervals of the mean by Student's t."),
-            _ => "Differences are to the group without a regulariser whose other settings are the same, paired by seed, with 95 % intervals of the mean by Student's t.".into(),
+            _ => "Differences are to the group without the regulariser (or else the method, attack, input penalty, spectral control, loss or teacher) whose other settings are the same, paired by seed, with 95 % intervals of the mean by Student's t.".into(),
         };
         let runs = || groups.iter().flat_map(|g| &g.runs);
         let notes = runs().flat_map(|run| {

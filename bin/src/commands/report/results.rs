@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::collect::{EnergyPoint, EvalPoint, Run};
 use super::groups::{Group, Named, by_measure, differing, evaluated_on, text};
 use crate::output::Table;
-use crate::statistics::{Interval, Measure, Paired, fixed, summary};
+use crate::statistics::{Measure, Paired, count, fixed, summary};
 
 /// A table of results for each measure: accuracies and losses cannot be in one column. The first one is "results", that
 /// of real targets beside classes "results-real".
@@ -16,6 +16,7 @@ pub fn results(groups: &[Group]) -> Vec<(&'static str, Table)> {
 
 /// Mean and standard deviation of the last scores of groups, and their differences to the baseline over the same seeds.
 fn of_measure(groups: &[&Group], all: &[Group], measure: Measure) -> Table {
+    let several = baselines(all).len() > 1;
     let (on, real) = (evaluated_on(groups.iter().copied()), measure == Measure::Loss);
     let [accuracy, loss, r2] = ["accuracy %", "loss", "R2"].map(|what| format!("{on} {what}"));
     let mut table = Table::new([
@@ -65,8 +66,7 @@ fn of_measure(groups: &[&Group], all: &[Group], measure: Measure) -> Table {
             of.n.to_string(),
             if of.n > 0 { measure.text(of.mean) } else { "-".into() },
             if of.n > 1 { measure.text(of.sd) } else { "-".into() },
-            difference(group, all, measure)
-                .map_or("-".into(), |(i, n)| format!("{}, {n} pairs", i.text(measure))),
+            difference(group, all, measure, several),
             if other.is_empty() { "-".into() } else { fixed(summary(&other).mean, 4) },
             ends(&spread(|s| s.full), 4),
             ends(&spread(|s| s.half_space), 4),
@@ -76,27 +76,36 @@ fn of_measure(groups: &[&Group], all: &[Group], measure: Measure) -> Table {
     table
 }
 
-/// The difference of scores to the baseline over the seeds that both have, and the number of those.
-fn difference(group: &Group, groups: &[Group], measure: Measure) -> Option<(Interval, usize)> {
-    let baseline = baseline(group, groups)?;
+/// The difference of scores to the baseline over the seeds that both have, and the number of those; with the name of the
+/// baseline if there are several.
+fn difference(group: &Group, groups: &[Group], measure: Measure, several: bool) -> String {
     let score = |run: &Run| run.evaluations.last().and_then(|t| t.score(measure));
-    let others = baseline.counted();
-    let pair = |run: &&Run| {
-        let other = others.iter().find(|other| other.seed() == run.seed())?;
-        Some((score(run)?, score(other)?))
+    let found = || {
+        let baseline = group.baseline(groups)?;
+        let others = baseline.counted();
+        let pair = |run: &&Run| {
+            let other = others.iter().find(|other| other.seed() == run.seed())?;
+            Some((score(run)?, score(other)?))
+        };
+        let (with, without): (Vec<f64>, Vec<f64>) = group.counted().iter().filter_map(pair).unzip();
+        // Groups without a finished run are not compared.
+        let finished = |g: &Group| g.runs.iter().any(|run| run.finished);
+        let pairs = Paired::new(&with, &without).filter(|_| finished(group) && finished(baseline))?;
+        let to = if several { format!(", to {}", baseline.name) } else { String::new() };
+        Some(format!("{}, {}{to}", pairs.student().text(measure), count(with.len(), "pair")))
     };
-    let (with, without): (Vec<f64>, Vec<f64>) = group.counted().iter().filter_map(pair).unzip();
-    // Groups without a finished run are not compared.
-    let finished = |g: &Group| g.runs.iter().any(|run| run.finished);
-    let pairs = Paired::new(&with, &without).filter(|_| finished(group) && finished(baseline))?;
-    Some((pairs.student(), with.len()))
+    found().unwrap_or("-".into())
 }
 
-/// The group without a regulariser whose other settings are the same.
-pub fn baseline<'a>(group: &Group, groups: &'a [Group]) -> Option<&'a Group> {
-    groups.iter().find(|other| {
-        other.is_plain() && !group.is_plain() && other.other_settings() == group.other_settings()
-    })
+/// The names of the baselines, each once.
+pub fn baselines(groups: &[Group]) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    for baseline in groups.iter().filter_map(|group| group.baseline(groups)) {
+        if !names.contains(&baseline.name.as_str()) {
+            names.push(&baseline.name);
+        }
+    }
+    names
 }
 
 /// The settings in which groups differ, one row per group; None if there are none.

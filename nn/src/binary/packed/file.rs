@@ -1,5 +1,6 @@
 //! Packed networks as files: safetensors with 64-bit words (`*.bits`, `*.flips`), 32-bit integers (`*.limits`) and the
-//! real tensors of stem and head. The metadata `comhe.packed` names version, network, input, classes, width and dtype.
+//! real tensors of stem and head. The metadata `comhe.packed` names version, network, input, classes, width and
+//! dtype, and behind them the 64-bit FNV-1a hash of these and of the names and bytes of all tensors.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -20,7 +21,9 @@ use crate::state::load_state_dict;
 
 /// The metadata entry.
 const KEY: &str = "comhe.packed";
-const VERSION: &str = "1";
+/// What is before the hash.
+const CHECKSUM: &str = " checksum=";
+const VERSION: &str = "2";
 /// The largest width and number of classes or channels of a file that is read.
 const MOST: usize = 1 << 16;
 
@@ -55,6 +58,8 @@ impl Packed {
             "version={VERSION} model={} input={c}x{h}x{w} classes={} width={} dtype={}",
             self.name, self.classes, self.width, self.dtype
         );
+        // One entry alone, since those of a map have no order.
+        let about = about.clone() + CHECKSUM + &checksum(&about, &entries);
         let metadata = HashMap::from([(KEY.to_string(), about)]);
         safetensors::serialize(views, Some(metadata)).map_err(|e| Error::Format(e.to_string()))
     }
@@ -62,13 +67,14 @@ impl Packed {
     /// Reads the bytes of a file.
     ///
     /// # Errors
-    /// If they are not a packed network of this version, a tensor is missing, unexpected, of another type or shape, or
+    /// If they are not a packed network of this version with its checksum, a tensor is missing, unexpected, of another type or shape, or
     /// holds what no network has.
     pub fn from_bytes(bytes: &[u8]) -> Result<Packed, Error> {
         let not = |e: &dyn std::fmt::Display| Error::Format(format!("not a packed network: {e}"));
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(|e| not(&e))?;
         let metadata = header.metadata().clone().unwrap_or_default();
-        let about = About::parse(metadata.get(KEY).ok_or_else(|| not(&"its metadata has no comhe.packed"))?)?;
+        let text = metadata.get(KEY).ok_or_else(|| not(&"its metadata has no comhe.packed"))?;
+        let about = About::parse(text)?;
         let file = SafeTensors::deserialize(bytes).map_err(|e| not(&e))?;
         let entry = |view: &TensorView<'_>| Entry {
             dtype: view.dtype(),
@@ -76,10 +82,15 @@ impl Packed {
             data: view.data().to_vec(),
         };
         let entries = file.iter().map(|(name, view)| (name.to_string(), entry(&view))).collect();
+        let (text, carried) = text.rsplit_once(CHECKSUM).unwrap_or((text, ""));
+        let damaged = checksum(text, &entries) != carried;
         let mut reader = Reader { entries, dtype: about.dtype };
         let packed = reader.packed(about)?;
         match reader.entries.keys().next() {
             Some(name) => Err(Error::Format(format!("tensor {name} is left over"))),
+            None if damaged => {
+                Err(Error::Format("damaged: the packed network does not have its checksum".to_string()))
+            }
             None => Ok(packed),
         }
     }
@@ -138,6 +149,15 @@ impl Packed {
         }
         entries
     }
+}
+
+/// The hash of the metadata and of all tensors, in hexadecimal digits. A change of a single byte always changes it.
+fn checksum(about: &str, entries: &BTreeMap<String, Entry>) -> String {
+    let tensors = entries.iter().flat_map(|(name, entry)| [name.as_bytes(), &entry.data[..]]);
+    let bytes = [about.as_bytes()].into_iter().chain(tensors).flatten();
+    let hash =
+        bytes.fold(0xCBF2_9CE4_8422_2325u64, |h, b| (h ^ u64::from(*b)).wrapping_mul(0x0100_0000_01B3));
+    format!("{hash:016x}")
 }
 
 impl Block {

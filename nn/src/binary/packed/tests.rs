@@ -166,7 +166,7 @@ fn every_corruption_is_an_error() {
         Packed::from_bytes(&bytes).err().unwrap_or_else(|| panic!("{to} is accepted")).to_string()
     };
     for (from, to, said) in [
-        ("version=1", "version=2", "version 1 can be read"),
+        ("version=2", "version=1", "version 2 can be read"),
         ("boolnet-small-k4", "boolnet-small-k3", "there is no such network"),
         ("boolnet-small-k4", "boolnet-small-k1", "is I32 [4, 32]; I32 [1, 32] is needed"),
         ("input=1x4x4", "input=1x5x4", "does not take such an input"),
@@ -179,6 +179,17 @@ fn every_corruption_is_an_error() {
         let error = swap(from, to);
         assert!(error.contains(said), "{to}: {error}");
     }
+    // Any bit of the tensors, of which most are as good as their opposites.
+    let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    for at in (header..bytes.len()).step_by(61).chain([header, bytes.len() - 1]) {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1 << (at % 8);
+        assert!(Packed::from_bytes(&flipped).is_err(), "byte {at}");
+    }
+    let mut flipped = bytes.clone();
+    *flipped.last_mut().unwrap() ^= 1;
+    let error = Packed::from_bytes(&flipped).err().unwrap().to_string();
+    assert!(error.contains("does not have its checksum"), "{error}");
     // A bit past the end of a filter of 288 in five words.
     let packed = Packed::new(&model).unwrap();
     let row = packed.blocks[0].1.conv1.groups[0].rows();
@@ -188,4 +199,14 @@ fn every_corruption_is_an_error() {
     dirty[at + 39] = 1;
     let error = Packed::from_bytes(&dirty).err().unwrap().to_string();
     assert!(error.contains("bits past the first 288 of a row are not 0"), "{error}");
+}
+
+#[test]
+fn an_attack_is_an_error() {
+    let packed = Packed::new(&trained("basenet-small-k1", [1, 4, 4], DType::F32)).unwrap();
+    let packed = Packed::from_bytes(&packed.to_bytes().unwrap()).unwrap();
+    let batch = crate::Batch::new(Tensor::normal([2, 1, 4, 4], DType::F32, Key::new(1)), vec![0, 1]);
+    let loss = crate::BatchLoss::new(packed.into_model().unwrap(), batch);
+    let error = crate::Attack::l2(0.1).inputs(&loss).err().unwrap().to_string();
+    assert!(error.contains("has no gradient by its inputs"), "{error}");
 }
