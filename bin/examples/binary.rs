@@ -1,10 +1,11 @@
 //! One-bit networks: what slices are worth on small images, and what packing saves.
 //!
 //!     cargo run --release -p bin --example binary -- train [EPOCHS [SEEDS]]
-//!     cargo run --release -p bin --example binary -- speed
+//!     cargo run --release -p bin --example binary -- speed [BATCH ...]
 //!
 //! `train` trains BaseNet and BoolNet with 1 and 4 slices on 14 x 14 images of Fashion-MNIST, and holds the packed network
-//! to the real one on every test image. `speed` times both on one thread.
+//! to the real one on every test image. `speed` times both and the real stem alone on one thread, medians of
+//! interleaved rounds.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,7 +19,10 @@ use nn::{Batch, Clip, Context, Error, Model, Module, Optimizer, Plain, RAdam, Sc
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
-        Some("speed") => speed(),
+        Some("speed") => {
+            let batches: Vec<usize> = arguments.filter_map(|n| n.parse().ok()).collect();
+            speed(if batches.is_empty() { &[1, 32] } else { &batches })
+        }
         _ => {
             let mut number = |default| arguments.next().and_then(|n| n.parse().ok()).unwrap_or(default);
             let (epochs, seeds) = (number(10), number(3));
@@ -93,36 +97,54 @@ fn agreement(model: &Model, batches: impl Iterator<Item = Batch>) -> Result<usiz
     Ok(same)
 }
 
-fn speed() -> Result<(), Box<dyn std::error::Error>> {
+fn speed(batches: &[usize]) -> Result<(), Box<dyn std::error::Error>> {
     autograd::set_threads(1);
-    for (name, size, channels, classes, batch) in [
-        ("basenet-small-k1", 14, 1, 10, 64),
-        ("boolnet-small-k4", 14, 1, 10, 64),
-        ("boolnet-small-k4", 28, 1, 10, 32),
-        ("basenet18-k1", 224, 3, 1000, 2),
-        ("basenet18-k4", 224, 3, 1000, 2),
-        ("boolnet18-k4", 224, 3, 1000, 2),
+    println!(
+        "network, image | batch | float, ms/image | packed | stem | ratio | without stem | bytes: float, packed"
+    );
+    for (name, size, channels, classes) in [
+        ("basenet-small-k1", 14, 1, 10),
+        ("basenet-small-k1", 28, 1, 10),
+        ("boolnet-small-k1", 14, 1, 10),
+        ("boolnet-small-k1", 28, 1, 10),
+        ("boolnet-small-k4", 14, 1, 10),
+        ("boolnet-small-k4", 28, 1, 10),
+        ("basenet18-k1", 224, 3, 1000),
+        ("basenet18-k4", 224, 3, 1000),
+        ("boolnet18-k1", 224, 3, 1000),
+        ("boolnet18-k4", 224, 3, 1000),
+        ("boolnet18-k8", 224, 3, 1000),
     ] {
         let model = nn::models::build(name, [channels, size, size], classes, 1, Key::new(1), DType::F32)?;
-        let images = Tensor::normal([batch, channels, size, size], DType::F32, Key::new(2));
         let packed = Packed::new(&model)?;
-        let time = |module: &mut dyn Module| {
-            let mut best = f64::INFINITY;
-            for _ in 0..7 {
+        let (floats, bytes) = (4 * model.parameter_count(), packed.to_bytes()?.len());
+        for &batch in batches {
+            let images = Tensor::normal([batch, channels, size, size], DType::F32, Key::new(2));
+            let time = |module: &mut dyn Module| {
                 let start = Instant::now();
                 let _ = module.forward(&images, &mut Context::eval());
-                best = best.min(start.elapsed().as_secs_f64());
-            }
-            1e3 * best / batch as f64
-        };
-        let (real, fast) = (time(&mut model.detached()), time(&mut packed.clone()));
-        let (floats, bytes) = (4 * model.parameter_count(), packed.to_bytes()?.len());
-        println!(
-            "{name}, {size} x {size}: {real:.3} ms an image, packed {fast:.3} ms: {:.1} times as fast; {floats} bytes, \
-             packed {bytes}: 1/{:.1}",
-            real / fast,
-            floats as f64 / bytes as f64
-        );
+                1e3 * start.elapsed().as_secs_f64() / batch as f64
+            };
+            let (mut real, mut fast, mut stem) = (model.detached(), packed.clone(), packed.stem().clone());
+            // One after another, so that the load of the machine is that of both; the first round is to warm up.
+            let rounds = if size == 224 && batch > 8 { 5 } else { 25 };
+            let times: Vec<[f64; 3]> =
+                (0..=rounds).map(|_| [time(&mut real), time(&mut fast), time(&mut stem)]).skip(1).collect();
+            let of = |f: fn(&[f64; 3]) -> f64| median(times.iter().map(f).collect());
+            println!(
+                "{name}, {size} x {size} | {batch} | {:.3} | {:.3} | {:.3} | {:.1} | {:.1} | {floats}, {bytes}",
+                of(|t| t[0]),
+                of(|t| t[1]),
+                of(|t| t[2]),
+                of(|t| t[0] / t[1]),
+                of(|t| (t[0] - t[2]) / (t[1] - t[2])),
+            );
+        }
     }
     Ok(())
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }

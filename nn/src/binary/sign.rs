@@ -25,14 +25,14 @@ fn window(v: f64) -> f64 {
 }
 
 /// `f(x + o)` for each offset o, in a new second axis.
-fn sliced(x: &Tensor, offsets: &[f64], f: fn(f64) -> f64) -> Tensor {
+fn sliced(x: &Tensor, offsets: &[f64], f: impl Fn(f64) -> f64) -> Tensor {
     match x.dtype() {
         DType::F32 => sliced_as::<f32>(x, offsets, f),
         DType::F64 => sliced_as::<f64>(x, offsets, f),
     }
 }
 
-fn sliced_as<T: Scalar>(x: &Tensor, offsets: &[f64], f: fn(f64) -> f64) -> Tensor {
+fn sliced_as<T: Scalar>(x: &Tensor, offsets: &[f64], f: impl Fn(f64) -> f64) -> Tensor {
     let mut dims = x.shape().to_vec();
     dims.insert(1, offsets.len());
     let item = x.shape()[1..].iter().product::<usize>();
@@ -52,7 +52,7 @@ fn sliced_as<T: Scalar>(x: &Tensor, offsets: &[f64], f: fn(f64) -> f64) -> Tenso
 }
 
 /// `f` of each element, outside every graph.
-fn each(x: &Tensor, f: fn(f64) -> f64) -> Tensor {
+fn each(x: &Tensor, f: impl Fn(f64) -> f64) -> Tensor {
     sliced(&x.detach().reshape([1, x.numel()]), &[0.0], f).reshape(*x.shape())
 }
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use autograd::{DType, Tensor};
-use kernels::binary::{Columns, bits};
+use kernels::binary::{self, Filters, bits};
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::conv::{Conv, Thresholds};
@@ -137,8 +137,8 @@ impl Packed {
         for (path, block) in &self.blocks {
             for (name, conv) in block.convs() {
                 let path = join(path, name);
-                let rows: Vec<u64> = conv.groups.iter().flat_map(Columns::rows).collect();
-                let shape = vec![conv.filters(), conv.groups[0].words()];
+                let rows: Vec<u64> = conv.groups.iter().flat_map(Filters::rows).collect();
+                let shape = vec![conv.filters(), conv.groups[0].bits().div_ceil(64)];
                 entries.insert(join(&path, "bits"), words(shape, &rows));
                 let Some(Thresholds { slices, limits, flips }) = &conv.signs else { continue };
                 entries.insert(join(&path, "flips"), words(vec![flips.len()], flips));
@@ -269,7 +269,8 @@ impl Reader {
         let downsample = match spec.downsample {
             true => {
                 let path = join(path, "downsample");
-                Some(self.conv(&path, &spec, [slices * channels, 1, 1, 1], 1, true)?)
+                let conv = self.conv(&path, &spec, [slices * channels, 1, 1, 1], 1, true)?;
+                Some(Conv { pool: stride, ..conv })
             }
             false => None,
         };
@@ -286,11 +287,17 @@ impl Reader {
     ) -> Result<Conv, Error> {
         let BlockSpec { slices, filters, .. } = *spec;
         let count = channels * kernel * kernel;
+        if count > binary::MOST {
+            return Err(Error::Format(format!(
+                "{path}: a filter has {count} signs; at most {} can be read",
+                binary::MOST
+            )));
+        }
         let words = count.div_ceil(64);
         let rows = self.words(&join(path, "bits"), &[filters, words], count)?;
         let size = filters / groups * words;
-        let columns = rows.chunks_exact(size).map(|rows| Columns::new(rows, filters / groups, count));
-        let groups = columns.collect();
+        let groups =
+            rows.chunks_exact(size).map(|rows| Filters::new(rows, filters / groups, count)).collect();
         let signs = match signs {
             true => Some(Thresholds {
                 slices,
@@ -302,7 +309,7 @@ impl Reader {
             }),
             false => None,
         };
-        Ok(Conv { groups, kernel, stride, dilation, signs })
+        Ok(Conv { groups, kernel, stride, dilation, pool: 1, signs })
     }
 
     /// Rows of `count` bits.

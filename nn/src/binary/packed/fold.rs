@@ -1,7 +1,7 @@
 //! A trained network as signs and thresholds.
 
 use autograd::{Shape, Tensor};
-use kernels::binary::{Columns, bits};
+use kernels::binary::{Filters, MOST, bits};
 
 use super::conv::{Conv, Thresholds};
 use super::{Block, Packed, Tail};
@@ -48,6 +48,11 @@ impl Packed {
 fn fold(block: &crate::binary::Block, path: &str) -> Result<Block, Error> {
     let spec = block.spec;
     let conv = |name: &str, conv: &BinaryConv, bn: Option<&BatchNorm>| {
+        let n = conv.weight.shape()[1..].iter().product::<usize>();
+        if n > MOST {
+            let text = format!("{path}.{name}: a filter has {n} signs; at most {MOST} can be packed");
+            return Err(Error::Config(text));
+        }
         let signs = bn.map(|bn| thresholds(conv, bn, &block.sign, &format!("{path}.{name}"))).transpose()?;
         Ok::<Conv, Error>(pack(conv, signs))
     };
@@ -56,7 +61,7 @@ fn fold(block: &crate::binary::Block, path: &str) -> Result<Block, Error> {
         conv1: conv("conv1", &block.conv1, Some(&block.bn1))?,
         conv2: conv("conv2", &block.conv2, (!spec.last).then_some(&block.bn2))?,
         downsample: match &block.downsample {
-            Some(down) => Some(conv("downsample", &down.conv, Some(&down.bn))?),
+            Some(down) => Some(Conv { pool: spec.stride, ..conv("downsample", &down.conv, Some(&down.bn))? }),
             None => None,
         },
     })
@@ -74,13 +79,14 @@ fn pack(conv: &BinaryConv, signs: Option<Thresholds>) -> Conv {
     let per_group = filters / conv.options.groups;
     let group = |g: usize| {
         let rows: Vec<u64> = (g * per_group..(g + 1) * per_group).flat_map(row).collect();
-        Columns::new(&rows, per_group, channels * taps)
+        Filters::new(&rows, per_group, channels * taps)
     };
     Conv {
         groups: (0..conv.options.groups).map(group).collect(),
         kernel: dims[2],
         stride: conv.options.stride[0],
         dilation: conv.options.dilation[0],
+        pool: 1,
         signs,
     }
 }

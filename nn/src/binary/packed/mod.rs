@@ -8,7 +8,6 @@ mod fold;
 mod map;
 
 use autograd::{DType, Shape, Tensor, parallel_map};
-use kernels::binary::bits;
 
 use self::conv::Conv;
 use self::map::Map;
@@ -72,7 +71,7 @@ struct Tail {
     bn3: BatchNorm,
 }
 
-/// Integers of one convolution: its name, the size of the map, the filters of each pixel.
+/// Integers of one convolution: its name, the size of the map, the pixels of each filter.
 type Integers = (String, [usize; 2], Vec<i32>);
 
 /// The signs a of the last block and the integers after them.
@@ -91,6 +90,11 @@ impl Packed {
     /// The name of the network that was packed.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The real layers before the first sign, which no packing makes faster.
+    pub fn stem(&self) -> &Sequential {
+        &self.stem
     }
 
     /// The network as a model, for evaluations.
@@ -139,21 +143,9 @@ impl Packed {
         let filters = scale.numel();
         let halvings = self.blocks.iter().map(|(_, block)| block.spec.stride).product::<usize>();
         let [h, w] = [stem[2] / halvings, stem[3] / halvings];
-        let (pixels, slices) = (h * w, self.design.slices);
-        let (mut sums, mut means) = (vec![0.0; lasts.len() * filters * pixels], Vec::new());
-        means.resize(sums.len(), 0.0);
-        for (n, last) in lasts.iter().enumerate() {
-            for pixel in 0..pixels {
-                for filter in 0..filters {
-                    let place = (n * filters + filter) * pixels + pixel;
-                    sums[place] = f64::from(last.sums[pixel * filters + filter]);
-                    let ones = (0..slices).filter(|&s| bits::get(last.a.slice(pixel, s), filter)).count();
-                    means[place] = (2 * ones) as f64 / slices as f64 - 1.0;
-                }
-            }
-        }
-        let real = |values: &[f64]| Tensor::new(values, [lasts.len(), filters, h, w]).to_dtype(self.dtype);
-        let (sums, means) = (real(&sums), real(&means));
+        let real = |values: Vec<f64>| Tensor::new(&values, [lasts.len(), filters, h, w]).to_dtype(self.dtype);
+        let sums = real(lasts.iter().flat_map(|last| &last.sums).map(|&sum| f64::from(sum)).collect());
+        let means = real(lasts.iter().flat_map(|last| last.a.means()).collect());
         bn2.forward(&(sums * scale.reshape([filters, 1, 1])), cx) + bn3.forward(&means, cx)
     }
 }
@@ -161,29 +153,26 @@ impl Packed {
 impl Block {
     /// The output on signs; of the last block what its real end needs.
     fn run(&self, x: &Map, path: &str, see: &mut dyn FnMut(&dyn Fn() -> Integers)) -> Output {
-        let BlockSpec { split, doubled, channels, stride, .. } = self.spec;
-        let halves = split.then(|| [x.part(0, channels), x.part(channels, channels)]);
+        let BlockSpec { split, doubled, channels, .. } = self.spec;
+        let halves = split.then(|| x.split(channels));
         let (x, kept) = match &halves {
             Some([first, second]) => (first, Some(second)),
             None => (x, None),
         };
-        let mut sums = |conv: &Conv, name: &str, x: &Map| {
-            let (sums, size) = conv.accumulate(x);
-            see(&|| (format!("{path}.{name}"), size, sums.clone()));
-            (sums, size)
+        let mut signs = |conv: &Conv, name: &str, x: &Map| {
+            see(&|| {
+                let (sums, size) = conv.accumulate(x);
+                (format!("{path}.{name}"), size, sums)
+            });
+            conv.signs.is_some().then(|| conv.signs(x))
         };
-        let shortcut = self.downsample.as_ref().map(|conv| {
-            let (y, size) = sums(conv, "downsample.conv", x);
-            if stride > 1 { conv.signs(conv.max_pool(&y, size)) } else { conv.signs((y, size)) }
-        });
+        let shortcut = self.downsample.as_ref().map(|conv| signs(conv, "downsample.conv", x).expect("signs"));
         let shortcut = shortcut.as_ref().unwrap_or(x);
-        let mut a = self.conv1.signs(sums(&self.conv1, "conv1", x));
+        let mut a = signs(&self.conv1, "conv1", x).expect("signs");
         a.xnor(shortcut);
-        let y = sums(&self.conv2, "conv2", &a);
-        if self.spec.last {
-            return Output::Real(Last { a, sums: y.0 });
-        }
-        let mut z = self.conv2.signs(y);
+        let Some(mut z) = signs(&self.conv2, "conv2", &a) else {
+            return Output::Real(Last { sums: self.conv2.accumulate(&a).0, a });
+        };
         z.or(shortcut);
         Output::Signs(if doubled { z.interleave(kept.unwrap_or(shortcut)) } else { z })
     }

@@ -1,4 +1,5 @@
 use autograd::{DType, Key, Tensor};
+use kernels::binary::bits;
 use proptest::prelude::*;
 
 use super::conv::Thresholds;
@@ -44,10 +45,11 @@ fn assert_same(model: &Model, images: &Tensor) {
             for (n, trace) in traces.iter().enumerate() {
                 let (found, size, sums) = &trace[layer];
                 assert_eq!((found, *size), (&format!("{path}.{name}"), [h, w]));
-                for (i, sum) in sums.iter().enumerate() {
-                    let (pixel, filter) = (i / filters, i % filters);
-                    let real = real[(n * filters + filter) * h * w + pixel];
-                    assert_eq!(real, f64::from(*sum), "{found}: image {n}, pixel {pixel}, filter {filter}");
+                let pixels = h * w;
+                assert_eq!(sums.len(), filters * pixels);
+                for (i, (sum, real)) in sums.iter().zip(&real[n * filters * pixels..]).enumerate() {
+                    let (filter, pixel) = (i / pixels, i % pixels);
+                    assert_eq!(*real, f64::from(*sum), "{found}: image {n}, filter {filter}, pixel {pixel}");
                 }
             }
             layer += 1;
