@@ -94,7 +94,6 @@ fn teachers_that_do_not_fit_are_refused() {
             "train --dataset teacher-regression --model mlp --teacher teacher",
             "the targets of teacher-regression are real",
         ),
-        ("train --set teacher=", "--teacher is empty"),
         (
             "train --dataset digits --temperature-factor 0.5",
             "--temperature-factor has no effect with --model lenet",

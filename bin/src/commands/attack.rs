@@ -136,7 +136,7 @@ impl AttackOf {
             (images, clean) = (found.images, found.clean);
         }
         if let Some(out) = &self.out {
-            let name = self.path.display();
+            let name = self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy();
             let title = format!("{name} on {images} test images of {}, {norm} attack", dataset.name);
             // Without a perturbation the accuracy is the clean one.
             if self.eps.iter().all(|&eps| eps != 0.0) {

@@ -125,12 +125,10 @@ impl Grad {
     fn batch(&self, config: &Config, dtype: DType) -> Result<Batch, Failure> {
         let bad = |what: String| Failure::place(&self.batch, what);
         let mut arrays = tensor_file::arrays(&self.batch)?;
+        let held = arrays.iter().map(|(n, _)| n.as_str()).collect::<Vec<_>>().join(", ");
         let mut take = |name: &str| match arrays.iter().position(|(n, _)| n == name) {
             Some(at) => Ok(arrays.swap_remove(at).1),
-            None => {
-                let held: Vec<&str> = arrays.iter().map(|(n, _)| n.as_str()).collect();
-                Err(bad(format!("has no {name}; x and y are needed, it holds: {}", held.join(", "))))
-            }
+            None => Err(bad(format!("has no {name}; x and y are needed, it holds: {held}"))),
         };
         let (y, x) = (take("y")?, take("x")?);
         let x = tensor_file::tensor(x, &self.batch)?;
